@@ -1,0 +1,3 @@
+"""Recognition-aware image processing: one chain from picture to accuracy."""
+
+__version__ = "0.1.0"

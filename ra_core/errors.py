@@ -1,0 +1,25 @@
+"""Errors a user can mend: each message is one sentence that says what was given, what is allowed, what to do."""
+
+
+class RAError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ParameterError(RAError):
+    """A profile, a notebook or a call was given a parameter that is unknown or out of range."""
+
+
+class DataError(RAError):
+    """A picture or a data set cannot be used as it is."""
+
+
+class WeightsError(RAError):
+    """A weights file does not fit the network it was meant for."""
+
+
+class TrainingError(RAError):
+    """A training run cannot go on."""
+
+
+class OutputError(RAError):
+    """A result cannot be written."""

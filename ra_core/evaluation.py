@@ -1,0 +1,112 @@
+"""Chain x recognizers -> what each recognizer answered on each picture, and tidy rows of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ra_core.chain import Chain
+from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
+
+ACCURACY_COLUMNS = [
+    "profile", "task", "mode", "seed", "recognizer", "role", "n",
+    "top1", "top1_low", "top1_high", "top5", "psnr", "ssim",
+]  # fmt: skip
+PAIRED_COLUMNS = ["profile", "task", "mode", "seed", "recognizer", "role", "n", "difference", "low", "high"]
+
+
+@dataclass
+class Answers:
+    """What one chain did, picture by picture: PSNR (dB) and SSIM (N,), and by recognizer the tensors (N,) of
+    `top1` and `top5` (right or not), `answer` (class index) and `confidence` (probability of the answer)."""
+
+    psnr: torch.Tensor
+    ssim: torch.Tensor
+    by_recognizer: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+
+    def share(self, recognizer: str, rank: str = "top1") -> float:
+        """Return the accuracy of a recognizer in percent."""
+        return 100 * self.by_recognizer[recognizer][rank].double().mean().item()
+
+
+@torch.inference_mode()
+def evaluate(chain: Chain, recognizers: dict, pictures, batch: int = 250, device: str | torch.device = "cpu") -> Answers:
+    """Run every picture once through the chain and show the result to every recognizer."""
+    quality: dict[str, list] = {"psnr": [], "ssim": []}
+    answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in recognizers}
+    for indices in torch.arange(len(pictures)).split(batch):
+        images, labels = pictures.batch(indices)
+        images, labels = images.to(device), labels.to(device)
+        out = chain(images, indices)
+        quality["psnr"].append(psnr(out["stored"], images))
+        quality["ssim"].append(ssim(out["stored"], images))
+        for name, recognizer in recognizers.items():
+            logits = recognizer(out["seen"]).float()
+            confidence, answer = logits.softmax(1).max(1)
+            record = answers[name]
+            record["top1"].append(topk_correct(logits, labels, 1))
+            record["top5"].append(topk_correct(logits, labels, min(5, logits.shape[1])))
+            record["answer"].append(answer)
+            record["confidence"].append(confidence)
+
+    def joined(parts):
+        return torch.cat(parts).cpu()
+
+    by_recognizer = {name: {k: joined(v) for k, v in record.items()} for name, record in answers.items()}
+    return Answers(joined(quality["psnr"]), joined(quality["ssim"]), by_recognizer)
+
+
+def accuracy_rows(answers: Answers, source: str, **keys) -> list[dict]:
+    """Return one row a recognizer in the columns of `accuracy.csv`; `keys` are profile, task, mode and seed.
+
+    Accuracies are percent with a 95 % interval; PSNR is the mean of the pictures' values in dB, absent for `oracle`.
+    """
+    oracle = keys["mode"] == "oracle"
+    rows = []
+    for name, record in answers.by_recognizer.items():
+        top1, low, high = proportion_interval(record["top1"])
+        rows.append(
+            keys
+            | {
+                "recognizer": name, "role": "source" if name == source else "unseen", "n": len(record["top1"]),
+                "top1": top1, "top1_low": low, "top1_high": high, "top5": answers.share(name, "top5"),
+                "psnr": np.nan if oracle else answers.psnr.mean().item(),
+                "ssim": np.nan if oracle else answers.ssim.mean().item(),
+            }  # fmt: skip
+        )
+    return rows
+
+
+def paired_rows(answers: Answers, plain: Answers, source: str, **keys) -> list[dict]:
+    """Return, a recognizer a row, the gain over `plain` in percentage points on the same pictures, with its interval."""
+    rows = []
+    for name, record in answers.by_recognizer.items():
+        difference, low, high = paired_difference(record["top1"], plain.by_recognizer[name]["top1"])
+        role = "source" if name == source else "unseen"
+        rows.append(
+            keys
+            | {"recognizer": name, "role": role, "n": len(record["top1"])}
+            | {"difference": difference, "low": low, "high": high}
+        )
+    return rows
+
+
+def table(rows: list[dict], columns: list[str]) -> pd.DataFrame:
+    """Return rows as a table with exactly the contracted columns, rounded to four decimals."""
+    return pd.DataFrame(rows, columns=columns).round(4)
+
+
+def evaluate_clean(recognizers: dict, pictures, source: str, batch: int = 250) -> pd.DataFrame:
+    """Return each recognizer's accuracy on clean pictures: recognizer, role, n, top1 with interval, top5."""
+    rows = accuracy_rows(evaluate(Chain(), recognizers, pictures, batch), source, mode="oracle")
+    return table(rows, ["recognizer", "role", "n", "top1", "top1_low", "top1_high", "top5"])
+
+
+def confusion_counts(recognizer, pictures, batch: int = 250) -> np.ndarray:
+    """Return how often a clean picture of each class (rows) was given each answer (columns)."""
+    answers = evaluate(Chain(), {"it": recognizer}, pictures, batch).by_recognizer["it"]["answer"]
+    counts = np.zeros((len(pictures.classes),) * 2, dtype=int)
+    known = answers < len(pictures.classes)
+    np.add.at(counts, (pictures.labels[known].numpy(), answers[known].numpy()), 1)
+    return counts

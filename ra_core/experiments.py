@@ -1,0 +1,224 @@
+"""The steps of the book: train one processor, evaluate one task, put the tables together.
+
+Each step finds what it needs, makes what is missing, and leaves finished work alone, so a notebook runs by itself.
+"""
+
+import os
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ra_core import cifar10
+from ra_core.chain import Chain
+from ra_core.channels import make_channel
+from ra_core.data import first_per_class, fingerprint, split_train
+from ra_core.evaluation import (
+    ACCURACY_COLUMNS, PAIRED_COLUMNS, Answers, accuracy_rows, evaluate, paired_rows, table,
+)  # fmt: skip
+from ra_core.files import atomic, write_json, write_text
+from ra_core.models.processors import make_processor
+from ra_core.models.recognizers import Recognizer, load_recognizer
+from ra_core.models.weights import load_weights
+from ra_core.params import Profile
+from ra_core.runs import (
+    device_name, git_state, is_begun, is_complete, now, peak_memory_mb, profile_folder, run_folder, versions, write_params,
+)  # fmt: skip
+from ra_core.training import fit, pick_device
+
+
+def set_threads(profile: Profile) -> None:
+    """Give torch the CPU threads the profile asks for."""
+    torch.set_num_threads(profile.threads or os.cpu_count() or 1)
+
+
+def load_splits(profile: Profile, *parts: str) -> dict:
+    """Return the splits asked for: `train`, `validation` (out of train) and `test`."""
+    data, splits = profile.data, {}
+    if data.kind == "cifar10":
+        load = cifar10.load
+    else:
+        from ra_core import folders
+
+        def load(source, part):
+            return folders.load(source, part, resize=data.resize, crop=data.crop)
+
+    if {"train", "validation"} & set(parts):
+        splits |= split_train(load(data.source, "train"), data.validation_per_class)
+        if data.train_per_class:
+            splits["train"] = first_per_class(splits["train"], data.train_per_class)
+    if "test" in parts:
+        splits["test"] = load(data.source, "test")
+        if data.test_per_class:
+            splits["test"] = first_per_class(splits["test"], data.test_per_class)
+    return {part: splits[part] for part in parts}
+
+
+def load_recognizers(profile: Profile) -> dict[str, Recognizer]:
+    """Return every recognizer of the profile by name, the source first."""
+    return {name: load_recognizer(name) for name in profile.recognizers}
+
+
+def make_networks(profile: Profile, task: str, mode: str, seed: int) -> dict[str, torch.nn.Module]:
+    """Return fresh networks for a run; the processor of a seed begins the same in every mode."""
+    settings, channel = profile.task(task), make_channel(task, **profile.channels.model_dump())
+    networks = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        spec = settings.processor
+        networks["processor"] = make_processor(spec.name, channel.scale, width=spec.width, blocks=spec.blocks)
+        if profile.mode(mode, task).transformer:
+            spec = settings.transformer
+            networks["transformer"] = make_processor(spec.name, 1, width=spec.width, blocks=spec.blocks)
+    return networks
+
+
+def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
+    """Return all that the result of a run depends on, and nothing else."""
+    chosen, settings = profile.mode(mode, task), profile.task(task)
+    data = profile.data.model_dump(exclude={"test_per_class"})
+    parameters = {
+        "profile": profile.name, "task": task, "mode": chosen.name, "seed": seed, "weight": chosen.weight,
+        "data": data, "channels": profile.channels.model_dump(), "processor": settings.processor.model_dump(),
+        "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
+    }  # fmt: skip
+    if chosen.recognition:
+        parameters["source"] = profile.source
+    if chosen.transformer:
+        parameters["transformer"] = settings.transformer.model_dump()
+    return parameters
+
+
+def train_run(profile: Profile, task: str, mode: str, seed: int):
+    """Train one processor (and transformer) unless that is done, and return its run folder."""
+    parameters = run_parameters(profile, task, mode, seed)
+    mode = parameters["mode"]
+    folder = run_folder(profile.name, task, mode, seed)
+    if is_complete(folder, parameters):
+        return folder
+    if not is_begun(folder, parameters):  # an unfinished run of other parameters is of no use
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    write_params(folder, parameters)
+    set_threads(profile)
+    torch.manual_seed(seed)
+    chosen, training, device = profile.mode(mode, task), profile.task(task).training, pick_device(profile.device)
+    splits = load_splits(profile, "train", "validation")
+    channel = make_channel(task, **profile.channels.model_dump())
+    networks = make_networks(profile, task, mode, seed)
+    recognizer = load_recognizer(profile.source).to(device)
+
+    def validate() -> dict:
+        chain = Chain(channel, networks["processor"], networks.get("transformer"))
+        answers = evaluate(chain, {"source": recognizer}, splits["validation"], profile.evaluation_batch, device)
+        return {"psnr": answers.psnr.mean().item(), "ssim": answers.ssim.mean().item(), "top1": answers.share("source")}
+
+    started = now()
+    summary = fit(
+        networks, recognizer, splits["train"], channel, mode=chosen, folder=folder,
+        steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
+        name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
+        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last"}),
+    )  # fmt: skip
+    write_json(
+        folder / "run.json",
+        {
+            "profile": profile.name, "task": task, "mode": mode, "seed": seed, "source": profile.source,
+            "git": git_state(), "versions": versions(), "device": device_name(device),
+            "threads": torch.get_num_threads(),
+            "data": {part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()},
+            "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
+            "peak_memory_mb": round(peak_memory_mb(), 1), "images_per_s": round(summary["images_per_s"], 2),
+            "parameters": {k: sum(p.numel() for p in net.parameters()) for k, net in networks.items()},
+            "metrics": summary["validation"],
+        },
+    )  # fmt: skip
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    return folder
+
+
+def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:
+    """Return the chain of a finished run, ready to evaluate."""
+    folder = run_folder(profile.name, task, mode, seed)
+    networks = make_networks(profile, task, mode, seed)
+    for name, net in networks.items():
+        load_weights(net, folder / f"{name}.safetensors")
+    channel = make_channel(task, **profile.channels.model_dump())
+    return Chain(channel, networks["processor"], networks.get("transformer"))
+
+
+def task_chains(profile: Profile, task: str) -> dict[tuple[str, int], Chain]:
+    """Return every chain that a task is judged by, by mode and seed: oracle, unprocessed, then the trained modes."""
+    chains = {
+        ("oracle", 0): Chain(),
+        ("unprocessed", 0): Chain(make_channel(task, **profile.channels.model_dump())),
+    }
+    for mode in profile.modes:
+        for seed in profile.seeds:
+            train_run(profile, task, mode, seed)
+            chains[mode, seed] = load_run(profile, task, mode, seed)
+    return chains
+
+
+def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Evaluate every chain of a task on the test split, train what is missing, and return the two tables.
+
+    They are written as `runs/<profile>/<task>/accuracy.csv` and `paired.csv`, beside `panel.npz` for the pictures.
+    """
+    set_threads(profile)
+    device, test = pick_device(profile.device), load_splits(profile, "test")["test"]
+    recognizers = {name: r.to(device) for name, r in load_recognizers(profile).items()}
+    chains = task_chains(profile, task)
+    answers: dict[tuple[str, int], Answers] = {}
+    for (mode, seed), chain in chains.items():
+        for net in (chain.post, chain.transformer):
+            if net is not None:
+                net.to(device)
+        answers[mode, seed] = evaluate(chain, recognizers, test, profile.evaluation_batch, device)
+        print(f"{task} {mode} seed{seed}: {answers[mode, seed].share(profile.source):.1f} % on {profile.source}", flush=True)
+
+    accuracy, paired = [], []
+    for (mode, seed), found in answers.items():
+        keys = {"profile": profile.name, "task": task, "mode": mode, "seed": seed}
+        accuracy += accuracy_rows(found, profile.source, **keys)
+        if mode in profile.modes and mode != "plain" and ("plain", seed) in answers:
+            paired += paired_rows(found, answers["plain", seed], profile.source, **keys)
+    tables = table(accuracy, ACCURACY_COLUMNS), table(paired, PAIRED_COLUMNS)
+    folder = profile_folder(profile.name) / task
+    _write_panel(folder / "panel.npz", profile, chains, answers, test, device)
+    for name, rows in zip(("accuracy", "paired"), tables, strict=True):
+        write_text(folder / f"{name}.csv", rows.to_csv(index=False))
+    return tables
+
+
+def _write_panel(path, profile: Profile, chains: dict, answers: dict, test, device, count: int = 6) -> None:
+    """Write the pictures of the book's panels: the first test picture of `count` classes through every chain."""
+    chosen = torch.tensor([int(torch.nonzero(test.labels == c)[0]) for c in range(min(count, len(test.classes)))])
+    seed, images, versions_, found = profile.seeds[0], [], [], []
+    for (mode, chain_seed), chain in chains.items():
+        if chain_seed in (0, seed) and (mode in ("oracle", "unprocessed") or chain_seed == seed):
+            stored = chain(test.batch(chosen)[0].to(device), chosen)["stored"]
+            images.append((stored * 255).round().byte().cpu().numpy())
+            versions_.append(mode)
+            found.append(answers[mode, chain_seed].by_recognizer)
+    names = profile.recognizers
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file, images=np.stack(images), versions=np.array(versions_), recognizers=np.array(names),
+            answers=torch.stack([torch.stack([v[name]["answer"][chosen] for name in names]) for v in found]).numpy(),
+            confidences=torch.stack([torch.stack([v[name]["confidence"][chosen] for name in names]) for v in found]).numpy(),
+            labels=test.labels[chosen].numpy(), classes=np.array(test.classes),
+        )  # fmt: skip
+
+
+def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the tables of all tasks together as `runs/<profile>/accuracy.csv` and `paired.csv`; evaluate what is missing."""
+    folder, merged = profile_folder(profile.name), []
+    for task in profile.tasks:
+        if not (folder / task / "accuracy.csv").exists():
+            evaluate_task(profile, task)
+    for name in ("accuracy", "paired"):
+        rows = pd.concat([pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True)
+        write_text(folder / f"{name}.csv", rows.to_csv(index=False))
+        merged.append(rows)
+    return merged[0], merged[1]

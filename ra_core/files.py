@@ -1,0 +1,52 @@
+"""Files that are whole or absent: everything this package writes goes through `atomic`."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from ra_core.errors import OutputError
+
+STALE_SECONDS = 3600
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, and move it into place once it is written and flushed to disk.
+
+    Raises `OutputError` when the disk is full or the folder cannot be written; `path` then keeps its old content.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.????????{path.suffix}"):
+            with suppress(OSError):  # another process may be done with it by now
+                if time.time() - stale.stat().st_mtime > STALE_SECONDS:  # left by a killed process
+                    stale.unlink()
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written ({error.strerror or error}); what was there before is untouched: "
+            "free some space or choose a folder you may write to, then run again."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` to `path` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

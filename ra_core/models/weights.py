@@ -1,0 +1,47 @@
+"""Weights on disk: safetensors, read strictly."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from ra_core.errors import WeightsError
+from ra_core.files import atomic
+
+
+def save_weights(net: nn.Module, path: Path) -> None:
+    """Write a network's parameters and buffers to `path`, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(tensors))
+
+
+def load_weights(net: nn.Module, path: Path) -> nn.Module:
+    """Fill `net` from a safetensors file and return it.
+
+    Every tensor of the network must be in the file and none beside (BatchNorm's step counters may be absent).
+    Raises `WeightsError` when the file is missing, truncated, of another kind, or made for another network.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist; name a safetensors file, or train the network first.")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
+    own = net.state_dict()
+    optional = {name for name in own if name.endswith("num_batches_tracked")}
+    problems = [
+        ("misses", sorted(set(own) - set(tensors) - optional)),
+        ("has the unknown", sorted(set(tensors) - set(own))),
+        ("has another shape for", [n for n in sorted(set(own) & set(tensors)) if own[n].shape != tensors[n].shape]),
+    ]
+    for what, names in problems:
+        if names:
+            raise WeightsError(
+                f"{path} was made for another network than {type(net).__name__}: it {what} {names[0]!r}"
+                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}; use the network it was trained as."
+            )
+    net.load_state_dict(tensors, strict=False)
+    return net

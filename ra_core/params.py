@@ -1,0 +1,222 @@
+"""Typed parameters, and the only reader of `params/`.
+
+A profile states what differs from the defaults below, which are the published recipe.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ra_core.errors import ParameterError, RAError
+from ra_core.losses import Mode, find_mode
+
+TaskName = Literal["sr", "dn", "jpeg"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Data(_Strict):
+    """Where pictures come from."""
+
+    kind: Literal["cifar10", "folder"] = Field("cifar10", description="CIFAR-10, or a folder of class folders")
+    source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
+    train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
+    test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
+    validation_per_class: int = Field(50, ge=1, description="pictures a class set aside from training")
+    resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
+    crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
+
+
+class Channels(_Strict):
+    """How strongly each task degrades a picture."""
+
+    factor: int = Field(4, ge=2, le=16, description="sr: downsampling factor")
+    sigma: float = Field(0.1, gt=0, le=1, description="dn: standard deviation of the noise, 1 is black to white")
+    quality: int = Field(10, ge=1, le=100, description="jpeg: Pillow's quality")
+
+
+class Network(_Strict):
+    """An image-to-image network and its size."""
+
+    name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
+    width: int | None = Field(None, ge=1, description="channels, null for the published width")
+    blocks: int | None = Field(None, ge=1, description="residual or dense blocks, null for the published number")
+
+
+class Training(_Strict):
+    """Length, optimiser and numerical precision of one training."""
+
+    epochs: float | None = Field(None, gt=0, description="length in passes over the training pictures")
+    steps: int | None = Field(None, ge=1, description="length in steps; exactly one of epochs and steps")
+    batch: int = Field(20, ge=1, description="pictures a step")
+    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate of Adam")
+    schedule: Literal["drops", "cosine"] = Field("drops", description="tenfold drops, or warm-up and cosine")
+    drops: list[float] = Field([4 / 6, 5 / 6], description="where the rate drops, fractions of the run")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 autocast, or none")
+    channels_last: bool = Field(False, description="memory layout of pictures and weights")
+
+    @field_validator("drops")
+    @classmethod
+    def _fractions(cls, drops):
+        if any(not 0 < drop < 1 for drop in drops):
+            raise ValueError("every drop must lie between 0 and 1")
+        return drops
+
+    @model_validator(mode="after")
+    def _one_length(self):
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        return self
+
+    def length(self, pictures: int) -> int:
+        """Return the number of steps on a training set of that size (published: six epochs)."""
+        return self.steps or max(1, round((self.epochs or 6.0) * -(-pictures // self.batch)))
+
+
+class Task(_Strict):
+    """What one task trains."""
+
+    processor: Network = Network()
+    transformer: Network = Network(name="ResnetGenerator")
+    training: Training = Training()
+    weights: dict[str, float] = Field({}, description="lambda by mode, where it differs from the published one")
+
+    @field_validator("weights")
+    @classmethod
+    def _known_modes(cls, weights):
+        return {_known_mode(name, weight).name: weight for name, weight in weights.items()}
+
+
+class Profile(_Strict):
+    """Everything a run of the book depends on."""
+
+    name: str
+    data: Data = Data()
+    channels: Channels = Channels()
+    tasks: dict[TaskName, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
+    modes: list[str] = Field(["plain", "ra", "ra_transformer", "ra_unsupervised"], min_length=1)
+    seeds: list[int] = Field([0], min_length=1, description="one training a seed")
+    source: str = Field("resnet20", description="the recognizer that training sees")
+    unseen: list[str] = Field(["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation")
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: int = Field(0, ge=0, description="CPU threads of torch, 0 for one a core")
+    evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
+
+    @field_validator("modes")
+    @classmethod
+    def _modes(cls, modes):
+        names = [_known_mode(name).name for name in modes]
+        if len(set(names)) < len(names):
+            raise ValueError("a mode is named twice")
+        return names
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, seeds):
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds must be different and not negative")
+        return seeds
+
+    @model_validator(mode="after")
+    def _different(self):
+        if len({self.source, *self.unseen}) < 1 + len(self.unseen):
+            raise ValueError("a recognizer is named twice among source and unseen")
+        return self
+
+    @property
+    def recognizers(self) -> list[str]:
+        """All recognizers, the source first."""
+        return [self.source, *self.unseen]
+
+    def task(self, name: str) -> Task:
+        """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
+        if name not in self.tasks:
+            raise ParameterError(f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}.")
+        return self.tasks[name]
+
+    def mode(self, name: str, task: str) -> Mode:
+        """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
+        mode = find_mode(name)
+        if mode.name not in self.modes:
+            raise ParameterError(f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}.")
+        return find_mode(name, self.task(task).weights.get(mode.name))
+
+
+def _known_mode(name: str, weight: float | None = None) -> Mode:
+    try:
+        return find_mode(name, weight)
+    except RAError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number, as people mean it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_profile(name: str, overrides: dict | None = None, folder: Path | None = None) -> Profile:
+    """Return the profile `params/<name>.yaml`, with `overrides` merged into it.
+
+    A profile that is overridden is named `<name>-custom`, so that its runs lie apart from the profile's own.
+    Raises `ParameterError` naming file, key, value and what is allowed.
+    """
+    from ra_core.runs import project_root
+
+    folder = folder or project_root() / "params"
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ParameterError(f"profile {name!r} is unknown; choose one of {known} (they lie in {folder}).")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}; mend it.") from error
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path} holds a {type(values).__name__}; it must hold keys with values.")
+    values = {"name": name} | values
+    if overrides:
+        values = _merged(values, overrides) | {"name": f"{name}-custom"}
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        raise ParameterError(_sentence(path, error)) from error
+
+
+def _merged(base: dict, changes: dict) -> dict:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _sentence(path: Path, error: ValidationError) -> str:
+    """Return the first problem of a profile as one sentence."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    model, allowed = Profile, ""
+    if first["type"] == "extra_forbidden":
+        for part in first["loc"][:-1]:
+            field = getattr(model, "model_fields", {}).get(part)
+            model = _inner(field.annotation) if field else model
+        allowed = f"known keys here are {', '.join(getattr(model, 'model_fields', {}))}"
+        return f"{path}: {key} = {first['input']!r} is an unknown key; {allowed}."
+    more = f" ({error.error_count() - 1} more problems follow)" if error.error_count() > 1 else ""
+    return f"{path}: {key} = {first['input']!r} is not allowed: {first['msg']}{more}."
+
+
+def _inner(annotation):
+    """Return the model inside an annotation such as dict[TaskName, Task]."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return annotation

@@ -1,0 +1,58 @@
+"""What the pages of the book say in numbers, out of what the runs wrote."""
+
+import json
+
+import pandas as pd
+
+from ra_core.params import Profile
+from ra_core.runs import profile_folder, run_folder, versions
+
+
+def _runs(profile: Profile, task: str):
+    return [(mode, seed, run_folder(profile.name, task, mode, seed)) for mode in profile.modes for seed in profile.seeds]
+
+
+def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
+    """Return the log of the first seed of every mode of a task."""
+    return {
+        mode: [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        for mode, seed, folder in _runs(profile, task)
+        if seed == profile.seeds[0]
+    }
+
+
+def read_runs(profile: Profile) -> list[dict]:
+    """Return what every run said of itself (`run.json`)."""
+    return [json.loads((f / "run.json").read_text()) for task in profile.tasks for _, _, f in _runs(profile, task)]
+
+
+def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame) -> dict[str, str]:
+    """Return every number the text of the book names, formatted, by a flat name.
+
+    `<task>_<mode>_source` and `<task>_<mode>_unseen` are top-1 in percent, `<task>_<mode>_psnr` in dB, and
+    `<task>_<mode>_gain` with `_gain_low` and `_gain_high` the difference to plain on the source in points.
+    """
+    runs, data = read_runs(profile), json.loads((profile_folder(profile.name) / "data.json").read_text())
+    values = {
+        "profile": profile.name,
+        "source": profile.source,
+        "unseen": ", ".join(profile.unseen),
+        "seeds": str(len(profile.seeds)),
+        "test_pictures": f"{data['test']['pictures']:,}",
+        "train_pictures": f"{data['train']['pictures']:,}",
+        "runs": str(len(runs)),
+        "training_minutes": f"{sum(run['wall_seconds'] for run in runs) / 60:.1f}",
+        "peak_memory_gb": f"{max(run['peak_memory_mb'] for run in runs) / 1000:.1f}",
+        "device": runs[0]["device"],
+        "commit": (runs[0]["git"]["commit"] or "unknown")[:12],
+        "torch": versions()["torch"],
+    }
+    for (task, mode), rows in accuracy.groupby(["task", "mode"]):
+        values[f"{task}_{mode}_source"] = f"{rows.top1[rows.role == 'source'].mean():.1f}"
+        values[f"{task}_{mode}_unseen"] = f"{rows.top1[rows.role == 'unseen'].mean():.1f}"
+        values[f"{task}_{mode}_psnr"] = f"{rows.psnr.mean():.2f}"
+    for (task, mode), rows in paired[paired.role == "source"].groupby(["task", "mode"]):
+        values[f"{task}_{mode}_gain"] = f"{rows.difference.mean():+.1f}"
+        values[f"{task}_{mode}_gain_low"] = f"{rows.low.mean():+.1f}"
+        values[f"{task}_{mode}_gain_high"] = f"{rows.high.mean():+.1f}"
+    return values

@@ -1,0 +1,88 @@
+"""Run folders: where a run leaves what, and what it says of itself."""
+
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import yaml
+
+from ra_core.errors import ParameterError
+from ra_core.files import write_text
+
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra-core")
+
+
+def project_root() -> Path:
+    """Return the folder that holds `params/` and `notebooks/`, at or above the present one or beside the package."""
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise ParameterError(f"no project is found at or above {here}; go into the cloned folder and run again.")
+
+
+def profile_folder(profile: str) -> Path:
+    """Return `runs/<profile>`."""
+    return project_root() / "runs" / profile
+
+
+def run_folder(profile: str, task: str, mode: str, seed: int) -> Path:
+    """Return `runs/<profile>/<task>/<mode>/seed<seed>`."""
+    return profile_folder(profile) / task / mode / f"seed{seed}"
+
+
+def write_params(folder: Path, parameters: dict) -> None:
+    """Write resolved parameters as `params.yaml`."""
+    write_text(folder / "params.yaml", yaml.safe_dump(parameters, sort_keys=False))
+
+
+def is_begun(folder: Path, parameters: dict) -> bool:
+    """Say whether a run, finished or not, was started with these very parameters."""
+    path = folder / "params.yaml"
+    return path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) == parameters
+
+
+def is_complete(folder: Path, parameters: dict) -> bool:
+    """Say whether a run ended with these very parameters."""
+    return is_begun(folder, parameters) and (folder / "run.json").exists()
+
+
+def git_state() -> dict:
+    """Return the commit of the project and whether files differ from it; nulls outside a repository."""
+
+    def git(*arguments):
+        command = ["git", "-C", str(project_root()), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def versions() -> dict:
+    """Return the versions of Python and of the packages results depend on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def peak_memory_mb() -> float:
+    """Return the largest memory this process has held, in MB of 10^6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def device_name(device: torch.device) -> str:
+    """Return a device as a person would name it."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def now() -> str:
+    """Return the present time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,391 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ra_core import cifar10, metrics
+from ra_core.errors import ParameterError
+
+
+def random_pair(seed: int, batch: int = 2, height: int = 12, width: int = 9) -> list[torch.Tensor]:
+    """Return pictures and a noisy copy of them, as far apart as a degraded picture is from a clean one."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.rand(batch, 3, height, width, generator=generator)
+    noise = torch.randn(target.shape, generator=generator)
+    return [(target + 0.2 * noise).clamp(0, 1), target]
+
+
+def answers(right: int, total: int) -> torch.Tensor:
+    return torch.arange(total) < right
+
+
+def assert_one_sentence(error: Exception) -> None:
+    text = str(error)
+    assert text.endswith(".") and ". " not in text and "\n" not in text, text
+
+
+sizes = st.integers(1, 16)
+pairs = st.builds(random_pair, st.integers(0, 10**6), st.integers(1, 4), sizes, sizes)
+bools = st.lists(st.booleans(), min_size=1, max_size=60).map(torch.tensor)
+law = settings(deadline=None)  # a busy machine breaks no law
+
+
+# PSNR
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(1.0, 0.0), (0.1, 20.0), (0.01, 40.0), (1 / 255, 48.1308)])
+def test_psnr_of_a_constant_offset(offset, expected):
+    target = torch.zeros(3, 3, 8, 8)
+    assert torch.allclose(metrics.psnr(target + offset, target), torch.full((3,), expected), atol=1e-4)
+
+
+def test_psnr_is_capped_for_identical_pictures_only():
+    target = torch.full((2, 3, 224, 224), 0.5)
+    images = target.clone()
+    images[1, 0, 0, 0] += 1 / 255
+    identical, nearly = metrics.psnr(images, target).tolist()
+    assert identical == 100
+    assert 99.8 < nearly < 100
+
+
+def test_batch_psnr_depends_on_the_batch_and_psnr_does_not():
+    mse = torch.logspace(-3.5, -1.5, 20)
+    target = torch.zeros(20, 3, 4, 4)
+    images = target + mse.sqrt().view(-1, 1, 1, 1)
+
+    each = metrics.psnr(images, target)
+    assert torch.allclose(each, -10 * mse.log10(), atol=1e-4)
+    whole = metrics.batch_psnr(images, target)
+    assert whole.item() == pytest.approx(10 * math.log10(1 / (mse.mean().item() + 1e-9)), abs=1e-4)
+    assert each.mean() - whole > 2
+
+    parts = [(images[i : i + 7], target[i : i + 7]) for i in range(0, 20, 7)]
+    legacy = sum(len(x) * metrics.batch_psnr(x, y) for x, y in parts) / 20
+    assert abs(legacy - whole) > 1
+    assert torch.allclose(torch.cat([metrics.psnr(x, y) for x, y in parts]), each, atol=1e-5)
+
+
+def test_batch_psnr_of_identical_pictures_is_that_of_the_published_epsilon():
+    target = torch.ones(1, 3, 2, 2)
+    assert metrics.batch_psnr(target, target).item() == pytest.approx(90, abs=1e-4)
+
+
+@law
+@given(pairs)
+def test_batch_psnr_is_never_above_the_mean(pair):
+    assert metrics.batch_psnr(*pair) <= metrics.psnr(*pair).mean() + 1e-4
+
+
+# SSIM
+
+
+def direct_ssim(image: torch.Tensor, target: torch.Tensor) -> float:
+    """SSIM of one picture (3, H, W) from its definition, pixel by pixel with the full square window."""
+    image, target = image.double().numpy(), target.double().numpy()
+    offsets = np.arange(-5, 6)
+    window = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    values = []
+    for x, y in zip(image, target, strict=True):
+        x, y = np.pad(x, 5), np.pad(y, 5)
+        for top in range(x.shape[0] - 10):
+            for left in range(x.shape[1] - 10):
+                p, q = x[top : top + 11, left : left + 11], y[top : top + 11, left : left + 11]
+                mean_p, mean_q = (window * p).sum(), (window * q).sum()
+                var_p, var_q = (window * (p - mean_p) ** 2).sum(), (window * (q - mean_q) ** 2).sum()
+                both = (window * (p - mean_p) * (q - mean_q)).sum()
+                values.append(
+                    (2 * mean_p * mean_q + 1e-4) * (2 * both + 9e-4)
+                    / ((mean_p**2 + mean_q**2 + 1e-4) * (var_p + var_q + 9e-4))
+                )  # fmt: skip
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (13, 20), (5, 7), (1, 1)])
+def test_ssim_equals_its_definition(size):
+    images, target = random_pair(0, 2, *size)
+    expected = [direct_ssim(x, y) for x, y in zip(images, target, strict=True)]
+    assert torch.allclose(metrics.ssim(images, target), torch.tensor(expected), rtol=0, atol=1e-6)
+
+
+def test_ssim_equals_its_definition_on_flat_bright_pictures():
+    images, target = torch.full((1, 3, 14, 14), 0.93), torch.full((1, 3, 14, 14), 0.9301)
+    assert metrics.ssim(images, target).item() == pytest.approx(direct_ssim(images[0], target[0]), abs=1e-6)
+
+
+def test_ssim_is_one_for_identical_and_falls_with_noise():
+    target = cifar10.load("shipped", "test").images[:8].float() / 255
+    noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    assert (metrics.ssim(target, target) == 1).all()
+    little, much = (metrics.ssim((target + sigma * noise).clamp(0, 1), target) for sigma in (0.02, 0.1))
+    assert (little < 1).all() and (much < little).all()
+
+
+def test_ssim_and_psnr_are_as_exact_under_autocast():
+    pair = random_pair(1)
+    expected = metrics.psnr(*pair), metrics.ssim(*pair)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = metrics.psnr(*pair), metrics.ssim(*pair)
+    assert torch.equal(torch.stack(actual), torch.stack(expected))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_scores_on_a_gpu_equal_those_on_a_cpu():
+    pair = random_pair(2, 4, 32, 32)
+    on_gpu = [batch.cuda() for batch in pair]
+    with torch.autocast("cuda", torch.bfloat16):
+        for score in (metrics.psnr, metrics.ssim):
+            assert torch.allclose(score(*on_gpu).cpu(), score(*pair), atol=1e-6)
+
+
+# Laws of both
+
+
+@law
+@given(pairs, st.sampled_from([metrics.psnr, metrics.ssim]))
+def test_scores_are_symmetric_and_do_not_change_under_flips(pair, score):
+    images, target = pair
+    value = score(images, target)
+    assert value.shape == (len(images),) and value.dtype == torch.float32
+    assert torch.allclose(score(target, images), value, atol=1e-5)
+    for axis in (-1, -2):
+        assert torch.allclose(score(images.flip(axis), target.flip(axis)), value, atol=1e-5)
+
+
+@law
+@given(pairs, st.sampled_from([metrics.psnr, metrics.ssim]))
+def test_a_picture_scores_the_same_alone_as_in_a_batch(pair, score):
+    alone = torch.cat([score(x[None], y[None]) for x, y in zip(*pair, strict=True)])
+    assert torch.allclose(alone, score(*pair), atol=1e-5)
+
+
+@law
+@given(pairs)
+def test_scores_stay_in_range(pair):
+    assert (metrics.psnr(*pair) <= 100).all()
+    assert (metrics.ssim(*pair).abs() <= 1).all()
+
+
+@pytest.mark.parametrize("score", [metrics.psnr, metrics.batch_psnr, metrics.ssim])
+@pytest.mark.parametrize(
+    ("images", "target"),
+    [
+        (torch.rand(3, 8, 8), torch.rand(3, 8, 8)),
+        (torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8)),
+        (torch.rand(2, 3, 8, 8), torch.rand(1, 3, 8, 8)),
+        (torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 9)),
+        (torch.rand(0, 3, 8, 8), torch.rand(0, 3, 8, 8)),
+        (torch.rand(2, 3, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)),
+    ],
+    ids=["no batch", "grey", "other number", "other size", "empty", "uint8"],
+)
+def test_scores_refuse_other_shapes(score, images, target):
+    with pytest.raises(ParameterError) as caught:
+        score(images, target)
+    assert_one_sentence(caught.value)
+
+
+# 8 bits
+
+
+def test_to_8bit_keeps_stored_pictures_exactly():
+    pictures = cifar10.load("shipped", "test")
+    images, _ = pictures.batch(torch.arange(50))
+    assert torch.equal(metrics.to_8bit(images), images)
+    levels = torch.arange(256).float().div(255)
+    assert torch.equal(metrics.to_8bit(levels), levels)
+
+
+def test_to_8bit_clamps_and_rounds_half_up():
+    values = torch.tensor([-3.0, 0.49 / 255, 0.5 / 255, 2.5 / 255, 3.49 / 255, 254.5 / 255, 1.2])
+    assert (metrics.to_8bit(values) * 255).round().tolist() == [0, 0, 1, 3, 3, 255, 255]
+
+
+def test_to_8bit_gives_float32_of_half_precision_without_gradient():
+    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    stored = metrics.to_8bit(images)
+    assert stored.dtype == torch.float32 and not stored.requires_grad
+    assert torch.equal(stored, metrics.to_8bit(images.float()))
+
+
+@law
+@given(st.lists(st.floats(-1, 2, width=32), min_size=1))
+def test_to_8bit_is_idempotent_and_nearest(values):
+    values = torch.tensor(values)
+    once = metrics.to_8bit(values)
+    assert torch.equal(metrics.to_8bit(once), once)
+    assert torch.allclose(once * 255, (once * 255).round(), atol=1e-4)
+    assert ((once - values.clamp(0, 1)).abs() <= 0.5 / 255 + 1e-6).all()
+
+
+# Top-k
+
+
+def test_topk_correct_on_known_answers():
+    logits = torch.tensor([[0.1, 0.9, 0.5], [3.0, 2.0, 1.0], [-1.0, -3.0, -2.0]])
+    labels = torch.tensor([1, 1, 1])
+    assert metrics.topk_correct(logits, labels).tolist() == [True, False, False]
+    assert metrics.topk_correct(logits, labels, 2).tolist() == [True, True, False]
+    assert metrics.topk_correct(logits, labels, 3).tolist() == [True, True, True]
+    assert metrics.topk_correct(logits, labels, 5).tolist() == [True, True, True]
+
+
+@law
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(2, 12))
+def test_topk_correct_counts_the_better_answers(seed, batch, classes):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.stack([torch.randperm(classes, generator=generator) for _ in range(batch)]).float()
+    labels = torch.randint(classes, (batch,), generator=generator)
+    better = (logits > logits.gather(1, labels[:, None])).sum(1)
+    for k in range(1, classes + 2):
+        assert torch.equal(metrics.topk_correct(logits, labels, k), better < k)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "k"),
+    [
+        (torch.rand(4), torch.zeros(4, dtype=torch.long), 1),
+        (torch.rand(4, 10), torch.zeros(3, dtype=torch.long), 1),
+        (torch.rand(4, 10), torch.zeros(4, 1, dtype=torch.long), 1),
+        (torch.rand(4, 10), torch.zeros(4, dtype=torch.long), 0),
+    ],
+)
+def test_topk_correct_refuses_other_shapes(logits, labels, k):
+    with pytest.raises(ParameterError) as caught:
+        metrics.topk_correct(logits, labels, k)
+    assert_one_sentence(caught.value)
+
+
+# Intervals
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    # Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine 17, 1998.
+    [(81, 263, 25.53, 36.62), (15, 148, 6.24, 16.05), (0, 20, 0.0, 16.11), (1, 29, 0.61, 17.18)],
+)
+def test_proportion_interval_gives_published_numbers(right, total, low, high):
+    percent, *ends = metrics.proportion_interval(answers(right, total))
+    assert percent == pytest.approx(100 * right / total)
+    assert ends == pytest.approx([low, high], abs=0.005)
+
+
+@law
+@given(bools)
+def test_proportion_interval_holds_the_share_and_mirrors(correct):
+    percent, low, high = metrics.proportion_interval(correct)
+    assert 0 <= low <= percent <= high <= 100
+    mirrored = 100 - percent, 100 - high, 100 - low
+    assert metrics.proportion_interval(~correct) == pytest.approx(mirrored, abs=1e-9)
+
+
+@pytest.mark.parametrize(("share", "total"), [(0.02, 100), (0.85, 200), (0.2, 2000)])
+def test_proportion_interval_covers_the_truth_95_times_in_100(share, total):
+    generator = torch.Generator().manual_seed(3)
+    samples = torch.rand(2000, total, generator=generator) < share
+    covered = sum(low <= 100 * share <= high for _, low, high in map(metrics.proportion_interval, samples))
+    assert 0.935 < covered / len(samples) < 0.97
+
+
+def paired_answers(both: int, only_a: int, only_b: int, neither: int) -> tuple[torch.Tensor, torch.Tensor]:
+    kinds = torch.tensor([[1, 1], [1, 0], [0, 1], [0, 0]], dtype=torch.bool)
+    return kinds.repeat_interleave(torch.tensor([both, only_a, only_b, neither]), 0).unbind(1)
+
+
+def test_paired_difference_gives_published_numbers():
+    # Airway hyper-responsiveness before and after transplantation, the example of Fagerland, Lydersen and
+    # Laake, "Recommended tests and confidence intervals for paired binomial proportions", 2014.
+    difference, low, high = metrics.paired_difference(*paired_answers(1, 1, 7, 12))
+    assert difference == pytest.approx(100 * -6 / 21)
+    assert (low, high) == pytest.approx((-50.8, -1.3), abs=0.05)
+
+
+@law
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.randoms())
+def test_paired_difference_holds_its_estimate_and_turns_with_its_arguments(rows, random):
+    a, b = torch.tensor(rows).unbind(1)
+    difference, low, high = metrics.paired_difference(a, b)
+    assert -100 <= low <= difference <= high <= 100 and low < high
+    assert difference == pytest.approx(100 * (a.double().mean() - b.double().mean()).item(), abs=1e-9)
+    assert metrics.paired_difference(b, a) == pytest.approx((-difference, -high, -low), abs=1e-9)
+    random.shuffle(rows)
+    assert metrics.paired_difference(*torch.tensor(rows).unbind(1)) == (difference, low, high)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [(0.20, 0.28, 0.02, 0.50), (0.60, 0.08, 0.08, 0.24), (0.75, 0.05, 0.10, 0.10)],
+    ids=["large gain", "no gain", "loss"],
+)
+def test_paired_difference_covers_the_truth_95_times_in_100(shares):
+    total, truth = 300, 100 * (shares[1] - shares[2])
+    kinds = np.random.default_rng(5).multinomial(total, shares, size=2000)
+    intervals = [metrics.paired_difference(*paired_answers(*counts)) for counts in kinds.tolist()]
+    covered = np.mean([low <= truth <= high for _, low, high in intervals])
+    assert 0.935 < covered < 0.97
+
+
+def test_paired_difference_is_narrower_than_an_unpaired_one():
+    a, b = paired_answers(600, 80, 20, 300)
+    _, low, high = metrics.paired_difference(a, b)
+    unpaired = 2 * 1.96 * math.sqrt((0.68 * 0.32 + 0.62 * 0.38) / 1000) * 100
+    assert high - low < 0.6 * unpaired
+    assert low > 0
+
+
+@pytest.mark.parametrize("bad", [answers(0, 0), torch.ones(3), answers(1, 4).view(2, 2)])
+def test_intervals_refuse_what_is_no_list_of_answers(bad):
+    for interval, given_answers in (
+        (metrics.proportion_interval, [bad]),
+        (metrics.paired_difference, [answers(1, 3), bad]),
+    ):
+        with pytest.raises(ParameterError) as caught:
+            interval(*given_answers)
+        assert_one_sentence(caught.value)
+
+
+def test_paired_difference_refuses_other_numbers_of_answers():
+    with pytest.raises(ParameterError, match="3 and 4") as caught:
+        metrics.paired_difference(answers(1, 3), answers(1, 4))
+    assert_one_sentence(caught.value)
+
+
+def test_mean_interval_on_known_values():
+    # t with 4 degrees of freedom: 2.776445; the standard deviation of 1 to 5 is the root of 2.5.
+    half = 2.776445 * math.sqrt(2.5 / 5)
+    assert metrics.mean_interval([1, 2, 3, 4, 5]) == pytest.approx((3, 3 - half, 3 + half), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "point"), [(2, 12.7062), (11, 2.2281), (12, 2.2010), (21, 2.0860), (61, 2.0003), (1001, 1.9623)]
+)
+def test_mean_interval_uses_the_tabled_points_of_t(count, point):
+    values = torch.linspace(0, 1, count).double()
+    mean, low, high = metrics.mean_interval(values)
+    assert (high - mean) / (values.std().item() / math.sqrt(count)) == pytest.approx(point, abs=2e-4)
+    assert mean - low == pytest.approx(high - mean)
+
+
+def test_mean_interval_covers_the_truth_95_times_in_100_even_of_five_values():
+    samples = 7 + 2 * torch.randn(3000, 5, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    covered = sum(low <= 7 <= high for _, low, high in map(metrics.mean_interval, samples))
+    assert 0.935 < covered / len(samples) < 0.965
+
+
+def test_mean_interval_of_one_value_has_no_ends_and_of_none_is_an_error():
+    mean, low, high = metrics.mean_interval([4.0])
+    assert mean == 4 and math.isnan(low) and math.isnan(high)
+    with pytest.raises(ParameterError) as caught:
+        metrics.mean_interval([])
+    assert_one_sentence(caught.value)
+
+
+@law
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=20), st.floats(0.1, 10), st.floats(-50, 50))
+def test_mean_interval_follows_a_change_of_scale(values, scale, shift):
+    expected = tuple(scale * end + shift for end in metrics.mean_interval(values))
+    assert metrics.mean_interval([scale * v + shift for v in values]) == pytest.approx(expected, abs=1e-6)
