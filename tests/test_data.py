@@ -1,0 +1,123 @@
+import hashlib
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_core import data
+from ra_core.errors import DataError
+
+
+def make(labels, seed=0, classes=None):
+    """Distinct random pictures of 4 x 5 with the given labels."""
+    labels = torch.tensor(labels)
+    images = torch.randint(0, 256, (len(labels), 3, 4, 5), generator=torch.Generator().manual_seed(seed))
+    count = classes or int(labels.max()) + 1
+    return data.Pictures(images.to(torch.uint8), labels, tuple(f"class{i}" for i in range(count)), "made")
+
+
+def all_classes(most):
+    """Labels of three classes, each present at least `most` times, in any order."""
+    extra = st.lists(st.integers(0, 2), max_size=12)
+    return extra.flatmap(lambda more: st.permutations([0, 1, 2] * most + more))
+
+
+def test_a_batch_is_exactly_what_is_stored():
+    pictures = make([0, 1, 2, 1])
+    images, labels = pictures.batch(torch.tensor([3, 0]))
+    assert images.shape == (2, 3, 4, 5) and images.dtype == torch.float32
+    assert torch.equal((images * 255).round().to(torch.uint8), pictures.images[[3, 0]])
+    assert images.min() >= 0 and images.max() <= 1
+    assert labels.tolist() == [1, 0]
+
+
+def test_a_batch_does_not_change_the_stored_pictures():
+    pictures = make([0, 1])
+    before = pictures.images.clone()
+    pictures.batch(torch.arange(2))[0].zero_()
+    pictures.training_batch(torch.arange(2), torch.Generator().manual_seed(0))
+    assert torch.equal(pictures.images, before)
+
+
+def test_a_training_batch_is_reproducible_from_its_generator():
+    pictures, indices = make(list(range(40))), torch.arange(40)
+    first, _ = pictures.training_batch(indices, torch.Generator().manual_seed(7))
+    torch.rand(5)  # the global random state has no say
+    again, labels = pictures.training_batch(indices, torch.Generator().manual_seed(7))
+    other, _ = pictures.training_batch(indices, torch.Generator().manual_seed(8))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(labels, pictures.labels)
+
+
+def test_a_training_batch_mirrors_about_half_of_the_pictures():
+    pictures, indices = make([0] * 1000), torch.arange(1000)
+    stored, _ = pictures.batch(indices)
+    images, _ = pictures.training_batch(indices, torch.Generator().manual_seed(0))
+    kept = (images == stored).flatten(1).all(1)
+    mirrored = (images == stored.flip(-1)).flatten(1).all(1)
+    assert (kept ^ mirrored).all()
+    assert 420 < int(mirrored.sum()) < 580  # five standard deviations
+
+
+@given(order=st.permutations(range(6)))
+def test_the_fingerprint_does_not_depend_on_the_order(order):
+    pictures = make([0, 0, 1, 1, 2, 2])
+    assert data.fingerprint(pictures.subset(torch.tensor(order), "other")) == data.fingerprint(pictures)
+
+
+def test_the_fingerprint_is_the_hash_of_sorted_hashes():
+    pictures = make([3, 0, 1])
+    digests = sorted(
+        hashlib.sha256(bytes([label]) + bytes(image.flatten().tolist())).digest()
+        for image, label in zip(pictures.images, pictures.labels.tolist(), strict=True)
+    )
+    assert data.fingerprint(pictures) == hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def test_the_fingerprint_sees_every_pixel_label_and_picture():
+    pictures = make([0, 1, 2])
+    seen = {data.fingerprint(pictures), data.fingerprint(pictures.subset(torch.tensor([0, 1]), "fewer"))}
+    seen.add(data.fingerprint(pictures.subset(torch.tensor([0, 1, 2, 2]), "one twice")))
+    pixel = make([0, 1, 2])
+    pixel.images[1, 2, 3, 4] += 1
+    seen |= {data.fingerprint(pixel), data.fingerprint(make([0, 2, 1])), data.fingerprint(make([0, 1, 1000]))}
+    assert len(seen) == 6
+
+
+@given(labels=all_classes(3), count=st.integers(1, 3))
+def test_first_per_class_takes_the_first_of_each_class_in_order(labels, count):
+    pictures = make(labels)
+    chosen = data.first_per_class(pictures, count)
+    expected = sorted(i for c in range(3) for i in [k for k, y in enumerate(labels) if y == c][:count])
+    assert torch.equal(chosen.images, pictures.images[expected])
+    assert chosen.labels.bincount().tolist() == [count] * 3
+
+
+@pytest.mark.parametrize("count", [0, -1, 3])
+def test_first_per_class_refuses_what_a_class_does_not_have(count):
+    with pytest.raises(DataError, match=r"smallest class has 2: ask for 1 to 2\.$"):
+        data.first_per_class(make([0, 0, 1, 1, 1]), count)
+
+
+@given(labels=all_classes(3), aside=st.integers(1, 2))
+def test_a_split_is_disjoint_complete_and_sets_aside_the_last_of_each_class(labels, aside):
+    pictures = make(labels)
+    split = data.split_train(pictures, aside)
+    expected = sorted(i for c in range(3) for i in [k for k, y in enumerate(labels) if y == c][-aside:])
+    rest = [i for i in range(len(labels)) if i not in expected]
+    assert torch.equal(split["validation"].images, pictures.images[expected])
+    assert torch.equal(split["train"].images, pictures.images[rest])
+    assert split["validation"].labels.bincount().tolist() == [aside] * 3
+    assert [split[part].name for part in ("train", "validation")] == ["made/train", "made/validation"]
+
+
+@pytest.mark.parametrize("aside", [0, -2, 2, 9])
+def test_a_split_that_leaves_a_class_without_pictures_is_refused(aside):
+    with pytest.raises(DataError, match=r"smallest class has 2; choose at least 1 and fewer than that\.$"):
+        data.split_train(make([0, 0, 1, 1, 1, 1]), aside)
+
+
+def test_a_class_without_any_picture_counts_as_the_smallest():
+    with pytest.raises(DataError, match="smallest class has 0"):
+        data.split_train(make([0] * 5, classes=2), 1)
