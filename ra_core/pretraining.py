@@ -10,15 +10,16 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.checkpoint import save_checkpoint
+from ra_core.checkpoint import load_checkpoint, save_checkpoint
 from ra_core.data import Pictures, fingerprint
+from ra_core.errors import DataError, ParameterError
 from ra_core.files import atomic, write_json
 from ra_core.models.cifar_nets import FAMILIES
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of CIFAR-10's training pictures
 
 # Epochs were chosen so that all five fit into an hour on two cores; everything else is shared.
-EPOCHS = {"resnet20": 14, "resnet26": 9, "vgg8": 9, "densenet17": 8, "mobilenet": 10}
+EPOCHS = {"resnet20": 14, "resnet26": 9, "vgg8": 9, "densenet17": 7, "mobilenet": 8}
 RECIPE = {
     "optimiser": "SGD with Nesterov momentum 0.9",
     "batch": 128,
@@ -65,7 +66,12 @@ def train_recognizer(name: str, train: Pictures, test: Pictures, folder: Path, e
 
     `epochs` of 0 takes the published number. The learning rate rises for a fifth of the steps and falls linearly to
     zero; `test` is looked at once, at the end. After each epoch a checkpoint is kept, from which a killed run goes on.
+    Raises `ParameterError` for an unknown family, and `DataError` for fewer pictures than a batch.
     """
+    if name not in FAMILIES:
+        raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(FAMILIES)}.")
+    if len(train) < RECIPE["batch"]:
+        raise DataError(f"{train.name} has {len(train)} pictures; at least a batch of {RECIPE['batch']} is needed.")
     epochs, batch, start = epochs or EPOCHS[name], RECIPE["batch"], time.perf_counter()
     torch.manual_seed(seed)
     net = FAMILIES[name](len(train.classes)).to(memory_format=torch.channels_last)
@@ -81,8 +87,8 @@ def train_recognizer(name: str, train: Pictures, test: Pictures, folder: Path, e
         optimiser, lambda step: min((step + 1) / rising, (steps - step) / max(1, steps - rising))
     )
     checkpoint, first, seconds = Path(folder) / f"{name}.checkpoint.pt", 0, 0.0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    settings = RECIPE | {"epochs": epochs, "seed": seed, "data": train.name, "pictures": len(train)}
+    if (state := load_checkpoint(checkpoint, settings)) is not None:
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
@@ -104,7 +110,7 @@ def train_recognizer(name: str, train: Pictures, test: Pictures, folder: Path, e
         spent = seconds + time.perf_counter() - start
         print(f"{name}  epoch {epoch + 1}/{epochs}  loss {torch.stack(losses).mean():.3f}  {spent:.0f} s", flush=True)
         state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
-        save_checkpoint(checkpoint, state | {"epoch": epoch + 1, "seconds": spent})
+        save_checkpoint(checkpoint, state | {"epoch": epoch + 1, "seconds": spent, "settings": settings})
     sidecar = {
         "name": name, "classes": list(train.classes), "mean": MEAN, "std": STD, "input": "RGB in [0, 1], 32 x 32",
         "parameters": sum(p.numel() for p in net.parameters()),

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from ra_core.params import Profile
-from ra_core.runs import profile_folder, run_folder, versions
+from ra_core.runs import run_folder, versions
 
 
 def _runs(profile: Profile, task: str):
@@ -32,14 +32,14 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
     `<task>_<mode>_source` and `<task>_<mode>_unseen` are top-1 in percent, `<task>_<mode>_psnr` in dB, and
     `<task>_<mode>_gain` with `_gain_low` and `_gain_high` the difference to plain on the source in points.
     """
-    runs, data = read_runs(profile), json.loads((profile_folder(profile.name) / "data.json").read_text())
+    runs = read_runs(profile)
     values = {
         "profile": profile.name,
         "source": profile.source,
         "unseen": ", ".join(profile.unseen),
         "seeds": str(len(profile.seeds)),
-        "test_pictures": f"{data['test']['pictures']:,}",
-        "train_pictures": f"{data['train']['pictures']:,}",
+        "test_pictures": f"{accuracy.n.max():,}",
+        "train_pictures": f"{runs[0]['data']['train']['pictures']:,}",
         "runs": str(len(runs)),
         "training_minutes": f"{sum(run['wall_seconds'] for run in runs) / 60:.1f}",
         "peak_memory_gb": f"{max(run['peak_memory_mb'] for run in runs) / 1000:.1f}",

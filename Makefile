@@ -1,0 +1,81 @@
+# Every command of the project; `make help` lists them. For GNU make 3.81 (macOS) and later.
+
+PROFILE ?= quick
+JOBS ?= 1
+ARGS ?=
+
+# The first Python for which every locked package has a wheel, else python3.
+WHEELS = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c '$(WHEELS)' 2>/dev/null && echo $(p))) python3)
+
+# What the caller's shell has set for other projects must not reach this one. Compiled modules are kept: without
+# them every notebook's kernel would compile torch anew.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET
+export PYTHONNOUSERSITE = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+BIN = .venv/bin
+UV_PIP = $(BIN)/python -m uv pip
+NBSTRIPOUT = $(BIN)/python -m nbstripout --keep-id \
+  --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.jupyter"
+# The published book has a fixed place; that of the smoke profile must not overwrite it.
+HTML = $(if $(filter smoke,$(PROFILE)),runs/smoke/_build,book/_build)/html/index.html
+
+.PHONY: help book smoke test test-slow lab lint format lock clean distclean
+.DEFAULT_GOAL := help
+
+help: ## list these targets
+	@echo "make TARGET [PROFILE=quick] [JOBS=1]    targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s%s\n", $$1, $$2}'
+
+book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of params/), JOBS notebooks at a time
+	@$(BIN)/python -m snakemake --cores all --keep-going --rerun-incomplete --nolock --quiet host rules \
+	  --config profile=$(PROFILE) jobs=$(JOBS)
+	@echo "$(CURDIR)/$(HTML)"
+
+smoke: ## the same, tiny: every notebook and the book in a few minutes, below runs/smoke
+	@$(MAKE) --no-print-directory book PROFILE=smoke
+
+test: .venv/.stamp ## run the tests (ARGS="-k data" runs some)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: .venv/.stamp ## run the tests that are too slow for every day
+	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+lab: .venv/.stamp ## open the notebooks in JupyterLab
+	@$(BIN)/python -m jupyterlab notebooks
+
+lint: .venv/.stamp ## check style, and that notebooks hold no results
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(NBSTRIPOUT) --verify notebooks/*.ipynb
+
+format: .venv/.stamp ## put style right and take results out of notebooks
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+	$(NBSTRIPOUT) notebooks/*.ipynb
+
+lock: .venv/.stamp ## renew requirements.lock after a change of pyproject.toml (ARGS=--upgrade takes newer versions)
+	$(UV_PIP) compile --quiet --universal --python-version 3.11 --no-header --no-annotate --all-extras $(ARGS) \
+	  pyproject.toml -o requirements.lock
+
+clean: ## delete runs, the built book and caches (not .venv, not data)
+	rm -rf runs book/_build build dist ra_core.egg-info .snakemake .cache .ruff_cache .hypothesis
+	find ra_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## delete .venv as well
+	rm -rf .venv
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed and '$(PYTHON)' is none: install it, or name it with make PYTHON=/path/to/python3." >&2; \
+	  exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
+	  rm -rf .venv; \
+	  echo "'$(PYTHON) -m venv' failed: install the venv module of that Python (Debian: python3-venv), or name another with make PYTHON=/path/to/python3." >&2; \
+	  exit 1; }
+	@echo "Setting up .venv: one to three minutes, 6 GB."
+	@$(BIN)/python -m pip install --quiet uv
+	@$(UV_PIP) install --python .venv --no-deps -r requirements.lock
+	@$(UV_PIP) install --python .venv --no-deps -e .
+	@touch $@

@@ -1,0 +1,33 @@
+"""What every test runs under: two threads, no network, no change of the repository."""
+
+import os
+import runpy
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+GUARD = Path(__file__).parent / "guard"
+
+# Set before anything imports torch or matplotlib, and inherited by every process a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["MPLBACKEND"] = "agg"
+os.environ["PYTHONPATH"] = str(GUARD)
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` that runs this, not of one a test runs
+    os.environ.pop(name, None)
+runpy.run_path(str(GUARD / "sitecustomize.py"))
+
+# Failing examples are not kept in the repository; a busy machine is no reason to fail.
+hypothesis.settings.register_profile("project", database=None, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="no GPU"))
