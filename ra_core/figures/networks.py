@@ -1,0 +1,141 @@
+"""Figures of the networks themselves: how they trained, and how large and how right the recognizers are."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from ra_core.errors import ParameterError
+from ra_core.figures.look import FAINT, INK, MODES, Figure, look, new_figure, style, task_name, task_title
+from ra_core.figures.results import heat_cells
+from ra_core.figures.rows import listing
+
+CURVES = {  # title -> where a line of the log keeps the number
+    "distortion (mean squared error)": ("distortion",),
+    "recognition term (each mode its own)": ("recognition",),
+    "validation PSNR, dB": ("validation", "psnr"),
+    "validation top-1, %": ("validation", "top1"),
+}
+
+
+def _points(lines: Sequence[dict], keys: tuple[str, ...]) -> list[tuple[float, float]]:
+    """Return (step, number) of every log line that holds the number under `keys`."""
+    points = []
+    for line in lines:
+        value = line
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            points.append((line["step"], value))
+    return points
+
+
+def _log_axis(axis, formatter) -> None:
+    """Put plain numbers at 1, 2, 3 and 5 of each decade: a range within one decade has labels too."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_major_formatter(formatter)
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _curve(axes: Axes, mode: str, points: list[tuple[float, float]], dots: bool) -> None:
+    # P of RA + transformer is that of plain, so their PSNR lies on one line: dashes leave both to be seen.
+    axes.plot(
+        *zip(*points, strict=True), color=look(mode).colour, linewidth=1.6,
+        linestyle="--" if mode == "ra_transformer" else "-", marker=look(mode).marker if dots else None,
+        markersize=5, markeredgecolor="white", markeredgewidth=0.6, label=look(mode).label,
+    )  # fmt: skip
+
+
+@style()
+def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
+    """Draw both loss terms and both validation numbers of one task against the step, one line for each mode.
+
+    `logs` maps a mode to the lines of its `log.jsonl`.
+    """
+    for mode in logs:
+        look(mode)
+    modes = [mode for mode in MODES if logs.get(mode)]
+    if not modes:
+        raise ParameterError(f"there is no log line of task {task!r} to draw: give the lines of a log.jsonl.")
+    figure = new_figure(height=5.0)
+    for axes, (title, keys) in zip(figure.subplots(2, 2, sharex=True).flat, CURVES.items(), strict=True):
+        curves = {mode: points for mode in modes if (points := _points(logs[mode], keys))}
+        for mode, points in curves.items():
+            _curve(axes, mode, points, dots=keys[0] == "validation" or len(points) == 1)
+        if not curves:
+            axes.text(0.5, 0.5, "none in these runs", transform=axes.transAxes, ha="center", color=FAINT)
+            axes.set_yticks([])
+        elif keys[0] != "validation" and all(value > 0 for points in curves.values() for _, value in points):
+            axes.set_yscale("log")
+            _log_axis(axes.yaxis, "{x:g}")
+        axes.set_title(title, fontsize=9.5)
+        axes.grid()
+    for axes in figure.axes[2:]:
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(f"{task_title(task)}: training")
+    labels = [look(mode).label for mode in modes]
+    handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}  # the last have markers
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=len(modes))
+    # `curves` is that of the last panel: top-1.
+    ends = [f"{look(mode).label} {points[-1][1]:.1f} %" for mode, points in curves.items()]
+    ending = f"; top-1 on the validation pictures ends at {listing(ends)}" if ends else ""
+    figure.alt = f"Losses, PSNR and top-1 by step of {listing(labels)} in {task_name(task)}{ending}."
+    return figure
+
+
+@style()
+def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> Figure:
+    """Draw test accuracy against the number of parameters of each recognizer, the source with a ring.
+
+    `sidecars` are what is known of the recognizers: `name`, `parameters`, `test_top1` in percent; those
+    without `test_top1` are left out.
+    """
+    sidecars = [sidecar for sidecar in sidecars if "test_top1" in sidecar]
+    figure = new_figure(height=3.4, width=6.5)
+    axes = figure.subplots()
+    for sidecar in sidecars:
+        x, y, ringed = sidecar["parameters"], sidecar["test_top1"], sidecar["name"] == source
+        axes.plot(x, y, "o", color=INK, markersize=8)
+        if ringed:
+            axes.plot(x, y, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK)
+        label = f"{sidecar['name']}{' (source)' if ringed else ''} {y:.1f}"
+        axes.annotate(label, (x, y), (11, 0), va="center", textcoords="offset points")
+    if sidecars:
+        axes.set_xscale("log")
+        axes.margins(x=0.3, y=0.2)
+        _log_axis(axes.xaxis, EngFormatter(sep=""))
+    else:
+        text = "no test accuracy is recorded for these recognizers"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT)
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("top-1 on clean test pictures, %")
+    axes.set_title("Recognizers: accuracy against size")
+    axes.grid()
+    parts = [f"{s['name']} {s['test_top1']:.1f} % with {s['parameters']:,} parameters" for s in sidecars]
+    figure.alt = f"Test accuracy of the recognizers against their size: {listing(parts or ['not recorded'])}."
+    return figure
+
+
+@style()
+def confusion(counts: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
+    """Draw how often a class (rows) gets an answer (columns), in percent of the class; `counts` is (C, C)."""
+    counts = np.asarray(counts, dtype=float)
+    percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    figure = new_figure(height=5.6, width=6.5)
+    axes = figure.subplots()
+    texts = np.vectorize(lambda value: f"{value:.0f}" if value >= 0.5 else "")(percent)
+    heat_cells(axes, percent, texts)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("class")
+    axes.set_title(f"{title}: answers in % of each class" if title else "Answers in % of each class")
+    weakest = int(np.diag(percent).argmin())
+    figure.alt = (
+        f"Confusion matrix{f' of {title}' if title else ''}: "
+        f"{100 * np.trace(counts) / max(counts.sum(), 1):.1f} % of the answers are right; "
+        f"{classes[weakest]} is recognized least often, {percent[weakest, weakest]:.0f} %."
+    )
+    return figure

@@ -1,0 +1,178 @@
+"""Tables of the book: data frames of strings with the right digits, under headers that name the units.
+
+The words a row is about (task, mode, recognizer) are its index.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from ra_core.figures.look import MODES, look, task_title
+from ra_core.figures.rows import (
+    MINUS,
+    PAPER_MODES,
+    modes_of,
+    per_recognizer,
+    per_role,
+    prepare,
+    prepare_published,
+    recognizers_of,
+    role_names,
+    signed,
+    signed_interval,
+    task_rank,
+    tasks_of,
+)
+
+NOTHING = "–"
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return the table as a Markdown pipe table: index to the left, numbers to the right."""
+    words = table.index.nlevels
+    sides = [":--"] * words + ["--:"] * len(table.columns)
+    table = table.reset_index()
+    lines = [table.columns, sides, *table.itertuples(index=False)]
+    return "".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return NOTHING if value is None or pd.isna(value) else f"{value:,.{digits}f}".replace("-", MINUS)
+
+
+def _table(records: list[dict[str, str]], words: list[str]) -> pd.DataFrame:
+    """Return the records as a table with `words` as its index, also where there is no record."""
+    return pd.DataFrame(records, columns=None if records else words).set_index(words)
+
+
+def _by_mode(rows: pd.DataFrame, cell: Callable[[pd.Series], str], unit: str) -> pd.DataFrame:
+    """Return a row for each mode and a column for each recognizer, filled by `cell`."""
+    cells = per_recognizer(rows).set_index(["mode", "recognizer"])
+    records = {}
+    for mode in modes_of(rows):
+        records[look(mode).label] = {
+            f"{name} ({role}), {unit}": cell(cells.loc[mode, name])
+            if (mode, name) in cells.index
+            else NOTHING
+            for name, role in recognizers_of(rows).items()
+        }
+    return pd.DataFrame.from_dict(records, orient="index").rename_axis("mode")
+
+
+def accuracy_table(accuracy: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Return top-1 with its 95 % interval by mode and recognizer, with PSNR and SSIM, for one task."""
+    rows = prepare(accuracy, task)
+    table = _by_mode(
+        rows, lambda row: f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]", "top-1 in %"
+    )
+    quality = rows.groupby("mode")[["psnr", "ssim"]].mean().loc[modes_of(rows)]
+    table["PSNR in dB"] = [_number(value, 2) for value in quality["psnr"]]
+    table["SSIM"] = [_number(value, 3) for value in quality["ssim"]]
+    return table
+
+
+def paired_table(paired: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Return the paired difference to `plain` with its 95 % interval by mode and recognizer, for one task."""
+    return _by_mode(
+        prepare(paired, task), lambda row: signed_interval(row["value"], row["low"], row["high"]), "points"
+    )
+
+
+def headline_table(accuracy: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
+    """Return, by task and mode, top-1 on the source and the mean unseen, the gains on `plain`, and PSNR."""
+    rows = prepare(accuracy)
+    means = per_role(rows).set_index(["task", "mode", "role"])
+    differences = per_role(prepare(paired)).set_index(["task", "mode", "role"])[["value", "low", "high"]]
+    records = []
+    for task in tasks_of(rows):
+        for mode in modes_of(rows[rows["task"] == task]):
+            record = {"task": task_title(task), "mode": look(mode).label}
+            for role, words in role_names(rows).items():
+                key = (task, mode, role)
+                gain = signed_interval(*differences.loc[key]) if key in differences.index else NOTHING
+                record |= {
+                    f"{words}: top-1 in %": _number(means["value"].get(key)),
+                    f"{words}: gain on plain in points": gain,
+                }
+            psnr = rows.loc[(rows["task"] == task) & (rows["mode"] == mode), "psnr"].mean()
+            records.append(record | {"PSNR in dB": _number(psnr, 2)})
+    return _table(records, ["task", "mode"])
+
+
+def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = "CIFAR-10") -> pd.DataFrame:
+    """Return our top-1 and gains on `plain` beside those published for ImageNet, for the paper's modes.
+
+    `published` has the columns task, mode, recognizer, top1 in percent, `plain` among its modes.
+    """
+    ours = prepare(accuracy)
+    sides = {dataset: ours, "ImageNet (published)": prepare_published(published)}
+    means = {
+        name: per_role(rows).set_index(["task", "mode", "role"])["value"] for name, rows in sides.items()
+    }
+
+    def cell(values: pd.Series, task: str, mode: str, role: str) -> str:
+        value, plain = values.get((task, mode, role)), values.get((task, "plain", role))
+        known = mode != "plain" and value is not None and plain is not None
+        return _number(value) + (f" ({signed(value - plain)})" if known else "")
+
+    records = []
+    for task in tasks_of(ours):
+        for mode in modes_of(ours[ours["task"] == task]):
+            if mode in ("plain", *PAPER_MODES):
+                record = {"task": task_title(task), "mode": look(mode).label}
+                for name, values in means.items():
+                    for role in ("source", "unseen"):
+                        title = f"{name}, {role}: top-1 in % (gain on plain in points)"
+                        record[title] = cell(values, task, mode, role)
+                records.append(record)
+    return _table(records, ["task", "mode"])
+
+
+def recognizer_table(sidecars: Sequence[dict]) -> pd.DataFrame:
+    """Return one row for each recognizer: size, test accuracy and training, as far as they are known."""
+
+    def record(sidecar: dict) -> dict[str, str]:
+        return {
+            "recognizer": sidecar["name"],
+            "parameters": f"{sidecar['parameters']:,}",
+            "test top-1 in %": _number(sidecar.get("test_top1"), 2),
+            "test pictures": _number(sidecar.get("test_pictures"), 0),
+            "training pictures": _number(sidecar.get("train_pictures"), 0),
+            "epochs": _number(sidecar.get("recipe", {}).get("epochs"), 0),
+            "training time in s": _number(sidecar.get("seconds"), 0),
+        }
+
+    return _table([record(sidecar) for sidecar in sidecars], ["recognizer"])
+
+
+def status_table(runs: Sequence[dict]) -> pd.DataFrame:
+    """Return one row for each run out of its `run.json`: machine, time, memory, speed, result and commit.
+
+    A `+` after the commit marks a working tree with changes; what a run did not record is a dash.
+    """
+    order = list(MODES)
+
+    def place(run: dict) -> tuple:
+        mode = order.index(run["mode"]) if run["mode"] in order else len(order)
+        return *task_rank(run["task"]), mode, run["mode"], run["seed"]
+
+    def record(run: dict) -> dict[str, str]:
+        git, metrics = run.get("git", {}), run.get("metrics", {})
+        return {
+            "task": run["task"],
+            "mode": run["mode"],
+            "seed": str(run["seed"]),
+            "device": run.get("device", NOTHING),
+            "parameters": _number(sum(run.get("parameters", {}).values()) or None, 0),
+            "time in s": _number(run.get("wall_seconds")),
+            "memory in MB": _number(run.get("peak_memory_mb"), 0),
+            "images/s": _number(run.get("images_per_s"), 0),
+            "validation PSNR in dB": _number(metrics.get("psnr"), 2),
+            "validation top-1 in %": _number(metrics.get("top1")),
+            "commit": (git.get("commit") or NOTHING)[:7] + ("+" if git.get("dirty") else ""),
+            "started": str(run.get("started", NOTHING))[:16].replace("T", " "),
+        }
+
+    return _table([record(run) for run in sorted(runs, key=place)], ["task", "mode", "seed"])
