@@ -34,7 +34,7 @@ book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of para
 	@echo "$(CURDIR)/$(HTML)"
 
 smoke: ## the same, tiny: every notebook and the book in a few minutes, below runs/smoke
-	@$(MAKE) --no-print-directory book PROFILE=smoke
+	@$(MAKE) --no-print-directory book PROFILE=smoke JOBS=2
 
 test: .venv/.stamp ## run the tests (ARGS="-k data" runs some)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -59,7 +59,8 @@ rule data_and_channels:
     output:
         f"{RUNS}/data.json",
     params:
-        depends_on("data", "channels", "tasks"),
+        depends_on("data", "channels"),
+        list(PROFILE.tasks),
     threads: THREADS
     log:
         notebook=f"{RUNS}/notebooks/01_data_and_channels.ipynb",

@@ -16,6 +16,7 @@ class Chain:
     `pre` and `post` map pictures to pictures and are rounded to 8 bits after, as what leaves them is stored.
     Where a channel comes without `post`, its output is brought back to size (this is `unprocessed`).
     `transformer` works on the stored picture, and what it returns goes straight to the recognizer.
+    Every call puts the networks into evaluation mode, in which they stay.
     """
 
     channel: Channel | None = None
@@ -23,18 +24,16 @@ class Chain:
     transformer: nn.Module | None = None
     pre: nn.Module | None = None
 
-    def __post_init__(self):
-        for net in (self.pre, self.post, self.transformer):
-            if net is not None:
-                net.eval()
-
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, indices: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run pictures (B, 3, H, W) in [0, 1] through the chain; `indices` fix the noise of each.
 
-        Returns `degraded` (what left the channel), `stored` (the 8-bit picture that is scored) and `seen` (what the
-        recognizer gets).
+        Returns `degraded` (what left the channel), `stored` (the 8-bit picture that is scored) and `seen`
+        (what the recognizer gets).
         """
+        for net in (self.pre, self.post, self.transformer):
+            if net is not None:
+                net.eval()
         sent = images if self.pre is None else to_8bit(self.pre(images))
         degraded = sent if self.channel is None else self.channel(sent, indices=indices)
         if self.post is not None:

@@ -1,7 +1,7 @@
 """Tasks as channels: what happens to a picture before a processor sees it.
 
-A channel maps pictures (B, 3, H, W) in [0, 1] to degraded ones on the same device. Randomness comes from `generator`
-in training; in evaluation it is fixed by `indices`, the numbers of the pictures in their data set.
+A channel maps pictures (B, 3, H, W) in [0, 1] to degraded ones on the same device. Randomness comes from
+`generator` in training; in evaluation it is fixed by `indices`, the pictures' numbers in their data set.
 """
 
 import io
@@ -11,23 +11,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
 from ra_core.metrics import to_8bit
 
 TASKS = ("sr", "dn", "jpeg")
+UNIT = 2**22  # Pillow resizes with whole multiples of 1 / UNIT as weights
 
 
 @dataclass(frozen=True)
 class Downsample:
-    """Bicubic downsampling with antialias, rounded to 8 bits, as Pillow does it."""
+    """Bicubic downsampling with antialias, rounded to 8 bits, exactly as Pillow does it."""
 
     factor: int = 4
 
     def __post_init__(self):
         if not (isinstance(self.factor, int) and 1 < self.factor <= 16):
-            raise ParameterError(f"downsampling factor {self.factor!r} is not allowed; give a whole number from 2 to 16.")
+            raise ParameterError(
+                f"downsampling factor {self.factor!r} is not allowed; give a whole number from 2 to 16."
+            )
 
     @property
     def scale(self) -> int:
@@ -51,7 +53,7 @@ class Downsample:
 
 @dataclass(frozen=True)
 class Noise:
-    """White Gaussian noise of standard deviation `sigma` (1 is the range from black to white), clamped to [0, 1].
+    """White Gaussian noise of standard deviation `sigma` (1 is from black to white), clamped to [0, 1].
 
     In evaluation picture number i always gets the noise of seed i.
     """
@@ -60,17 +62,25 @@ class Noise:
     scale = 1
 
     def __post_init__(self):
-        if not 0 < self.sigma <= 1:
-            raise ParameterError(f"noise sigma {self.sigma!r} is not allowed; give a number above 0 and at most 1.")
+        if not (isinstance(self.sigma, int | float) and 0 < self.sigma <= 1):
+            raise ParameterError(
+                f"noise sigma {self.sigma!r} is not allowed; give a number above 0 and at most 1."
+            )
 
     def __call__(self, images, generator=None, indices=None):
         if indices is not None:
+            if len(indices) != len(images):
+                raise ParameterError(
+                    f"{len(indices)} indices cannot fix the noise of {len(images)} pictures; give one each."
+                )
             shape = images.shape[1:]
             noise = torch.stack([torch.randn(shape, generator=_seeded(int(i))) for i in indices])
         elif generator is not None:
             noise = torch.randn(images.shape, generator=generator, device=generator.device)
         else:
-            raise ParameterError("noise needs a generator (training) or picture indices (evaluation); give one of them.")
+            raise ParameterError(
+                "noise needs a generator (in training) or picture indices (in evaluation); give one of them."
+            )
         return (images + self.sigma * noise.to(images.device)).clamp(0, 1)
 
     def enlarge(self, degraded):
@@ -88,12 +98,16 @@ class Jpeg:
 
     def __post_init__(self):
         if not (isinstance(self.quality, int) and 1 <= self.quality <= 100):
-            raise ParameterError(f"JPEG quality {self.quality!r} is not allowed; give a whole number from 1 to 100.")
+            raise ParameterError(
+                f"JPEG quality {self.quality!r} is not allowed; give a whole number from 1 to 100."
+            )
         if self.subsampling not in ("4:2:0", "4:4:4"):
-            raise ParameterError(f"JPEG subsampling {self.subsampling!r} is not allowed; give '4:2:0' or '4:4:4'.")
+            raise ParameterError(
+                f"JPEG subsampling {self.subsampling!r} is not allowed; give '4:2:0' or '4:4:4'."
+            )
 
     def __call__(self, images, generator=None, indices=None):
-        pictures = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pictures = (to_8bit(images) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         # Small pictures are coded faster than a thread is woken.
         if pictures[0].size < 2**16:
             decoded = [self._code(picture) for picture in pictures]
@@ -119,14 +133,36 @@ def make_channel(task: str, factor: int = 4, sigma: float = 0.1, quality: int = 
     """Return the channel of a task: `sr`, `dn` or `jpeg`. Raises `ParameterError` for any other."""
     if task not in TASKS:
         raise ParameterError(f"task {task!r} is unknown; choose one of {', '.join(TASKS)}.")
-    return {"sr": lambda: Downsample(factor), "dn": lambda: Noise(sigma), "jpeg": lambda: Jpeg(quality)}[task]()
+    if task == "sr":
+        return Downsample(factor)
+    return Noise(sigma) if task == "dn" else Jpeg(quality)
 
 
 def _resize(images, size):
-    """Resize to (height, width) by bicubic interpolation as Pillow does: rows first, 8 bits after each pass."""
-    for step in ((images.shape[-2], size[1]), size):
-        images = to_8bit(F.interpolate(images, size=step, mode="bicubic", antialias=True, align_corners=False))
-    return images
+    """Resize to (height, width) as Pillow's bicubic does, to the bit: rows, then columns, each to 8 bits.
+
+    Pillow 13 shrinks a picture more than twice as tall as wide along columns first; a few values then differ.
+    """
+    exact = images.cpu() if images.device.type == "mps" else images  # which has no float64
+    levels = (to_8bit(exact) * 255).round().double()
+    rows, columns = (_weights(*pair, levels) for pair in zip(levels.shape[-2:], size, strict=True))
+    levels = (levels @ columns.T / UNIT + 0.5).floor().clamp(0, 255)
+    levels = (rows @ levels / UNIT + 0.5).floor().clamp(0, 255)
+    return (levels / 255).float().to(images.device)
+
+
+def _weights(before: int, after: int, like: torch.Tensor) -> torch.Tensor:
+    """Return the matrix (after, before) of whole multiples of 1 / UNIT that resizes one axis.
+
+    Cubic convolution with a = -0.5, made wider as the picture shrinks, so that nothing is aliased.
+    Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing", IEEE ASSP 29(6), 1981.
+    """
+    step = before / after
+    centre, pixel = (torch.arange(n, dtype=like.dtype, device=like.device) + 0.5 for n in (after, before))
+    x = ((pixel - step * centre[:, None]) / max(step, 1)).abs()
+    near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+    return (weights / weights.sum(1, keepdim=True) * UNIT).round()
 
 
 def _seeded(seed: int) -> torch.Generator:

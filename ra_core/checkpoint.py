@@ -11,7 +11,7 @@ from ra_core.files import atomic
 
 
 def random_states() -> dict[str, torch.Tensor]:
-    """Return the state of every global random generator of torch, by device."""
+    """Return the state of torch's global random generator of the CPU and of each CUDA device."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -44,10 +44,13 @@ def load_checkpoint(path: Path, settings: dict) -> dict | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} is not a whole checkpoint ({error}); delete it to start anew.") from error
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
+        state = None
+    made_with = state.get("settings") if isinstance(state, dict) else None
+    if not isinstance(made_with, dict):
+        raise TrainingError(f"{path} is not a whole checkpoint; delete it to start anew.")
     for key, value in settings.items():
-        before = state["settings"].get(key)
+        before = made_with.get(key)
         if before != value:
             raise TrainingError(
                 f"{path} was made with {key} = {before!r}, this run has {value!r}; "

@@ -18,8 +18,11 @@ PAIRED_COLUMNS = ["profile", "task", "mode", "seed", "recognizer", "role", "n", 
 
 @dataclass
 class Answers:
-    """What one chain did, picture by picture: PSNR (dB) and SSIM (N,), and by recognizer the tensors (N,) of
-    `top1` and `top5` (right or not), `answer` (class index) and `confidence` (probability of the answer)."""
+    """What one chain did, picture by picture.
+
+    PSNR (dB) and SSIM are (N,); each recognizer has `top1` and `top5` (right or not), `answer` (class index)
+    and `confidence` (probability of the answer), all (N,).
+    """
 
     psnr: torch.Tensor
     ssim: torch.Tensor
@@ -31,7 +34,9 @@ class Answers:
 
 
 @torch.inference_mode()
-def evaluate(chain: Chain, recognizers: dict, pictures, batch: int = 250, device: str | torch.device = "cpu") -> Answers:
+def evaluate(
+    chain: Chain, recognizers: dict, pictures, batch: int = 250, device: str | torch.device = "cpu"
+) -> Answers:
     """Run every picture once through the chain and show the result to every recognizer."""
     quality: dict[str, list] = {"psnr": [], "ssim": []}
     answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in recognizers}
@@ -46,7 +51,7 @@ def evaluate(chain: Chain, recognizers: dict, pictures, batch: int = 250, device
             confidence, answer = logits.softmax(1).max(1)
             record = answers[name]
             record["top1"].append(topk_correct(logits, labels, 1))
-            record["top5"].append(topk_correct(logits, labels, min(5, logits.shape[1])))
+            record["top5"].append(topk_correct(logits, labels, 5))
             record["answer"].append(answer)
             record["confidence"].append(confidence)
 
@@ -60,36 +65,33 @@ def evaluate(chain: Chain, recognizers: dict, pictures, batch: int = 250, device
 def accuracy_rows(answers: Answers, source: str, **keys) -> list[dict]:
     """Return one row a recognizer in the columns of `accuracy.csv`; `keys` are profile, task, mode and seed.
 
-    Accuracies are percent with a 95 % interval; PSNR is the mean of the pictures' values in dB, absent for `oracle`.
+    Accuracies are percent with a 95 % interval; PSNR is the mean of the pictures' values in dB, absent for
+    `oracle`.
     """
     oracle = keys["mode"] == "oracle"
     rows = []
     for name, record in answers.by_recognizer.items():
         top1, low, high = proportion_interval(record["top1"])
-        rows.append(
-            keys
-            | {
-                "recognizer": name, "role": "source" if name == source else "unseen", "n": len(record["top1"]),
-                "top1": top1, "top1_low": low, "top1_high": high, "top5": answers.share(name, "top5"),
-                "psnr": np.nan if oracle else answers.psnr.mean().item(),
-                "ssim": np.nan if oracle else answers.ssim.mean().item(),
-            }  # fmt: skip
-        )
+        scores = {
+            "top1": top1, "top1_low": low, "top1_high": high, "top5": answers.share(name, "top5"),
+            "psnr": np.nan if oracle else answers.psnr.mean().item(),
+            "ssim": np.nan if oracle else answers.ssim.mean().item(),
+        }  # fmt: skip
+        rows.append(keys | _who(name, source, record) | scores)
     return rows
 
 
 def paired_rows(answers: Answers, plain: Answers, source: str, **keys) -> list[dict]:
-    """Return, a recognizer a row, the gain over `plain` in percentage points on the same pictures, with its interval."""
+    """Return one row a recognizer: its gain over `plain` on the same pictures, in points, with interval."""
     rows = []
     for name, record in answers.by_recognizer.items():
         difference, low, high = paired_difference(record["top1"], plain.by_recognizer[name]["top1"])
-        role = "source" if name == source else "unseen"
-        rows.append(
-            keys
-            | {"recognizer": name, "role": role, "n": len(record["top1"])}
-            | {"difference": difference, "low": low, "high": high}
-        )
+        rows.append(keys | _who(name, source, record) | {"difference": difference, "low": low, "high": high})
     return rows
+
+
+def _who(name: str, source: str, record: dict[str, torch.Tensor]) -> dict:
+    return {"recognizer": name, "role": "source" if name == source else "unseen", "n": len(record["top1"])}
 
 
 def table(rows: list[dict], columns: list[str]) -> pd.DataFrame:

@@ -4,6 +4,8 @@ Each step finds what it needs, makes what is missing, and leaves finished work a
 """
 
 import os
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +24,8 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.params import Profile
 from ra_core.runs import (
-    device_name, git_state, is_begun, is_complete, now, peak_memory_mb, profile_folder, run_folder, versions, write_params,
+    device_name, git_state, is_begun, is_complete, now, peak_memory_mb, profile_folder, project_root, run_folder, tidy,
+    versions, write_params,
 )  # fmt: skip
 from ra_core.training import fit, pick_device
 
@@ -40,8 +43,8 @@ def load_splits(profile: Profile, *parts: str) -> dict:
     else:
         from ra_core import folders
 
-        def load(source, part):
-            return folders.load(source, part, resize=data.resize, crop=data.crop)
+        def load(source, part):  # a relative path starts at the project, wherever the notebook runs
+            return folders.load(project_root() / source, part, resize=data.resize, crop=data.crop)
 
     if {"train", "validation"} & set(parts):
         splits |= split_train(load(data.source, "train"), data.validation_per_class)
@@ -77,36 +80,43 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
     """Return all that the result of a run depends on, and nothing else."""
     chosen, settings = profile.mode(mode, task), profile.task(task)
     data = profile.data.model_dump(exclude={"test_per_class"})
+    channel = make_channel(task, **profile.channels.model_dump())
     parameters = {
         "profile": profile.name, "task": task, "mode": chosen.name, "seed": seed, "weight": chosen.weight,
-        "data": data, "channels": profile.channels.model_dump(), "processor": settings.processor.model_dump(),
+        "data": data, "channel": asdict(channel), "processor": settings.processor.model_dump(),
+        "source": profile.source,  # validates in every mode
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
-    if chosen.recognition:
-        parameters["source"] = profile.source
     if chosen.transformer:
         parameters["transformer"] = settings.transformer.model_dump()
     return parameters
 
 
-def train_run(profile: Profile, task: str, mode: str, seed: int):
+def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
     """Train one processor (and transformer) unless that is done, and return its run folder."""
     parameters = run_parameters(profile, task, mode, seed)
     mode = parameters["mode"]
     folder = run_folder(profile.name, task, mode, seed)
-    if is_complete(folder, parameters):
-        return folder
-    if not is_begun(folder, parameters):  # an unfinished run of other parameters is of no use
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)
-    write_params(folder, parameters)
+    if not is_complete(folder, parameters):
+        _train(profile, task, mode, seed, folder, parameters)
+    tidy(folder)  # also where a run was killed right after it ended
+    return folder
+
+
+def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict) -> None:
+    """Train one processor, or go on with it, and write all of its folder; `run.json` comes last."""
     set_threads(profile)
-    torch.manual_seed(seed)
     chosen, training, device = profile.mode(mode, task), profile.task(task).training, pick_device(profile.device)
     splits = load_splits(profile, "train", "validation")
     channel = make_channel(task, **profile.channels.model_dump())
     networks = make_networks(profile, task, mode, seed)
     recognizer = load_recognizer(profile.source).to(device)
+    # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
+    if not is_begun(folder, parameters):
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    write_params(folder, parameters)
+    torch.manual_seed(seed)
 
     def validate() -> dict:
         chain = Chain(channel, networks["processor"], networks.get("transformer"))
@@ -123,7 +133,7 @@ def train_run(profile: Profile, task: str, mode: str, seed: int):
     write_json(
         folder / "run.json",
         {
-            "profile": profile.name, "task": task, "mode": mode, "seed": seed, "source": profile.source,
+            **{key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")},
             "git": git_state(), "versions": versions(), "device": device_name(device),
             "threads": torch.get_num_threads(),
             "data": {part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()},
@@ -133,13 +143,11 @@ def train_run(profile: Profile, task: str, mode: str, seed: int):
             "metrics": summary["validation"],
         },
     )  # fmt: skip
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    return folder
 
 
 def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:
     """Return the chain of a finished run, ready to evaluate."""
-    folder = run_folder(profile.name, task, mode, seed)
+    folder = run_folder(profile.name, task, profile.mode(mode, task).name, seed)
     networks = make_networks(profile, task, mode, seed)
     for name, net in networks.items():
         load_weights(net, folder / f"{name}.safetensors")

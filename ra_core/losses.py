@@ -16,8 +16,8 @@ from ra_core.errors import ParameterError
 class Mode:
     """One row of the method's table.
 
-    `recognition` is the kind of recognition term (`None`, `labels` or `soft_labels`), `weight` its usual lambda, and
-    `transformer` says whether that term passes through T and stops there.
+    `recognition` is the kind of recognition term (`None`, `labels` or `soft_labels`), `weight` its lambda,
+    and `transformer` says whether that term passes through T and stops there.
     """
 
     name: str
@@ -42,24 +42,26 @@ ALIASES = {"ra_transform": "ra_transformer"}  # the name in the published code; 
 def find_mode(name: str, weight: float | None = None) -> Mode:
     """Return the mode of that name with lambda `weight` (None: its usual one); `ra` with lambda 0 is `plain`.
 
-    Raises `ParameterError` for an unknown name or a negative weight.
+    Raises `ParameterError` for an unknown name or a weight that is negative or not finite.
     """
     mode = MODES.get(ALIASES.get(name, name))
     if mode is None:
         raise ParameterError(f"mode {name!r} is unknown; choose one of {', '.join([*MODES, *ALIASES])}.")
     if weight is None:
         return mode
-    if weight < 0:
-        raise ParameterError(f"lambda {weight} is not allowed for mode {name}; give a number of 0 or more.")
+    if not 0 <= weight < float("inf"):
+        raise ParameterError(
+            f"lambda {weight} is not allowed for mode {name}; give a finite number of 0 or more."
+        )
     if mode.name == "ra" and weight == 0:
         return MODES["plain"]
     return Mode(mode.name, mode.recognition, weight if mode.recognition else 0.0, mode.transformer)
 
 
 def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor) -> torch.Tensor:
-    """Return the squared distance of two sets of class probabilities, summed over classes, averaged over the batch.
+    """Return the squared distance between two sets of class probabilities, averaged over the batch.
 
-    Both inputs are (B, classes). The sum keeps lambda independent of the number of classes.
+    Both inputs are logits (B, classes). The sum over classes keeps lambda independent of their number.
     """
     return (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1).mean()
 
@@ -74,9 +76,10 @@ def loss_terms(
 ) -> dict[str, torch.Tensor]:
     """Return the terms of one batch by name, with `loss` = distortion + lambda * recognition.
 
-    `networks` holds `processor` and, where the mode wants it, `transformer`. The gradient of `recognition` reaches
-    the processor in `ra` and `ra_unsupervised`; in `ra_transformer` it ends at the transformer, whose input is cut
-    off. `plain` does not run the recognizer, `ra_unsupervised` does not look at `labels`. (Liu et al. 2019, section 3.)
+    `networks` holds `processor` and, where the mode wants it, `transformer`. The gradient of `recognition`
+    reaches the processor in `ra` and `ra_unsupervised`; in `ra_transformer` it ends at the transformer, whose
+    input is cut off. `plain` does not run the recognizer, `ra_unsupervised` does not look at `labels`.
+    Source: Liu et al. 2019, section 3.
     """
     processed = networks["processor"](degraded).float()
     distortion = F.mse_loss(processed, target)

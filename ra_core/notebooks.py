@@ -7,8 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-import yaml
-
+from ra_core import human_yaml
 from ra_core.errors import ParameterError, RAError
 from ra_core.progress import BATCH_VARIABLE
 
@@ -18,14 +17,17 @@ TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": li
 def check_parameters(path: Path, given: dict) -> None:
     """Compare parameters with what the notebook's `parameters` cell declares.
 
-    Raises `ParameterError` for a name it does not declare or a value of another type.
+    Raises `ParameterError` for a name it does not declare or a value of another type, or when it is no notebook.
     """
     import papermill
 
-    declared = papermill.inspect_notebook(str(path))
+    try:
+        declared = papermill.inspect_notebook(str(path))
+    except ValueError as error:
+        raise ParameterError(f"{path} is not a notebook; name one of the folder notebooks/.") from error
     for name, value in given.items():
         if name not in declared:
-            raise ParameterError(f"{path} has no parameter {name!r}; it takes {', '.join(declared)}.")
+            raise ParameterError(f"{path} has no parameter {name!r}; it takes {', '.join(declared) or 'none'}.")
         kind = declared[name]["inferred_type_name"]
         allowed = TYPES.get(kind)
         wrong_bool = isinstance(value, bool) and kind in ("int", "float")
@@ -45,6 +47,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     check_parameters(path, parameters)
     import papermill
     from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
 
     class IPCKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs):
@@ -58,10 +61,19 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
             stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        said = str(error.evalue).strip().splitlines() or [""]
+        begins, said = _first_line(error.source), _first_line(error.evalue).rstrip(".")
         raise RAError(
-            f"{path} failed in cell {error.cell_index} with {error.ename}: {said[0]} (the executed copy is {output})"
+            f"{path} failed in cell [{error.exec_count}], which begins {begins!r}, with {error.ename}: {said} "
+            f"(the partly executed copy is {output})."
         ) from error
+    except DeadKernelError as error:
+        raise RAError(
+            f"{path} lost its kernel, perhaps for want of memory (the partly executed copy is {output})."
+        ) from error
+
+
+def _first_line(text: object) -> str:
+    return next(iter(str(text).strip().splitlines()), "")
 
 
 def main(arguments: list[str]) -> int:
@@ -70,12 +82,21 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     try:
-        pairs = [argument.partition("=") for argument in arguments[2:]]
-        execute(Path(arguments[0]), Path(arguments[1]), {name: yaml.safe_load(value) for name, _, value in pairs})
+        execute(Path(arguments[0]), Path(arguments[1]), dict(map(_parameter, arguments[2:])))
     except RAError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _parameter(argument: str) -> tuple[str, object]:
+    name, equals, value = argument.partition("=")
+    try:
+        if equals:
+            return name, human_yaml.parse(value)
+    except ValueError:
+        pass
+    raise ParameterError(f"{argument!r} is not a parameter; write name=value, the value as in YAML.")
 
 
 if __name__ == "__main__":

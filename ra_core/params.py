@@ -3,13 +3,12 @@
 A profile states what differs from the defaults below, which are the published recipe.
 """
 
-import re
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ra_core import human_yaml
 from ra_core.errors import ParameterError, RAError
 from ra_core.losses import Mode, find_mode
 
@@ -17,7 +16,7 @@ TaskName = Literal["sr", "dn", "jpeg"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Data(_Strict):
@@ -89,7 +88,10 @@ class Task(_Strict):
     @field_validator("weights")
     @classmethod
     def _known_modes(cls, weights):
-        return {_known_mode(name, weight).name: weight for name, weight in weights.items()}
+        for name, weight in weights.items():
+            if not (_known_mode(name).recognition and weight > 0):
+                raise ValueError("a lambda is a number above 0 for a mode with a recognition term (0 is the mode plain)")
+        return {_known_mode(name).name: weight for name, weight in weights.items()}
 
 
 class Profile(_Strict):
@@ -125,7 +127,16 @@ class Profile(_Strict):
     @model_validator(mode="after")
     def _different(self):
         if len({self.source, *self.unseen}) < 1 + len(self.unseen):
-            raise ValueError("a recognizer is named twice among source and unseen")
+            raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers")
+        return self
+
+    @model_validator(mode="after")
+    def _enlargeable(self):
+        processor, factor = self.tasks["sr"].processor.name if "sr" in self.tasks else None, self.channels.factor
+        if processor == "ResnetGenerator":
+            raise ValueError("tasks.sr.processor.name = 'ResnetGenerator' keeps the size; give SRResNet or SRDenseNet")
+        if processor and factor & (factor - 1):
+            raise ValueError(f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16")
         return self
 
     @property
@@ -147,20 +158,11 @@ class Profile(_Strict):
         return find_mode(name, self.task(task).weights.get(mode.name))
 
 
-def _known_mode(name: str, weight: float | None = None) -> Mode:
+def _known_mode(name: str) -> Mode:
     try:
-        return find_mode(name, weight)
+        return find_mode(name)
     except RAError as error:
         raise ValueError(str(error).rstrip(".")) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-4 is a number, as people mean it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def load_profile(name: str, overrides: dict | None = None, folder: Path | None = None) -> Profile:
@@ -177,18 +179,21 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise ParameterError(f"profile {name!r} is unknown; choose one of {known} (they lie in {folder}).")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} is not YAML: {' '.join(str(error).split())}; mend it.") from error
+        values = human_yaml.parse(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # a text that is not UTF-8 raises one as well
+        raise ParameterError(f"{path} is not YAML ({error}); mend it.") from error
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ParameterError(f"{path} holds a {type(values).__name__}; it must hold keys with values.")
-    values = {"name": name} | values
     if overrides:
-        values = _merged(values, overrides) | {"name": f"{name}-custom"}
+        values = _merged(values, overrides)
+    where = f"{path} with overrides" if overrides else str(path)
+    if "name" in values:
+        raise ParameterError(f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file.")
     try:
-        return Profile.model_validate(values)
+        return Profile.model_validate(values | {"name": f"{name}-custom" if overrides else name})
     except ValidationError as error:
-        raise ParameterError(_sentence(path, error)) from error
+        raise ParameterError(_sentence(where, error)) from error
 
 
 def _merged(base: dict, changes: dict) -> dict:
@@ -199,19 +204,49 @@ def _merged(base: dict, changes: dict) -> dict:
     return merged
 
 
-def _sentence(path: Path, error: ValidationError) -> str:
+# What pydantic's kinds of error ask for, in our words.
+WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "invalid_key": "a key that is a text",
+    "literal_error": "{expected}",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than_equal": "a number of at most {le}",
+    "too_short": "at least {min_length} of them",
+}
+
+
+def _sentence(where: str, error: ValidationError) -> str:
     """Return the first problem of a profile as one sentence."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the whole"
-    model, allowed = Profile, ""
+    first, more = error.errors()[0], error.error_count() - 1
+    loc = [part for part in first["loc"] if part != "[key]"]
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    rest = f" ({more} more to mend)" if more else ""
+    if first["type"] == "value_error":
+        said = f"{key} = {first['input']!r} is not allowed: " if loc else ""
+        return f"{where}: {said}{first['ctx']['error']}{rest}."
     if first["type"] == "extra_forbidden":
-        for part in first["loc"][:-1]:
-            field = getattr(model, "model_fields", {}).get(part)
-            model = _inner(field.annotation) if field else model
-        allowed = f"known keys here are {', '.join(getattr(model, 'model_fields', {}))}"
-        return f"{path}: {key} = {first['input']!r} is an unknown key; {allowed}."
-    more = f" ({error.error_count() - 1} more problems follow)" if error.error_count() > 1 else ""
-    return f"{path}: {key} = {first['input']!r} is not allowed: {first['msg']}{more}."
+        known = ", ".join(name for name in _fields_at(loc[:-1]) if name != "name")
+        return f"{where}: {key} = {first['input']!r} is an unknown key; known keys here are {known}{rest}."
+    wanted = WANTED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    return f"{where}: {key} = {first['input']!r} is not allowed; give {wanted}{rest}."
+
+
+def _fields_at(path: list) -> list[str]:
+    """Return the keys a profile knows at a place such as tasks, sr, training."""
+    model = Profile
+    for part in path:
+        if part in model.model_fields:  # the name of a task is no field
+            model = _inner(model.model_fields[part].annotation)
+    return list(model.model_fields)
 
 
 def _inner(annotation):

@@ -5,6 +5,7 @@ import sys
 import time
 
 BATCH_VARIABLE = "RA_BATCH"  # set by the workflow, whose notebooks nobody watches
+PACE = ("images_per_s", "seconds_left")
 
 
 def _watched() -> bool:
@@ -29,15 +30,22 @@ class Progress:
         if self.bar is not None:
             self.bar.update()
 
+    def due(self) -> bool:
+        """Say whether it is time for another line."""
+        return time.monotonic() - self.shown >= self.every
+
     def show(self, line: dict, last: bool = False) -> None:
-        """Show a line of the log, at most every few seconds in batch."""
-        numbers = {k: f"{v:.4g}" for k, v in line.items() if isinstance(v, float) and k != "seconds_left"}
-        if self.bar is not None:
-            self.bar.set_postfix(numbers)
-        elif last or time.monotonic() - self.shown >= self.every:
-            self.shown = time.monotonic()
-            terms = "  ".join(f"{k} {v}" for k, v in numbers.items())
-            print(f"{self.name}  step {line['step']}/{self.steps}  {terms}  {line['seconds_left']:.0f} s left", flush=True)
+        """Show a line of the log: at once in the bar, in batch at most every few seconds and at the end."""
+        if self.bar is None and not (last or self.due()):
+            return
+        self.shown = time.monotonic()
+        terms = {k: f"{v:.4g}" for k, v in line.items() if isinstance(v, float) and k not in PACE}
+        if self.bar is not None:  # it counts steps, time left and speed itself
+            self.bar.set_postfix(terms | {"images/s": f"{line['images_per_s']:.0f}"})
+            return
+        said = "  ".join(f"{k} {v}" for k, v in terms.items())
+        pace = f"{line['images_per_s']:.0f} images/s  {line['seconds_left']:.0f} s left"
+        print(f"{self.name}  step {line['step']}/{self.steps}  {said}  {pace}", flush=True)
 
     def close(self) -> None:
         """End the bar."""

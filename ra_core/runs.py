@@ -14,7 +14,7 @@ import yaml
 from ra_core.errors import ParameterError
 from ra_core.files import write_text
 
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra-core")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
 
 
 def project_root() -> Path:
@@ -50,6 +50,12 @@ def is_begun(folder: Path, parameters: dict) -> bool:
 def is_complete(folder: Path, parameters: dict) -> bool:
     """Say whether a run ended with these very parameters."""
     return is_begun(folder, parameters) and (folder / "run.json").exists()
+
+
+def tidy(folder: Path) -> None:
+    """Delete from the folder of a finished run its checkpoint, and what killed writers left there."""
+    for path in (folder / "checkpoint.pt", *folder.glob(".*.????????.*")):
+        path.unlink(missing_ok=True)
 
 
 def git_state() -> dict:

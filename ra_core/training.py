@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import torch
@@ -21,22 +22,32 @@ from ra_core.models.weights import save_weights
 from ra_core.progress import Progress
 
 
+SCHEDULES, PRECISIONS = ("drops", "cosine"), ("fp32", "bf16")
+SEED_STRIDE = 1_000_003  # more than a run has steps, and than a test set has pictures (their noise has small seeds)
+
+
 def pick_device(device: str = "auto") -> torch.device:
-    """Return the device asked for; `auto` takes CUDA, then MPS, then the CPU."""
+    """Return the device asked for; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises `ParameterError` for a device that torch does not see here.
+    """
+    here = [torch.cuda.is_available() and "cuda", torch.backends.mps.is_available() and "mps", "cpu"]
+    here = [kind for kind in here if kind]
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("device 'cuda' was asked for, but torch sees no CUDA device here; use 'auto' or 'cpu'.")
-    return chosen
+        return torch.device(here[0])
+    if device.split(":")[0] not in here:
+        raise ParameterError(f"device {device!r} is not here; choose one of auto, {', '.join(here)}.")
+    return torch.device(device)
 
 
 def learning_rate(step: int, steps: int, peak: float, schedule: str = "drops", drops: tuple[float, ...] = ()) -> float:
     """Return the learning rate of a step, counted from 0.
 
     `drops` divides it by ten at each of the given fractions of the run (published: 4/6 and 5/6); `cosine` lets it
-    rise over the first 5 % of the steps and then fall to zero.
+    rise over the first 5 % of the steps and then fall to zero. Raises `ParameterError` for any other schedule.
     """
+    if schedule not in SCHEDULES:
+        raise ParameterError(f"schedule {schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}.")
     if schedule == "drops":
         return peak * 0.1 ** sum(step >= round(drop * steps) for drop in drops)
     rising = max(1, round(0.05 * steps))
@@ -45,11 +56,14 @@ def learning_rate(step: int, steps: int, peak: float, schedule: str = "drops", d
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def _indices(step: int, count: int, batch: int, seed: int) -> torch.Tensor:
-    """Return the pictures of a step: every epoch runs once through a permutation of its own, last short batch kept."""
-    per_epoch = math.ceil(count / batch)
-    epoch, position = divmod(step, per_epoch)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(1_000_003 * seed + epoch))
+def _generator(seed: int, number: int) -> torch.Generator:
+    """Return the random generator of a step, or of an epoch's order."""
+    return torch.Generator().manual_seed(SEED_STRIDE * (seed + 1) + number)
+
+
+def _indices(epoch: int, position: int, count: int, batch: int, seed: int) -> torch.Tensor:
+    """Return the pictures of a step: an epoch runs once through an order of its own, last short batch kept."""
+    order = torch.randperm(count, generator=_generator(seed, epoch))
     return order[position * batch : (position + 1) * batch]
 
 
@@ -78,10 +92,14 @@ def fit(
     """Train `networks` (`processor`, perhaps `transformer`) with Adam and write their weights into `folder`.
 
     `pictures` gives `training_batch(indices, generator)`, `channel` degrades them. A checkpoint is written every
-    `checkpoint_seconds`; a run found unfinished goes on from it. `log.jsonl` gets a hundred lines of averaged terms
-    and, `validations` times, what `validate` returns. Returns wall seconds, images/s and the last validation.
-    Raises `TrainingError` when the loss is not finite (the last good checkpoint is kept).
+    `checkpoint_seconds`; a run found unfinished goes on from it. `log.jsonl` gets a line of averaged terms about a
+    hundred times, in long runs every few seconds, and about `validations` times what `validate` returns.
+    Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
+    Raises `TrainingError` when the loss or a weight is not finite (the last good checkpoint is kept) or the
+    checkpoint found is of another run, and `OutputError` when the disk is full.
     """
+    if precision not in PRECISIONS:
+        raise ParameterError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
     folder, place = Path(folder), pick_device(device)
     memory = torch.channels_last if channels_last else torch.contiguous_format
     for net in [*networks.values(), *([recognizer] if recognizer is not None else [])]:
@@ -91,18 +109,22 @@ def fit(
 
     settings = {
         "mode": mode.name, "weight": mode.weight, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
-        "drops": list(drops), "seed": seed, "precision": precision, "pictures": len(pictures), "data": pictures.name,
+        "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last,
+        "pictures": len(pictures), "data": pictures.name, "channel": repr(channel) if is_dataclass(channel) else None,
+        "recognizer": getattr(recognizer, "name", None) if mode.recognition else None,
+        "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
     }  # fmt: skip
     first, seconds_before, log = _resume(folder, settings, networks, optimiser)
     every, validate_every = max(1, steps // 100), max(1, steps // max(1, validations))
+    per_epoch = math.ceil(len(pictures) / batch)
     progress, started, sums, seen = Progress(name, steps, first), time.monotonic(), {}, 0
     saved = shown = started
 
     def save(step: int) -> None:
-        epoch, position = divmod(step, math.ceil(len(pictures) / batch))
+        epoch, position = divmod(step, per_epoch)
         state = {
             "step": step, "networks": {k: net.state_dict() for k, net in networks.items()},
-            "optimiser": optimiser.state_dict(), "random": random_states(), "settings": settings,
+            "optimiser": optimiser.state_dict(), "random": random_states(), "settings": settings, "log": log,
             "data": {"epoch": epoch, "batch": position}, "seconds": seconds_before + time.monotonic() - started,
         }  # fmt: skip
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
@@ -111,8 +133,9 @@ def fit(
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, lr, schedule, drops)
-        generator = torch.Generator().manual_seed(1_000_003 * seed + step)
-        images, labels = pictures.training_batch(_indices(step, len(pictures), batch, seed), generator)
+        generator = _generator(seed, step)
+        indices = _indices(*divmod(step, per_epoch), len(pictures), batch, seed)
+        images, labels = pictures.training_batch(indices, generator)
         images = images.to(place, memory_format=memory, non_blocking=True)
         degraded = channel(images, generator=generator).contiguous(memory_format=memory)
         for net in networks.values():
@@ -129,9 +152,9 @@ def fit(
         seen, done, now = seen + len(images), step + 1, time.monotonic()
         progress.step()
         due = done == steps or done % validate_every == 0 or now - saved >= checkpoint_seconds
-        if done % every == 0 or due:  # reading the terms waits for the device, so not every step
+        if done % every == 0 or due or progress.due():  # reading the terms waits for the device, so not every step
             means = {key: float(value) / seen for key, value in sums.items()}
-            _check_finite(means, done, folder)
+            _check_finite(means, networks, done, folder)
             rate = seen / max(now - shown, 1e-9)
             left = (steps - done) * (now - started) / (done - first)
             log.append({"step": done, "steps": steps, **means, "lr": optimiser.param_groups[0]["lr"],
@@ -150,8 +173,10 @@ def fit(
     for key, net in networks.items():
         save_weights(net, folder / f"{key}.safetensors")
     wall = seconds_before + time.monotonic() - started
+    epochs, rest = divmod(steps, per_epoch)
+    images_per_s = (epochs * len(pictures) + rest * batch) / max(wall, 1e-9)
     last = next((line["validation"] for line in reversed(log) if "validation" in line), {})
-    return {"wall_seconds": wall, "images_per_s": steps * batch / max(wall, 1e-9), "validation": last}
+    return {"wall_seconds": wall, "images_per_s": images_per_s, "validation": last}
 
 
 def _resume(folder: Path, settings: dict, networks: dict, optimiser) -> tuple[int, float, list[dict]]:
@@ -163,13 +188,16 @@ def _resume(folder: Path, settings: dict, networks: dict, optimiser) -> tuple[in
         net.load_state_dict(state["networks"][key])
     optimiser.load_state_dict(state["optimiser"])
     set_random_states(state["random"])
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return state["step"], state["seconds"], [line for line in lines if line["step"] <= state["step"]]
+    return state["step"], state["seconds"], state["log"]
 
 
-def _check_finite(means: dict[str, float], step: int, folder: Path) -> None:
-    for key, value in means.items():
-        if not math.isfinite(value):
-            kept = folder / "checkpoint.pt"
-            where = f"the last good checkpoint, {kept}, is kept" if kept.exists() else "no checkpoint was due yet"
-            raise TrainingError(f"{key} became {value} by step {step}; {where}: lower the learning rate and run again.")
+def _check_finite(means: dict[str, float], networks: dict, step: int, folder: Path) -> None:
+    """Stop a run that has gone astray before it reaches a checkpoint; a finite loss can leave broken weights."""
+    broken = [f"{key} became {value}" for key, value in means.items() if not math.isfinite(value)]
+    for name, net in networks.items():
+        if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
+            broken.append(f"a weight of the {name} is no longer finite")
+    if broken:
+        kept = folder / "checkpoint.pt"
+        where = f"the last good checkpoint, {kept}, is kept" if kept.exists() else "no checkpoint was due yet"
+        raise TrainingError(f"{broken[0]} by step {step}; {where}: lower the learning rate and run again.")

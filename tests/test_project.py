@@ -101,7 +101,8 @@ def test_tracked_notebook_has_cells_of_at_most_12_lines(file):
 @pytest.mark.parametrize("file", tracked(".py"), ids=name)
 def test_tracked_module_is_short_and_says_what_it_is(file):
     text = file.read_text()
-    assert len(text.splitlines()) <= 350
+    # A module is one thing; what proves it may take longer.
+    assert len(text.splitlines()) <= (600 if "tests" in file.parts else 350)
     says = ast.get_docstring(ast.parse(text)) is not None
     assert says or file.name.startswith("test_"), "it has no docstring"
 

@@ -1,1 +1,1 @@
-"""Networks: processors and transformers, the recognizer wrapper, and small recognizers for 32-pixel pictures."""
+"""Networks: processors and transformers, the recognizer wrapper, small recognizers for 32-pixel pictures."""

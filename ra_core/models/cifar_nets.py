@@ -74,8 +74,8 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.conv(F.relu(self.norm(x)))], dim=1)
 
 
-def densenet17(classes: int = 10, growth: int = 20, layers_per_block: tuple[int, ...] = (1, 5, 8)) -> nn.Module:
-    """A densely connected network of growth 20, most of its layers in the coarse stages."""
+def densenet17(classes: int = 10, growth: int = 20, layers_per_block: tuple = (1, 5, 8)) -> nn.Module:
+    """A densely connected network of 17 convolutions and growth 20, most of them in the coarse stages."""
     channels = 24
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False)]
     for block, count in enumerate(layers_per_block):
@@ -90,7 +90,10 @@ def densenet17(classes: int = 10, growth: int = 20, layers_per_block: tuple[int,
 
 
 class InvertedResidual(nn.Module):
-    """1 x 1 expansion, 3 x 3 depthwise, 1 x 1 projection (Sandler et al. 2018), with hard-swish (Howard et al. 2019)."""
+    """1 x 1 expansion, 3 x 3 depthwise, 1 x 1 projection (Sandler et al. 2018).
+
+    The activation is hard-swish (Howard et al. 2019).
+    """
 
     def __init__(self, c_in: int, c_out: int, stride: int, expansion: int):
         super().__init__()

@@ -1,7 +1,7 @@
 """Image-to-image networks: processors P and transformers T.
 
-Every network maps pictures (B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W). At their default widths they have
-the published sizes; `width` and `blocks` make them smaller.
+Every network maps pictures (B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W). At their default widths
+they have the published sizes; `width` and `blocks` make them smaller.
 """
 
 import math
@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, five blocks as in the published code).
+    """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, here with five blocks).
 
     734,092 parameters at scale 4 and 438,666 at scale 1. `scale` is a power of two.
     """
@@ -76,7 +76,9 @@ class SRDenseNet(nn.Module):
     def __init__(self, scale: int = 4, width: int = 16, blocks: int = 8, layers: int = 8):
         super().__init__()
         if scale < 1 or scale & (scale - 1):
-            raise ParameterError(f"SRDenseNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
+            raise ParameterError(
+                f"SRDenseNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8."
+            )
         self.scale = scale
         channels, reduced = width, 8 * width
         body: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
@@ -106,7 +108,7 @@ class _ReflectBlock(nn.Module):
 class ResnetGenerator(nn.Module):
     """Down twice, residual blocks, up twice (Johnson et al. 2016), as P for dn and jpeg and as the usual T.
 
-    7,841,411 parameters. Height and width must be multiples of 4.
+    7,841,411 parameters. Height and width must be multiples of 4, and at least 8.
     """
 
     scale = 1
@@ -114,7 +116,9 @@ class ResnetGenerator(nn.Module):
     def __init__(self, scale: int = 1, width: int = 64, blocks: int = 6):
         super().__init__()
         if scale != 1:
-            raise ParameterError(f"ResnetGenerator was given scale {scale}; it keeps the size, so only 1 is allowed.")
+            raise ParameterError(
+                f"ResnetGenerator was given scale {scale}; it keeps the size, so only 1 is allowed."
+            )
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         ]  # fmt: skip
@@ -129,10 +133,10 @@ class ResnetGenerator(nn.Module):
         self.net = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7))
 
     def forward(self, x):
-        if x.shape[-1] % 4 or x.shape[-2] % 4:
+        if any(side % 4 or side < 8 for side in x.shape[-2:]):
             raise ParameterError(
                 f"ResnetGenerator was given a picture of {x.shape[-2]} x {x.shape[-1]} pixels; "
-                "height and width must be multiples of 4: crop or pad it first."
+                "height and width must be multiples of 4 and at least 8: crop or pad it first."
             )
         return _to_unit_range(self.net(x))
 

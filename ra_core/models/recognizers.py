@@ -20,15 +20,22 @@ SHIPPED = ASSETS / "recognizers"
 class Recognizer(nn.Module):
     """A frozen classifier: pictures (B, 3, H, W), RGB in [0, 1], to logits (B, classes).
 
-    Normalisation happens in here and nowhere else. Its weights need no gradient, so none is computed for them; the
-    gradient passes through to the picture. It stays in evaluation mode whatever `train()` is called on around it.
+    Normalisation happens in here and nowhere else. Its weights need no gradient, so none is computed for
+    them; the gradient passes through to the picture. It stays in evaluation mode whatever `train()` is called
+    on around it. Raises `ParameterError` unless `mean` and `std` are three numbers each, one a channel.
     """
 
     def __init__(self, net: nn.Module, name: str, mean: Iterable[float], std: Iterable[float]):
         super().__init__()
         self.net, self.name = net.requires_grad_(False), name
-        self.register_buffer("mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(list(std)).view(3, 1, 1), persistent=False)
+        self.net.zero_grad()  # of gradients from before
+        for what, values in (("mean", mean), ("std", std)):
+            numbers = [float(value) for value in values]
+            if len(numbers) != 3:
+                raise ParameterError(
+                    f"recognizer {name!r} has {what} {numbers}; give three numbers, one a channel."
+                )
+            self.register_buffer(what, torch.tensor(numbers).view(3, 1, 1), persistent=False)
         self.eval()
 
     def train(self, mode: bool = True):
@@ -41,61 +48,79 @@ class Recognizer(nn.Module):
 def load_recognizer(name: str, weights: str | Path | None = None, folder: Path = SHIPPED) -> Recognizer:
     """Return a pretrained recognizer by name.
 
-    `name` is one of the five families that ship (their files lie in `folder`), any classifier of torchvision (with
-    its ImageNet weights), or `package.module:function`, a function without arguments that returns a classifier; the
-    latter two take `weights`, a safetensors file, in place of what they bring. A function's network may carry `mean`
-    and `std` (three numbers each) of its own, otherwise ImageNet's are used.
-    Raises `ParameterError` for an unknown name and `WeightsError` for weights that cannot be had or do not fit.
+    `name` is one of the five families that ship (their files lie in `folder`), any classifier of torchvision
+    (with its ImageNet weights), or `package.module:function`, a function without arguments that returns a
+    classifier. `weights`, a safetensors file, takes the place of what they bring. A function's network may
+    carry `mean` and `std` (three numbers each) of its own, otherwise ImageNet's are used.
+    Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
     if name in FAMILIES:
         sidecar = read_sidecar(name, folder)
         net = load_weights(FAMILIES[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
         return Recognizer(net, name, sidecar["mean"], sidecar["std"])
-    net = _custom(name) if ":" in name else _torchvision(name, pretrained=weights is None)
+    if ":" in name:
+        net = _custom(name)
+        mean, std = getattr(net, "mean", IMAGENET_MEAN), getattr(net, "std", IMAGENET_STD)
+    else:
+        net, mean, std = _torchvision(name, pretrained=weights is None)
     if weights is not None:
         load_weights(net, weights)
-    return Recognizer(net, name, getattr(net, "mean", IMAGENET_MEAN), getattr(net, "std", IMAGENET_STD))
+    return Recognizer(net, name, mean, std)
 
 
 def read_sidecar(name: str, folder: Path = SHIPPED) -> dict:
     """Return what is known of a shipped recognizer: recipe, seed, data, accuracy."""
     path = folder / f"{name}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); train {name} with notebook 02 or install again.") from error
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
+        if not {"classes", "mean", "std"} <= set(sidecar):
+            raise ValueError("classes, mean or std are missing")
+        return sidecar
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{path} cannot be read ({error}); train {name} with notebook 02 or install again."
+        ) from error
 
 
 def _custom(name: str) -> nn.Module:
     module, _, function = name.partition(":")
     try:
         net = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ParameterError(
             f"recognizer {name!r} cannot be made ({error}); give package.module:function, "
             "a function without arguments that returns a classifier."
         ) from error
     if not isinstance(net, nn.Module):
-        raise ParameterError(f"recognizer {name!r} returned a {type(net).__name__}; it must return a torch.nn.Module.")
+        raise ParameterError(
+            f"recognizer {name!r} returned a {type(net).__name__}; it must return a torch.nn.Module."
+        )
     return net
 
 
-def _torchvision(name: str, pretrained: bool) -> nn.Module:
+def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float], Iterable[float]]:
+    """Return a classifier with the mean and std that its weights were trained with."""
     from torchvision import models
 
     known = models.list_models(module=models)
     if name not in known:
         raise ParameterError(
-            f"recognizer {name!r} is unknown; choose one of {', '.join(FAMILIES)}, a classifier of torchvision "
-            "(for instance resnet18), or give package.module:function."
+            f"recognizer {name!r} is unknown; choose one of {', '.join(FAMILIES)}, a classifier of "
+            "torchvision (for instance resnet18), or give package.module:function."
         )
+    published = models.get_model_weights(name)
+    # The first weights are those of the paper's tables; a few large models have only others.
+    chosen = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)
+    trained_with = chosen.transforms()
     try:
-        return models.get_model(name, weights="IMAGENET1K_V1" if pretrained else None)
-    except (OSError, RuntimeError) as error:  # no network, or a download that broke off
+        net = models.get_model(name, weights=chosen if pretrained else None)
+    except Exception as error:  # urllib, http and torch each raise their own
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise WeightsError(
-            f"the ImageNet weights of {name} could not be fetched ({error}); connect to the network once, "
+            f"the ImageNet weights of {name} could not be fetched ({reason}); connect to the network once, "
             "or name a safetensors file of them."
         ) from error
+    return net, trained_with.mean, trained_with.std
 
 
 def describe(recognizer: Recognizer) -> dict:

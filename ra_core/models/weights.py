@@ -29,19 +29,23 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
+        raise WeightsError(
+            f"{path} is not a whole safetensors file ({error}); copy or train it again."
+        ) from error
     own = net.state_dict()
     optional = {name for name in own if name.endswith("num_batches_tracked")}
+    misshapen = [name for name in sorted(set(own) & set(tensors)) if own[name].shape != tensors[name].shape]
     problems = [
         ("misses", sorted(set(own) - set(tensors) - optional)),
         ("has the unknown", sorted(set(tensors) - set(own))),
-        ("has another shape for", [n for n in sorted(set(own) & set(tensors)) if own[n].shape != tensors[n].shape]),
+        ("has another shape for", misshapen),
     ]
     for what, names in problems:
         if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise WeightsError(
-                f"{path} was made for another network than {type(net).__name__}: it {what} {names[0]!r}"
-                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}; use the network it was trained as."
+                f"{path} was made for another network than {type(net).__name__}: "
+                f"it {what} {names[0]!r}{more}; use the network it was trained as."
             )
     net.load_state_dict(tensors, strict=False)
     return net

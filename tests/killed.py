@@ -1,0 +1,118 @@
+"""Kills trainings with SIGKILL at many moments, lets each start again, and prints what came of them as JSON.
+
+`python killed.py FOLDER`. Every training is a process of its own, forked from this one, which has paid for
+importing torch and has not computed anything yet. A moment is a number of lines of the package: a training is
+killed when it has executed that many, wherever that is. Every step ends with a checkpoint, so many moments lie
+within one.
+"""
+
+import functools
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import tiny
+import torch
+
+import ra_core
+from ra_core import cifar10, experiments
+from ra_core.params import load_profile
+
+PACKAGE = str(Path(ra_core.__file__).parent)
+MODES, MOMENTS = ("ra", "ra_transformer"), 7
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def count_lines(limit: float) -> list[int]:
+    """Count the lines of the package that are executed from now on; be killed after `limit`."""
+    lines = [0]
+
+    def local(frame, event, argument):
+        lines[0] += event == "line"
+        if lines[0] >= limit:
+            kill()
+        return local
+
+    sys.settrace(lambda frame, *_: local if frame.f_code.co_filename.startswith(PACKAGE) else None)
+    return lines
+
+
+def be_killed_in_a_checkpoint(number: int) -> None:
+    """Be killed when half of the checkpoint of that number lies on the disk."""
+    write, written = Path.write_bytes, [0]
+
+    def half(path, content):
+        if "checkpoint" in path.name:
+            written[0] += 1
+            if written[0] == number:
+                write(path, bytes(content)[: len(content) // 2])
+                kill()
+        return write(path, content)
+
+    Path.write_bytes = half
+
+
+def train(project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0) -> None:
+    """Train in the present process, note what it did, and end."""
+    os.chdir(project)
+    experiments.fit = functools.partial(experiments.fit, checkpoint_seconds=0)
+    cifar10.load = tiny.load
+    if checkpoint:
+        be_killed_in_a_checkpoint(checkpoint)
+    lines = count_lines(limit)
+    experiments.train_run(load_profile("tiny"), "dn", mode, 0)
+    sys.settrace(None)
+    (project / "lines").write_text(str(lines[0]))
+
+
+def started(project: Path, *arguments, **options) -> int:
+    """Run `train` in a new process; return the signal that ended it, or 0."""
+    if not project.exists():
+        project.mkdir()
+        tiny.project(project)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            train(project, *arguments, **options)
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "a training failed"
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+def killed_and_started_again(project: Path, mode: str, *rounds: dict) -> dict:
+    """Kill a training as each of `rounds` says, then let it end."""
+    signals = [started(project, mode, **round_) for round_ in rounds]
+    run = project / "runs" / "tiny" / "dn" / mode / "seed0"
+    left = tiny.names(run) if run.exists() else []
+    return {"run": str(run), "signals": signals, "left": left, "end": started(project, mode)}
+
+
+def main(root: Path) -> dict:
+    """Do all of it; return the runs by mode, the undisturbed one first."""
+    torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch
+    results = {"plain": [killed_and_started_again(root / "plain", "plain")]}
+    for mode in MODES:
+        results[mode] = [killed_and_started_again(root / mode, mode)]
+        total = int((root / mode / "lines").read_text())
+        moments = [round(total * (i + 0.5) / MOMENTS) for i in range(MOMENTS)]
+        plans = [[{"limit": limit}] for limit in moments]
+        plans += [[{"checkpoint": 1}], [{"checkpoint": 2}, {"checkpoint": 2}], [{"limit": moments[2]}] * 3]
+        plans += [[{"limit": total - 2}]]  # after run.json, before the checkpoint is put away
+        for number, plan in enumerate(plans):
+            results[mode].append(killed_and_started_again(root / f"{mode}{number}", mode, *plan))
+    return results
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

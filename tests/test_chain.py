@@ -1,0 +1,111 @@
+import pytest
+import torch
+from torch import nn
+
+from ra_core import channels, cifar10
+from ra_core.chain import Chain
+from ra_core.channels import Downsample, make_channel
+from ra_core.metrics import to_8bit
+from ra_core.models.processors import SRResNet
+
+
+class Add(nn.Module):
+    """Add a number to every value, and note what came in and in which mode."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value, self.seen, self.norm = value, [], nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        self.seen.append((images.clone(), self.training or self.norm.training))
+        return images + self.value
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return cifar10.load("shipped", "test").batch(torch.arange(6))[0]
+
+
+INDICES = torch.arange(6)
+
+
+def test_an_empty_chain_is_the_oracle(images):
+    out = Chain()(images, INDICES)
+    assert set(out) == {"degraded", "stored", "seen"}
+    assert all(torch.equal(picture, images) for picture in out.values())
+
+
+@pytest.mark.parametrize("task", channels.TASKS)
+def test_a_channel_alone_is_unprocessed_and_back_to_size(images, task):
+    channel = make_channel(task)
+    degraded = channel(images, indices=INDICES)
+    out = Chain(channel)(images, INDICES)
+    assert torch.equal(out["degraded"], degraded)
+    assert torch.equal(out["stored"], to_8bit(channel.enlarge(degraded)))
+    assert torch.equal(out["seen"], out["stored"]) and out["stored"].shape == images.shape
+    assert not torch.equal(out["stored"], images)
+
+
+def test_every_link_gets_what_the_one_before_left(images):
+    pre, post, transformer = Add(2.2 / 255), Add(0.3 / 255), Add(0.2 / 255)
+    out = Chain(Downsample(4), post, transformer, pre)(images, INDICES)
+    sent = to_8bit(images + 2 / 255)  # pre's output is stored, so rounded
+    assert torch.equal(pre.seen[0][0], images)
+    assert torch.equal(out["degraded"], Downsample(4)(sent))
+    assert torch.equal(post.seen[0][0], out["degraded"])
+    assert torch.equal(out["stored"], to_8bit(out["degraded"] + 0.3 / 255))
+    assert torch.equal(transformer.seen[0][0], out["stored"])
+    assert torch.equal(out["seen"], (out["stored"] + 0.2 / 255).clamp(0, 1))
+
+
+@pytest.mark.parametrize(("offset", "levels"), [(0.4, 0), (0.6, 1), (-0.4, 0), (-0.6, -1), (3.0, 3)])
+def test_what_is_stored_is_rounded_to_8_bits(images, offset, levels):
+    dark = images * 0.9 + 0.05
+    stored = Chain(None, Add(offset / 255))(to_8bit(dark), INDICES)["stored"]
+    assert torch.allclose(stored * 255, to_8bit(dark) * 255 + levels, atol=1e-3)
+
+
+def test_what_is_stored_and_seen_stays_in_range(images):
+    for value in (5.0, -5.0):
+        out = Chain(None, Add(value), Add(value))(images, INDICES)
+        assert (out["stored"] == (value > 0)).all() and (out["seen"] == (value > 0)).all()
+
+
+def test_the_transformer_s_picture_is_seen_but_not_stored(images):
+    out = Chain(None, None, Add(0.3 / 255))(images, INDICES)
+    assert torch.equal(out["stored"], images) and not torch.equal(out["seen"], to_8bit(out["seen"]))
+
+
+def test_networks_run_in_evaluation_mode_whatever_happened_between(images):
+    nets = [Add(0.1), Add(0.1), Add(0.1)]
+    chain = Chain(None, *nets)
+    for _ in range(2):
+        for net in nets:
+            net.train()
+        chain(images, INDICES)
+    assert not any(training for net in nets for _, training in net.seen)
+
+
+def test_a_call_changes_nothing_and_keeps_no_graph(images):
+    torch.manual_seed(0)
+    net = SRResNet(4, width=4, blocks=1)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    copied = images.clone()
+    out = Chain(make_channel("sr"), net)(images, INDICES)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert torch.equal(images, copied) and not any(picture.requires_grad for picture in out.values())
+    expected = net.eval()(make_channel("sr")(images)).detach()
+    assert torch.equal(out["stored"], to_8bit(expected))
+
+
+@pytest.mark.parametrize("task", channels.TASKS)
+def test_a_picture_s_result_does_not_depend_on_its_batch(images, task):
+    torch.manual_seed(0)
+    channel = make_channel(task)
+    chain = Chain(channel, SRResNet(channel.scale, width=4, blocks=1))
+    whole = chain(images, INDICES)
+    for i in (4, 0):
+        single = chain(images[i : i + 1], INDICES[i : i + 1])
+        assert torch.equal(single["degraded"][0], whole["degraded"][i])
+        # A convolution may sum a larger batch in another order, which can tip the rounding.
+        assert (single["stored"][0] - whole["stored"][i]).abs().max() < 1.5 / 255

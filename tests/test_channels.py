@@ -1,0 +1,267 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from refusal import refusal
+
+from ra_core import channels, cifar10
+from ra_core.channels import Downsample, Jpeg, Noise, make_channel
+from ra_core.data import Pictures
+from ra_core.errors import ParameterError
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Pictures:
+    return cifar10.load("shipped", "test")
+
+
+def mosaic(pictures: Pictures, rows: int, columns: int) -> torch.Tensor:
+    """Return shipped pictures laid out as one larger one, (1, 3, 32 rows, 32 columns) in [0, 1]."""
+    images, _ = pictures.batch(torch.arange(rows * columns))
+    tiles = images.view(rows, columns, 3, 32, 32).permute(2, 0, 3, 1, 4)
+    return tiles.reshape(1, 3, 32 * rows, 32 * columns)
+
+
+def to_pillow(image: torch.Tensor) -> Image.Image:
+    return Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def from_pillow(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def pillow_resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    resized = [to_pillow(image).resize((width, height), Image.Resampling.BICUBIC) for image in images]
+    return torch.stack([from_pillow(image) for image in resized])
+
+
+def is_8bit(images: torch.Tensor) -> bool:
+    levels = images * 255
+    return bool(images.min() >= 0 and images.max() <= 1 and (levels - levels.round()).abs().max() < 1e-4)
+
+
+# --- sr
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 8])
+def test_sr_is_pillow_s_bicubic_to_the_bit(shipped, factor):
+    side = 32 - 32 % factor
+    images = shipped.batch(torch.arange(200))[0][..., :side, :side]
+    channel = Downsample(factor)
+    degraded = channel(images)
+    assert torch.equal(degraded, pillow_resize(images, side // factor, side // factor))
+    assert torch.equal(channel.enlarge(degraded), pillow_resize(degraded, side, side))
+    assert is_8bit(degraded) and is_8bit(channel.enlarge(degraded))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 5), (2, 1), (7, 7)])
+def test_sr_of_larger_and_oblong_pictures_is_pillow_s(shipped, rows, columns):
+    image, channel = mosaic(shipped, rows, columns), make_channel("sr")
+    degraded = channel(image)
+    assert degraded.shape == (1, 3, 8 * rows, 8 * columns)
+    assert torch.equal(degraded, pillow_resize(image, 8 * rows, 8 * columns))
+    assert torch.equal(channel.enlarge(degraded), pillow_resize(degraded, 32 * rows, 32 * columns))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(2, 8), st.integers(1, 9), st.integers(1, 6))
+def test_sr_is_pillow_s_on_any_picture_and_size(seed, factor, height, width):
+    generator = torch.Generator().manual_seed(seed)
+    tall, wide = factor * height, factor * width
+    images = torch.randint(0, 256, (2, 3, tall, wide), generator=generator).float() / 255
+    channel = Downsample(factor)
+    degraded = channel(images)
+    # One axis at a time, as Pillow chooses its order by version and shape.
+    assert torch.equal(degraded, pillow_resize(pillow_resize(images, tall, width), height, width))
+    assert torch.equal(channel.enlarge(degraded), pillow_resize(degraded, tall, wide))
+
+
+def test_sr_differs_from_a_bicubic_without_antialias(shipped):
+    images, _ = shipped.batch(torch.arange(50))
+    aliased = torch.nn.functional.interpolate(images, scale_factor=0.25, mode="bicubic")
+    assert (make_channel("sr")(images) - aliased.clamp(0, 1)).abs().max() > 0.1
+
+
+def test_sr_refuses_what_it_cannot_divide():
+    message = refusal(ParameterError, Downsample(4), torch.zeros(1, 3, 30, 32))
+    assert "30 x 32" in message and "multiples of 4" in message
+
+
+# --- dn
+
+
+def test_evaluation_noise_is_that_of_the_picture_s_number(shipped):
+    images, channel = torch.full((5, 3, 32, 32), 0.5), make_channel("dn")
+    noisy = channel(images, indices=torch.tensor([3, 0, 1999, 7, 3]))
+    for row, number in enumerate([3, 0, 1999, 7, 3]):
+        torch.manual_seed(number)  # as the published code draws it
+        assert torch.equal(noisy[row], (0.5 + 0.1 * torch.randn(3, 32, 32)).clamp(0, 1))
+    assert torch.equal(noisy[0], noisy[4])
+    assert not torch.equal(noisy[0], noisy[1])
+
+
+def test_evaluation_noise_leaves_the_global_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make_channel("dn")(torch.zeros(4, 3, 8, 8), indices=torch.arange(4))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@settings(max_examples=25)
+@given(st.permutations(range(9)), st.integers(1, 9))
+def test_evaluation_noise_does_not_depend_on_order_or_batch_size(order, batch):
+    images = torch.rand(9, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    channel = make_channel("dn")
+    whole = channel(images, indices=torch.arange(9))
+    parts = [channel(images[indices], indices=indices) for indices in torch.tensor(order).split(batch)]
+    assert torch.equal(torch.cat(parts), whole[order])
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1])
+@pytest.mark.parametrize("how", ["evaluation", "training"])
+def test_noise_is_white_gaussian_of_the_given_sigma(sigma, how):
+    images = torch.full((40, 3, 32, 32), 0.5)
+    known = {
+        "evaluation": {"indices": torch.arange(40)},
+        "training": {"generator": torch.Generator().manual_seed(0)},
+    }[how]
+    noise = (Noise(sigma)(images, **known) - 0.5).double() / sigma
+    count = noise.numel()  # 122,880: each bound is five standard deviations wide
+    assert abs(noise.mean()) < 5 / count**0.5
+    assert abs(noise.var() - 1) < 5 * (2 / count) ** 0.5
+    assert abs((noise.abs() < 1).double().mean() - 0.682689) < 5 * (0.2166 / count) ** 0.5
+    for neighbour in (noise.roll(1, 0), noise.roll(1, 1), noise.roll(1, 2), noise.roll(1, 3)):
+        assert abs((noise * neighbour).mean()) < 5 / count**0.5
+
+
+def test_training_noise_follows_its_generator_and_is_new_each_time():
+    images, channel = torch.full((2, 3, 8, 8), 0.5), make_channel("dn")
+    generator = torch.Generator().manual_seed(1)
+    first, second = channel(images, generator), channel(images, generator)
+    assert torch.equal(channel(images, torch.Generator().manual_seed(1)), first)
+    assert not torch.equal(first, second) and not torch.equal(first[0], first[1])
+
+
+def test_noise_is_clamped_and_not_rounded():
+    images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 16, 16)
+    noisy = make_channel("dn")(images, indices=torch.arange(2))
+    assert noisy.min() == 0 and noisy.max() == 1
+    clamped = ((noisy == 0) | (noisy == 1)).float().mean()
+    assert 0.4 < clamped < 0.6 and not is_8bit(noisy)
+
+
+def test_noise_needs_a_source_of_randomness_that_fits():
+    images = torch.zeros(4, 3, 8, 8)
+    assert "generator" in refusal(ParameterError, Noise(0.1), images)
+    assert "1 indices" in refusal(ParameterError, Noise(0.1), images, indices=torch.tensor([0]))
+
+
+# --- jpeg
+
+
+@pytest.mark.parametrize("quality", [1, 10, 75, 100])
+def test_jpeg_is_identical_to_pillow_s_file(shipped, tmp_path, quality):
+    images, _ = shipped.batch(torch.arange(60))
+    degraded = Jpeg(quality)(images)
+    for image, coded in zip(images, degraded, strict=True):
+        to_pillow(image).save(tmp_path / "it.jpeg", quality=quality)  # Pillow's own choice of 4:2:0
+        assert torch.equal(coded, from_pillow(Image.open(tmp_path / "it.jpeg")))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 5), (3, 1), (6, 8)])
+def test_jpeg_of_larger_and_oblong_pictures_is_identical_to_pillow_s(shipped, rows, columns):
+    image = mosaic(shipped, rows, columns)
+    images = torch.cat(
+        [image, image.flip(-1), image.flip(-2)]
+    )  # 6 x 8 is large enough to be coded in threads
+    for picture, coded in zip(images, make_channel("jpeg")(images), strict=True):
+        buffer = io.BytesIO()
+        to_pillow(picture).save(buffer, "JPEG", quality=10)
+        assert torch.equal(coded, from_pillow(Image.open(buffer)))
+
+
+def test_jpeg_subsampling_is_4_2_0_unless_told(shipped):
+    images, _ = shipped.batch(torch.arange(8))
+    full = Jpeg(10, "4:4:4")(images)
+    buffer = io.BytesIO()
+    to_pillow(images[0]).save(buffer, "JPEG", quality=10, subsampling=0)
+    assert torch.equal(full[0], from_pillow(Image.open(buffer)))
+    assert torch.equal(Jpeg(10, "4:2:0")(images), make_channel("jpeg")(images))
+    assert not torch.equal(full, make_channel("jpeg")(images))
+
+
+def test_jpeg_takes_pictures_as_they_would_be_stored():
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
+    assert torch.equal(Jpeg(10)(images), Jpeg(10)(channels.to_8bit(images)))
+
+
+# --- all of them
+
+ALL = [make_channel(task) for task in channels.TASKS] + [Downsample(2), Noise(0.3), Jpeg(50, "4:4:4")]
+
+
+@pytest.mark.parametrize("channel", ALL, ids=str)
+def test_a_batch_equals_its_pictures_one_by_one(shipped, channel):
+    indices = torch.tensor([5, 0, 13, 8, 21])
+    images, _ = shipped.batch(indices)
+    batch = channel(images, indices=indices)
+    single = [channel(images[i : i + 1], indices=indices[i : i + 1]) for i in range(5)]
+    assert torch.equal(batch, torch.cat(single))
+    enlarged = [channel.enlarge(picture) for picture in single]
+    assert torch.equal(channel.enlarge(batch), torch.cat(enlarged))
+
+
+@pytest.mark.parametrize("channel", ALL, ids=str)
+def test_a_channel_degrades_keeps_its_input_and_states_its_scale(shipped, channel):
+    images, _ = shipped.batch(torch.arange(4))
+    before = images.clone()
+    degraded = channel(images, indices=torch.arange(4))
+    assert torch.equal(images, before)
+    assert degraded.dtype == torch.float32 and degraded.min() >= 0 and degraded.max() <= 1
+    assert degraded.shape[-1] * channel.scale == 32
+    enlarged = channel.enlarge(degraded)
+    assert enlarged.shape == images.shape and not torch.equal(enlarged, images)
+
+
+def test_parameters_reach_their_channel_only():
+    given = {"factor": 2, "sigma": 0.3, "quality": 55}
+    assert make_channel("sr", **given) == Downsample(2)
+    assert make_channel("dn", **given) == Noise(0.3)
+    assert make_channel("jpeg", **given) == Jpeg(55, "4:2:0")
+    published = [make_channel(task) for task in ("sr", "dn", "jpeg")]
+    assert published == [Downsample(4), Noise(0.1), Jpeg(10, "4:2:0")]
+
+
+def test_stronger_settings_degrade_more(shipped):
+    images, _ = shipped.batch(torch.arange(20))
+
+    def error(channel):
+        return (channel.enlarge(channel(images, indices=torch.arange(20))) - images).square().mean().item()
+
+    assert error(Downsample(2)) < error(Downsample(4)) < error(Downsample(8))
+    assert error(Noise(0.05)) < error(Noise(0.1)) < error(Noise(0.2))
+    assert error(Jpeg(90)) < error(Jpeg(50)) < error(Jpeg(10))
+
+
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [
+        *[(Downsample, value) for value in (1, 0, -4, 17, 2.0, "4", None)],
+        *[(Noise, value) for value in (0, -0.1, 1.01, float("nan"), "0.1", None)],
+        *[(Jpeg, value) for value in (0, 101, -1, 10.0, "10", None)],
+    ],
+)
+def test_an_impossible_strength_is_refused(make, value):
+    message = refusal(ParameterError, make, value)
+    assert repr(value) in message and "give a" in message
+
+
+def test_an_unknown_task_or_subsampling_is_refused():
+    message = refusal(ParameterError, make_channel, "blur")
+    assert "'blur'" in message and all(task in message for task in channels.TASKS)
+    assert "'4:1:1'" in refusal(ParameterError, Jpeg, 10, "4:1:1")

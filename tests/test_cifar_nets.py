@@ -1,0 +1,79 @@
+import pytest
+import torch
+from torch import nn
+
+from ra_core.models.cifar_nets import FAMILIES, BasicBlock, DenseLayer, InvertedResidual
+
+SIZES = {
+    "resnet20": 272_474,
+    "resnet26": 508_314,
+    "vgg8": 510_954,
+    "densenet17": 263_576,
+    "mobilenet": 291_770,
+}
+FEATURES = {  # what a family has that the others lack
+    "resnet20": BasicBlock,
+    "resnet26": BasicBlock,
+    "vgg8": nn.MaxPool2d,
+    "densenet17": DenseLayer,
+    "mobilenet": InvertedResidual,
+}
+
+
+def count(net: nn.Module, *kinds: type[nn.Module]) -> int:
+    return sum(isinstance(layer, kinds) for layer in net.modules())
+
+
+def test_there_are_five_families():
+    assert list(FAMILIES) == ["resnet20", "resnet26", "vgg8", "densenet17", "mobilenet"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_sizes(name):
+    parameters = sum(p.numel() for p in FAMILIES[name]().parameters())
+    assert parameters == SIZES[name]
+    assert 4 * parameters < 4e6  # bytes
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family_is_built_in_its_own_way(name):
+    net = FAMILIES[name]()
+    for kind in set(FEATURES.values()):
+        assert (count(net, kind) > 0) == (kind is FEATURES[name])
+
+
+def test_depths_are_those_of_the_names():
+    def deep(name):
+        shortcuts = sum(
+            isinstance(m, BasicBlock) and count(m.shortcut, nn.Conv2d) for m in nets[name].modules()
+        )
+        return count(nets[name], nn.Conv2d) - shortcuts
+
+    nets = {name: net() for name, net in FAMILIES.items()}
+    assert [deep(name) + 1 for name in ("resnet20", "resnet26", "vgg8")] == [20, 26, 8]  # with the classifier
+    assert deep("densenet17") == 17
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("classes", [10, 7])
+def test_pictures_become_logits(name, classes):
+    torch.manual_seed(0)
+    net = FAMILIES[name](classes)
+    images = torch.randn(3, 3, 32, 32)
+    assert net(images).shape == (3, classes)
+    net.eval()
+    with torch.no_grad():
+        logits = net(images)
+        assert torch.allclose(logits[1:2], net(images[1:2]), atol=1e-5)
+    assert logits.isfinite().all() and not torch.allclose(logits[0], logits[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradients_reach_every_weight_and_the_picture(name):
+    torch.manual_seed(0)
+    net = FAMILIES[name]()
+    images = torch.randn(4, 3, 32, 32, requires_grad=True)
+    nn.functional.cross_entropy(net(images), torch.arange(4)).backward()
+    for key, parameter in net.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, key
+    assert (images.grad.abs().amax((1, 2, 3)) > 0).all()

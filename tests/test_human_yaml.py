@@ -1,0 +1,34 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_core import human_yaml
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "+1e-4", "1.e-4", ".1e-3", "0.1e-3", "10e-5", "1.0e-4"])
+def test_a_number_with_an_exponent_is_a_number(text):
+    assert human_yaml.parse(f"lr: {text}") == {"lr": pytest.approx(1e-4)}
+    assert human_yaml.parse(f"[-1e3, {text}]") == [-1000.0, pytest.approx(1e-4)]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_number_comes_back(number):
+    assert human_yaml.parse(repr(number)) == number
+
+
+@pytest.mark.parametrize("text", ["e4", "1e", "1e-", "1e4e4", "v1e4", "1-e4", "'1e-4'"])
+def test_other_texts_stay_texts(text):
+    assert human_yaml.parse(text) == text.strip("'")
+
+
+def test_the_rest_is_yaml():
+    text = "a: {b: [1, 2.5, yes, ~, x]}\nc: &one {d: 1}\ne: *one\n"
+    assert human_yaml.parse(text) == {"a": {"b": [1, 2.5, True, None, "x"]}, "c": {"d": 1}, "e": {"d": 1}}
+    assert human_yaml.parse("") is None
+
+
+@pytest.mark.parametrize("text", ["a: b: c", "[1, 2", "a: *nothing", "\ta: 1", "!!python/object/apply:os.getcwd []"])
+def test_what_is_no_yaml_has_a_reason_of_one_line(text):
+    with pytest.raises(ValueError) as caught:
+        human_yaml.parse(text)
+    assert str(caught.value) and "\n" not in str(caught.value)

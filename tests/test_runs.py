@@ -1,0 +1,147 @@
+import os
+import re
+import resource
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from refusal import refusal
+
+from ra_core import runs
+from ra_core.errors import ParameterError
+
+PARAMETERS = {"mode": "ra", "weight": 1e-3, "training": {"lr": 1e-5, "drops": [4 / 6, 5 / 6], "steps": None}}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for name in ("params", "notebooks"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Where
+
+
+@pytest.mark.parametrize("below", [".", "notebooks", "params", "deep/er"])
+def test_the_project_is_found_from_anywhere_in_it(project, monkeypatch, below):
+    (project / below).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(project / below)
+    assert runs.project_root() == project
+
+
+def test_elsewhere_it_is_the_one_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params").mkdir()  # one of the two is not enough
+    assert runs.project_root() == Path(runs.__file__).parents[1]
+
+
+def test_no_project_at_all_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "site" / "ra_core" / "runs.py"))
+    said = refusal(ParameterError, runs.project_root)
+    assert said == f"no project is found at or above {tmp_path}; go into the cloned folder and run again."
+
+
+def test_folders_are_as_contracted(project):
+    assert runs.profile_folder("quick") == project / "runs" / "quick"
+    assert runs.run_folder("quick", "sr", "ra", 3) == project / "runs" / "quick" / "sr" / "ra" / "seed3"
+
+
+# What is begun, what is complete
+
+
+def test_a_run_is_begun_by_its_parameters_and_complete_by_its_record(tmp_path):
+    assert not runs.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+    runs.write_params(tmp_path, PARAMETERS)
+    assert runs.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+    (tmp_path / "run.json").write_text("{}")
+    assert runs.is_complete(tmp_path, PARAMETERS)
+    other = PARAMETERS | {"weight": 1e-2}
+    assert not runs.is_begun(tmp_path, other) and not runs.is_complete(tmp_path, other)
+
+
+def test_parameters_are_written_as_they_read(tmp_path):
+    runs.write_params(tmp_path, PARAMETERS)
+    text = (tmp_path / "params.yaml").read_text()
+    assert yaml.safe_load(text) == PARAMETERS
+    assert text.startswith("mode: ra\nweight: 0.001\n")
+
+
+@given(st.floats(allow_nan=False) | st.integers() | st.none() | st.booleans() | st.text(max_size=20))
+def test_any_value_is_known_again(tmp_path_factory, value):
+    folder = tmp_path_factory.getbasetemp() / "known"
+    runs.write_params(folder, {"value": [value]})
+    assert runs.is_begun(folder, {"value": [value]})
+    assert not runs.is_begun(folder, {"value": [value, value]})
+
+
+def test_tidying_takes_the_checkpoint_and_what_killed_writers_left(tmp_path):
+    kept = ["log.jsonl", "params.yaml", "processor.safetensors", "run.json", "transformer.safetensors"]
+    left = ["checkpoint.pt", ".checkpoint.pt.0123abcd.pt", ".log.jsonl.0123abcd.jsonl", ".run.json.ffffffff.json"]
+    for name in kept + left:
+        (tmp_path / name).write_text("x")
+    runs.tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+    runs.tidy(tmp_path)
+
+
+# What a run says of itself
+
+
+def git(folder, *arguments):
+    command = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@t.invalid", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_and_whether_files_differ_from_it(project):
+    assert runs.git_state() == {"commit": None, "dirty": None}  # no repository yet
+    git(project, "init", "-q")
+    assert runs.git_state() == {"commit": None, "dirty": None}  # no commit yet
+    (project / "params" / "a.yaml").write_text("a: 1")
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "one")
+    commit = git(project, "rev-parse", "HEAD")
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    assert runs.git_state() == {"commit": commit, "dirty": False}
+    (project / "params" / "a.yaml").write_text("a: 2")
+    assert runs.git_state() == {"commit": commit, "dirty": True}
+
+
+def test_without_git_there_is_no_commit(project, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert runs.git_state() == {"commit": None, "dirty": None}
+
+
+def test_versions_are_those_of_what_results_depend_on():
+    found = runs.versions()
+    assert {"python", "torch", "torchvision", "numpy", "pillow", "ra_core"} <= set(found)
+    assert found["torch"] == torch.__version__.partition("+")[0]
+    assert all(re.match(r"\d+\.\d+", version) for version in found.values())
+
+
+def test_peak_memory_is_in_megabytes_and_only_grows():
+    before = runs.peak_memory_mb()
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+    assert 0.9 * resident < before < 1e5
+    block = b"x" * int(1e6 * (before - resident + 60))
+    assert before + 30 < runs.peak_memory_mb() < before + 120
+    del block
+    assert runs.peak_memory_mb() >= before + 30
+
+
+def test_a_device_has_a_name():
+    assert re.fullmatch(rf"cpu \(\w+, {torch.get_num_threads()} threads\)", runs.device_name(torch.device("cpu")))
+
+
+def test_now_is_utc_to_the_second():
+    text = runs.now()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", text)
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()) < 60
+    assert os.environ.get("TZ") is None or text.endswith("+00:00")

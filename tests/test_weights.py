@@ -1,0 +1,123 @@
+import errno
+import os
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from refusal import refusal
+from safetensors.torch import load_file, save, save_file
+from torch import nn
+
+from ra_core.errors import OutputError, WeightsError
+from ra_core.models.processors import SRResNet
+from ra_core.models.weights import load_weights, save_weights
+
+
+def make(seed: int) -> SRResNet:
+    """Return a small network with BatchNorm whose buffers are not at their defaults."""
+    torch.manual_seed(seed)
+    net = SRResNet(1, width=4, blocks=1)
+    net(torch.rand(2, 3, 8, 8))
+    return net
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def snapshot(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {key: tensor.clone() for key, tensor in net.state_dict().items()}
+
+
+def refused(path, net: nn.Module) -> str:
+    """Return why `path` is refused; the network must be as it was."""
+    before = snapshot(net)
+    message = refusal(WeightsError, load_weights, net, path)
+    assert equal(before, net.state_dict()) and str(path) in message
+    return message
+
+
+def test_round_trip_keeps_every_bit_and_buffer(tmp_path):
+    net, other = make(0), make(1)
+    assert not equal(net.state_dict(), other.state_dict())
+    save_weights(net, tmp_path / "deep" / "it.safetensors")
+    assert load_weights(other, tmp_path / "deep" / "it.safetensors") is other
+    assert equal(net.state_dict(), other.state_dict())
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"it.safetensors"}
+
+
+def test_the_file_is_the_same_for_any_memory_layout(tmp_path):
+    net = make(0)
+    save_weights(net, tmp_path / "a")
+    save_weights(net.to(memory_format=torch.channels_last), tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_only_step_counters_may_be_absent(tmp_path):
+    net, other = make(0), make(1)
+    kept = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    assert len(kept) < len(net.state_dict())
+    save_file(kept, tmp_path / "it")
+    load_weights(other, tmp_path / "it")
+    assert all(torch.equal(other.state_dict()[key], tensor) for key, tensor in kept.items())
+
+
+@pytest.mark.parametrize("key", ["head.0.weight", "body.0.body.1.running_mean", "tail.0.bias"])
+def test_a_missing_tensor_is_named(tmp_path, key):
+    state = make(0).state_dict()
+    del state[key]
+    save_file(state, tmp_path / "it")
+    message = refused(tmp_path / "it", make(1))
+    assert f"misses {key!r}" in message and "SRResNet" in message
+
+
+def test_an_extra_tensor_is_named(tmp_path):
+    save_file(make(0).state_dict() | {"extra": torch.zeros(2), "more": torch.zeros(1)}, tmp_path / "it")
+    assert "unknown 'extra' and 1 more" in refused(tmp_path / "it", make(1))
+
+
+def test_a_misshapen_tensor_is_named(tmp_path):
+    save_file(make(0).state_dict() | {"tail.0.bias": torch.zeros(4)}, tmp_path / "it")
+    assert "another shape for 'tail.0.bias'" in refused(tmp_path / "it", make(1))
+
+
+def test_weights_of_another_width_or_network_are_refused(tmp_path):
+    save_weights(make(0), tmp_path / "it")
+    assert "another shape" in refused(tmp_path / "it", SRResNet(1, width=8, blocks=1))
+    assert "misses" in refused(tmp_path / "it", SRResNet(1, width=4, blocks=2))
+    assert "misses" in refused(tmp_path / "it", nn.Linear(2, 2))
+
+
+@settings(max_examples=30)
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_refused_wherever_it_breaks_off(tmp_path_factory, share):
+    whole = save(make(0).state_dict())
+    path = tmp_path_factory.mktemp("weights") / "it.safetensors"
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert "not a whole safetensors file" in refused(path, make(1))
+
+
+def test_foreign_files_are_refused(tmp_path):
+    torch.save(make(0).state_dict(), tmp_path / "torch.safetensors")
+    (tmp_path / "text.safetensors").write_text("these are no weights\n" * 100)
+    (tmp_path / "folder.safetensors").mkdir()
+    for path in sorted(tmp_path.iterdir()):
+        assert "not a whole safetensors file" in refused(path, make(1))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "does not exist" in refused(tmp_path / "none.safetensors", make(0))
+
+
+def test_a_full_disk_leaves_the_old_weights(tmp_path, monkeypatch):
+    path = tmp_path / "it.safetensors"
+    save_weights(make(0), path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        save_weights(make(1), path)
+    assert equal(load_file(path), make(0).state_dict()) and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,140 @@
+"""The whole, tiny: every notebook and the book, what a change re-runs, and what a failure leaves."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from ra_core.evaluation import ACCURACY_COLUMNS
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("ra_core", "notebooks", "params", "book", "Snakefile", "pyproject.toml")
+TINY = """# make book PROFILE=tiny
+# Two tasks and two modes, for the tests.
+data: {train_per_class: 2, test_per_class: 2, validation_per_class: 1}
+tasks:
+  sr:
+    processor: {name: SRResNet, width: 4, blocks: 1}
+    training: &tiny {steps: 2, batch: 4, lr: 1e-3}
+  dn:
+    processor: {name: SRResNet, width: 4, blocks: 1}
+    training: *tiny
+modes: [plain, ra]
+unseen: [vgg8]
+threads: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project, so that nothing is written into this one."""
+    copy = tmp_path_factory.mktemp("project")
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+        else:
+            shutil.copy(ROOT / part, copy / part)
+    (copy / "params" / "tiny.yaml").write_text(TINY)
+    return copy
+
+
+def workflow(project: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--keep-going", "--nolock", *options]
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    command += ["--config", "profile=tiny", "jobs=2"]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=500)
+
+
+def planned(project: Path) -> dict[str, int]:
+    """Return how often each rule would run now."""
+    said = workflow(project, "--dry-run", "--quiet", "rules")
+    assert said.returncode == 0, said.stderr
+    jobs = re.findall(r"^(\w+) +(\d+)$", said.stdout + said.stderr, flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in jobs if rule != "total"}
+
+
+@pytest.fixture(scope="module")
+def built(project):
+    """The project after one run of the workflow."""
+    said = workflow(project)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return project
+
+
+def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
+    folder = built / "runs" / "tiny" / "notebooks"
+    trainings = [f"03_train_processor-{task}-{mode}-seed0" for task in ("sr", "dn") for mode in ("plain", "ra")]
+    names = ["01_data_and_channels", "02_recognizers", *trainings, "04_cross_evaluate-sr", "04_cross_evaluate-dn"]
+    assert {path.stem for path in folder.glob("*.ipynb")} == {*names, "05_report"}
+    html = built / "book" / "_build" / "html"
+    for page in ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status"):
+        text = (html / f"{page}.html").read_text()
+        assert "Traceback" not in text
+        assert "<img" in text or "<table" in text
+    assert not (html / "results" / "jpeg.html").exists()  # the profile does not run it
+
+
+def test_the_tables_are_as_contracted(built):
+    accuracy = pd.read_csv(built / "runs" / "tiny" / "accuracy.csv")
+    assert list(accuracy.columns) == ACCURACY_COLUMNS
+    assert set(accuracy["mode"]) == {"oracle", "unprocessed", "plain", "ra"}
+    assert len(accuracy) == 2 * 4 * 2  # tasks x modes x recognizers
+    assert set(accuracy["n"]) == {20}
+    files = {path.name for path in (built / "runs" / "tiny" / "dn" / "ra" / "seed0").iterdir()}
+    assert files == {"params.yaml", "run.json", "log.jsonl", "processor.safetensors"}
+    run = json.loads((built / "runs" / "tiny" / "dn" / "ra" / "seed0" / "run.json").read_text())
+    assert (run["task"], run["mode"], run["seed"]) == ("dn", "ra", 0)
+
+
+def test_nothing_changed_means_nothing_to_do(built):
+    assert planned(built) == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "again"),
+    [
+        ("unseen: [vgg8]", "unseen: [resnet26]", {"recognizers": 1, "cross_evaluate": 2, "report": 1, "book": 1}),
+        (
+            "  dn:\n    processor: {name: SRResNet, width: 4",
+            "  dn:\n    processor: {name: SRResNet, width: 5",
+            {"train_processor": 2, "cross_evaluate": 1, "report": 1, "book": 1},
+        ),
+    ],
+)
+def test_a_changed_parameter_runs_again_only_what_depends_on_it(built, before, after, again):
+    profile = built / "params" / "tiny.yaml"
+    assert before in TINY
+    profile.write_text(TINY.replace(before, after))
+    try:
+        found = planned(built)
+    finally:
+        profile.write_text(TINY)
+    assert found == again
+
+
+def test_a_failed_notebook_is_named_kept_and_run_again(built):
+    path = built / "notebooks" / "04_cross_evaluate.ipynb"
+    sound = path.read_text()
+    notebook = nbformat.reads(sound, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("if task == 'dn':\n    raise ValueError('the roof leaks')"))
+    path.write_text(nbformat.writes(notebook))
+    said = workflow(built)
+    text = said.stdout + said.stderr
+    assert said.returncode != 0
+    assert "04_cross_evaluate.ipynb failed in cell" in text
+    assert "the roof leaks" in text
+    kept = json.loads((built / "runs" / "tiny" / "notebooks" / "04_cross_evaluate-dn.ipynb").read_text())
+    assert any(output["output_type"] == "error" for cell in kept["cells"] for output in cell.get("outputs", []))
+    assert (built / "runs" / "tiny" / "sr" / "accuracy.csv").exists()  # the other task went on
+    path.write_text(sound)
+    assert "train_processor" not in planned(built)
+    said = workflow(built)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert planned(built) == {}
