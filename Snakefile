@@ -26,6 +26,11 @@ def depends_on(*fields):
     return {field: dumped[field] for field in fields}
 
 
+def weights(*names):
+    """The shipped files of these recognizers; those of torchvision or of the user lie elsewhere."""
+    return [str(path) for name in names for path in sorted(Path("ra_core/assets/recognizers").glob(f"{name}.*"))]
+
+
 PICTURES = modules("data", "cifar10", "folders", "channels", "metrics")
 NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets")
 
@@ -72,6 +77,7 @@ rule recognizers:
     input:
         PICTURES,
         NETWORKS,
+        weights(*PROFILE.recognizers),
         modules("evaluation", "figures/networks", "figures/look"),
         notebook="notebooks/02_recognizers.ipynb",
     output:
@@ -89,6 +95,7 @@ rule train_processor:
     input:
         PICTURES,
         NETWORKS,
+        weights(PROFILE.source),
         modules("losses", "training", "experiments", "evaluation", "chain"),
         notebook="notebooks/03_train_processor.ipynb",
     output:
@@ -106,6 +113,7 @@ rule cross_evaluate:
     input:
         PICTURES,
         NETWORKS,
+        weights(*PROFILE.recognizers),
         modules("evaluation", "chain", "experiments", "figures/*"),
         lambda wildcards: expand(
             f"{RUNS}/{wildcards.task}/{{mode}}/seed{{seed}}/run.json", mode=PROFILE.modes, seed=PROFILE.seeds

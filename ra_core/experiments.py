@@ -106,7 +106,11 @@ def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
 def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict) -> None:
     """Train one processor, or go on with it, and write all of its folder; `run.json` comes last."""
     set_threads(profile)
-    chosen, training, device = profile.mode(mode, task), profile.task(task).training, pick_device(profile.device)
+    chosen, training, device = (
+        profile.mode(mode, task),
+        profile.task(task).training,
+        pick_device(profile.device),
+    )
     splits = load_splits(profile, "train", "validation")
     channel = make_channel(task, **profile.channels.model_dump())
     networks = make_networks(profile, task, mode, seed)
@@ -120,8 +124,14 @@ def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, para
 
     def validate() -> dict:
         chain = Chain(channel, networks["processor"], networks.get("transformer"))
-        answers = evaluate(chain, {"source": recognizer}, splits["validation"], profile.evaluation_batch, device)
-        return {"psnr": answers.psnr.mean().item(), "ssim": answers.ssim.mean().item(), "top1": answers.share("source")}
+        answers = evaluate(
+            chain, {"source": recognizer}, splits["validation"], profile.evaluation_batch, device
+        )
+        return {
+            "psnr": answers.psnr.mean().item(),
+            "ssim": answers.ssim.mean().item(),
+            "top1": answers.share("source"),
+        }
 
     started = now()
     summary = fit(
@@ -183,7 +193,10 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
             if net is not None:
                 net.to(device)
         answers[mode, seed] = evaluate(chain, recognizers, test, profile.evaluation_batch, device)
-        print(f"{task} {mode} seed{seed}: {answers[mode, seed].share(profile.source):.1f} % on {profile.source}", flush=True)
+        print(
+            f"{task} {mode} seed{seed}: {answers[mode, seed].share(profile.source):.1f} % on {profile.source}",
+            flush=True,
+        )
 
     accuracy, paired = [], []
     for (mode, seed), found in answers.items():
@@ -201,7 +214,9 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
 
 def _write_panel(path, profile: Profile, chains: dict, answers: dict, test, device, count: int = 6) -> None:
     """Write the pictures of the book's panels: the first test picture of `count` classes through every chain."""
-    chosen = torch.tensor([int(torch.nonzero(test.labels == c)[0]) for c in range(min(count, len(test.classes)))])
+    chosen = torch.tensor(
+        [int(torch.nonzero(test.labels == c)[0]) for c in range(min(count, len(test.classes)))]
+    )
     seed, images, versions_, found = profile.seeds[0], [], [], []
     for (mode, chain_seed), chain in chains.items():
         if chain_seed in (0, seed) and (mode in ("oracle", "unprocessed") or chain_seed == seed):
@@ -226,7 +241,9 @@ def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not (folder / task / "accuracy.csv").exists():
             evaluate_task(profile, task)
     for name in ("accuracy", "paired"):
-        rows = pd.concat([pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True)
+        rows = pd.concat(
+            [pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True
+        )
         write_text(folder / f"{name}.csv", rows.to_csv(index=False))
         merged.append(rows)
     return merged[0], merged[1]

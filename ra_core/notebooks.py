@@ -6,6 +6,7 @@
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ra_core import human_yaml
 from ra_core.errors import ParameterError, RAError
@@ -23,22 +24,26 @@ def check_parameters(path: Path, given: dict) -> None:
 
     try:
         declared = papermill.inspect_notebook(str(path))
-    except ValueError as error:
+    except Exception as error:  # a damaged file can raise nearly anything
         raise ParameterError(f"{path} is not a notebook; name one of the folder notebooks/.") from error
     for name, value in given.items():
         if name not in declared:
-            raise ParameterError(f"{path} has no parameter {name!r}; it takes {', '.join(declared) or 'none'}.")
+            raise ParameterError(
+                f"{path} has no parameter {name!r}; it takes {', '.join(declared) or 'none'}."
+            )
         kind = declared[name]["inferred_type_name"]
         allowed = TYPES.get(kind)
         wrong_bool = isinstance(value, bool) and kind in ("int", "float")
         if allowed and (wrong_bool or not isinstance(value, allowed)):
-            raise ParameterError(f"{path}: parameter {name} = {value!r} is not allowed; give a value of type {kind}.")
+            raise ParameterError(
+                f"{path}: parameter {name} = {value!r} is not allowed; give a value of type {kind}."
+            )
 
 
 def execute(path: Path, output: Path, parameters: dict) -> None:
     """Run a notebook with `parameters` and write the executed copy to `output`, also when a cell fails.
 
-    Kernels talk over IPC, so notebooks can run side by side without meeting on a port.
+    Kernels talk over sockets in a folder of their own, so notebooks can run side by side without meeting on a port.
     Raises `ParameterError` before anything runs, or `RAError` naming the cell and its error.
     """
     path, output = Path(path), Path(output)
@@ -51,15 +56,16 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
 
     class IPCKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs):
-            super().__init__(**kwargs | {"transport": "ipc"})
+            super().__init__(**kwargs | {"transport": "ipc", "ip": f"{sockets}/kernel"})
 
     os.environ[BATCH_VARIABLE] = "1"
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(
-            str(path), str(output), parameters, progress_bar=False, log_output=True,
-            stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
-        )  # fmt: skip
+        with TemporaryDirectory(prefix="ra-") as sockets:
+            papermill.execute_notebook(
+                str(path), str(output), parameters, progress_bar=False, log_output=True,
+                stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
+            )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         begins, said = _first_line(error.source), _first_line(error.evalue).rstrip(".")
         raise RAError(

@@ -22,7 +22,9 @@ class _Strict(BaseModel):
 class Data(_Strict):
     """Where pictures come from."""
 
-    kind: Literal["cifar10", "folder"] = Field("cifar10", description="CIFAR-10, or a folder of class folders")
+    kind: Literal["cifar10", "folder"] = Field(
+        "cifar10", description="CIFAR-10, or a folder of class folders"
+    )
     source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
     train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
     test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
@@ -35,7 +37,9 @@ class Channels(_Strict):
     """How strongly each task degrades a picture."""
 
     factor: int = Field(4, ge=2, le=16, description="sr: downsampling factor")
-    sigma: float = Field(0.1, gt=0, le=1, description="dn: standard deviation of the noise, 1 is black to white")
+    sigma: float = Field(
+        0.1, gt=0, le=1, description="dn: standard deviation of the noise, 1 is black to white"
+    )
     quality: int = Field(10, ge=1, le=100, description="jpeg: Pillow's quality")
 
 
@@ -44,7 +48,9 @@ class Network(_Strict):
 
     name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
     width: int | None = Field(None, ge=1, description="channels, null for the published width")
-    blocks: int | None = Field(None, ge=1, description="residual or dense blocks, null for the published number")
+    blocks: int | None = Field(
+        None, ge=1, description="residual or dense blocks, null for the published number"
+    )
 
 
 class Training(_Strict):
@@ -83,14 +89,18 @@ class Task(_Strict):
     processor: Network = Network()
     transformer: Network = Network(name="ResnetGenerator")
     training: Training = Training()
-    weights: dict[str, float] = Field({}, description="lambda by mode, where it differs from the published one")
+    weights: dict[str, float] = Field(
+        {}, description="lambda by mode, where it differs from the published one"
+    )
 
     @field_validator("weights")
     @classmethod
     def _known_modes(cls, weights):
         for name, weight in weights.items():
             if not (_known_mode(name).recognition and weight > 0):
-                raise ValueError("a lambda is a number above 0 for a mode with a recognition term (0 is the mode plain)")
+                raise ValueError(
+                    "a lambda is a number above 0 for a mode with a recognition term (0 is the mode plain)"
+                )
         return {_known_mode(name).name: weight for name, weight in weights.items()}
 
 
@@ -104,7 +114,9 @@ class Profile(_Strict):
     modes: list[str] = Field(["plain", "ra", "ra_transformer", "ra_unsupervised"], min_length=1)
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: str = Field("resnet20", description="the recognizer that training sees")
-    unseen: list[str] = Field(["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation")
+    unseen: list[str] = Field(
+        ["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads of torch, 0 for one a core")
     evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
@@ -127,16 +139,25 @@ class Profile(_Strict):
     @model_validator(mode="after")
     def _different(self):
         if len({self.source, *self.unseen}) < 1 + len(self.unseen):
-            raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers")
+            raise ValueError(
+                f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers"
+            )
         return self
 
     @model_validator(mode="after")
     def _enlargeable(self):
-        processor, factor = self.tasks["sr"].processor.name if "sr" in self.tasks else None, self.channels.factor
+        processor, factor = (
+            self.tasks["sr"].processor.name if "sr" in self.tasks else None,
+            self.channels.factor,
+        )
         if processor == "ResnetGenerator":
-            raise ValueError("tasks.sr.processor.name = 'ResnetGenerator' keeps the size; give SRResNet or SRDenseNet")
+            raise ValueError(
+                "tasks.sr.processor.name = 'ResnetGenerator' keeps the size; give SRResNet or SRDenseNet"
+            )
         if processor and factor & (factor - 1):
-            raise ValueError(f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16")
+            raise ValueError(
+                f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16"
+            )
         return self
 
     @property
@@ -147,14 +168,18 @@ class Profile(_Strict):
     def task(self, name: str) -> Task:
         """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
         if name not in self.tasks:
-            raise ParameterError(f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}.")
+            raise ParameterError(
+                f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}."
+            )
         return self.tasks[name]
 
     def mode(self, name: str, task: str) -> Mode:
         """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
         mode = find_mode(name)
         if mode.name not in self.modes:
-            raise ParameterError(f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}.")
+            raise ParameterError(
+                f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}."
+            )
         return find_mode(name, self.task(task).weights.get(mode.name))
 
 
@@ -189,7 +214,9 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
         values = _merged(values, overrides)
     where = f"{path} with overrides" if overrides else str(path)
     if "name" in values:
-        raise ParameterError(f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file.")
+        raise ParameterError(
+            f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file."
+        )
     try:
         return Profile.model_validate(values | {"name": f"{name}-custom" if overrides else name})
     except ValidationError as error:
@@ -234,7 +261,7 @@ def _sentence(where: str, error: ValidationError) -> str:
         said = f"{key} = {first['input']!r} is not allowed: " if loc else ""
         return f"{where}: {said}{first['ctx']['error']}{rest}."
     if first["type"] == "extra_forbidden":
-        known = ", ".join(name for name in _fields_at(loc[:-1]) if name != "name")
+        known = ", ".join(_fields_at(loc[:-1]))
         return f"{where}: {key} = {first['input']!r} is an unknown key; known keys here are {known}{rest}."
     wanted = WANTED.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
     return f"{where}: {key} = {first['input']!r} is not allowed; give {wanted}{rest}."
@@ -246,7 +273,9 @@ def _fields_at(path: list) -> list[str]:
     for part in path:
         if part in model.model_fields:  # the name of a task is no field
             model = _inner(model.model_fields[part].annotation)
-    return list(model.model_fields)
+    return [
+        name for name in model.model_fields if path or name != "name"
+    ]  # a profile's name is that of its file
 
 
 def _inner(annotation):

@@ -9,7 +9,11 @@ from ra_core.runs import run_folder, versions
 
 
 def _runs(profile: Profile, task: str):
-    return [(mode, seed, run_folder(profile.name, task, mode, seed)) for mode in profile.modes for seed in profile.seeds]
+    return [
+        (mode, seed, run_folder(profile.name, task, mode, seed))
+        for mode in profile.modes
+        for seed in profile.seeds
+    ]
 
 
 def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
@@ -23,7 +27,9 @@ def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
 
 def read_runs(profile: Profile) -> list[dict]:
     """Return what every run said of itself (`run.json`)."""
-    return [json.loads((f / "run.json").read_text()) for task in profile.tasks for _, _, f in _runs(profile, task)]
+    return [
+        json.loads((f / "run.json").read_text()) for task in profile.tasks for _, _, f in _runs(profile, task)
+    ]
 
 
 def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame) -> dict[str, str]:

@@ -23,7 +23,9 @@ from ra_core.progress import Progress
 
 
 SCHEDULES, PRECISIONS = ("drops", "cosine"), ("fp32", "bf16")
-SEED_STRIDE = 1_000_003  # more than a run has steps, and than a test set has pictures (their noise has small seeds)
+SEED_STRIDE = (
+    1_000_003  # more than a run has steps, and than a test set has pictures (their noise has small seeds)
+)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -40,7 +42,9 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def learning_rate(step: int, steps: int, peak: float, schedule: str = "drops", drops: tuple[float, ...] = ()) -> float:
+def learning_rate(
+    step: int, steps: int, peak: float, schedule: str = "drops", drops: tuple[float, ...] = ()
+) -> float:
     """Return the learning rate of a step, counted from 0.
 
     `drops` divides it by ten at each of the given fractions of the run (published: 4/6 and 5/6); `cosine` lets it
@@ -152,7 +156,9 @@ def fit(
         seen, done, now = seen + len(images), step + 1, time.monotonic()
         progress.step()
         due = done == steps or done % validate_every == 0 or now - saved >= checkpoint_seconds
-        if done % every == 0 or due or progress.due():  # reading the terms waits for the device, so not every step
+        if (
+            done % every == 0 or due or progress.due()
+        ):  # reading the terms waits for the device, so not every step
             means = {key: float(value) / seen for key, value in sums.items()}
             _check_finite(means, networks, done, folder)
             rate = seen / max(now - shown, 1e-9)

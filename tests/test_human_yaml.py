@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ra_core import human_yaml
@@ -11,6 +11,7 @@ def test_a_number_with_an_exponent_is_a_number(text):
     assert human_yaml.parse(f"[-1e3, {text}]") == [-1000.0, pytest.approx(1e-4)]
 
 
+@settings(max_examples=30)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_number_comes_back(number):
     assert human_yaml.parse(repr(number)) == number

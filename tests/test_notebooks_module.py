@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -25,12 +26,15 @@ LOOK = """\
 import json, os
 from ipykernel.connect import get_connection_file
 about = json.load(open(get_connection_file()))
-print(json.dumps([profile, seed, weight, fast, train, overrides, about["transport"], os.environ["RA_BATCH"]]))"""
+batch = os.environ["RA_BATCH"]
+print(json.dumps([profile, seed, weight, fast, train, overrides, about["transport"], batch, about["ip"], os.getcwd()]))"""
 
 
 @pytest.fixture(autouse=True)
-def variable(monkeypatch):
+def elsewhere(monkeypatch, tmp_path):
     monkeypatch.setenv(BATCH_VARIABLE, "")  # put back at the end
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
 
 
 @pytest.fixture
@@ -119,7 +123,11 @@ def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path):
     arguments = ["profile=smoke", "seed=3", "weight=1e-3", "fast=true", "train=[a, b]", "overrides={a: {b: 1}}"]
     assert main([str(path), str(output), *arguments]) == 0
     expected = ["smoke", 3, 1e-3, True, ["a", "b"], {"a": {"b": 1}}, "ipc", "1"]
-    assert json.loads(printed(output)[-1]) == expected
+    *found, sockets, cwd = json.loads(printed(output)[-1])
+    assert found == expected
+    # A folder of sockets of its own, gone again; without one, kernels meet in the working directory.
+    assert Path(sockets).is_absolute() and not Path(sockets).parent.exists()
+    assert Path(cwd) == tmp_path / "cwd" and list(Path(cwd).iterdir()) == []
     about = nbformat.read(output, 4).metadata.papermill
     assert about.parameters == dict(zip(("profile", "seed", "weight", "fast", "train", "overrides"), expected))
     assert about.exception is None and about.duration > 0
@@ -145,6 +153,7 @@ def test_a_kernel_that_dies_is_told(make, tmp_path):
     said = refusal(RAError, execute, path, output, {})
     assert f"{path} lost its kernel" in said and str(output) in said
     assert printed(output)[1] == "one\n"
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 # The command line

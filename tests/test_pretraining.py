@@ -1,0 +1,221 @@
+import json
+
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from safetensors import safe_open
+from torch import nn
+
+from ra_core import pretraining
+from ra_core.data import fingerprint
+from ra_core.errors import DataError, ParameterError, TrainingError
+from ra_core.models.recognizers import load_recognizer
+from ra_core.pretraining import accuracy, augment, normalise, train_recognizer
+
+BATCH = 8
+SIDECAR = {
+    "name", "classes", "mean", "std", "input", "parameters", "recipe", "seed", "trained_on", "train_fingerprint",
+    "train_pictures", "tested_on", "test_fingerprint", "test_pictures", "test_top1", "seconds", "threads", "torch",
+    "machine",
+}  # fmt: skip
+
+
+def family(classes: int) -> nn.Module:
+    """A classifier of a few hundred weights, with BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(32, classes),
+    )  # fmt: skip
+
+
+def colours(count: int, seed: int = 0):
+    """Pictures whose class is their brightest channel, which is easy to learn."""
+    pictures = tiny.pictures(count, seed, f"colours{seed}")
+    picture = torch.arange(count)
+    pictures.images[picture, pictures.labels] = pictures.images[picture, pictures.labels] // 2 + 128
+    return pictures
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setitem(pretraining.FAMILIES, "resnet20", family)
+    monkeypatch.setitem(pretraining.RECIPE, "batch", BATCH)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# Augmentation
+
+
+def crops(image: torch.Tensor, pad: int) -> list[torch.Tensor]:
+    """Every crop of the size of `image` (3, H, W) out of it with a border reflected by hand, and its mirror image."""
+    _, height, width = image.shape
+
+    def reflected(size):
+        return [*range(pad, 0, -1), *range(size), *range(size - 2, size - 2 - pad, -1)]
+
+    larger = image[:, reflected(height)][:, :, reflected(width)]
+    found = []
+    for top in range(2 * pad + 1):
+        for left in range(2 * pad + 1):
+            crop = larger[:, top : top + height, left : left + width]
+            found += [crop, crop.flip(-1)]
+    return found
+
+
+def test_an_augmented_picture_is_a_mirrored_crop_of_the_reflected_one():
+    images = torch.randint(0, 256, (400, 3, 7, 9), generator=torch.Generator().manual_seed(1)).byte()
+    images[:] = images[:1]  # one picture, so that every crop comes up
+    out = augment(images, torch.Generator().manual_seed(0), pad=2)
+    assert out.shape == images.shape and out.dtype == torch.float32
+    expected = torch.stack(crops(images[0], 2)).float()
+    which = [int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out]  # exact, each of them
+    counts = torch.bincount(torch.tensor(which), minlength=50)
+    assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50
+    assert 150 < counts[::2].sum() < 250  # half of them mirrored
+
+
+def test_every_picture_is_augmented_by_itself_and_from_the_generator():
+    images = tiny.pictures(16).images
+    out = augment(images, torch.Generator().manual_seed(0))
+    assert torch.equal(out, augment(images, torch.Generator().manual_seed(0)))
+    assert not torch.equal(out, augment(images, torch.Generator().manual_seed(1)))
+    for picture, augmented in zip(images, out, strict=True):
+        assert any(torch.equal(crop.float(), augmented) for crop in crops(picture, 4))
+    assert torch.equal(images, tiny.pictures(16).images)
+
+
+def test_normalising_takes_the_mean_and_divides_by_the_deviation():
+    mean, std = torch.tensor(pretraining.MEAN), torch.tensor(pretraining.STD)
+    images = (255 * (mean + 2 * std)).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    torch.testing.assert_close(normalise(images), torch.full((2, 3, 4, 4), 2.0), rtol=1e-5, atol=1e-5)
+
+
+def test_accuracy_counts_what_is_right():
+    pictures = colours(1100)  # more than one batch
+
+    class Brightest(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) * torch.tensor(pretraining.STD) + torch.tensor(pretraining.MEAN)
+
+    right = (pictures.images.float().mean((2, 3)).argmax(1) == pictures.labels).float().mean().item()
+    assert 0.5 < right < 1
+    assert accuracy(Brightest(), pictures) == pytest.approx(100 * right)
+
+
+# Training
+
+
+def train(folder, **changes):
+    arguments = {"name": "resnet20", "train": colours(44), "test": colours(12, 1), "folder": folder, "epochs": 3}
+    return train_recognizer(**arguments | changes)
+
+
+def test_it_learns_and_says_what_it_did(tmp_path, capfd):
+    sidecar = train(tmp_path, epochs=12)
+    assert sidecar["test_top1"] > 60
+    assert tiny.names(tmp_path) == ["resnet20.json", "resnet20.safetensors"]
+    assert set(sidecar) == SIDECAR
+    assert json.loads((tmp_path / "resnet20.json").read_text()) == json.loads(json.dumps(sidecar))
+    assert (sidecar["recipe"]["epochs"], sidecar["recipe"]["batch"], sidecar["seed"]) == (12, BATCH, 0)
+    assert (sidecar["train_pictures"], sidecar["test_pictures"], sidecar["classes"]) == (44, 12, list(tiny.CLASSES))
+    assert sidecar["train_fingerprint"] == fingerprint(colours(44))
+    assert sidecar["test_fingerprint"] == fingerprint(colours(12, 1))
+    assert sidecar["parameters"] == sum(p.numel() for p in family(3).parameters())
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 12 and lines[0].startswith("resnet20  epoch 1/12  loss ")
+
+
+def test_what_it_writes_is_a_recognizer_of_that_accuracy(tmp_path):
+    sidecar = train(tmp_path, epochs=6)
+    recognizer = load_recognizer("resnet20", folder=tmp_path)
+    images, labels = colours(12, 1).batch(torch.arange(12))
+    right = (recognizer(images).argmax(1) == labels).float().mean().item()
+    assert round(100 * right, 2) == sidecar["test_top1"]
+    with safe_open(tmp_path / "resnet20.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["sidecar"]) == json.loads((tmp_path / "resnet20.json").read_text())
+        assert not [name for name in file.keys() if name.endswith("num_batches_tracked")]  # noqa: SIM118
+
+
+def test_the_rate_rises_for_a_fifth_of_the_steps_and_falls_to_nearly_zero(tmp_path, monkeypatch):
+    rates, groups = [], []
+
+    class SGD(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append([group["lr"] for group in self.param_groups])
+            groups[:] = [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in self.param_groups]
+            assert all(group["nesterov"] and group["momentum"] == 0.9 for group in self.param_groups)
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "SGD", SGD)
+    train(tmp_path, epochs=4)  # of five whole batches each
+    assert groups == [(5e-4, {True}), (0.0, {False})]
+    assert all(pair[0] == pair[1] for pair in rates)
+    expected = [0.2 * (step + 1) / 4 if step < 4 else 0.2 * (20 - step) / 16 for step in range(20)]
+    assert [pair[0] for pair in rates] == pytest.approx(expected)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, epoch):
+    once = train(tmp_path / "once")
+    save, saved = pretraining.save_checkpoint, []
+
+    def kill(path, state):
+        save(path, state)
+        saved.append(state["epoch"])
+        if state["epoch"] == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(pretraining, "save_checkpoint", kill)
+        train(tmp_path / "again")
+    assert saved == list(range(1, epoch + 1)) and tiny.names(tmp_path / "again") == ["resnet20.checkpoint.pt"]
+    epochs = []
+    monkeypatch.setattr(pretraining, "save_checkpoint", lambda path, state: epochs.append(state["epoch"]))
+    again = train(tmp_path / "again")
+    assert epochs == list(range(epoch + 1, 4))
+    assert tiny.names(tmp_path / "again") == ["resnet20.json", "resnet20.safetensors"]
+    with safe_open(tmp_path / "once" / "resnet20.safetensors", "pt") as a:
+        with safe_open(tmp_path / "again" / "resnet20.safetensors", "pt") as b:
+            assert a.keys() == b.keys()
+            for name in a.keys():  # noqa: SIM118
+                assert torch.equal(a.get_tensor(name), b.get_tensor(name))
+    assert again | {"seconds": 0} == once | {"seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"), [({"epochs": 5}, "epochs = 3"), ({"seed": 1}, "seed = 0"), ({"train": colours(46)}, "pictures = 44")]
+)
+def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, changes, key):
+    save = pretraining.save_checkpoint
+
+    def kill(path, state):
+        save(path, state)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(pretraining, "save_checkpoint", kill)
+        train(tmp_path)
+    assert f"made with {key}, this run has" in refusal(TrainingError, train, tmp_path, **changes)
+    assert tiny.names(tmp_path) == ["resnet20.checkpoint.pt"]
+
+
+def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
+    said = refusal(ParameterError, train, tmp_path / "run", name="resnet21")
+    assert "recognizer 'resnet21' cannot be trained; choose one of resnet20, resnet26, vgg8, " in said
+    assert "colours0 has 7 pictures; at least a batch of 8 is needed." == refusal(
+        DataError, train, tmp_path / "run", train=colours(7)
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_family_has_a_length():
+    assert set(pretraining.EPOCHS) == set(pretraining.FAMILIES)
+    assert all(epochs >= 1 for epochs in pretraining.EPOCHS.values())
