@@ -14,9 +14,15 @@ import torch
 from ra_core import cifar10
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
-from ra_core.data import first_per_class, fingerprint, split_train
+from ra_core.data import fingerprint, first_per_class, split_train
 from ra_core.evaluation import (
-    ACCURACY_COLUMNS, PAIRED_COLUMNS, Answers, accuracy_rows, evaluate, paired_rows, table,
+    ACCURACY_COLUMNS,
+    PAIRED_COLUMNS,
+    Answers,
+    accuracy_rows,
+    evaluate,
+    paired_rows,
+    table,
 )  # fmt: skip
 from ra_core.files import atomic, write_json, write_text
 from ra_core.models.processors import make_processor
@@ -24,8 +30,18 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.params import Profile
 from ra_core.runs import (
-    device_name, git_state, is_begun, is_complete, now, peak_memory_mb, profile_folder, project_root, run_folder, tidy,
-    versions, write_params,
+    device_name,
+    git_state,
+    is_begun,
+    is_complete,
+    now,
+    peak_memory_mb,
+    profile_folder,
+    project_root,
+    run_folder,
+    tidy,
+    versions,
+    write_params,
 )  # fmt: skip
 from ra_core.training import fit, pick_device
 
@@ -69,10 +85,10 @@ def make_networks(profile: Profile, task: str, mode: str, seed: int) -> dict[str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         spec = settings.processor
-        networks["processor"] = make_processor(spec.name, channel.scale, width=spec.width, blocks=spec.blocks)
+        networks["processor"] = make_processor(spec.name, channel.scale, **spec.sizes)
         if profile.mode(mode, task).transformer:
             spec = settings.transformer
-            networks["transformer"] = make_processor(spec.name, 1, width=spec.width, blocks=spec.blocks)
+            networks["transformer"] = make_processor(spec.name, 1, **spec.sizes)
     return networks
 
 
@@ -146,7 +162,10 @@ def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, para
             **{key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")},
             "git": git_state(), "versions": versions(), "device": device_name(device),
             "threads": torch.get_num_threads(),
-            "data": {part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()},
+            "data": {
+                part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)}
+                for part, s in splits.items()
+            },
             "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
             "peak_memory_mb": round(peak_memory_mb(), 1), "images_per_s": round(summary["images_per_s"], 2),
             "parameters": {k: sum(p.numel() for p in net.parameters()) for k, net in networks.items()},
@@ -225,17 +244,23 @@ def _write_panel(path, profile: Profile, chains: dict, answers: dict, test, devi
             versions_.append(mode)
             found.append(answers[mode, chain_seed].by_recognizer)
     names = profile.recognizers
+
+    def collected(what: str) -> np.ndarray:
+        return np.stack([[v[name][what][chosen].numpy() for name in names] for v in found])
+
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file, images=np.stack(images), versions=np.array(versions_), recognizers=np.array(names),
-            answers=torch.stack([torch.stack([v[name]["answer"][chosen] for name in names]) for v in found]).numpy(),
-            confidences=torch.stack([torch.stack([v[name]["confidence"][chosen] for name in names]) for v in found]).numpy(),
+            answers=collected("answer"), confidences=collected("confidence"),
             labels=test.labels[chosen].numpy(), classes=np.array(test.classes),
         )  # fmt: skip
 
 
 def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Put the tables of all tasks together as `runs/<profile>/accuracy.csv` and `paired.csv`; evaluate what is missing."""
+    """Put the tables of all tasks together as `runs/<profile>/accuracy.csv` and `paired.csv`.
+
+    Tasks that have none are evaluated first.
+    """
     folder, merged = profile_folder(profile.name), []
     for task in profile.tasks:
         if not (folder / task / "accuracy.csv").exists():

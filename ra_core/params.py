@@ -51,6 +51,18 @@ class Network(_Strict):
     blocks: int | None = Field(
         None, ge=1, description="residual or dense blocks, null for the published number"
     )
+    residual: bool = Field(False, description="SRResNet that keeps the size: begins near the identity")
+
+    @model_validator(mode="after")
+    def _residual_srresnet(self):
+        if self.residual and self.name != "SRResNet":
+            raise ValueError("only SRResNet can be residual")
+        return self
+
+    @property
+    def sizes(self) -> dict:
+        """What `make_processor` takes beside the name and the scale."""
+        return self.model_dump(exclude={"name"})
 
 
 class Training(_Strict):

@@ -83,7 +83,8 @@ def train_recognizer(
     """Train the family `name` on `train`, write `folder/name.safetensors` with its sidecar, and return the sidecar.
 
     `epochs` of 0 takes the cycles of the recognizers that ship. In each cycle the learning rate rises for a fifth of
-    the steps and falls linearly to zero; `test` is looked at once, at the end. After each epoch a checkpoint is kept, from which a killed run goes on.
+    the steps and falls linearly to zero; `test` is looked at once, at the end. After each epoch a checkpoint is
+    kept, from which a killed run goes on.
     Raises `ParameterError` for an unknown family, and `DataError` for fewer pictures than a batch.
     """
     if name not in FAMILIES:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -21,11 +22,9 @@ from ra_core.losses import Mode, loss_terms
 from ra_core.models.weights import save_weights
 from ra_core.progress import Progress
 
-
 SCHEDULES, PRECISIONS = ("drops", "cosine"), ("fp32", "bf16")
-SEED_STRIDE = (
-    1_000_003  # more than a run has steps, and than a test set has pictures (their noise has small seeds)
-)
+# More than a run has steps, and than a test set has pictures, whose numbers are the seeds of their noise.
+SEED_STRIDE = 1_000_003
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -65,10 +64,10 @@ def _generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(SEED_STRIDE * (seed + 1) + number)
 
 
-def _indices(epoch: int, position: int, count: int, batch: int, seed: int) -> torch.Tensor:
-    """Return the pictures of a step: an epoch runs once through an order of its own, last short batch kept."""
-    order = torch.randperm(count, generator=_generator(seed, epoch))
-    return order[position * batch : (position + 1) * batch]
+@lru_cache(maxsize=1)  # that of a million pictures costs as much as a step
+def _order(epoch: int, count: int, seed: int) -> torch.Tensor:
+    """Return the order of an epoch: every picture once."""
+    return torch.randperm(count, generator=_generator(seed, epoch))
 
 
 def fit(
@@ -138,7 +137,8 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, lr, schedule, drops)
         generator = _generator(seed, step)
-        indices = _indices(*divmod(step, per_epoch), len(pictures), batch, seed)
+        epoch, position = divmod(step, per_epoch)  # the last, short batch of an epoch is kept
+        indices = _order(epoch, len(pictures), seed)[position * batch : (position + 1) * batch]
         images, labels = pictures.training_batch(indices, generator)
         images = images.to(place, memory_format=memory, non_blocking=True)
         degraded = channel(images, generator=generator).contiguous(memory_format=memory)
@@ -158,7 +158,7 @@ def fit(
         due = done == steps or done % validate_every == 0 or now - saved >= checkpoint_seconds
         if (
             done % every == 0 or due or progress.due()
-        ):  # reading the terms waits for the device, so not every step
+        ):  # not always, as reading the terms waits for the device
             means = {key: float(value) / seen for key, value in sums.items()}
             _check_finite(means, networks, done, folder)
             rate = seen / max(now - shown, 1e-9)

@@ -27,7 +27,8 @@ import json, os
 from ipykernel.connect import get_connection_file
 about = json.load(open(get_connection_file()))
 batch = os.environ["RA_BATCH"]
-print(json.dumps([profile, seed, weight, fast, train, overrides, about["transport"], batch, about["ip"], os.getcwd()]))"""
+given = [profile, seed, weight, fast, train, overrides]
+print(json.dumps([*given, about["transport"], batch, about["ip"], os.getcwd()]))"""
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,9 @@ def make(tmp_path):
 def printed(path) -> list[str]:
     """Return what each code cell of an executed notebook printed."""
     book = nbformat.read(path, 4)
-    return ["".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if cell.cell_type == "code"]
+    return [
+        "".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if cell.cell_type == "code"
+    ]
 
 
 # Parameters
@@ -64,7 +67,14 @@ def printed(path) -> list[str]:
     "given",
     [
         {},
-        {"profile": "smoke", "seed": 3, "weight": 1e-3, "fast": True, "train": ["a"], "overrides": {"a": {"b": 1}}},
+        {
+            "profile": "smoke",
+            "seed": 3,
+            "weight": 1e-3,
+            "fast": True,
+            "train": ["a"],
+            "overrides": {"a": {"b": 1}},
+        },
         {"weight": 1},
         {"free": "text"},
         {"free": 3.5},
@@ -120,7 +130,14 @@ def test_what_is_no_notebook_is_refused(tmp_path, content):
 def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path):
     path, output = make(LOOK), tmp_path / "runs" / "deep" / "out.ipynb"
     before = path.read_bytes()
-    arguments = ["profile=smoke", "seed=3", "weight=1e-3", "fast=true", "train=[a, b]", "overrides={a: {b: 1}}"]
+    arguments = [
+        "profile=smoke",
+        "seed=3",
+        "weight=1e-3",
+        "fast=true",
+        "train=[a, b]",
+        "overrides={a: {b: 1}}",
+    ]
     assert main([str(path), str(output), *arguments]) == 0
     expected = ["smoke", 3, 1e-3, True, ["a", "b"], {"a": {"b": 1}}, "ipc", "1"]
     *found, sockets, cwd = json.loads(printed(output)[-1])
@@ -129,17 +146,23 @@ def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path):
     assert Path(sockets).is_absolute() and not Path(sockets).parent.exists()
     assert Path(cwd) == tmp_path / "cwd" and list(Path(cwd).iterdir()) == []
     about = nbformat.read(output, 4).metadata.papermill
-    assert about.parameters == dict(zip(("profile", "seed", "weight", "fast", "train", "overrides"), expected))
+    assert about.parameters == dict(
+        zip(("profile", "seed", "weight", "fast", "train", "overrides"), expected[:6], strict=True)
+    )
     assert about.exception is None and about.duration > 0
     assert path.read_bytes() == before
 
 
 def test_a_cell_that_fails_is_named_and_the_partly_executed_copy_is_kept(make, tmp_path, capfd):
-    path, output = make("print('one')", "# why\nraise ValueError('seven is\\ntoo many.')", "print('three')"), tmp_path / "o.ipynb"
+    path, output = (
+        make("print('one')", "# why\nraise ValueError('seven is\\ntoo many.')", "print('three')"),
+        tmp_path / "o.ipynb",
+    )
     assert main([str(path), str(output), "seed=7"]) == 1
     said = capfd.readouterr().err.splitlines()[-1]
     assert said == (
-        f"{path} failed in cell [4], which begins '# why', with ValueError: seven is (the partly executed copy is {output})."
+        f"{path} failed in cell [4], which begins '# why', with ValueError: seven is "
+        f"(the partly executed copy is {output})."
     )
     assert printed(output) == ["", "", "one\n", "", ""]
     book = nbformat.read(output, 4)
@@ -149,7 +172,10 @@ def test_a_cell_that_fails_is_named_and_the_partly_executed_copy_is_kept(make, t
 
 
 def test_a_kernel_that_dies_is_told(make, tmp_path):
-    path, output = make("print('one')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"), tmp_path / "o.ipynb"
+    path, output = (
+        make("print('one')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+        tmp_path / "o.ipynb",
+    )
     said = refusal(RAError, execute, path, output, {})
     assert f"{path} lost its kernel" in said and str(output) in said
     assert printed(output)[1] == "one\n"
@@ -180,7 +206,9 @@ def unstarted(monkeypatch):
         (["profile="], "parameter profile = None is not allowed; give a value of type str."),
     ],
 )
-def test_wrong_arguments_are_one_sentence_before_anything_runs(make, tmp_path, capfd, unstarted, arguments, said):
+def test_wrong_arguments_are_one_sentence_before_anything_runs(
+    make, tmp_path, capfd, unstarted, arguments, said
+):
     assert main([str(make()), str(tmp_path / "out.ipynb"), *arguments]) == 1
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1 and said in lines[0]

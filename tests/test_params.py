@@ -61,7 +61,10 @@ def test_imagenet_is_the_published_recipe():
     assert (profile.data.kind, profile.data.resize, profile.data.crop) == ("folder", 256, 224)
     assert profile.data.train_per_class == profile.data.test_per_class == 0  # all
     assert profile.channels == Channels(factor=4, sigma=0.1, quality=10)
-    assert (tuple(profile.tasks), profile.modes) == (TASKS, ["plain", "ra", "ra_transformer", "ra_unsupervised"])
+    assert (tuple(profile.tasks), profile.modes) == (
+        TASKS,
+        ["plain", "ra", "ra_transformer", "ra_unsupervised"],
+    )
     for name, task in profile.tasks.items():
         assert task.processor == Network(name="SRResNet", width=None, blocks=None)
         assert task.transformer == Network(name="ResnetGenerator", width=None, blocks=None)
@@ -84,7 +87,9 @@ def test_the_published_recipe_for_small_data_is_thirty_epochs(write):
 
 def test_what_a_profile_leaves_out_is_the_published_recipe(write):
     assert write("").model_dump() == write("# nothing\n").model_dump()
-    assert write("").task("dn").training == Training(epochs=None, steps=None, batch=20, lr=1e-4, drops=[4 / 6, 5 / 6])
+    assert write("").task("dn").training == Training(
+        epochs=None, steps=None, batch=20, lr=1e-4, drops=[4 / 6, 5 / 6]
+    )
 
 
 def test_every_number_is_described():
@@ -134,7 +139,10 @@ def test_modes_go_by_the_names_of_the_paper_too(write):
 
 def test_a_task_or_mode_that_a_profile_lacks_is_refused(write):
     profile = write("modes: [plain, ra]\ntasks: {sr: {}, dn: {}}")
-    assert "profile mine has no task 'jpeg'; choose one of sr, dn." == refusal(ParameterError, profile.task, "jpeg")
+    assert (
+        refusal(ParameterError, profile.task, "jpeg")
+        == "profile mine has no task 'jpeg'; choose one of sr, dn."
+    )
     assert "has no mode 'ra_unsupervised'; choose one of plain, ra." in refusal(
         ParameterError, profile.mode, "ra_unsupervised", "dn"
     )
@@ -188,8 +196,8 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("foo: 3", "foo = 3 is an unknown key; known keys here are data, channels, tasks, modes, seeds, "),
         ("data: {crops: 3}", "data.crops = 3 is an unknown key; known keys here are kind, source, "),
         ("tasks: {sr: {net: x}}", "tasks.sr.net = 'x' is an unknown key; known keys here are processor, transformer, "),
-        ("tasks: {dn: {training: {lrate: 1}}}", "tasks.dn.training.lrate = 1 is an unknown key; known keys here are ep"),
-        ("tasks: {dn: {transformer: {depth: 1}}}", "known keys here are name, width, blocks."),
+        ("tasks: {dn: {training: {lrate: 1}}}", "tasks.dn.training.lrate = 1 is an unknown key; known keys here are "),
+        ("tasks: {dn: {transformer: {depth: 1}}}", "known keys here are name, width, blocks, residual."),
         ("tasks: {xx: {}}", "tasks.xx = 'xx' is not allowed; give 'sr', 'dn' or 'jpeg'."),
         ("1: 2", "= 1 is not allowed; give a key that is a text."),
         ("name: other", "name = 'other' is not allowed; a profile has the name of its file."),
@@ -199,7 +207,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("seeds: [0, 1.5]", "seeds[1] = 1.5 is not allowed; give a whole number."),
         ("threads: false", "threads = False is not allowed; give a whole number."),
         ("threads: '2'", "threads = '2' is not allowed; give a whole number."),
-        ("tasks: {sr: {training: {steps: 1e3}}}", "tasks.sr.training.steps = 1000.0 is not allowed; give a whole number."),
+        ("tasks: {sr: {training: {steps: 1e3}}}", ".training.steps = 1000.0 is not allowed; give a whole number."),
         ("tasks: {sr: {training: {lr: fast}}}", "tasks.sr.training.lr = 'fast' is not allowed; give a number."),
         ("tasks: {sr: {training: {lr: yes}}}", "tasks.sr.training.lr = True is not allowed; give a number."),
         ("tasks: {sr: {training: {lr: '1e-4'}}}", "tasks.sr.training.lr = '1e-4' is not allowed; give a number."),
@@ -223,12 +231,12 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("tasks: {sr: {processor: {name: UNet}}}", "= 'UNet' is not allowed; give 'SRResNet', 'SRDenseNet' or"),
         ("tasks: {sr: {processor: {name: ResnetGenerator}}}", "keeps the size; give SRResNet or SRDenseNet."),
         ("tasks: {sr: {training: {lr: 0}}}", "tasks.sr.training.lr = 0 is not allowed; give a number above 0."),
-        ("tasks: {sr: {training: {epochs: .inf}}}", "tasks.sr.training.epochs = inf is not allowed; give a finite number."),
+        ("tasks: {sr: {training: {epochs: .inf}}}", ".training.epochs = inf is not allowed; give a finite number."),
         ("tasks: {sr: {training: {schedule: linear}}}", "= 'linear' is not allowed; give 'drops' or 'cosine'."),
         ("tasks: {sr: {training: {drops: [2]}}}", "drops = [2] is not allowed: every drop must lie between 0 and 1."),
         ("tasks: {sr: {training: {epochs: 1, steps: 1}}}", "is not allowed: give epochs or steps, not both."),
-        ("tasks: {sr: {weights: {ra: -1}}}", "tasks.sr.weights = {'ra': -1} is not allowed: a lambda is a number above 0"),
-        ("tasks: {sr: {weights: {ra: 0}}}", "tasks.sr.weights = {'ra': 0} is not allowed: a lambda is a number above 0"),
+        ("tasks: {sr: {weights: {ra: -1}}}", "weights = {'ra': -1} is not allowed: a lambda is a number above 0"),
+        ("tasks: {sr: {weights: {ra: 0}}}", "weights = {'ra': 0} is not allowed: a lambda is a number above 0"),
         ("tasks: {sr: {weights: {plain: 1}}}", "for a mode with a recognition term (0 is the mode plain)."),
         ("tasks: {sr: {weights: {best: 1}}}", "mode 'best' is unknown; choose one of plain, ra, ra_transformer, "),
         ("modes: [best]", "modes = ['best'] is not allowed: mode 'best' is unknown; choose one of plain, ra, "),
@@ -236,7 +244,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("modes: [ra_transform, ra_transformer]", "is not allowed: a mode is named twice."),
         ("seeds: [1, 1]", "seeds = [1, 1] is not allowed: seeds must be different and not negative."),
         ("seeds: [-1]", "seeds = [-1] is not allowed: seeds must be different and not negative."),
-        ("source: vgg8", "source = 'vgg8' and unseen = ['resnet26', 'vgg8', 'densenet17', 'mobilenet'] must be different"),
+        ("source: vgg8", "source = 'vgg8' and unseen = ['resnet26', 'vgg8', "),
         # no profile at all
         ("seeds: [1", "is not YAML ("),
         ("a: b: c", "is not YAML ("),

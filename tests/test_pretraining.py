@@ -5,6 +5,7 @@ import tiny
 import torch
 from refusal import refusal
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from ra_core import pretraining
@@ -72,7 +73,9 @@ def test_an_augmented_picture_is_a_mirrored_crop_of_the_reflected_one():
     out = augment(images, torch.Generator().manual_seed(0), pad=2)
     assert out.shape == images.shape and out.dtype == torch.float32
     expected = torch.stack(crops(images[0], 2)).float()
-    which = [int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out]  # exact, each of them
+    which = [
+        int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out
+    ]  # exact, each of them
     counts = torch.bincount(torch.tensor(which), minlength=50)
     assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50
     assert 150 < counts[::2].sum() < 250  # half of them mirrored
@@ -110,7 +113,13 @@ def test_accuracy_counts_what_is_right():
 
 
 def train(folder, **changes):
-    arguments = {"name": "resnet20", "train": colours(44), "test": colours(12, 1), "folder": folder, "epochs": 3}
+    arguments = {
+        "name": "resnet20",
+        "train": colours(44),
+        "test": colours(12, 1),
+        "folder": folder,
+        "epochs": 3,
+    }
     return train_recognizer(**arguments | changes)
 
 
@@ -121,7 +130,11 @@ def test_it_learns_and_says_what_it_did(tmp_path, capfd):
     assert set(sidecar) == SIDECAR
     assert json.loads((tmp_path / "resnet20.json").read_text()) == json.loads(json.dumps(sidecar))
     assert (sidecar["recipe"]["epochs"], sidecar["recipe"]["batch"], sidecar["seed"]) == (12, BATCH, 0)
-    assert (sidecar["train_pictures"], sidecar["test_pictures"], sidecar["classes"]) == (44, 12, list(tiny.CLASSES))
+    assert (sidecar["train_pictures"], sidecar["test_pictures"], sidecar["classes"]) == (
+        44,
+        12,
+        list(tiny.CLASSES),
+    )
     assert sidecar["train_fingerprint"] == fingerprint(colours(44))
     assert sidecar["test_fingerprint"] == fingerprint(colours(12, 1))
     assert sidecar["parameters"] == sum(p.numel() for p in family(3).parameters())
@@ -140,13 +153,24 @@ def test_what_it_writes_is_a_recognizer_of_that_accuracy(tmp_path):
         assert not [name for name in file.keys() if name.endswith("num_batches_tracked")]  # noqa: SIM118
 
 
+def cycle(steps: int) -> list[float]:
+    """The rates of one cycle."""
+    rising = steps // 5
+    return [
+        0.2 * (step + 1) / rising if step < rising else 0.2 * (steps - step) / (steps - rising)
+        for step in range(steps)
+    ]
+
+
 def test_the_rate_rises_for_a_fifth_of_the_steps_and_falls_to_nearly_zero(tmp_path, monkeypatch):
     rates, groups = [], []
 
     class SGD(torch.optim.SGD):
         def step(self, closure=None):
             rates.append([group["lr"] for group in self.param_groups])
-            groups[:] = [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in self.param_groups]
+            groups[:] = [
+                (group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in self.param_groups
+            ]
             assert all(group["nesterov"] and group["momentum"] == 0.9 for group in self.param_groups)
             return super().step(closure)
 
@@ -154,17 +178,23 @@ def test_the_rate_rises_for_a_fifth_of_the_steps_and_falls_to_nearly_zero(tmp_pa
     train(tmp_path, epochs=4)  # of five whole batches each
     assert groups == [(5e-4, {True}), (0.0, {False})]
     assert all(pair[0] == pair[1] for pair in rates)
-    expected = [0.2 * (step + 1) / 4 if step < 4 else 0.2 * (20 - step) / 16 for step in range(20)]
-    assert [pair[0] for pair in rates] == pytest.approx(expected)
+    assert [pair[0] for pair in rates] == pytest.approx(cycle(20))
+    rates.clear()
+    monkeypatch.setitem(pretraining.CYCLES, "resnet20", (1, 2))
+    assert train(tmp_path, epochs=0)["recipe"] == pretraining.RECIPE | {"epochs": 3, "cycles": [1, 2]}
+    assert [pair[0] for pair in rates] == pytest.approx(cycle(5) + cycle(10))
 
 
 class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, epoch):
-    once = train(tmp_path / "once")
+@pytest.mark.parametrize(
+    ("cycles", "epoch"), [((3,), 1), ((3,), 2), ((3,), 3), ((1, 2), 1), ((1, 2), 2), ((2, 1), 3)]
+)
+def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, cycles, epoch):
+    monkeypatch.setitem(pretraining.CYCLES, "resnet20", cycles)
+    once = train(tmp_path / "once", epochs=0)
     save, saved = pretraining.save_checkpoint, []
 
     def kill(path, state):
@@ -175,23 +205,22 @@ def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(pretraining, "save_checkpoint", kill)
-        train(tmp_path / "again")
+        train(tmp_path / "again", epochs=0)
     assert saved == list(range(1, epoch + 1)) and tiny.names(tmp_path / "again") == ["resnet20.checkpoint.pt"]
     epochs = []
     monkeypatch.setattr(pretraining, "save_checkpoint", lambda path, state: epochs.append(state["epoch"]))
-    again = train(tmp_path / "again")
+    again = train(tmp_path / "again", epochs=0)
     assert epochs == list(range(epoch + 1, 4))
     assert tiny.names(tmp_path / "again") == ["resnet20.json", "resnet20.safetensors"]
-    with safe_open(tmp_path / "once" / "resnet20.safetensors", "pt") as a:
-        with safe_open(tmp_path / "again" / "resnet20.safetensors", "pt") as b:
-            assert a.keys() == b.keys()
-            for name in a.keys():  # noqa: SIM118
-                assert torch.equal(a.get_tensor(name), b.get_tensor(name))
+    weights = [load_file(tmp_path / name / "resnet20.safetensors") for name in ("once", "again")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert again | {"seconds": 0} == once | {"seconds": 0}
 
 
 @pytest.mark.parametrize(
-    ("changes", "key"), [({"epochs": 5}, "epochs = 3"), ({"seed": 1}, "seed = 0"), ({"train": colours(46)}, "pictures = 44")]
+    ("changes", "key"),
+    [({"epochs": 5}, "cycles = [3]"), ({"seed": 1}, "seed = 0"), ({"train": colours(46)}, "pictures = 44")],
 )
 def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, changes, key):
     save = pretraining.save_checkpoint
@@ -210,12 +239,13 @@ def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, changes,
 def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
     said = refusal(ParameterError, train, tmp_path / "run", name="resnet21")
     assert "recognizer 'resnet21' cannot be trained; choose one of resnet20, resnet26, vgg8, " in said
-    assert "colours0 has 7 pictures; at least a batch of 8 is needed." == refusal(
-        DataError, train, tmp_path / "run", train=colours(7)
+    assert (
+        refusal(DataError, train, tmp_path / "run", train=colours(7))
+        == "colours0 has 7 pictures; at least a batch of 8 is needed."
     )
     assert not (tmp_path / "run").exists()
 
 
 def test_every_family_has_a_length():
-    assert set(pretraining.EPOCHS) == set(pretraining.FAMILIES)
-    assert all(epochs >= 1 for epochs in pretraining.EPOCHS.values())
+    assert set(pretraining.CYCLES) == set(pretraining.FAMILIES)
+    assert all(cycles and min(cycles) >= 1 for cycles in pretraining.CYCLES.values())

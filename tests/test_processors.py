@@ -180,3 +180,18 @@ def test_resnetgenerator_keeps_the_size_and_says_so():
 def test_an_unknown_processor_is_refused():
     message = refusal(ParameterError, make_processor, "UNet", 4)
     assert "'UNet'" in message and all(name in message for name in PROCESSORS)
+
+
+def test_a_residual_srresnet_subtracts_its_answer_and_clamps():
+    torch.manual_seed(0)
+    net = make_processor("SRResNet", 1, width=4, blocks=1, residual=True).eval()
+    plain = make_processor("SRResNet", 1, width=4, blocks=1).eval()
+    plain.load_state_dict(net.state_dict())  # the same parameters, so the same count
+    images = torch.rand(2, 3, 8, 12)
+    with torch.no_grad():
+        answer = torch.atanh(2 * plain(images).double() - 1).float()
+        assert torch.allclose(net(images), (images - answer).clamp(0, 1), atol=1e-4)
+        torch.nn.init.zeros_(net.tail[-1].weight)
+        torch.nn.init.zeros_(net.tail[-1].bias)
+        assert torch.equal(net(images), images)
+    assert "scale 4" in refusal(ParameterError, SRResNet, 4, residual=True)

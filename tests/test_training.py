@@ -130,7 +130,7 @@ def test_the_cosine_rises_for_a_twentieth_and_falls_to_nearly_nothing(steps):
     top = max(1, round(0.05 * steps)) - 1
     assert max(rates) == pytest.approx(1e-3) and rates[top] == pytest.approx(1e-3)
     assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
-    assert 0 < rates[0] and (steps < 100 or rates[-1] < 1e-5)
+    assert rates[0] > 0 and (steps < 100 or rates[-1] < 1e-5)
 
 
 # What a step sees
@@ -156,7 +156,8 @@ def test_all_modes_of_a_seed_see_the_same_and_another_seed_sees_other_things(tmp
         tiny.train(tmp_path / name, mode, channel=seen[name], seed=seed, steps=4)
     for a, b in zip(seen["plain"].seen, seen["ra"].seen, strict=True):
         assert torch.equal(a, b)
-    assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(seen["plain"].seen, seen["other"].seen))
+    pairs = zip(seen["plain"].seen, seen["other"].seen, strict=True)
+    assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
     draws = torch.cat([*seen["plain"].draws, *seen["other"].draws])
     assert len(draws.unique()) == len(draws)  # no step's noise comes again, in this seed or another
 
@@ -215,7 +216,9 @@ def test_the_exact_files_and_terms_of_a_run(tmp_path, mode):
     for number, line in enumerate(tiny.log(tmp_path), 1):
         assert set(line) == terms | {"step", "steps", "lr", "images_per_s", "seconds_left"}
         assert (line["step"], line["steps"]) == (number, 6)
-        assert line["loss"] == pytest.approx(line["distortion"] + MODES[mode].weight * line.get("recognition", 0))
+        assert line["loss"] == pytest.approx(
+            line["distortion"] + MODES[mode].weight * line.get("recognition", 0)
+        )
     assert summary["validation"] == {} and summary["wall_seconds"] > 0
     assert summary["images_per_s"] == pytest.approx(24 / summary["wall_seconds"])  # twice 12, no more
 
@@ -252,7 +255,9 @@ def test_validation_is_called_at_even_distances_and_at_the_end(tmp_path):
         return {"psnr": float(len(calls))}
 
     summary = tiny.train(tmp_path, validate=validate, validations=3, checkpoint_seconds=60)
-    found = [(line["step"], line["validation"]["psnr"]) for line in tiny.log(tmp_path) if "validation" in line]
+    found = [
+        (line["step"], line["validation"]["psnr"]) for line in tiny.log(tmp_path) if "validation" in line
+    ]
     assert found == [(2, 1.0), (4, 2.0), (6, 3.0)] and summary["validation"] == {"psnr": 3.0}
 
 
@@ -273,7 +278,9 @@ def killed(tmp_path_factory):
 def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed, mode):
     undisturbed, *runs = killed[mode]
     expected = tiny.weights(Path(undisturbed["run"]))
-    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (mode == "ra_transformer")
+    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (
+        mode == "ra_transformer"
+    )
     for run in runs:
         assert run["signals"] and set(run["signals"]) == {signal.SIGKILL} and run["end"] == 0
         assert tiny.weights(Path(run["run"])) == expected, run
@@ -380,10 +387,17 @@ def test_a_checkpoint_holds_networks_optimiser_random_states_and_position(tmp_pa
             assert torch.equal(state["networks"][key][name], value)
     moments = state["optimiser"]["state"]
     assert len(moments) == sum(1 for net in nets.values() for _ in net.parameters())
-    assert all(set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4 for moment in moments.values())
+    assert all(
+        set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4
+        for moment in moments.values()
+    )
     assert torch.equal(state["random"]["cpu"], torch.get_rng_state())
     assert [line["step"] for line in state["log"]] == [1, 2, 3, 4]
-    assert (state["settings"]["mode"], state["settings"]["steps"], state["settings"]["lr"]) == ("ra_transformer", 6, 1e-3)
+    assert (state["settings"]["mode"], state["settings"]["steps"], state["settings"]["lr"]) == (
+        "ra_transformer",
+        6,
+        1e-3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -432,7 +446,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     for name, value in good["networks"]["processor"].items():
         assert torch.equal(kept["networks"]["processor"][name], value)
     before = (tmp_path / "bad" / "checkpoint.pt").read_bytes()
-    refusal(TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(1))  # and the next attempt keeps it as well
+    refusal(
+        TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(1)
+    )  # and the next attempt keeps it as well
     assert (tmp_path / "bad" / "checkpoint.pt").read_bytes() == before
     tiny.train(tmp_path / "bad", channel=Noise(0.1))
     assert tiny.weights(tmp_path / "bad") == tiny.weights(tmp_path / "good")
@@ -500,7 +516,9 @@ def test_unknown_settings_are_refused(tmp_path, changes, said):
 # Devices, precision, memory layout
 
 
-@pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
 def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)

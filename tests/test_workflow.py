@@ -70,8 +70,16 @@ def built(project):
 
 def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
     folder = built / "runs" / "tiny" / "notebooks"
-    trainings = [f"03_train_processor-{task}-{mode}-seed0" for task in ("sr", "dn") for mode in ("plain", "ra")]
-    names = ["01_data_and_channels", "02_recognizers", *trainings, "04_cross_evaluate-sr", "04_cross_evaluate-dn"]
+    trainings = [
+        f"03_train_processor-{task}-{mode}-seed0" for task in ("sr", "dn") for mode in ("plain", "ra")
+    ]
+    names = [
+        "01_data_and_channels",
+        "02_recognizers",
+        *trainings,
+        "04_cross_evaluate-sr",
+        "04_cross_evaluate-dn",
+    ]
     assert {path.stem for path in folder.glob("*.ipynb")} == {*names, "05_report"}
     html = built / "book" / "_build" / "html"
     for page in ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status"):
@@ -100,7 +108,11 @@ def test_nothing_changed_means_nothing_to_do(built):
 @pytest.mark.parametrize(
     ("before", "after", "again"),
     [
-        ("unseen: [vgg8]", "unseen: [resnet26]", {"recognizers": 1, "cross_evaluate": 2, "report": 1, "book": 1}),
+        (
+            "unseen: [vgg8]",
+            "unseen: [resnet26]",
+            {"recognizers": 1, "cross_evaluate": 2, "report": 1, "book": 1},
+        ),
         (
             "  dn:\n    processor: {name: SRResNet, width: 4",
             "  dn:\n    processor: {name: SRResNet, width: 5",
@@ -123,7 +135,9 @@ def test_a_failed_notebook_is_named_kept_and_run_again(built):
     path = built / "notebooks" / "04_cross_evaluate.ipynb"
     sound = path.read_text()
     notebook = nbformat.reads(sound, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell("if task == 'dn':\n    raise ValueError('the roof leaks')"))
+    notebook.cells.append(
+        nbformat.v4.new_code_cell("if task == 'dn':\n    raise ValueError('the roof leaks')")
+    )
     path.write_text(nbformat.writes(notebook))
     said = workflow(built)
     text = said.stdout + said.stderr
@@ -131,7 +145,9 @@ def test_a_failed_notebook_is_named_kept_and_run_again(built):
     assert "04_cross_evaluate.ipynb failed in cell" in text
     assert "the roof leaks" in text
     kept = json.loads((built / "runs" / "tiny" / "notebooks" / "04_cross_evaluate-dn.ipynb").read_text())
-    assert any(output["output_type"] == "error" for cell in kept["cells"] for output in cell.get("outputs", []))
+    assert any(
+        output["output_type"] == "error" for cell in kept["cells"] for output in cell.get("outputs", [])
+    )
     assert (built / "runs" / "tiny" / "sr" / "accuracy.csv").exists()  # the other task went on
     path.write_text(sound)
     assert "train_processor" not in planned(built)

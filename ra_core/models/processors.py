@@ -35,14 +35,19 @@ class ResidualBlock(nn.Module):
 class SRResNet(nn.Module):
     """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, here with five blocks).
 
-    734,092 parameters at scale 4 and 438,666 at scale 1. `scale` is a power of two.
+    734,092 parameters at scale 4 and 438,666 at scale 1. `scale` is a power of two. With `residual`, at scale 1 only,
+    the network's answer is subtracted from its input and the difference clamped, so it begins near the identity.
     """
 
-    def __init__(self, scale: int = 4, width: int = 64, blocks: int = 5):
+    def __init__(self, scale: int = 4, width: int = 64, blocks: int = 5, residual: bool = False):
         super().__init__()
         if scale < 1 or scale & (scale - 1):
             raise ParameterError(f"SRResNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
-        self.scale = scale
+        if residual and scale != 1:
+            raise ParameterError(
+                f"a residual SRResNet was given scale {scale}; only 1 is allowed, as it keeps the size."
+            )
+        self.scale, self.residual = scale, residual
         self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), nn.PReLU()
@@ -55,7 +60,8 @@ class SRResNet(nn.Module):
 
     def forward(self, x):
         features = self.head(x)
-        return _to_unit_range(self.tail(features + self.body(features)))
+        answer = self.tail(features + self.body(features))
+        return (x - answer).clamp(0, 1) if self.residual else _to_unit_range(answer)
 
 
 class _DenseLayer(nn.Module):
@@ -148,11 +154,11 @@ PROCESSORS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def make_processor(name: str, scale: int, **sizes: int) -> nn.Module:
-    """Return a fresh processor or transformer; `sizes` may hold `width` and `blocks`.
+def make_processor(name: str, scale: int, **sizes: int | None) -> nn.Module:
+    """Return a fresh processor or transformer; `sizes` may hold `width`, `blocks` and, for SRResNet, `residual`.
 
     Raises `ParameterError` for an unknown name.
     """
     if name not in PROCESSORS:
         raise ParameterError(f"processor {name!r} is unknown; choose one of {', '.join(PROCESSORS)}.")
-    return PROCESSORS[name](scale=scale, **{k: v for k, v in sizes.items() if v is not None})
+    return PROCESSORS[name](scale=scale, **{k: v for k, v in sizes.items() if v})
