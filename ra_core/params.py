@@ -51,7 +51,7 @@ class Network(_Strict):
     blocks: int | None = Field(
         None, ge=1, description="residual or dense blocks, null for the published number"
     )
-    residual: bool = Field(False, description="SRResNet that keeps the size: begins near the identity")
+    residual: bool = Field(False, description="SRResNet that keeps the size: begins as the identity")
 
     @model_validator(mode="after")
     def _residual_srresnet(self):

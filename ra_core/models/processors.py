@@ -36,7 +36,8 @@ class SRResNet(nn.Module):
     """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, here with five blocks).
 
     734,092 parameters at scale 4 and 438,666 at scale 1. `scale` is a power of two. With `residual`, at scale 1 only,
-    the network's answer is subtracted from its input and the difference clamped, so it begins near the identity.
+    the network's answer is subtracted from its input and the difference clamped; its last layer begins at zero, so
+    the network begins as the identity.
     """
 
     def __init__(self, scale: int = 4, width: int = 64, blocks: int = 5, residual: bool = False):
@@ -57,6 +58,11 @@ class SRResNet(nn.Module):
             for _ in range(int(math.log2(scale)))
         ]
         self.tail = nn.Sequential(*upsamplers, nn.Conv2d(width, 3, 9, padding=4))
+        if (
+            residual
+        ):  # a random answer can drive whole pictures into the clamp, where no gradient reaches them
+            nn.init.zeros_(self.tail[-1].weight)
+            nn.init.zeros_(self.tail[-1].bias)
 
     def forward(self, x):
         features = self.head(x)
