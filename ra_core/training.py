@@ -156,9 +156,7 @@ def fit(
         seen, done, now = seen + len(images), step + 1, time.monotonic()
         progress.step()
         due = done == steps or done % validate_every == 0 or now - saved >= checkpoint_seconds
-        if (
-            done % every == 0 or due or progress.due()
-        ):  # not always, as reading the terms waits for the device
+        if done % every == 0 or due or progress.due():  # reading the terms waits for the device
             means = {key: float(value) / seen for key, value in sums.items()}
             _check_finite(means, networks, done, folder)
             rate = seen / max(now - shown, 1e-9)
