@@ -1,7 +1,7 @@
 # Every command of the project; `make help` lists them. For GNU make 3.81 (macOS) and later.
 
 PROFILE ?= quick
-JOBS ?= 1
+JOBS ?=
 ARGS ?=
 
 # The first Python for which every locked package has a wheel, else python3.
@@ -25,16 +25,16 @@ HTML = $(if $(filter smoke,$(PROFILE)),runs/smoke/_build,book/_build)/html/index
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@echo "make TARGET [PROFILE=quick] [JOBS=1]    targets:"
+	@echo "make TARGET [PROFILE=quick] [JOBS=2]    targets:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s%s\n", $$1, $$2}'
 
 book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of params/), JOBS notebooks at a time
 	@$(BIN)/python -m snakemake --cores all --keep-going --rerun-incomplete --nolock --quiet host rules \
-	  --config profile=$(PROFILE) jobs=$(JOBS)
+	  --config profile=$(PROFILE) $(if $(JOBS),jobs=$(JOBS))
 	@echo "$(CURDIR)/$(HTML)"
 
 smoke: ## the same, tiny: every notebook and the book in a few minutes, below runs/smoke
-	@$(MAKE) --no-print-directory book PROFILE=smoke JOBS=2
+	@$(MAKE) --no-print-directory book PROFILE=smoke
 
 test: .venv/.stamp ## run the tests (ARGS="-k data" runs some)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -10,7 +10,7 @@ from ra_core.params import load_profile
 PROFILE = load_profile(config.get("profile", "quick"))
 NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
 OUTPUT = RUNS if NAME == "smoke" else "book"  # the published book has a fixed place
-THREADS = max(1, workflow.cores // int(config.get("jobs", 1)))  # so many notebooks run side by side
+THREADS = max(1, workflow.cores // int(config.get("jobs", PROFILE.jobs)))  # of each notebook
 PYTHON = shlex.quote(sys.executable)
 EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME}"
 

@@ -204,13 +204,14 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
     """
     set_threads(profile)
     device, test = pick_device(profile.device), load_splits(profile, "test")["test"]
-    recognizers = {name: r.to(device) for name, r in load_recognizers(profile).items()}
+    layout = {"device": device, "memory_format": torch.channels_last}  # in which convolutions are faster
+    recognizers = {name: r.to(**layout) for name, r in load_recognizers(profile).items()}
     chains = task_chains(profile, task)
     answers: dict[tuple[str, int], Answers] = {}
     for (mode, seed), chain in chains.items():
         for net in (chain.post, chain.transformer):
             if net is not None:
-                net.to(device)
+                net.to(**layout)
         answers[mode, seed] = evaluate(chain, recognizers, test, profile.evaluation_batch, device)
         print(
             f"{task} {mode} seed{seed}: {answers[mode, seed].share(profile.source):.1f} % on {profile.source}",

@@ -130,7 +130,8 @@ class Profile(_Strict):
         ["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: int = Field(0, ge=0, description="CPU threads of torch, 0 for one a core")
+    threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
+    jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")
     evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
 
     @field_validator("modes")
