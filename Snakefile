@@ -4,10 +4,14 @@ import shlex
 import sys
 from pathlib import Path
 
+from ra_core.errors import RAError
 from ra_core.experiments import run_parameters
 from ra_core.params import load_profile
 
-PROFILE = load_profile(config.get("profile", "quick"))
+try:
+    PROFILE = load_profile(config.get("profile", "quick"))
+except RAError as error:
+    sys.exit(str(error))  # one sentence instead of Snakemake's traceback
 NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
 OUTPUT = RUNS if NAME == "smoke" else "book"  # the published book has a fixed place
 THREADS = max(1, workflow.cores // int(config.get("jobs", PROFILE.jobs)))  # of each notebook

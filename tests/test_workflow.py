@@ -45,10 +45,10 @@ def project(tmp_path_factory):
     return copy
 
 
-def workflow(project: Path, *options: str) -> subprocess.CompletedProcess:
+def workflow(project: Path, *options: str, profile: str = "tiny") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--keep-going", "--nolock", *options]
     environment = os.environ | {"PYTHONPATH": str(project)}
-    command += ["--config", "profile=tiny", "jobs=2"]
+    command += ["--config", f"profile={profile}", "jobs=2"]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=500)
 
 
@@ -58,6 +58,18 @@ def planned(project: Path) -> dict[str, int]:
     assert said.returncode == 0, said.stderr
     jobs = re.findall(r"^(\w+) +(\d+)$", said.stdout + said.stderr, flags=re.MULTILINE)
     return {rule: int(count) for rule, count in jobs if rule != "total"}
+
+
+def test_an_unknown_profile_is_one_sentence(project):
+    said = workflow(project, "--dry-run", profile="nope")
+    assert said.returncode == 1
+    assert (
+        (said.stdout + said.stderr)
+        .strip()
+        .splitlines()[-1]
+        .startswith("profile 'nope' is unknown; choose one of")
+    )
+    assert "Traceback" not in said.stderr and "Snakefile" not in said.stderr
 
 
 @pytest.fixture(scope="module")
