@@ -23,3 +23,7 @@ class TrainingError(RAError):
 
 class OutputError(RAError):
     """A result cannot be written."""
+
+
+class CodecError(RAError):
+    """A picture cannot be coded, or bytes cannot be decoded."""

@@ -1,0 +1,178 @@
+"""Times the coding step (encode, decode, rate) of a batch against the published way of doing it.
+
+`python benchmarks/coding.py` writes runs/benchmarks/coding.json and prints a table. The published way writes each
+picture as PNG, calls the coder and the decoder through a shell, reads the decoded PNG and asks
+`cat FILE | wc -c` for the rate, one picture at a time. Both ways use the same coder and settings here, and must
+give the same pixels and bytes.
+
+Their coder is a C program; ours is Python (`coder.py`), which takes longer to start. So the published way is timed
+once more with the program's work done in this process, after starting a small C program through the shell in its
+stead: `ratio_c` is what the ratio would be had the coder been written in C. All timings of a round follow one
+another, so that a busy machine slows all of them.
+"""
+
+import argparse
+import os
+import platform
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import coder
+import numpy as np
+from PIL import Image
+
+from ra_core import cifar10
+from ra_core.codec_base import Codec, cores
+from ra_core.codecs import load_codec
+from ra_core.files import write_json
+
+QUALITIES = {"jpeg": 10, "heic": 34, "webp": 20, "avif": 40}
+
+
+def sample_pictures(count: int, side: int) -> list[np.ndarray]:
+    """Return pictures (side, side, 3): shipped ones, enlarged and laid out as a mosaic of 4 x 4."""
+    images = cifar10.load("shipped", "test").images[: 16 * count].permute(0, 2, 3, 1).numpy()
+    tile = side // 4
+    tiles = np.stack(
+        [Image.fromarray(image).resize((tile, tile), Image.Resampling.BICUBIC) for image in images]
+    )
+    grid = tiles.reshape(count, 4, 4, tile, tile, 3).transpose(0, 1, 3, 2, 4, 5)
+    return list(np.ascontiguousarray(grid.reshape(count, 4 * tile, 4 * tile, 3)))
+
+
+def our_way(codec: Codec, quality: float, pictures: list, threads: int | None = None) -> tuple[list, list]:
+    """Code a batch in memory; return decoded pictures and bits a pixel."""
+    files = codec.encode(pictures, quality, threads)
+    decoded = codec.decode(files, threads)
+    return decoded, [
+        8 * len(file) / picture[..., 0].size for file, picture in zip(files, pictures, strict=True)
+    ]
+
+
+def published_way(
+    codec: Codec, quality: float, pictures: list, folder: Path, run: Callable
+) -> tuple[list, list]:
+    """Code a batch as the published code does: files, shell, one picture after the other."""
+    decoded, rates = [], []
+    for number, picture in enumerate(pictures):
+        names = (f"{number}.png", f"{number}{codec.suffix}", f"{number}_out.png")
+        source, coded, result = (str(folder / name) for name in names)
+        Image.fromarray(picture).save(source)
+        run("encode", codec.name, str(quality), source, coded)
+        run("decode", codec.name, coded, result)
+        decoded.append(np.asarray(Image.open(result)))
+        with os.popen(f"cat {shlex.quote(coded)} | wc -c") as answer:
+            rates.append(8 * int(answer.read()) / picture[..., 0].size)
+    return decoded, rates
+
+
+def as_program(*arguments: str) -> None:
+    """Start the coder through a shell."""
+    shell(shlex.join([sys.executable, coder.__file__, *arguments]))
+
+
+def as_if_in_c(*arguments: str) -> None:
+    """Start a C program that does nothing through a shell, and do the coder's work here."""
+    shell("cat /dev/null")
+    coder.main(*arguments)
+
+
+def shell(command: str) -> None:
+    if os.system(command):
+        raise SystemExit(f"this command failed: {command}")
+
+
+def timed(work: Callable, *arguments) -> tuple[float, tuple | None]:
+    start = time.perf_counter()
+    result = work(*arguments)
+    return time.perf_counter() - start, result
+
+
+def compare(codec: Codec, quality: float, pictures: list, rounds: int, folder: Path) -> dict:
+    """Time both ways in turn; return seconds a batch and their ratios, round by round."""
+    our_way(codec, quality, pictures)  # libraries are loaded
+    ours, theirs, in_c = [], [], []
+    for _ in range(rounds):
+        seconds, (decoded, rates) = timed(our_way, codec, quality, pictures)
+        ours.append(seconds)
+        for run, times in ((as_program, theirs), (as_if_in_c, in_c)):
+            seconds, (expected, expected_rates) = timed(published_way, codec, quality, pictures, folder, run)
+            times.append(seconds)
+            same = all(np.array_equal(a, b) for a, b in zip(decoded, expected, strict=True))
+            if not same or rates != expected_rates:
+                raise SystemExit(f"{codec.name}: the two ways do not give the same pictures and rates.")
+    return {
+        "bits_a_pixel": statistics.mean(rates),
+        "ours_s": spread(ours),
+        "published_s": spread(theirs),
+        "published_c_s": spread(in_c),
+        "ratio": spread([b / a for a, b in zip(ours, theirs, strict=True)]),
+        "ratio_c": spread([b / a for a, b in zip(ours, in_c, strict=True)]),
+    }
+
+
+def scaling(codec: Codec, quality: float, pictures: list, rounds: int, most: int) -> dict:
+    """Return pictures encoded and decoded a second over 1 to `most` threads, and what they gain over one."""
+    table = {}
+    files = codec.encode(pictures, quality)
+    for step, work, items in (
+        ("encode", codec.encode, (pictures, quality)),
+        ("decode", codec.decode, (files,)),
+    ):
+        counts = range(1, most + 1)
+        seconds = {threads: [] for threads in counts}
+        for _ in range(rounds):
+            for threads in counts:
+                seconds[threads].append(timed(work, *items, threads)[0])
+        rates = {n: len(pictures) / statistics.median(seconds[n]) for n in counts}
+        table[step] = {str(n): {"pictures_s": rates[n], "gain": rates[n] / rates[1]} for n in counts}
+    return table
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def show(name: str, result: dict) -> None:
+    def three(key: str, digits: int) -> str:
+        return "{median:.{0}f} ({low:.{0}f} to {high:.{0}f})".format(digits, **result[key])
+
+    print(f"{name}: {result['bits_a_pixel']:.3f} bits a pixel")
+    print(f"  ours {three('ours_s', 3)} s, published way {three('published_s', 2)} s a batch")
+    print(f"  ratio {three('ratio', 1)}; were its programs in C {three('ratio_c', 1)}")
+    for step, counts in result["scaling"].items():
+        line = ", ".join(f"{n}: {row['pictures_s']:.0f} (x {row['gain']:.2f})" for n, row in counts.items())
+        print(f"  {step}, pictures a second by threads: {line}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the coding step against the published way.")
+    parser.add_argument("--codecs", nargs="+", default=["jpeg", "heic"], choices=list(QUALITIES))
+    parser.add_argument("--batch", type=int, default=8, help="pictures a batch")
+    parser.add_argument("--side", type=int, default=256, help="pixels, a multiple of 4")
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each way")
+    parser.add_argument("--threads", type=int, default=cores(), help="most threads of the scaling")
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/coding.json"))
+    options = parser.parse_args()
+    pictures = sample_pictures(options.batch, options.side)
+    results = {}
+    with tempfile.TemporaryDirectory(prefix="coding-") as folder:
+        for name in options.codecs:
+            codec, quality = load_codec(name), QUALITIES[name]
+            results[name] = compare(codec, quality, pictures, options.rounds, Path(folder))
+            results[name]["scaling"] = scaling(codec, quality, 4 * pictures, options.rounds, options.threads)
+            results[name]["codec"] = codec.describe() | {"at": quality}
+            show(name, results[name])
+    machine = {"cores": cores(), "machine": platform.machine(), "python": platform.python_version()}
+    batch = {"pictures": options.batch, "side": options.side, "rounds": options.rounds}
+    write_json(options.output, {"machine": machine, "batch": batch, "codecs": results})
+    print(f"written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()
