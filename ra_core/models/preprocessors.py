@@ -1,0 +1,217 @@
+"""Networks before a codec: they change a picture so that fewer bytes keep what a recognizer needs.
+
+Source: Lu et al. 2022, "Preprocessing Enhanced Image Compression for Machine Vision".
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ra_core.errors import ParameterError
+from ra_core.models.padding import check_pictures, pad_to_multiple
+
+STRIDE = 16  # four halvings
+BATCH_NORMS = ("train", "frozen")
+
+# (quantiser QP, lambda of the task loss, strength given to the network = lambda / 8), as published.
+QP_TABLE = (
+    (44, 0.25, 0.03125), (40, 0.5, 0.0625), (40, 0.8, 0.1), (37, 1.0, 0.125), (34, 2.0, 0.25),
+    (31, 4.0, 0.5), (29, 6.0, 0.75), (28, 8.0, 1.0), (25, 16.0, 2.0),
+)  # fmt: skip
+QP_RANGE = (0, 51)
+
+
+def strength_at(qp: float) -> float:
+    """Return the strength that goes with a quantiser QP: the published table, interpolated in log2.
+
+    QP 40 has two entries; the first, 0.0625, counts, as it lies nearer to the line through its neighbours.
+    Below 25 and above 44 the ends of the table hold. The lambda of the task loss is 8 times the strength.
+    Raises `ParameterError` for a QP outside 0 to 51.
+    """
+    if not (isinstance(qp, int | float) and QP_RANGE[0] <= qp <= QP_RANGE[1]):
+        raise ParameterError(f"QP {qp!r} is not allowed; give a number from {QP_RANGE[0]} to {QP_RANGE[1]}.")
+    table = {q: strength for q, _, strength in reversed(QP_TABLE)}  # the first of two entries is set last
+    below = max((q for q in table if q <= qp), default=min(table))
+    above = min((q for q in table if q >= qp), default=max(table))
+    if below >= above:
+        return table[min(below, above) if qp < min(table) else below]
+    share = (qp - below) / (above - below)
+    return 2 ** ((1 - share) * math.log2(table[below]) + share * math.log2(table[above]))
+
+
+def _conv_bn(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(c_in, c_out, 3, stride, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
+
+
+class _Down(nn.Module):
+    """Two convolutions, whose result is kept for the way up, and a third that halves the sides."""
+
+    def __init__(self, c_in: int, width: int):
+        super().__init__()
+        self.keep = nn.Sequential(*_conv_bn(c_in, width), *_conv_bn(width, width))
+        self.shrink = nn.Sequential(*_conv_bn(width, width, stride=2))
+
+    def forward(self, x):
+        kept = self.keep(x)
+        return self.shrink(kept), kept
+
+
+class _Up(nn.Module):
+    """Two convolutions and one that doubles the sides; what was kept on the way down stands behind its result."""
+
+    def __init__(self, c_in: int, width: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            *_conv_bn(c_in, 2 * width), *_conv_bn(2 * width, 2 * width),
+            nn.ConvTranspose2d(2 * width, width, 3, 2, 1, output_padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+        )  # fmt: skip
+
+    def forward(self, x, kept):
+        return torch.cat([self.body(x), kept], dim=1)
+
+
+class _Scaling(nn.Module):
+    """One factor a channel, 0 or more, from a picture's strength; `level` lets it begin as 1 for any strength."""
+
+    def __init__(self, hidden: int, channels: int, level: bool):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.ReLU())
+        if level:
+            nn.init.zeros_(self.net[2].weight)
+            nn.init.ones_(self.net[2].bias)
+
+    def forward(self, strength):
+        return self.net(strength[:, None])[:, :, None, None]
+
+
+class NPP(nn.Module):
+    """A convolution of single pixels beside a U-Net of four levels; 9,422,235 parameters at width 32.
+
+    Takes pictures (B, 3, H, W) in [0, 1] of any size and returns pictures of the same size whose values are not
+    bounded: `preprocess` clamps them, as a codec needs it. `identity` False is the published form, in which the two
+    branches end in ReLUs and their sum is the picture. With `identity` both results are added to the input, and as
+    their last layers begin at zero the network begins as the identity, to the bit.
+    `batch_norm` is `train` (statistics of the batch in training, running ones in evaluation) or `frozen`
+    (running statistics always: as published, where they stayed at mean 0 and variance 1).
+    Raises `ParameterError` for another `batch_norm`, or where the batch holds too little to take statistics of.
+    """
+
+    adaptive = False
+
+    def __init__(self, width: int = 32, identity: bool = False, batch_norm: str = "train"):
+        super().__init__()
+        if batch_norm not in BATCH_NORMS:
+            raise ParameterError(f"batch_norm {batch_norm!r} is unknown; choose {' or '.join(BATCH_NORMS)}.")
+        if not (isinstance(width, int) and width >= 1):
+            raise ParameterError(f"NPP was given width {width!r}; give a whole number from 1, usually 32.")
+        self.width, self.identity, self.batch_norm = width, identity, batch_norm
+        w = width
+        self.pixel = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)])
+        self.down = nn.ModuleList([_Down(3, w), _Down(w, 2 * w), _Down(2 * w, 4 * w), _Down(4 * w, 8 * w)])
+        self.up = nn.ModuleList([_Up(8 * w, 8 * w), _Up(16 * w, 4 * w), _Up(8 * w, 2 * w), _Up(4 * w, w)])
+        self.head = nn.Sequential(*_conv_bn(2 * w, w), *_conv_bn(w, w), nn.Conv2d(w, 3, 1))
+        if identity:
+            for last in (self.pixel[1], self.head[-1]):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+        self.train()
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        if self.batch_norm == "frozen":
+            for layer in self.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
+        return self
+
+    def forward(self, images, strength=None):
+        check_pictures(images, type(self).__name__)
+        height, width = images.shape[-2:]
+        x = pad_to_multiple(images, STRIDE)
+        if self.training and self.batch_norm == "train" and len(x) * x.shape[-2] * x.shape[-1] == STRIDE**2:
+            raise ParameterError(
+                f"one picture of {height} x {width} pixels is too little to train on with batch_norm 'train'; "
+                "give more or larger pictures, or choose batch_norm 'frozen'."
+            )
+        changed = self._answer(x, self._factors(strength, len(x), x))
+        return (x + changed if self.identity else changed)[..., :height, :width]
+
+    def _factors(self, strength, count: int, like: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what multiplies the features at each named place; nothing does here."""
+        return {}
+
+    def _answer(self, x: torch.Tensor, factors: dict[str, torch.Tensor]) -> torch.Tensor:
+        def scaled(features, place):
+            return features * factors[place] if place in factors else features
+
+        end = nn.Identity() if self.identity else nn.ReLU()
+        pixel = end(scaled(self.pixel[1](scaled(self.pixel[0](x), "pixel0").relu()), "pixel1"))
+        kept = []
+        for level, down in enumerate(self.down):
+            x, skip = down(x)
+            kept.append(skip)
+            x = scaled(x, f"down{level}")
+        for level, up in enumerate(self.up):
+            x = scaled(up(x, kept.pop()), f"up{level}")
+        return pixel + end(self.head(x))
+
+
+class NPPQA(NPP):
+    """NPP for all qualities: factors learned from a picture's strength scale its features; 9,461,537 parameters.
+
+    Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8 of
+    `QP_TABLE`, from `strength_at`. In the form that begins as the identity every factor begins as 1, and
+    the factors are learned from log2 of the strength, in which the qualities lie evenly.
+    Raises `ParameterError` for a strength that is missing, of another shape, or not positive.
+    """
+
+    adaptive = True
+
+    def __init__(self, width: int = 32, identity: bool = False, batch_norm: str = "train"):
+        super().__init__(width, identity, batch_norm)
+        w = width
+        places = {
+            "pixel0": (16, 3), "pixel1": (16, 3), "down0": (w, w), "down1": (w, 2 * w), "down2": (2 * w, 4 * w),
+            "up1": (2 * w, 8 * w), "up2": (2 * w, 4 * w), "up3": (w, 2 * w),
+        }  # fmt: skip
+        self.scaling = nn.ModuleDict({place: _Scaling(*sizes, identity) for place, sizes in places.items()})
+
+    def _factors(self, strength, count, like):
+        if strength is None:
+            raise ParameterError("NPPQA was given no strength; give one positive number a picture.")
+        values = torch.as_tensor(strength, dtype=torch.float32, device=like.device)
+        values = values.expand(count) if values.ndim == 0 else values
+        if values.shape != (count,) or not bool((values.isfinite() & (values > 0)).all()):
+            raise ParameterError(
+                f"NPPQA was given the strength {strength} for {count} pictures; "
+                "give one positive number, or one for each picture."
+            )
+        seen = values.log2() if self.identity else values
+        return {place: net(seen) for place, net in self.scaling.items()}
+
+
+PREPROCESSORS: dict[str, Callable[..., NPP]] = {"NPP": NPP, "NPPQA": NPPQA}
+
+
+def make_preprocessor(name: str, **sizes) -> NPP:
+    """Return a fresh preprocessor, `NPP` or `NPPQA`; `sizes` are `width`, `identity` and `batch_norm`.
+
+    Sizes that are None keep their default. Raises `ParameterError` for an unknown name, size or value.
+    """
+    if name not in PREPROCESSORS:
+        raise ParameterError(f"preprocessor {name!r} is unknown; choose one of {', '.join(PREPROCESSORS)}.")
+    given = {key: value for key, value in sizes.items() if value is not None}
+    allowed = list(inspect.signature(PREPROCESSORS[name]).parameters)
+    for key in given:
+        if key not in allowed:
+            raise ParameterError(f"preprocessor {name} has no {key!r}; choose from {', '.join(allowed)}.")
+    return PREPROCESSORS[name](**given)
+
+
+def preprocess(net: nn.Module, images: torch.Tensor, strength: torch.Tensor | float | None = None):
+    """Return what `net` makes of pictures (B, 3, H, W), clamped to [0, 1], as a codec takes it."""
+    answer = net(images, strength) if getattr(net, "adaptive", False) else net(images)
+    return answer.clamp(0, 1)

@@ -1,0 +1,253 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from refusal import refusal
+from torch import nn
+
+from ra_core.errors import ParameterError
+from ra_core.models.preprocessors import (
+    NPP,
+    NPPQA,
+    PREPROCESSORS,
+    QP_TABLE,
+    make_preprocessor,
+    preprocess,
+    strength_at,
+)
+
+PUBLISHED = {"NPP": 9_422_235, "NPPQA": 9_461_537}
+SCALING = {"pixel0": 83, "pixel1": 83, "down0": 1_120, "down1": 2_176, "down2": 8_448,
+           "up1": 16_768, "up2": 8_448, "up3": 2_176}  # fmt: skip
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def narrow(name: str = "NPP", **sizes) -> NPP:
+    torch.manual_seed(0)
+    return make_preprocessor(name, **{"width": 2, **sizes})
+
+
+def shaken(net: nn.Module) -> nn.Module:
+    """Move every parameter a little away from where it began."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return net
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, NPP]:
+    return {name: make_preprocessor(name) for name in PUBLISHED}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes(published, name):
+    net = published[name]
+    assert parameters(net) == PUBLISHED[name]
+    assert parameters(net.pixel) == 24
+    floats = [b for b in net.buffers() if b.is_floating_point()]
+    assert sum(b.numel() for b in floats) + len(list(net.buffers())) - len(floats) == 7_834
+    assert parameters(make_preprocessor(name, identity=True, batch_norm="frozen")) == PUBLISHED[name]
+
+
+def test_the_parts_of_the_published_network(published):
+    net = published["NPP"]
+    assert [parameters(part) for part in net.down] == [19_584, 92_736, 369_792, 1_476_864]
+    assert [parameters(part) for part in net.up] == [4_722_432, 2_066_304, 517_056, 129_504]
+    assert parameters(net.head) == 27_939
+    assert {place: parameters(part) for place, part in published["NPPQA"].scaling.items()} == SCALING
+
+
+@settings(max_examples=12)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(list(PUBLISHED)))
+def test_any_size_comes_back_as_it_was(height, width, name):
+    net = narrow(name).eval()
+    images = torch.rand(2, 3, height, width)
+    with torch.no_grad():
+        answer = net(images, 0.5)
+    assert answer.shape == images.shape and answer.isfinite().all()
+
+
+def test_padding_repeats_the_border_and_is_cropped_away():
+    net = narrow().eval()
+    images = torch.rand(1, 3, 20, 30)
+    padded = nn.functional.pad(images, (0, 2, 0, 12), mode="replicate")
+    with torch.no_grad():
+        assert torch.equal(net(images), net(padded)[..., :20, :30])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (17, 40)])
+def test_the_identity_form_begins_as_exactly_the_identity(name, training, size):
+    net = narrow(name, identity=True, width=4).train(training)
+    images = 3 * torch.rand(2, 3, *size) - 1
+    with torch.no_grad():
+        for strength in (0.03125, torch.tensor([0.1, 2.0])):
+            assert torch.equal(net(images, strength), images)
+
+
+def test_the_published_form_is_the_sum_of_two_rectified_branches():
+    net = shaken(narrow()).eval()
+    images = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        pixel = net.pixel[1](net.pixel[0](images).relu()).relu()
+        nn.init.zeros_(net.head[-1].weight)
+        nn.init.constant_(net.head[-1].bias, -1.0)
+        assert torch.equal(net(images), pixel)  # the other branch is below zero everywhere
+        nn.init.constant_(net.head[-1].bias, 2.5)
+        answer = net(images)
+    assert torch.equal(answer, pixel + 2.5) and answer.max() > 1  # not bounded above
+
+
+def test_the_identity_form_adds_what_it_learned_to_the_input_without_a_rectifier():
+    net = narrow(identity=True).eval()
+    nn.init.constant_(net.head[-1].bias, -0.25)
+    nn.init.constant_(net.pixel[1].bias, -0.5)
+    images = torch.rand(1, 3, 16, 16)
+    assert torch.allclose(net(images), images - 0.75)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("identity", [True, False])
+def test_parameters_get_gradients(name, identity):
+    net = shaken(narrow(name, identity=identity, width=4))
+    images = torch.rand(2, 3, 32, 32)
+    net(images, torch.tensor([0.2, 0.9])).square().mean().backward()
+    gradients = {key: parameter.grad for key, parameter in net.named_parameters()}
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+    dead = [key for key, gradient in gradients.items() if gradient.abs().max() == 0]
+    # Three hidden values, all of which may be rectified to zero; the published form ends in rectifiers too.
+    allowed = ("pixel.",) if identity else ("pixel.", "scaling.")
+    assert all(key.startswith(allowed) for key in dead) and len(dead) < 12, dead
+
+
+def test_the_identity_form_learns_from_the_first_step():
+    net = narrow("NPPQA", identity=True, width=4)
+    images = torch.rand(4, 3, 16, 16)
+    losses = []
+    for _ in range(8):
+        losses.append(net(images, 0.25).square().mean())
+        gradients = torch.autograd.grad(losses[-1], list(net.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+                parameter -= 3e-3 * gradient.sign()
+    assert losses[0] == images.square().mean() and losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_a_batch_of_two_strengths_is_two_calls_of_one(identity):
+    net = shaken(narrow("NPPQA", identity=identity, width=4)).eval()
+    images = torch.rand(1, 3, 32, 32).expand(2, -1, -1, -1)
+    strengths = torch.tensor([0.0625, 2.0])
+    with torch.no_grad():
+        both = net(images, strengths)
+        each = torch.cat([net(images[:1], strength) for strength in strengths])
+        number = net(images[:1], 2.0)
+    assert torch.allclose(both, each, atol=1e-5) and torch.allclose(both[1:], number, atol=1e-5)
+    assert (both[0] - both[1]).abs().max() > 1e-3
+
+
+def test_each_factor_multiplies_the_features_of_its_place():
+    net = narrow("NPPQA", width=2).eval()
+    images, seen = torch.rand(1, 3, 32, 32), {}
+    for place, factor in zip(net.scaling, (2.0, 3.0, 0.5, 4.0, 5.0, 6.0, 7.0, 8.0), strict=True):
+        nn.init.zeros_(net.scaling[place].net[2].weight)
+        nn.init.constant_(net.scaling[place].net[2].bias, factor)
+    for name, part in {"down": net.down, "up": net.up, "head": [net.head]}.items():
+        for level, layer in enumerate(part):
+            layer.register_forward_hook(
+                lambda _, args, out, key=f"{name}{level}": seen.update({key: (args[0], out)})
+            )
+    with torch.no_grad():
+        net(images, 1.0)
+    for place, factor, after in (("down0", 0.5, "down1"), ("down1", 4.0, "down2"), ("down2", 5.0, "down3")):
+        assert torch.equal(seen[after][0], factor * seen[place][1][0]), place
+    for place, factor, after in (("up1", 6.0, "up2"), ("up2", 7.0, "up3"), ("up3", 8.0, "head0")):
+        assert torch.equal(seen[after][0], factor * seen[place][1]), place
+    assert torch.equal(seen["up0"][0], seen["down3"][1][0])  # the deepest features are not scaled
+    assert torch.equal(seen["up1"][0], seen["up0"][1])
+
+
+def test_batch_norm_in_training_takes_statistics_of_the_batch_and_keeps_them():
+    net = narrow(batch_norm="train")
+    images = torch.rand(2, 3, 32, 32)
+    before = net.head[1].running_mean.clone()
+    net(images)
+    assert not torch.equal(net.head[1].running_mean, before)
+    net.eval()
+    kept = net.head[1].running_mean.clone()
+    net(images)
+    assert torch.equal(net.head[1].running_mean, kept)
+
+
+def test_frozen_batch_norm_never_looks_at_the_batch_but_learns_its_scale_and_shift():
+    net = narrow(batch_norm="frozen")
+    images = torch.rand(3, 3, 32, 32)
+    alone = net.train()(images[:1])
+    together = net(images)
+    assert net.training and torch.allclose(alone, together[:1], atol=1e-6)
+    assert torch.equal(net.head[1].running_mean, torch.zeros(2))
+    assert torch.equal(net.eval()(images), together)
+    together.sum().backward()
+    norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(norms) == 26 and any(norm.weight.grad.abs().max() > 0 for norm in norms)
+
+
+def test_too_little_for_statistics_is_said_in_one_sentence():
+    message = refusal(ParameterError, narrow(), torch.rand(1, 3, 5, 9))
+    assert "5 x 9" in message and "frozen" in message
+    assert narrow(batch_norm="frozen")(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+
+
+def test_preprocess_clamps_and_hands_the_strength_to_networks_that_take_one():
+    images = torch.rand(2, 3, 16, 16)
+    net = narrow(identity=True).eval()
+    nn.init.constant_(net.head[-1].bias, 0.75)
+    with torch.no_grad():
+        assert torch.equal(preprocess(net, images), (images + 0.75).clamp(0, 1))
+        adaptive = shaken(narrow("NPPQA")).eval()
+        assert torch.equal(preprocess(adaptive, images, 0.5), adaptive(images, 0.5).clamp(0, 1))
+        assert torch.equal(preprocess(nn.Identity(), images), images)
+
+
+def test_the_published_table():
+    assert len(QP_TABLE) == 9
+    assert all(strength == weight / 8 for _, weight, strength in QP_TABLE)
+    qps, weights = [row[0] for row in QP_TABLE], [row[1] for row in QP_TABLE]
+    assert qps == sorted(qps, reverse=True) and weights == sorted(weights)
+
+
+def test_the_strength_at_a_qp_of_the_table_and_between():
+    assert strength_at(44) == 0.03125 and strength_at(40) == 0.0625 and strength_at(25) == 2.0
+    assert strength_at(32.5) == pytest.approx(math.sqrt(0.25 * 0.5))
+    assert strength_at(0) == strength_at(25) and strength_at(51) == strength_at(44)
+
+
+@given(st.floats(0, 51), st.floats(0, 51))
+def test_the_strength_falls_as_the_qp_rises(a, b):
+    low, high = sorted((a, b))
+    assert strength_at(low) >= strength_at(high) > 0
+
+
+@pytest.mark.parametrize("qp", [-1, 52, float("nan"), "34"])
+def test_a_qp_out_of_range_is_refused(qp):
+    assert "0 to 51" in refusal(ParameterError, strength_at, qp)
+
+
+def test_bad_calls_are_refused_in_one_sentence():
+    assert "'UNet'" in refusal(ParameterError, make_preprocessor, "UNet")
+    assert "'blocks'" in refusal(ParameterError, make_preprocessor, "NPP", blocks=2)
+    assert "'never'" in refusal(ParameterError, NPP, batch_norm="never")
+    assert "width 0" in refusal(ParameterError, NPP, 0)
+    assert "(2, 1, 8, 8)" in refusal(ParameterError, narrow(), torch.rand(2, 1, 8, 8))
+    net, images = narrow("NPPQA").eval(), torch.rand(2, 3, 16, 16)
+    for strength in (None, torch.ones(3), torch.tensor([1.0, 0.0]), -1.0, float("nan")):
+        assert "strength" in refusal(ParameterError, net, images, strength)
+    assert set(PREPROCESSORS) == {"NPP", "NPPQA"} and issubclass(NPPQA, NPP)

@@ -1,0 +1,342 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from refusal import refusal
+from torch import nn
+from torch.nn import functional as F
+
+from ra_core.errors import ParameterError
+from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
+from ra_core.models.proxies import PROXIES, make_proxy
+from ra_core.models.proxy_learned import GDN, Hyperprior, MaskedConv2d, Minnen2018
+
+SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
+LEARNED = ("Minnen2018", "Hyperprior")
+ANSWER = {"pictures", "raw", "bits_y", "bits_z", "bits"}
+PARTS = {
+    "encoder": 2_891_136, "decoder": 2_890_947, "hyper_encoder": 2_175_552, "hyper_decoder": 3_300_192,
+    "context": 1_843_584, "entropy_parameters": 1_017_344, "z_density": 2_112,
+}  # fmt: skip
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def small(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return make_proxy(name, **SMALL[name])
+
+
+def test_published_size_and_parts():
+    net = make_proxy("Minnen2018", n=None)
+    assert parameters(net) == 14_120_867
+    assert {name: parameters(part) for name, part in net.named_children()} == PARTS
+    assert net.context.mask.expand_as(net.context.weight).numel() == 1_843_200
+
+
+def test_the_hyperprior_is_small_and_has_no_context():
+    net = make_proxy("Hyperprior")
+    assert parameters(net) == 1_594_867
+    assert not any(isinstance(layer, MaskedConv2d) for layer in net.modules())
+
+
+# GDN
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_gdn_is_its_formula(inverse):
+    torch.manual_seed(0)
+    layer = GDN(3, inverse)
+    with torch.no_grad():
+        layer.beta.uniform_(0.5, 1.5)
+        layer.gamma.uniform_(0.1, 1)
+    x = torch.randn(2, 3, 4, 5)
+    beta, gamma = layer.beta.square(), layer.gamma.square()
+    norm = torch.empty_like(x)
+    for i in range(3):
+        norm[:, i] = (beta[i] + sum(gamma[i, j] * x[:, j] ** 2 for j in range(3))).sqrt()
+    assert torch.allclose(layer(x), x * norm if inverse else x / norm, atol=1e-6)
+
+
+def test_gdn_begins_with_a_tenth_of_its_own_square():
+    x = torch.randn(1, 4, 3, 3)
+    assert torch.allclose(GDN(4)(x), x / (1 + 0.1 * x**2).sqrt(), atol=1e-6)
+
+
+def test_gdn_keeps_beta_and_gamma_positive_and_lets_them_come_back():
+    layer = GDN(2)
+    with torch.no_grad():
+        layer.beta.fill_(-1)
+        layer.gamma.fill_(-1)
+    x = torch.ones(1, 2, 2, 2)
+    out = layer(x)
+    assert out.isfinite().all() and torch.allclose(out, torch.tensor(1e3), rtol=1e-3)  # beta is 1e-6
+    (-out).sum().backward()  # descent would make the norm smaller still
+    assert torch.equal(layer.beta.grad, torch.zeros(2))
+    layer(x).sum().backward()  # descent raises beta again
+    assert (layer.beta.grad < 0).all()
+
+
+def test_lower_bound_passes_only_gradients_that_lead_back():
+    x = torch.tensor([-1.0, -1.0, 2.0, 2.0], requires_grad=True)
+    out = lower_bound(x, 0.5)
+    assert torch.equal(out, torch.tensor([0.5, 0.5, 2.0, 2.0]))
+    (out * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
+    assert torch.equal(x.grad, torch.tensor([0.0, -1.0, 1.0, -1.0]))
+
+
+# Context
+
+
+def test_the_masked_convolution_is_causal():
+    torch.manual_seed(0)
+    conv, x = MaskedConv2d(2, 3, 5, padding=2), torch.randn(1, 2, 7, 8)
+    before = conv(x)
+    for row, column in ((0, 0), (3, 4), (6, 7), (2, 0)):
+        changed = x.clone()
+        changed[0, :, row, column] += 10
+        touched = (conv(changed) != before).any(1)[0].flatten()
+        place = row * 8 + column
+        assert not touched[: place + 1].any(), "an earlier prediction, or its own, looked ahead"
+        assert touched[place + 1 :].any() or place == 55
+
+
+def test_the_masked_weights_get_no_gradient():
+    conv = MaskedConv2d(1, 1, 5, padding=2)
+    conv(torch.randn(1, 1, 9, 9)).square().sum().backward()
+    flat = conv.weight.grad.flatten()
+    assert (flat[:12] != 0).all() and (flat[12:] == 0).all()
+
+
+def test_the_context_changes_only_later_moments():
+    net = small("Minnen2018").eval()
+    hyper, y = torch.randn(1, 12, 4, 4), torch.randn(1, 6, 4, 4)
+    changed = y.clone()
+    changed[..., 2, 1] += 5
+    for one, other in zip(net.moments(hyper, y), net.moments(hyper, changed), strict=True):
+        touched = (one != other).any(1)[0].flatten()
+        assert not touched[: 4 * 2 + 1 + 1].any() and touched[4 * 2 + 2 :].any()
+
+
+# Likelihoods
+
+
+@settings(max_examples=20)
+@given(st.floats(-6, 6), st.floats(0.11, 12))
+def test_gaussian_likelihoods_of_the_integers_sum_to_one(mean, scale):
+    values = torch.arange(-90.0, 91.0, dtype=torch.float64)
+    share = gaussian_likelihood(values, torch.tensor(mean), torch.tensor(scale, dtype=torch.float64))
+    assert share.sum().item() == pytest.approx(1, abs=1e-6)
+    assert share.argmax() - 90 in (torch.tensor(mean).floor(), torch.tensor(mean).ceil())
+
+
+def test_gaussian_likelihood_is_the_difference_of_two_cdf_and_stays_exact_far_out():
+    values = torch.tensor([-3.0, 0.0, 1.0, 4.0], dtype=torch.float64)
+    normal = torch.distributions.Normal(torch.tensor(0.5, dtype=torch.float64), 2.0)
+    expected = normal.cdf(values + 0.5) - normal.cdf(values - 0.5)
+    mean = torch.tensor(0.5, dtype=torch.float64)
+    assert torch.allclose(gaussian_likelihood(values, mean, torch.tensor(2.0)), expected, atol=1e-9)
+    far = gaussian_likelihood(torch.tensor([5.5, -5.5]), torch.zeros(2), torch.ones(2))
+    assert torch.allclose(far, torch.tensor([2.8665e-7] * 2), rtol=1e-3)  # float32, both tails
+    assert gaussian_likelihood(torch.tensor(1e4), torch.tensor(0.0), torch.tensor(1.0)) == pytest.approx(1e-9)
+
+
+def test_flow_likelihoods_of_the_integers_sum_to_one_for_each_channel():
+    torch.manual_seed(0)
+    density = FlowDensity(5)
+    assert parameters(density) == 55
+    with torch.no_grad():
+        for parameter in density.parameters():
+            parameter += torch.randn_like(parameter) * 0.5
+    values = torch.arange(-400.0, 401.0).view(1, 1, -1, 1).expand(1, 5, -1, 1)
+    share = density.likelihood(values)
+    assert torch.allclose(share.sum((0, 2, 3)), torch.ones(5), atol=1e-4) and (share > 0).all()
+    logits = density.logits(values)
+    assert (logits.diff(dim=2) > 0).all()  # a cdf rises
+    expected = torch.sigmoid(density.logits(values + 0.5)) - torch.sigmoid(density.logits(values - 0.5))
+    assert torch.allclose(share, expected, atol=1e-6)
+
+
+def test_bits_are_minus_log2_of_the_likelihood_for_each_picture():
+    likelihood = torch.tensor([0.5, 0.25]).view(2, 1, 1, 1).expand(2, 3, 2, 2)
+    assert torch.equal(bits(likelihood), torch.tensor([12.0, 24.0]))
+
+
+def test_quantise_adds_noise_of_one_bin_or_rounds_and_lets_the_gradient_through():
+    values = torch.linspace(-3, 3, 4001, requires_grad=True)
+    noisy, rounded = quantise(values, True), quantise(values, False)
+    noise = (noisy - values).detach()
+    assert noise.abs().max() <= 0.5 and abs(noise.mean()) < 0.02
+    assert noise.std() == pytest.approx(12**-0.5, 0.05)
+    assert torch.equal(rounded, values.round())
+    for out in (noisy, rounded):
+        assert torch.equal(torch.autograd.grad(out.sum(), values)[0], torch.ones(4001))
+
+
+# All proxies
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (7, 70), (64, 64)])
+def test_the_answer_has_the_pictures_size_whatever_it_is(name, training, size):
+    proxy, images = small(name).train(training), torch.rand(2, 3, *size)
+    answer = proxy(images)
+    assert set(answer) == ANSWER
+    assert answer["pictures"].shape == answer["raw"].shape == images.shape
+    assert torch.equal(answer["pictures"], answer["raw"].clamp(0, 1))
+    for key in ("bits_y", "bits_z", "bits"):
+        assert answer[key].shape == (2,) and answer[key].isfinite().all() and (answer[key] >= 0).all(), key
+    assert torch.equal(answer["bits"], answer["bits_y"] + answer["bits_z"])
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_each_picture_is_coded_by_itself(name):
+    proxy, images = small(name).eval(), torch.rand(3, 3, 24, 40)
+    together = proxy(images)
+    for i in range(3):
+        alone = proxy(images[i : i + 1])
+        assert torch.allclose(together["raw"][i : i + 1], alone["raw"], atol=1e-5)
+        assert torch.allclose(together["bits"][i : i + 1], alone["bits"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_pixels_and_bits_reach_the_picture_through_a_frozen_proxy(name, training):
+    proxy = small(name).train(training).requires_grad_(False)
+    for key in ("raw", "bits_y", "bits"):
+        images = torch.rand(2, 3, 48, 40, requires_grad=True)
+        proxy(images)[key].square().mean().backward()
+        assert images.grad.isfinite().all() and (images.grad != 0).float().mean() > 0.9, key
+    assert all(parameter.grad is None for parameter in proxy.parameters())
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_bad_calls_are_refused(name):
+    assert "(3, 8, 8)" in refusal(ParameterError, small(name), torch.rand(3, 8, 8))
+    assert "(1, 1, 8, 8)" in refusal(ParameterError, small(name), torch.rand(1, 1, 8, 8))
+    assert "'width'" in refusal(ParameterError, make_proxy, name, width=3)
+
+
+def test_an_unknown_proxy_is_refused():
+    message = refusal(ParameterError, make_proxy, "BPG")
+    assert "'BPG'" in message and all(name in message for name in PROXIES)
+    assert "n = 0" in refusal(ParameterError, make_proxy, "Hyperprior", n=0)
+
+
+# Learned proxies
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_noise_in_training_and_rounding_in_evaluation(name):
+    proxy, images = small(name), torch.rand(1, 3, 64, 64)
+    seen = []
+    proxy.decoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+    latent = proxy.encoder(images).detach()
+    with torch.no_grad():
+        for training in (True, True, False, False):
+            proxy.train(training)(images)
+    assert torch.equal(seen[2], latent.round()) and torch.equal(seen[2], seen[3])
+    assert not torch.equal(seen[0], seen[1])
+    assert (seen[0] - latent).abs().max() <= 0.5 and (seen[0] - latent).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_bits_are_those_of_the_models_own_likelihoods(name):
+    proxy, images = small(name).eval(), torch.rand(2, 3, 64, 128)
+    with torch.no_grad():
+        latent = proxy.encoder(images)
+        z, y = proxy.hyper_encoder(latent).round(), latent.round()
+        mean, scale = proxy.moments(proxy.hyper_decoder(z), y)
+        answer = proxy(images)
+    assert y.shape == (2, 6, 4, 8) and z.shape == (2, 4, 1, 2) and (scale >= 0.11).all()
+    assert torch.allclose(answer["bits_y"], bits(gaussian_likelihood(y, mean, scale)))
+    assert torch.allclose(answer["bits_z"], bits(proxy.z_density.likelihood(z)))
+    assert torch.allclose(answer["raw"], proxy.decoder(y), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_padding_repeats_the_border(name):
+    proxy, images = small(name).eval(), torch.rand(1, 3, 50, 70)
+    padded = F.pad(images, (0, 58, 0, 14), mode="replicate")
+    with torch.no_grad():
+        one, other = proxy(images), proxy(padded)
+    assert torch.equal(one["bits"], other["bits"])
+    assert torch.allclose(one["raw"], other["raw"][..., :50, :70])
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_parameter_learns_from_rate_and_distortion(name):
+    proxy, images = small(name).train(), torch.rand(2, 3, 64, 64)
+    answer = proxy(images)
+    (answer["bits"].mean() / 64**2 + 100 * F.mse_loss(answer["raw"], images)).backward()
+    for key, parameter in proxy.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
+        assert parameter.grad.abs().max() > 0, key
+
+
+def test_a_hyperprior_learns():
+    proxy = small("Hyperprior").train()
+    images = F.interpolate(torch.rand(2, 3, 8, 8), size=64, mode="bilinear")
+    losses = []
+    for _ in range(20):
+        answer = proxy(images)
+        losses.append(answer["bits"].mean() / 64**2 + 200 * F.mse_loss(answer["raw"], images))
+        gradients = torch.autograd.grad(losses[-1], list(proxy.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(proxy.parameters(), gradients, strict=True):
+                parameter -= 2e-3 * gradient.sign()
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+def test_a_minnen_proxy_equals_compressai_with_the_same_weights():
+    pytest.importorskip("compressai")
+    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+    from compressai.models import JointAutoregressiveHierarchicalPriors
+
+    torch.manual_seed(0)
+    ours, theirs = Minnen2018(12, 12).eval(), JointAutoregressiveHierarchicalPriors(12, 12).eval()
+    theirs.g_a.load_state_dict(ours.encoder.state_dict(), strict=False)
+    theirs.g_s.load_state_dict(ours.decoder.state_dict(), strict=False)
+    theirs.h_a.load_state_dict(ours.hyper_encoder.state_dict())
+    theirs.entropy_parameters.load_state_dict(ours.entropy_parameters.state_dict())
+    theirs.context_prediction.load_state_dict(ours.context.state_dict(), strict=False)
+    state = ours.hyper_decoder.state_dict()
+    state["4.weight"] = state["4.weight"].transpose(0, 1).flip(2, 3)  # as a plain convolution
+    theirs.h_s.load_state_dict(state)
+    for layer in theirs.modules():
+        if isinstance(layer, nn.LeakyReLU):
+            layer.negative_slope = 0.2
+    flow = EntropyBottleneck(12, filters=(1, 1, 1)).eval()
+    with torch.no_grad():
+        parts = dict(flow.named_parameters())  # `_matrix0` or, since 1.2.7, `matrices.0`
+        for names, mine in ((("_matrix", "matrices."), "stretch"), (("_bias", "biases."), "shift"),
+                            (("_factor", "factors."), "bend")):  # fmt: skip
+            for step, row in enumerate(getattr(ours.z_density, mine)):
+                key = next(f"{name}{step}" for name in names if f"{name}{step}" in parts)
+                parts[key].copy_(row[:, None, None])
+        images = torch.rand(2, 3, 64, 128)
+        y = ours.encoder(images)
+        z = ours.hyper_encoder(y).round()
+        assert torch.allclose(theirs.g_a(images), y, atol=1e-5)
+        assert torch.allclose(theirs.h_a(y).round(), z)
+        hyper, y = theirs.h_s(z), y.round()
+        assert torch.allclose(hyper, ours.hyper_decoder(z), atol=1e-5)
+        told = torch.cat([hyper, theirs.context_prediction(y)], 1)
+        mean, root = theirs.entropy_parameters(told).chunk(2, 1)
+        gaussian = GaussianConditional(None)
+        likelihood_y = gaussian._likelihood(y, root.square().clamp_min(0.11), mean)
+        flat = z.permute(1, 0, 2, 3).reshape(12, 1, -1)
+        share = flow._likelihood(flat)  # with two more values since 1.2
+        likelihood_z = (share[0] if isinstance(share, tuple) else share).reshape(12, 2, 1, 2)
+        answer = ours(images)
+        assert torch.allclose(answer["raw"], theirs.g_s(y), atol=1e-5)
+        assert torch.allclose(answer["bits_y"], bits(likelihood_y.clamp_min(1e-9)), rtol=1e-4)
+        assert torch.allclose(answer["bits_z"], bits(likelihood_z.transpose(0, 1)), rtol=1e-4)
+    assert parameters(theirs.g_a) == parameters(ours.encoder)
+
+
+def test_the_learned_proxies_are_what_the_door_makes():
+    assert type(small("Minnen2018")) is Minnen2018 and type(small("Hyperprior")) is Hyperprior
