@@ -1,0 +1,182 @@
+"""Mean average precision of detections, by pycocotools, with an interval over pictures.
+
+A prediction is a dict of `boxes` (n, 4), `scores` (n,) and `labels` (n,); a target one of `boxes` and `labels`, and
+perhaps `ignored_boxes` and `ignored_labels`, which are treated as COCO treats crowds.
+Source of the measure: Lin et al., "Microsoft COCO: Common Objects in Context", 2014.
+"""
+
+import io
+from contextlib import redirect_stdout
+
+import numpy as np
+import torch
+from torch import nn
+
+from ra_core.boxes import BoxedPictures, Target
+from ra_core.errors import DataError, ParameterError
+from ra_core.metrics import Interval
+
+METRICS = {"map": slice(None), "map50": slice(0, 1), "map75": slice(5, 6)}  # of the ten overlaps 0.50 to 0.95
+MOST_DETECTIONS = 100  # of a picture; the least sure of more are not looked at
+
+
+@torch.inference_mode()
+def detect(detector: nn.Module, pictures: BoxedPictures, batch: int = 16) -> list[Target]:
+    """Return what a detector finds in each picture, on the CPU; `batch` is 1 for pictures of several sizes."""
+    detector.eval()
+    place, found = next(detector.parameters()).device, []
+    for indices in torch.arange(len(pictures)).split(batch):
+        answers = detector(pictures.batch(indices)[0].to(place))
+        found += [{key: value.cpu() for key, value in answer.items()} for answer in answers]
+    return found
+
+
+def mean_ap(predictions: list[Target], targets: list[Target]) -> dict[str, float]:
+    """Return `map` (mean over the overlaps 0.50 to 0.95), `map50` and `map75`, in percent.
+
+    Raises `ParameterError` when predictions and targets differ in number, `DataError` when no target has a box.
+    """
+    evaluator = _matched(predictions, targets)
+    with redirect_stdout(io.StringIO()):
+        evaluator.accumulate()
+    precision = evaluator.eval[
+        "precision"
+    ]  # (overlaps, recalls, classes, 1, 1), -1 for classes without a box
+    values = {name: precision[overlaps] for name, overlaps in METRICS.items()}
+    return {name: 100 * float(value[value > -1].mean()) for name, value in values.items()}
+
+
+def mean_ap_interval(
+    predictions: list[Target],
+    targets: list[Target],
+    metric: str = "map50",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return one of the metrics of `mean_ap` with its 95 % interval: (percent, low, high).
+
+    The interval lies between percentiles of `resampled_mean_ap` (Efron, "Bootstrap Methods", 1979) after these are
+    moved so that their mean is the score: see there why they lie above it.
+    """
+    _check_metric(metric)
+    value = mean_ap(predictions, targets)[metric]
+    values = resampled_mean_ap(predictions, targets, metric, resamples, seed)
+    low, high = np.nanpercentile(values + (value - np.nanmean(values)), [2.5, 97.5])
+    return value, max(0.0, float(low)), min(100.0, float(high))
+
+
+def resampled_mean_ap(
+    predictions: list[Target],
+    targets: list[Target],
+    metric: str = "map50",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return one of the metrics of `mean_ap` on each of many sets of pictures drawn with replacement, in percent.
+
+    The same seed draws the same pictures out of equally many, so two detectors, or two qualities, can be compared
+    draw by draw. The draws lie somewhat above the score itself: with fewer different pictures, the best precision
+    at a recall or beyond it is more often a lucky one. Compare draws with draws. Shape: (resamples,); NaN where no
+    box was drawn.
+    Raises `ParameterError` for an unknown metric or less than one resample, otherwise as `mean_ap`.
+    """
+    _check_metric(metric)
+    if resamples < 1:
+        raise ParameterError(f"{resamples} resamples were asked for; ask for at least 1.")
+    evaluator = _matched(predictions, targets)
+    pictures = len(targets)
+    times = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
+    matches = np.array(evaluator.evalImgs, dtype=object).reshape(-1, pictures)
+    per_class = [_average_precision(row, times, METRICS[metric], evaluator.params.recThrs) for row in matches]
+    values = np.stack(per_class)  # (classes, resamples), NaN where a class was not drawn
+    drawn = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return 100 * np.where(drawn, values, 0).sum(0) / drawn.sum(0)
+
+
+def _check_metric(metric: str) -> None:
+    if metric not in METRICS:
+        raise ParameterError(f"metric {metric!r} is unknown; choose one of {', '.join(METRICS)}.")
+
+
+def _matched(predictions: list[Target], targets: list[Target]):
+    """Return pycocotools' evaluator after it has matched predictions with targets, picture by picture."""
+    if len(predictions) != len(targets):
+        raise ParameterError(
+            f"{len(predictions)} predictions cannot be scored against {len(targets)} targets; give one a picture."
+        )
+    if not sum(len(target["boxes"]) for target in targets):
+        raise DataError(f"the {len(targets)} pictures to score have no box; give pictures with objects.")
+    from pycocotools.cocoeval import COCOeval
+
+    truth, found = [], []
+    for picture, (prediction, target) in enumerate(zip(predictions, targets, strict=True)):
+        truth += _annotations(picture, target["boxes"], target["labels"], iscrowd=0)
+        if "ignored_boxes" in target:
+            truth += _annotations(picture, target["ignored_boxes"], target["ignored_labels"], iscrowd=1)
+        scores = prediction["scores"].tolist()
+        boxes = _annotations(picture, prediction["boxes"], prediction["labels"], iscrowd=0)
+        found += [box | {"score": score} for box, score in zip(boxes, scores, strict=True)]
+    categories = sorted({box["category_id"] for box in truth + found})
+    with redirect_stdout(io.StringIO()):  # it reports its progress
+        sides = [_index(len(targets), categories, annotations) for annotations in (truth, found)]
+        evaluator = COCOeval(*sides, iouType="bbox")
+        evaluator.params.areaRng, evaluator.params.areaRngLbl = evaluator.params.areaRng[:1], ["all"]
+        evaluator.params.maxDets = [MOST_DETECTIONS]
+        evaluator.evaluate()
+    return evaluator
+
+
+def _annotations(picture: int, boxes: torch.Tensor, labels: torch.Tensor, iscrowd: int) -> list[dict]:
+    """Return the boxes of one picture as COCO writes them: left, top, width, height."""
+    corners = boxes.detach().double()
+    rows = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
+    return [
+        {"image_id": picture, "category_id": label, "bbox": row, "area": row[2] * row[3], "iscrowd": iscrowd}
+        for row, label in zip(rows, labels.tolist(), strict=True)
+    ]
+
+
+def _index(pictures: int, categories: list[int], annotations: list[dict]):
+    from pycocotools.coco import COCO
+
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": number} for number in range(pictures)],
+        "categories": [{"id": number} for number in categories],
+        # Numbers begin with 1: pycocotools takes a match with number 0 for none.
+        "annotations": [annotation | {"id": number} for number, annotation in enumerate(annotations, 1)],
+    }
+    coco.createIndex()
+    return coco
+
+
+def _average_precision(
+    matches: np.ndarray, times: np.ndarray, overlaps: slice, recalls: np.ndarray
+) -> np.ndarray:
+    """Return the average precision of one class when each picture counts so many `times` (resamples, pictures).
+
+    `matches` holds what pycocotools found in each picture, None where neither side has the class. A detection in a
+    picture that counts c times stands for c equal ones: the precision in between is never looked at.
+    """
+    rows = [(picture, match) for picture, match in enumerate(matches) if match is not None]
+    counts = np.array([(np.asarray(match["gtIgnore"]) == 0).sum() for _, match in rows])
+    boxes = times[:, [picture for picture, _ in rows]] @ counts
+    scores = np.concatenate([match["dtScores"] for _, match in rows])
+    order = np.argsort(-scores, kind="mergesort")  # as pycocotools sorts
+    owner = np.repeat([picture for picture, _ in rows], [len(match["dtScores"]) for _, match in rows])[order]
+    found, ignored = (
+        np.concatenate([np.asarray(match[key]) for _, match in rows], axis=1)[overlaps][:, order] > 0
+        for key in ("dtMatches", "dtIgnore")
+    )
+    weights, values = times[:, owner], np.zeros(len(times))
+    for right, wrong in zip(found & ~ignored, ~found & ~ignored, strict=True):
+        hits, misses = (weights * right).cumsum(1), (weights * wrong).cumsum(1)
+        precision = hits / (hits + misses + np.spacing(1))
+        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        for resample, (row, needed) in enumerate(zip(hits, boxes, strict=True)):
+            if needed:
+                reached = np.searchsorted(row / needed, recalls)
+                values[resample] += best[resample, reached[reached < len(row)]].sum()
+    values /= len(found) * len(recalls)
+    return np.where(boxes > 0, values, np.nan)
