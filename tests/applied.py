@@ -1,0 +1,86 @@
+"""Finished runs of both kinds, without the training: tiny networks that change a picture a little."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ra_core.coding import make_net, preprocessor_parameters
+from ra_core.experiments import make_networks, run_parameters
+from ra_core.files import write_json
+from ra_core.models.weights import save_weights
+from ra_core.params import Profile
+from ra_core.runs import write_params
+
+NETWORK = {"name": "SRResNet", "width": 4, "blocks": 1}
+PROFILE = Profile.model_validate({
+    "name": "tiny",
+    "tasks": {
+        "sr": {"processor": NETWORK, "transformer": NETWORK},
+        "dn": {"processor": {"name": "ResnetGenerator", "width": 2, "blocks": 1}, "transformer": NETWORK},
+    },
+    "preprocessing": {"cells": {
+        "source": "resnet20",
+        "preprocessor": {"width": 2, "identity": True},
+        "codecs": {"jpeg": {"curve": [10, 20], "rungs": [[10, 0.5], [20, 1.0]], "single": [20]}},
+    }},
+})  # fmt: skip
+
+
+def shaken(net: nn.Module, seed: int = 0, by: float = 0.05) -> nn.Module:
+    """Move all weights of a network a little, in place."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += by * torch.randn(parameter.shape, generator=generator)
+    return net.eval()
+
+
+def preprocessor_run(
+    folder: Path, method: str = "npp", codec: str = "jpeg", quality: float | None = 20
+) -> nn.Module:
+    """Make the folder of a finished preprocessor run and return its network."""
+    parameters = preprocessor_parameters(PROFILE, "cells", codec, method, quality, seed=0)
+    net = shaken(make_net(parameters))
+    _finish(folder, parameters, {"preprocessor": net})
+    return net
+
+
+def processor_run(folder: Path, task: str = "dn", mode: str = "plain") -> dict[str, nn.Module]:
+    """Make the folder of a finished processor run and return its networks."""
+    networks = make_networks(PROFILE, task, mode, seed=0)
+    for net in networks.values():
+        shaken(net)
+    _finish(folder, run_parameters(PROFILE, task, mode, seed=0), networks)
+    return networks
+
+
+def _finish(folder: Path, parameters: dict, networks: dict[str, nn.Module]) -> None:
+    for name, net in networks.items():
+        save_weights(net, folder / f"{name}.safetensors")
+    write_params(folder, parameters)
+    write_json(folder / "run.json", {})
+
+
+def array(height: int = 40, width: int = 56, seed: int = 0, channels: int = 3) -> np.ndarray:
+    """Return a smooth coloured picture, uint8 (H, W, channels)."""
+    coarse = np.random.default_rng(seed).integers(40, 216, (4, 5, channels), dtype=np.uint8)
+    size = (width, height)
+    layers = [Image.fromarray(coarse[..., i]).resize(size, Image.Resampling.BICUBIC) for i in range(channels)]
+    return np.stack([np.asarray(layer) for layer in layers], axis=-1)
+
+
+def saved(path: Path, picture: np.ndarray | Image.Image, **options) -> np.ndarray:
+    """Write a picture and return its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    image.save(path, **options)
+    return np.asarray(image)
+
+
+def opened(path: Path) -> np.ndarray:
+    """Return the pixels of a file as they are stored."""
+    with Image.open(path) as image:
+        return np.asarray(image)
