@@ -92,7 +92,7 @@ def test_every_picture_is_augmented_by_itself_and_from_the_generator():
 
 
 def test_normalising_takes_the_mean_and_divides_by_the_deviation():
-    mean, std = torch.tensor(pretraining.MEAN), torch.tensor(pretraining.STD)
+    mean, std = (torch.tensor(pretraining.RECIPE[key]) for key in ("mean", "std"))
     images = (255 * (mean + 2 * std)).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     torch.testing.assert_close(normalise(images), torch.full((2, 3, 4, 4), 2.0), rtol=1e-5, atol=1e-5)
 
@@ -102,7 +102,9 @@ def test_accuracy_counts_what_is_right():
 
     class Brightest(nn.Module):
         def forward(self, x):
-            return x.mean((2, 3)) * torch.tensor(pretraining.STD) + torch.tensor(pretraining.MEAN)
+            return x.mean((2, 3)) * torch.tensor(pretraining.RECIPE["std"]) + torch.tensor(
+                pretraining.RECIPE["mean"]
+            )
 
     right = (pictures.images.float().mean((2, 3)).argmax(1) == pictures.labels).float().mean().item()
     assert 0.5 < right < 1
@@ -247,5 +249,23 @@ def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
 
 
 def test_every_family_has_a_length():
-    assert set(pretraining.CYCLES) == set(pretraining.FAMILIES)
+    assert set(pretraining.CYCLES) == set(pretraining.FAMILIES) | set(pretraining.CELL_FAMILIES)
     assert all(cycles and min(cycles) >= 1 for cycles in pretraining.CYCLES.values())
+
+
+def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels():
+    grey = torch.rand(16, 1, 12, 12, generator=torch.Generator().manual_seed(0)) * 255
+    varied = pretraining.augment_cells(grey.expand(-1, 3, -1, -1), torch.Generator().manual_seed(1), shift=0)
+    assert torch.equal(varied[:, 0], varied[:, 1]) and torch.equal(varied[:, 0], varied[:, 2])
+    gains = varied[:, 0].flatten(1).sum(1) / grey.flatten(1).sum(1)
+    assert gains.min() >= 0.8 and gains.max() <= 1.2 and gains.unique().numel() == 16
+    for one, other, gain in zip(grey[:, 0], varied[:, 0], gains, strict=True):
+        sides = [torch.rot90(x, turns) for x in (one, one.flip(-1)) for turns in range(4)]
+        assert any(torch.allclose(gain * side, other, atol=1e-2) for side in sides)
+
+
+def test_a_shift_rolls_the_whole_batch():
+    grey = torch.zeros(1, 3, 8, 8)
+    grey[..., 3, 3] = 1
+    varied = pretraining.augment_cells(grey, torch.Generator().manual_seed(0), shift=2)
+    assert (varied > 0).sum() == 3

@@ -30,8 +30,8 @@ class BasicBlock(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def _resnet(blocks: tuple[int, int, int], width: int, classes: int) -> nn.Sequential:
-    layers, channels = [_conv_bn(3, width), nn.ReLU()], width
+def _resnet(blocks: tuple[int, int, int], width: int, classes: int, c_in: int) -> nn.Sequential:
+    layers, channels = [_conv_bn(c_in, width), nn.ReLU()], width
     for stage, count in enumerate(blocks):
         for block in range(count):
             stride = 2 if stage > 0 and block == 0 else 1
@@ -40,19 +40,19 @@ def _resnet(blocks: tuple[int, int, int], width: int, classes: int) -> nn.Sequen
     return nn.Sequential(*layers, *_head(channels, classes))
 
 
-def resnet20(classes: int = 10) -> nn.Module:
+def resnet20(classes: int = 10, c_in: int = 3) -> nn.Module:
     """ResNet-20 for CIFAR (He et al. 2016, section 4.2), with 1 x 1 shortcuts; the source recognizer."""
-    return _resnet((3, 3, 3), 16, classes)
+    return _resnet((3, 3, 3), 16, classes, c_in)
 
 
-def resnet26(classes: int = 10) -> nn.Module:
+def resnet26(classes: int = 10, c_in: int = 3) -> nn.Module:
     """A deeper residual network whose depth sits in the coarse stages: 2, 4 and 6 blocks."""
-    return _resnet((2, 4, 6), 16, classes)
+    return _resnet((2, 4, 6), 16, classes, c_in)
 
 
-def vgg8(classes: int = 10) -> nn.Module:
+def vgg8(classes: int = 10, c_in: int = 3) -> nn.Module:
     """Plain 3 x 3 convolutions and max pooling, no shortcuts (after Simonyan and Zisserman 2015)."""
-    layers, channels = [], 3
+    layers, channels = [], c_in
     for width in (32, 32, "pool", 64, 64, "pool", 128, 128, "pool", 192):
         if width == "pool":
             layers.append(nn.MaxPool2d(2))
@@ -74,10 +74,12 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.conv(F.relu(self.norm(x)))], dim=1)
 
 
-def densenet17(classes: int = 10, growth: int = 20, layers_per_block: tuple = (1, 5, 8)) -> nn.Module:
+def densenet17(
+    classes: int = 10, c_in: int = 3, growth: int = 20, layers_per_block: tuple = (1, 5, 8)
+) -> nn.Module:
     """A densely connected network of 17 convolutions and growth 20, most of them in the coarse stages."""
     channels = 24
-    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False)]
+    layers: list[nn.Module] = [nn.Conv2d(c_in, channels, 3, padding=1, bias=False)]
     for block, count in enumerate(layers_per_block):
         for _ in range(count):
             layers.append(DenseLayer(channels, growth))
@@ -109,9 +111,9 @@ class InvertedResidual(nn.Module):
         return x + self.body(x) if self.residual else self.body(x)
 
 
-def mobilenet(classes: int = 10) -> nn.Module:
+def mobilenet(classes: int = 10, c_in: int = 3) -> nn.Module:
     """A mobile network of inverted residuals on a 16 x 16 grid."""
-    layers: list[nn.Module] = [_conv_bn(3, 16), nn.Hardswish(), _conv_bn(16, 32, 3, 2), nn.Hardswish()]
+    layers: list[nn.Module] = [_conv_bn(c_in, 16), nn.Hardswish(), _conv_bn(16, 32, 3, 2), nn.Hardswish()]
     channels = 32
     for width, stride, count in ((32, 1, 2), (64, 2, 4), (96, 1, 3)):
         for block in range(count):
@@ -122,3 +124,18 @@ def mobilenet(classes: int = 10) -> nn.Module:
 
 
 FAMILIES = {net.__name__: net for net in (resnet20, resnet26, vgg8, densenet17, mobilenet)}
+
+
+def for_larger_pictures(family: str, patch: int = 4):
+    """Return a function like those above whose networks see each `patch` x `patch` square as one pixel.
+
+    So they take pictures of a few hundred pixels a side at the cost of small ones.
+    """
+
+    def net(classes: int) -> nn.Module:
+        return nn.Sequential(nn.PixelUnshuffle(patch), FAMILIES[family](classes, 3 * patch**2))
+
+    return net
+
+
+CELL_FAMILIES = {f"cell_{name}": for_larger_pictures(name) for name in ("resnet20", "vgg8", "mobilenet")}

@@ -10,7 +10,7 @@ from torch import nn
 
 from ra_core.assets import ASSETS
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.models.cifar_nets import FAMILIES
+from ra_core.models.cifar_nets import CELL_FAMILIES, FAMILIES
 from ra_core.models.weights import load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,6 +45,10 @@ class Recognizer(nn.Module):
         return self.net((images - self.mean) / self.std)
 
 
+def _ours() -> dict:
+    return FAMILIES | CELL_FAMILIES
+
+
 def load_recognizer(name: str, weights: str | Path | None = None, folder: Path = SHIPPED) -> Recognizer:
     """Return a pretrained recognizer by name.
 
@@ -54,9 +58,9 @@ def load_recognizer(name: str, weights: str | Path | None = None, folder: Path =
     carry `mean` and `std` (three numbers each) of its own, otherwise ImageNet's are used.
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
-    if name in FAMILIES:
+    if name in _ours():
         sidecar = read_sidecar(name, folder)
-        net = load_weights(FAMILIES[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
+        net = load_weights(_ours()[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
         return Recognizer(net, name, sidecar["mean"], sidecar["std"])
     if ":" in name:
         net = _custom(name)
@@ -105,7 +109,7 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     known = models.list_models(module=models)
     if name not in known:
         raise ParameterError(
-            f"recognizer {name!r} is unknown; choose one of {', '.join(FAMILIES)}, a classifier of "
+            f"recognizer {name!r} is unknown; choose one of {', '.join(_ours())}, a classifier of "
             "torchvision (for instance resnet18), or give package.module:function."
         )
     published = models.get_model_weights(name)
@@ -123,8 +127,13 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     return net, trained_with.mean, trained_with.std
 
 
+def is_detector(judge) -> bool:
+    """Say whether a judge of pictures finds boxes; otherwise it names what is on the whole picture."""
+    return hasattr(judge, "losses")
+
+
 def describe(recognizer: Recognizer) -> dict:
     """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters."""
-    if recognizer.name in FAMILIES:
+    if recognizer.name in _ours():
         return read_sidecar(recognizer.name)
     return {"name": recognizer.name, "parameters": sum(p.numel() for p in recognizer.parameters())}

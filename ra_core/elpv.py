@@ -1,0 +1,90 @@
+"""Solar cells in electroluminescence pictures: is a cell defective?
+
+2,624 grey pictures of 300 x 300 pixels, cut from 44 modules, each with the probability of a defect that experts gave.
+They come with the package `elpv-dataset` (CC BY-NC-SA 4.0) and are read where it is installed.
+Source: Deitsch et al., "Automatic classification of defective photovoltaic module cells in electroluminescence
+images", Solar Energy 185, 2019.
+"""
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ra_core.data import Pictures, fingerprint
+from ra_core.errors import DataError, ParameterError
+
+CLASSES = ("functional", "defective")
+COUNT, SIDE, CROP = 2624, 300, 296  # 296 is a multiple of 8, so that no coder has to invent a border
+# Of every eight cells of the same type and label, in the order of their numbers.
+PARTS = {"train": (0, 1, 2, 4, 5), "validation": (6,), "test": (3, 7)}
+FINGERPRINTS = {
+    "train": "2c003cd1dc60e016f743f522cbfc57e9bd7394c466ac0567a9fca7dff54691cb",
+    "validation": "c9fe67b52bc291c9e93a8e90638d4a2e117f8a90c8c6128034f3af4db985beb6",
+    "test": "287d3078d5adf377bbee9cc53c8fa1e6500eb889c929108341022b5907be154f",
+}
+
+
+def load(part: str) -> Pictures:
+    """Return the `train`, `validation` or `test` cells, grey as RGB, the centre 296 x 296 pixels.
+
+    A cell counts as defective where the experts' probability is above one half. The parts are drawn within each
+    type of cell (mono, poly) and each of the four probabilities, so that all have the same share of every kind.
+    Raises `ParameterError` for another part, `DataError` where the pictures are absent or not the known ones.
+    """
+    if part not in PARTS:
+        raise ParameterError(f"the solar cells have no part {part!r}; choose one of {', '.join(PARTS)}.")
+    folder = _folder()
+    rows = _members(_labels(folder), part)
+    border = (SIDE - CROP) // 2
+    try:
+        grey = np.stack([np.asarray(Image.open(folder / name).convert("L")) for name, _, _ in rows])
+        labels = torch.tensor([int(float(probability) > 0.5) for _, probability, _ in rows])
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow calls some broken PNG files a syntax error
+        raise DataError(
+            f"{folder} holds a broken copy of elpv-dataset ({error}); install it again."
+        ) from error
+    images = torch.from_numpy(grey[:, border : border + CROP, border : border + CROP].copy())
+    pictures = Pictures(images[:, None].expand(-1, 3, -1, -1), labels, CLASSES, f"elpv/{part}")
+    if FINGERPRINTS[part] != (actual := fingerprint(pictures)):
+        raise DataError(
+            f"{folder} does not hold the known solar cells: fingerprint {actual[:12]} of {part}, "
+            f"expected {FINGERPRINTS[part][:12]}; install elpv-dataset again."
+        )
+    return pictures
+
+
+def _folder() -> Path:
+    spec = find_spec("elpv_dataset")
+    if spec is None:
+        raise DataError("the solar cells are not here; install the package elpv-dataset.")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _labels(folder: Path) -> list[tuple[str, str, str]]:
+    """Return file, probability of a defect, and type of every cell."""
+    try:
+        with open(folder / "labels.csv", encoding="utf-8") as file:
+            rows = [tuple(row) for row in csv.reader(file, delimiter=" ", skipinitialspace=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{folder} holds a broken copy of elpv-dataset ({error}); install it again."
+        ) from error
+    if len(rows) != COUNT or any(len(row) != 3 for row in rows):
+        raise DataError(f"{folder} does not list {COUNT} solar cells; install elpv-dataset again.")
+    return rows
+
+
+def _members(rows: list[tuple[str, str, str]], part: str) -> list[tuple[str, str, str]]:
+    """Return the rows of a part: fixed places among the cells of the same type and probability."""
+    seen: dict[tuple[str, str], int] = {}
+    chosen = []
+    for row in rows:
+        place = seen.get(row[1:], 0)
+        seen[row[1:]] = place + 1
+        if place % 8 in PARTS[part]:
+            chosen.append(row)
+    return chosen
