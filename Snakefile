@@ -4,6 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from ra_core.coding import needed, planned, preprocessor_parameters
 from ra_core.errors import RAError
 from ra_core.experiments import run_parameters
 from ra_core.params import load_profile
@@ -42,6 +43,9 @@ NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets
 wildcard_constraints:
     task="sr|dn|jpeg",
     mode="[a-z_]+",
+    dataset="cells|scenes",
+    run="npp[a-z_]*-[^/]+",
+    codec="[a-z0-9-]+",
     seed="[0-9]+",
 
 
@@ -113,6 +117,77 @@ rule train_processor:
         EXECUTE + " task={wildcards.task} mode={wildcards.mode} seed={wildcards.seed}"
 
 
+CODING = modules(
+    "elpv", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives", "losses", "channels", "chain",
+    "models/preprocessors", "models/prox*", "models/dct_rate",
+)  # fmt: skip
+
+
+def preprocessors(wildcards):
+    """The finished runs that a codec's curves need."""
+    names = needed(PROFILE, wildcards.dataset, wildcards.codec)
+    return expand(f"{RUNS}/{wildcards.dataset}/{{run}}/seed{{seed}}/run.json", run=names, seed=PROFILE.seeds)
+
+
+def preprocessor(wildcards):
+    """Dataset, codec, method, quality and seed of a run, by the parameters' names of its notebook."""
+    codec, method, quality = planned(PROFILE, wildcards.dataset)[wildcards.run]
+    given = {"dataset": wildcards.dataset, "codec": codec, "method": method, "quality": quality}
+    return given | {"seed": int(wildcards.seed)}
+
+
+rule proxy_agreement:
+    input:
+        CODING,
+        modules("agreement", "figures/agreement"),
+        notebook="notebooks/06_proxies.ipynb",
+    output:
+        f"{RUNS}/{{dataset}}/agreement.csv",
+    params:
+        lambda wildcards: list(PROFILE.coding(wildcards.dataset).codecs),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/06_proxies-{{dataset}}.ipynb",
+    shell:
+        EXECUTE + " dataset={wildcards.dataset}"
+
+
+rule train_preprocessor:
+    input:
+        CODING,
+        modules("training", "evaluation"),
+        lambda wildcards: weights(PROFILE.coding(wildcards.dataset).source),
+        notebook="notebooks/07_train_preprocessor.ipynb",
+    output:
+        f"{RUNS}/{{dataset}}/{{run}}/seed{{seed}}/run.json",
+    params:
+        lambda wildcards: preprocessor_parameters(PROFILE, **preprocessor(wildcards)),
+        given=lambda wildcards: " ".join(f"{k}={v}" for k, v in preprocessor(wildcards).items() if v is not None),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/07_train_preprocessor-{{dataset}}-{{run}}-seed{{seed}}.ipynb",
+    shell:
+        EXECUTE + " {params.given}"
+
+
+rule rate_accuracy:
+    input:
+        CODING,
+        modules("rate_accuracy", "bd_rate", "filters", "evaluation", "figures/*"),
+        preprocessors,
+        notebook="notebooks/08_rate_accuracy.ipynb",
+    output:
+        f"{RUNS}/{{dataset}}/rates-{{codec}}.csv",
+        f"{RUNS}/{{dataset}}/bd-{{codec}}.csv",
+    params:
+        lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/08_rate_accuracy-{{dataset}}-{{codec}}.ipynb",
+    shell:
+        EXECUTE + " dataset={wildcards.dataset} codec={wildcards.codec}"
+
+
 rule cross_evaluate:
     input:
         PICTURES,
@@ -138,6 +213,11 @@ rule cross_evaluate:
 
 rule report:
     input:
+        [
+            f"{RUNS}/{dataset}/{name}.csv"
+            for dataset, settings in PROFILE.preprocessing.items()
+            for name in ("agreement", *(f"rates-{codec}" for codec in (*settings.codecs, *settings.transfer)))
+        ],
         expand(f"{RUNS}/{{task}}/accuracy.csv", task=PROFILE.tasks),
         modules("report", "figures/*"),
         "book/published.csv",

@@ -19,12 +19,15 @@ import nbformat
 import yaml
 
 from ra_core.errors import OutputError, RAError
+from ra_core.figures.look import codec_title
 from ra_core.files import write_text
 from ra_core.params import load_profile
 from ra_core.runs import project_root
 
 PAGES = {"data_and_channels": "01_data_and_channels", "recognizers": "02_recognizers", "report": "05_report"}
 TASK_PAGE, TASK_NOTEBOOK = "results/{}", "04_cross_evaluate-{}"
+CODING_INDEX = "coding/index"  # there only where the profile has preprocessing before codecs
+DATASET_TITLES = {"cells": "Solar cells", "scenes": "Scenes"}
 REPORT = (
     "values.json",
     "headline.svg",
@@ -47,7 +50,8 @@ def build_book(profile: str, root: Path, output: Path) -> Path:
     Raises `OutputError` where a run that a page needs is missing, failed or foreign, or a page is not sound.
     """
     output_html = output / "_build" / "html"
-    files = collect(profile, list(load_profile(profile, folder=root / "params").tasks), root)
+    settings = load_profile(profile, folder=root / "params")
+    files = collect(profile, list(settings.tasks), root, settings.preprocessing)
     digest = _digest(files)
     stamp, index = output_html / STAMP, output_html / "index.html"
     if index.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
@@ -62,8 +66,37 @@ def build_book(profile: str, root: Path, output: Path) -> Path:
     return index
 
 
-def collect(profile: str, tasks: list[str], root: Path) -> dict[str, bytes]:
+def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
+    """Return the pages on preprocessing before codecs, each with its notebook and its title."""
+    pages = {}
+    for dataset, settings in preprocessing.items():
+        title = DATASET_TITLES[dataset]
+        pages[f"coding/proxies-{dataset}"] = (f"06_proxies-{dataset}", f"{title}: proxies beside the codecs")
+        for codec in (*settings.codecs, *settings.transfer):
+            note = "" if codec in settings.codecs else " (transfer)"
+            pages[f"coding/{dataset}-{codec}"] = (
+                f"08_rate_accuracy-{dataset}-{codec}", f"{title}: {codec_title(codec)}{note}"
+            )  # fmt: skip
+    return pages
+
+
+def _list_coding(toc, coding: dict[str, tuple[str, str]], files: dict[str, bytes]) -> None:
+    """Put the pages on codecs into the table of contents, or take their first page out where there are none."""
+    if not coding:
+        files.pop(f"{CODING_INDEX}.md", None)
+        _drop(toc, {CODING_INDEX})
+        return
+    for part in toc["parts"]:
+        for chapter in part["chapters"]:
+            if chapter.get("file") == CODING_INDEX:
+                chapter["sections"] = [{"file": page, "title": title} for page, (_, title) in coding.items()]
+
+
+def collect(
+    profile: str, tasks: list[str], root: Path, preprocessing: dict | None = None
+) -> dict[str, bytes]:
     """Return every file of the book to build by its path: sources, executed notebooks and report files."""
+    preprocessing = preprocessing or {}
     source, runs = root / "book", root / "runs" / profile
     files = {
         str(path.relative_to(source)): path.read_bytes()
@@ -71,7 +104,10 @@ def collect(profile: str, tasks: list[str], root: Path) -> dict[str, bytes]:
         if path.is_file() and path.relative_to(source).parts[0] != "_build"
     }
     toc, config = (yaml.safe_load(files[name]) for name in ("_toc.yml", "_config.yml"))
+    coding = coding_pages(preprocessing)
+    _list_coding(toc, coding, files)
     notebooks = PAGES | {TASK_PAGE.format(task): TASK_NOTEBOOK.format(task) for task in tasks}
+    notebooks |= {page: stem for page, (stem, _) in coding.items()}
     listed = {page for page, _ in _entries(toc) if Path(page).parent == Path(TASK_PAGE).parent}
     _drop(toc, {page for page in listed if page not in notebooks and f"{page}.md" not in files})
     titles = dict(_entries(toc))
@@ -81,12 +117,15 @@ def collect(profile: str, tasks: list[str], root: Path) -> dict[str, bytes]:
     for page, stem in notebooks.items():
         notebook = read_notebook(runs / "notebooks" / f"{stem}.ipynb", profile)
         files[f"{page}.ipynb"] = _as_page(notebook, stem, titles.get(page)).encode()
-    for name in (*REPORT, *(f"curves-{task}.svg" for task in tasks)):
+    transfers = [f"transfer-{dataset}.svg" for dataset in preprocessing]
+    own = [*(f"curves-{task}.svg" for task in tasks), *transfers, *(["bd.md"] if coding else [])]
+    for name in (*REPORT, *own):
         path = runs / "report" / name
         if not path.exists():
             raise OutputError(f"{path} is missing; run notebook 05_report for the profile {profile}.")
         files[f"generated/{name}"] = path.read_bytes()
     values = _substitutions(profile, tasks, root, files)
+    values["transfer_figures"] = "\n\n".join(_figure(name, files) for name in transfers)
     _check_names(files, values)
     config.setdefault("parse", {})["myst_substitutions"] = values
     files["_toc.yml"], files["_config.yml"] = (_yaml(part) for part in (toc, config))

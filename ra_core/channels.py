@@ -5,6 +5,7 @@ A channel maps pictures (B, 3, H, W) in [0, 1] to degraded ones on the same devi
 """
 
 import io
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ra_core.codecs import Codec
 from ra_core.errors import ParameterError
 from ra_core.metrics import to_8bit
 
@@ -107,14 +109,13 @@ class Jpeg:
             )
 
     def __call__(self, images, generator=None, indices=None):
-        pictures = (to_8bit(images) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        pictures = to_arrays(images)
         # Small pictures are coded faster than a thread is woken.
         if pictures[0].size < 2**16:
             decoded = [self._code(picture) for picture in pictures]
         else:
             decoded = list(_pool().map(self._code, pictures))
-        batch = torch.from_numpy(np.stack(decoded)).to(images.device)
-        return batch.permute(0, 3, 1, 2).to(images.dtype) / 255
+        return from_arrays(decoded).to(images)
 
     def _code(self, picture: np.ndarray) -> np.ndarray:
         buffer = io.BytesIO()
@@ -126,7 +127,46 @@ class Jpeg:
         return degraded
 
 
-Channel = Downsample | Noise | Jpeg
+@dataclass(frozen=True)
+class Coded:
+    """A real codec at one quality; the bytes of its files are known.
+
+    With `shrink` above 1 the picture is downsampled by that factor before it is coded and enlarged after.
+    """
+
+    codec: Codec
+    quality: float
+    shrink: int = 1
+    scale = 1
+
+    def __call__(self, images, generator=None, indices=None):
+        return self.transmit(images)[0]
+
+    def transmit(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what comes out of the decoder, (B, 3, H, W) in [0, 1], and the bytes of each file, (B,)."""
+        small = images if self.shrink == 1 else Downsample(self.shrink)(images)
+        files = self.codec.encode(to_arrays(small), self.quality)
+        decoded = from_arrays(self.codec.decode(files)).to(images)
+        if self.shrink > 1:
+            decoded = Downsample(self.shrink).enlarge(decoded)
+        return decoded, torch.tensor([len(file) for file in files])
+
+    def enlarge(self, degraded):
+        """Return the picture as it is: it has its size again."""
+        return degraded
+
+
+def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
+    """Return pictures (B, 3, H, W) in [0, 1] as 8-bit arrays (H, W, 3), as they would be stored."""
+    return list((to_8bit(images) * 255).round().byte().permute(0, 2, 3, 1).cpu().contiguous().numpy())
+
+
+def from_arrays(arrays: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return 8-bit arrays (H, W, 3) of one size as pictures (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255
+
+
+Channel = Downsample | Noise | Jpeg | Coded
 
 
 def make_channel(task: str, factor: int = 4, sigma: float = 0.1, quality: int = 10) -> Channel:

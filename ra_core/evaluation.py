@@ -7,7 +7,9 @@ import pandas as pd
 import torch
 
 from ra_core.chain import Chain
+from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
+from ra_core.models.recognizers import is_detector
 
 ACCURACY_COLUMNS = [
     "profile", "task", "mode", "seed", "recognizer", "role", "n",
@@ -20,13 +22,16 @@ PAIRED_COLUMNS = ["profile", "task", "mode", "seed", "recognizer", "role", "n", 
 class Answers:
     """What one chain did, picture by picture.
 
-    PSNR (dB) and SSIM are (N,); each recognizer has `top1` and `top5` (right or not), `answer` (class index)
-    and `confidence` (probability of the answer), all (N,).
+    PSNR (dB) and SSIM are (N,), behind a real codec also the `bytes` of each file; each recognizer has `top1` and
+    `top5` (right or not), `answer` (class index) and `confidence` (probability of the answer), all (N,). A detector
+    has in `detections` what it found, one dict of boxes, scores and labels a picture.
     """
 
     psnr: torch.Tensor
     ssim: torch.Tensor
     by_recognizer: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    bytes: torch.Tensor | None = None
+    detections: dict[str, list[dict]] = field(default_factory=dict)
 
     def share(self, recognizer: str, rank: str = "top1") -> float:
         """Return the accuracy of a recognizer in percent."""
@@ -37,17 +42,25 @@ class Answers:
 def evaluate(
     chain: Chain, recognizers: dict, pictures, batch: int = 250, device: str | torch.device = "cpu"
 ) -> Answers:
-    """Run every picture once through the chain and show the result to every recognizer."""
-    quality: dict[str, list] = {"psnr": [], "ssim": []}
-    answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in recognizers}
+    """Run every picture once through the chain and show the result to every recognizer or detector."""
+    quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
+    detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
+    classifiers = {name: r for name, r in recognizers.items() if name not in detections}
+    answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
     for indices in torch.arange(len(pictures)).split(batch):
         images, labels = pictures.batch(indices)
-        images, labels = images.to(device), labels.to(device)
+        images = images.to(device)
         out = chain(images, indices)
         quality["psnr"].append(psnr(out["stored"], images))
         quality["ssim"].append(ssim(out["stored"], images))
-        for name, recognizer in recognizers.items():
+        if "bytes" in out:
+            quality["bytes"].append(out["bytes"])
+        for name, found in detections.items():
+            found += [{k: v.cpu() for k, v in one.items()} for one in recognizers[name](out["seen"])]
+        for name, recognizer in classifiers.items():
+            labels = labels.to(device)
             logits = recognizer(out["seen"]).float()
+            _check_classes(name, logits.shape[1], pictures)
             confidence, answer = logits.softmax(1).max(1)
             record = answers[name]
             record["top1"].append(topk_correct(logits, labels, 1))
@@ -59,7 +72,17 @@ def evaluate(
         return torch.cat(parts).cpu()
 
     by_recognizer = {name: {k: joined(v) for k, v in record.items()} for name, record in answers.items()}
-    return Answers(joined(quality["psnr"]), joined(quality["ssim"]), by_recognizer)
+    sizes = joined(quality["bytes"]) if quality["bytes"] else None
+    return Answers(joined(quality["psnr"]), joined(quality["ssim"]), by_recognizer, sizes, detections)
+
+
+def _check_classes(name: str, known: int, pictures) -> None:
+    """Refuse a recognizer of other classes, whose answers would be wrong without a word."""
+    if known != len(pictures.classes):
+        raise ParameterError(
+            f"recognizer {name!r} knows {known} classes and {pictures.name} has {len(pictures.classes)}; "
+            "name a recognizer that was trained on these classes."
+        )
 
 
 def accuracy_rows(answers: Answers, source: str, **keys) -> list[dict]:
@@ -109,6 +132,5 @@ def confusion_counts(recognizer, pictures, batch: int = 250) -> np.ndarray:
     """Return how often a clean picture of each class (rows) was given each answer (columns)."""
     answers = evaluate(Chain(), {"it": recognizer}, pictures, batch).by_recognizer["it"]["answer"]
     counts = np.zeros((len(pictures.classes),) * 2, dtype=int)
-    known = answers < len(pictures.classes)
-    np.add.at(counts, (pictures.labels[known].numpy(), answers[known].numpy()), 1)
+    np.add.at(counts, (pictures.labels.numpy(), answers.numpy()), 1)
     return counts

@@ -14,7 +14,7 @@ import torch
 from ra_core import cifar10
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
-from ra_core.data import fingerprint, first_per_class, split_train
+from ra_core.data import first_per_class, split_train
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
     PAIRED_COLUMNS,
@@ -24,25 +24,13 @@ from ra_core.evaluation import (
     paired_rows,
     table,
 )  # fmt: skip
-from ra_core.files import atomic, write_json, write_text
+from ra_core.files import atomic, write_text
 from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
+from ra_core.objectives import Restoration
 from ra_core.params import Profile
-from ra_core.runs import (
-    device_name,
-    git_state,
-    is_begun,
-    is_complete,
-    now,
-    peak_memory_mb,
-    profile_folder,
-    project_root,
-    run_folder,
-    tidy,
-    versions,
-    write_params,
-)  # fmt: skip
+from ra_core.runs import begin, is_complete, now, profile_folder, project_root, record, run_folder, tidy
 from ra_core.training import fit, pick_device
 
 
@@ -132,10 +120,7 @@ def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, para
     networks = make_networks(profile, task, mode, seed)
     recognizer = load_recognizer(profile.source).to(device)
     # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
-    if not is_begun(folder, parameters):
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)
-    write_params(folder, parameters)
+    begin(folder, parameters)
     torch.manual_seed(seed)
 
     def validate() -> dict:
@@ -151,27 +136,13 @@ def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, para
 
     started = now()
     summary = fit(
-        networks, recognizer, splits["train"], channel, mode=chosen, folder=folder,
+        networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
         steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
         name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
         **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last"}),
     )  # fmt: skip
-    write_json(
-        folder / "run.json",
-        {
-            **{key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")},
-            "git": git_state(), "versions": versions(), "device": device_name(device),
-            "threads": torch.get_num_threads(),
-            "data": {
-                part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)}
-                for part, s in splits.items()
-            },
-            "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
-            "peak_memory_mb": round(peak_memory_mb(), 1), "images_per_s": round(summary["images_per_s"], 2),
-            "parameters": {k: sum(p.numel() for p in net.parameters()) for k, net in networks.items()},
-            "metrics": summary["validation"],
-        },
-    )  # fmt: skip
+    keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")}
+    record(folder, keys, splits, networks, device, started, summary)
 
 
 def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:

@@ -58,12 +58,16 @@ def find_mode(name: str, weight: float | None = None) -> Mode:
     return Mode(mode.name, mode.recognition, weight if mode.recognition else 0.0, mode.transformer)
 
 
-def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor) -> torch.Tensor:
+def soft_label_distance(
+    logits: torch.Tensor, clean_logits: torch.Tensor, reduction: str = "mean"
+) -> torch.Tensor:
     """Return the squared distance between two sets of class probabilities, averaged over the batch.
 
     Both inputs are logits (B, classes). The sum over classes keeps lambda independent of their number.
+    With `reduction` "none" the distances of the pictures come back, (B,).
     """
-    return (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1).mean()
+    distances = (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1)
+    return distances if reduction == "none" else distances.mean()
 
 
 def loss_terms(
@@ -95,3 +99,43 @@ def loss_terms(
         recognition = soft_label_distance(logits, clean_logits)
     loss = distortion + mode.weight * recognition
     return {"loss": loss, "distortion": distortion, "recognition": recognition}
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, proxy):
+        return value.to(proxy.dtype).expand_as(proxy).clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None, gradient
+
+
+def straight_through(value: torch.Tensor, proxy: torch.Tensor) -> torch.Tensor:
+    """Return exactly `value` whose gradient goes, unchanged, to `proxy` of the same shape.
+
+    So a codec that has no gradient says what came out, and its differentiable stand-in says which way to go.
+    """
+    return _StraightThrough.apply(value, proxy)
+
+
+def preprocessing_terms(
+    sent: torch.Tensor,
+    images: torch.Tensor,
+    bits: torch.Tensor,
+    task: torch.Tensor,
+    weight: torch.Tensor | float,
+    mse_weight: float = 0.5,
+) -> dict[str, torch.Tensor]:
+    """Return the terms of a preprocessor with `loss` = bpp + mse_weight * distortion + weight * recognition.
+
+    `sent` is what enters the codec and `images` the clean pictures, both (B, 3, H, W) in [0, 1] without padding;
+    `bits` (B,) are those of the files; `task` is the recognition loss, (B,) or a scalar, and `weight` its lambda,
+    one or one a picture. `recognition` is reported without its lambda.
+    Source: the published training code (bpp as the mean over pictures, the factor 0.5 on the squared error).
+    """
+    height, width = images.shape[-2:]
+    bpp = (bits / (height * width)).mean()
+    distortion = F.mse_loss(sent, images)
+    loss = bpp + mse_weight * distortion + (weight * task).mean()
+    return {"loss": loss, "bpp": bpp, "distortion": distortion, "recognition": task.mean()}

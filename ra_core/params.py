@@ -6,20 +6,18 @@ A profile states what differs from the defaults below, which are the published r
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ra_core import human_yaml
+from ra_core.coding_params import DatasetName, Preprocessing
 from ra_core.errors import ParameterError, RAError
 from ra_core.losses import Mode, find_mode
+from ra_core.params_base import Strict, Training
 
 TaskName = Literal["sr", "dn", "jpeg"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class Data(_Strict):
+class Data(Strict):
     """Where pictures come from."""
 
     kind: Literal["cifar10", "folder"] = Field(
@@ -32,8 +30,13 @@ class Data(_Strict):
     resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
     crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
 
+    @property
+    def title(self) -> str:
+        """What readers call these pictures."""
+        return "CIFAR-10" if self.kind == "cifar10" else Path(self.source).name
 
-class Channels(_Strict):
+
+class Channels(Strict):
     """How strongly each task degrades a picture."""
 
     factor: int = Field(4, ge=2, le=16, description="sr: downsampling factor")
@@ -43,7 +46,7 @@ class Channels(_Strict):
     quality: int = Field(10, ge=1, le=100, description="jpeg: Pillow's quality")
 
 
-class Network(_Strict):
+class Network(Strict):
     """An image-to-image network and its size."""
 
     name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
@@ -65,37 +68,7 @@ class Network(_Strict):
         return self.model_dump(exclude={"name"})
 
 
-class Training(_Strict):
-    """Length, optimiser and numerical precision of one training."""
-
-    epochs: float | None = Field(None, gt=0, description="length in passes over the training pictures")
-    steps: int | None = Field(None, ge=1, description="length in steps; exactly one of epochs and steps")
-    batch: int = Field(20, ge=1, description="pictures a step")
-    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate of Adam")
-    schedule: Literal["drops", "cosine"] = Field("drops", description="tenfold drops, or warm-up and cosine")
-    drops: list[float] = Field([4 / 6, 5 / 6], description="where the rate drops, fractions of the run")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 autocast, or none")
-    channels_last: bool = Field(False, description="memory layout of pictures and weights")
-
-    @field_validator("drops")
-    @classmethod
-    def _fractions(cls, drops):
-        if any(not 0 < drop < 1 for drop in drops):
-            raise ValueError("every drop must lie between 0 and 1")
-        return drops
-
-    @model_validator(mode="after")
-    def _one_length(self):
-        if self.epochs is not None and self.steps is not None:
-            raise ValueError("give epochs or steps, not both")
-        return self
-
-    def length(self, pictures: int) -> int:
-        """Return the number of steps on a training set of that size (published: six epochs)."""
-        return self.steps or max(1, round((self.epochs or 6.0) * -(-pictures // self.batch)))
-
-
-class Task(_Strict):
+class Task(Strict):
     """What one task trains."""
 
     processor: Network = Network()
@@ -116,13 +89,16 @@ class Task(_Strict):
         return {_known_mode(name).name: weight for name, weight in weights.items()}
 
 
-class Profile(_Strict):
+class Profile(Strict):
     """Everything a run of the book depends on."""
 
     name: str
     data: Data = Data()
     channels: Channels = Channels()
     tasks: dict[TaskName, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
+    preprocessing: dict[DatasetName, Preprocessing] = Field(
+        {}, description="preprocessing before a codec, by data set"
+    )
     modes: list[str] = Field(["plain", "ra", "ra_transformer", "ra_unsupervised"], min_length=1)
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: str = Field("resnet20", description="the recognizer that training sees")
@@ -185,6 +161,15 @@ class Profile(_Strict):
                 f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}."
             )
         return self.tasks[name]
+
+    def coding(self, dataset: str) -> Preprocessing:
+        """Return what this profile does before codecs on a data set. Raises `ParameterError` where it does nothing."""
+        if dataset not in self.preprocessing:
+            known = ", ".join(self.preprocessing) or "none"
+            raise ParameterError(
+                f"profile {self.name} has no preprocessing for {dataset!r}; it has it for {known}."
+            )
+        return self.preprocessing[dataset]
 
     def mode(self, name: str, task: str) -> Mode:
         """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
@@ -273,6 +258,8 @@ def _sentence(where: str, error: ValidationError) -> str:
     if first["type"] == "value_error":
         said = f"{key} = {first['input']!r} is not allowed: " if loc else ""
         return f"{where}: {said}{first['ctx']['error']}{rest}."
+    if first["type"] == "missing":
+        return f"{where}: {key} is missing; state it{rest}."
     if first["type"] == "extra_forbidden":
         known = ", ".join(_fields_at(loc[:-1]))
         return f"{where}: {key} = {first['input']!r} is an unknown key; known keys here are {known}{rest}."

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 import yaml
 
+from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
-from ra_core.files import write_text
+from ra_core.files import write_json, write_text
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
 
@@ -50,6 +51,34 @@ def is_begun(folder: Path, parameters: dict) -> bool:
 def is_complete(folder: Path, parameters: dict) -> bool:
     """Say whether a run ended with these very parameters."""
     return is_begun(folder, parameters) and (folder / "run.json").exists()
+
+
+def begin(folder: Path, parameters: dict) -> None:
+    """Make a folder ready for a run: what a run with other parameters left there is given up."""
+    if not is_begun(folder, parameters):
+        (folder / "checkpoint.pt").unlink(missing_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    write_params(folder, parameters)
+
+
+def record(
+    folder: Path, keys: dict, splits: dict, networks: dict, device: torch.device, started: str, summary: dict
+) -> None:
+    """Write `run.json`, with which a run is complete; `summary` is what `ra_core.training.fit` returned."""
+    data = {
+        part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)}
+        for part, s in splits.items()
+    }
+    found = {
+        **keys,
+        "git": git_state(), "versions": versions(), "device": device_name(device),
+        "threads": torch.get_num_threads(), "data": data,
+        "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
+        "peak_memory_mb": round(peak_memory_mb(), 1), "images_per_s": round(summary["images_per_s"], 2),
+        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
+        "metrics": summary["validation"],
+    }  # fmt: skip
+    write_json(folder / "run.json", found)
 
 
 def tidy(folder: Path) -> None:

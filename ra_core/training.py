@@ -1,4 +1,4 @@
-"""One training loop for all modes.
+"""One training loop for all objectives.
 
 Everything random in a step follows from the seed and the number of the step, so a run that goes on from a checkpoint
 sees what it would have seen.
@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import is_dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from torch import nn
 from ra_core.checkpoint import load_checkpoint, random_states, save_checkpoint, set_random_states
 from ra_core.errors import ParameterError, TrainingError
 from ra_core.files import write_text
-from ra_core.losses import Mode, loss_terms
 from ra_core.models.weights import save_weights
+from ra_core.objectives import Objective
 from ra_core.progress import Progress
 
 SCHEDULES, PRECISIONS = ("drops", "cosine"), ("fp32", "bf16")
@@ -72,11 +71,9 @@ def _order(epoch: int, count: int, seed: int) -> torch.Tensor:
 
 def fit(
     networks: dict[str, nn.Module],
-    recognizer: nn.Module | None,
+    objective: Objective,
     pictures,
-    channel,
     *,
-    mode: Mode,
     folder: Path,
     steps: int,
     batch: int = 20,
@@ -92,9 +89,9 @@ def fit(
     validations: int = 6,
     name: str = "training",
 ) -> dict:
-    """Train `networks` (`processor`, perhaps `transformer`) with Adam and write their weights into `folder`.
+    """Train `networks` with Adam for an objective and write their weights into `folder`, one file a name.
 
-    `pictures` gives `training_batch(indices, generator)`, `channel` degrades them. A checkpoint is written every
+    `pictures` gives `training_batch(indices, generator)`. A checkpoint is written every
     `checkpoint_seconds`; a run found unfinished goes on from it. `log.jsonl` gets a line of averaged terms about a
     hundred times, in long runs every few seconds, and about `validations` times what `validate` returns.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
@@ -105,16 +102,15 @@ def fit(
         raise ParameterError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
     folder, place = Path(folder), pick_device(device)
     memory = torch.channels_last if channels_last else torch.contiguous_format
-    for net in [*networks.values(), *([recognizer] if recognizer is not None else [])]:
+    for net in [*networks.values(), *objective.frozen]:
         net.to(place, memory_format=memory)
     parameters = [p for net in networks.values() for p in net.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=lr)  # elementwise, so one Adam equals one a network
 
     settings = {
-        "mode": mode.name, "weight": mode.weight, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
+        **objective.settings, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
         "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last,
-        "pictures": len(pictures), "data": pictures.name, "channel": repr(channel) if is_dataclass(channel) else None,
-        "recognizer": getattr(recognizer, "name", None) if mode.recognition else None,
+        "pictures": len(pictures), "data": pictures.name,
         "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
     }  # fmt: skip
     first, seconds_before, log = _resume(folder, settings, networks, optimiser)
@@ -141,12 +137,11 @@ def fit(
         indices = _order(epoch, len(pictures), seed)[position * batch : (position + 1) * batch]
         images, labels = pictures.training_batch(indices, generator)
         images = images.to(place, memory_format=memory, non_blocking=True)
-        degraded = channel(images, generator=generator).contiguous(memory_format=memory)
+        prepared = _laid_out(objective.prepare(images, labels, generator), memory)
         for net in networks.values():
             net.train()
         with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-            known = labels.to(place) if mode.recognition == "labels" else None
-            terms = loss_terms(mode, networks, recognizer, degraded, images, known)
+            terms = objective.terms(networks, prepared)
         optimiser.zero_grad()
         terms["loss"].backward()
         optimiser.step()
@@ -181,6 +176,14 @@ def fit(
     images_per_s = (epochs * len(pictures) + rest * batch) / max(wall, 1e-9)
     last = next((line["validation"] for line in reversed(log) if "validation" in line), {})
     return {"wall_seconds": wall, "images_per_s": images_per_s, "validation": last}
+
+
+def _laid_out(batch: dict, memory: torch.memory_format) -> dict:
+    """Return a batch whose pictures lie in memory as the networks want them."""
+    return {
+        key: value.contiguous(memory_format=memory) if torch.is_tensor(value) and value.ndim == 4 else value
+        for key, value in batch.items()
+    }
 
 
 def _resume(folder: Path, settings: dict, networks: dict, optimiser) -> tuple[int, float, list[dict]]:

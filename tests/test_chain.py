@@ -4,7 +4,8 @@ from torch import nn
 
 from ra_core import channels, cifar10
 from ra_core.chain import Chain
-from ra_core.channels import Downsample, make_channel
+from ra_core.channels import Coded, Downsample, make_channel
+from ra_core.codecs import load_codec
 from ra_core.metrics import to_8bit
 from ra_core.models.processors import SRResNet
 
@@ -56,6 +57,29 @@ def test_every_link_gets_what_the_one_before_left(images):
     assert torch.equal(out["stored"], to_8bit(out["degraded"] + 0.3 / 255))
     assert torch.equal(transformer.seen[0][0], out["stored"])
     assert torch.equal(out["seen"], (out["stored"] + 0.2 / 255).clamp(0, 1))
+
+
+def test_behind_a_codec_the_bytes_are_known(images):
+    channel = Coded(load_codec("webp"), 40)
+    decoded, sizes = channel.transmit(images)
+    out = Chain(channel)(images, INDICES)
+    assert set(out) == {"degraded", "stored", "seen", "bytes"}
+    assert torch.equal(out["bytes"], sizes) and out["bytes"].shape == (6,)
+    assert all(torch.equal(out[key], decoded) for key in ("degraded", "stored", "seen"))
+
+
+def test_only_a_codec_s_bytes_are_counted(images):
+    for channel in (None, *[make_channel(task) for task in channels.TASKS]):
+        assert "bytes" not in Chain(channel)(images, INDICES)
+
+
+def test_the_bytes_are_those_of_what_was_sent_and_the_codec_is_between_both_ends(images):
+    channel, pre, post = Coded(load_codec("jpeg"), 30), Add(-0.3), Add(2 / 255)
+    out = Chain(channel, post, pre=pre)(images, INDICES)
+    decoded, sizes = channel.transmit(to_8bit(images - 0.3))
+    assert torch.equal(out["bytes"], sizes) and (sizes != channel.transmit(images)[1]).any()
+    assert torch.equal(post.seen[0][0], decoded) and torch.equal(out["degraded"], decoded)
+    assert torch.equal(out["stored"], to_8bit(decoded + 2 / 255))
 
 
 @pytest.mark.parametrize(("offset", "levels"), [(0.4, 0), (0.6, 1), (-0.4, 0), (-0.6, -1), (3.0, 3)])

@@ -9,7 +9,8 @@ from PIL import Image
 from refusal import refusal
 
 from ra_core import channels, cifar10
-from ra_core.channels import Downsample, Jpeg, Noise, make_channel
+from ra_core.channels import Coded, Downsample, Jpeg, Noise, from_arrays, make_channel, to_arrays
+from ra_core.codecs import load_codec
 from ra_core.data import Pictures
 from ra_core.errors import ParameterError
 
@@ -200,9 +201,80 @@ def test_jpeg_takes_pictures_as_they_would_be_stored():
     assert torch.equal(Jpeg(10)(images), Jpeg(10)(channels.to_8bit(images)))
 
 
+# --- real codecs, whose bytes are known
+
+JPEG, WEBP = load_codec("jpeg"), load_codec("webp")
+
+
+def test_a_coded_picture_and_its_bytes_are_those_of_pillow_s_file(shipped):
+    images, _ = shipped.batch(torch.arange(30))
+    decoded, sizes = Coded(JPEG, 10).transmit(images)
+    assert sizes.shape == (30,) and sizes.dtype == torch.int64
+    for image, coded, size in zip(images, decoded, sizes, strict=True):
+        buffer = io.BytesIO()
+        to_pillow(image).save(buffer, "JPEG", quality=10)
+        assert size == len(buffer.getvalue())
+        assert torch.equal(coded, from_pillow(Image.open(buffer)))
+    assert torch.equal(Coded(JPEG, 10)(images), decoded) and torch.equal(Jpeg(10)(images), decoded)
+
+
+@pytest.mark.parametrize("name", ["jpeg-444-optimized", "webp"])
+def test_any_codec_is_a_channel(shipped, name):
+    codec, (images, _) = load_codec(name), shipped.batch(torch.arange(5))
+    files = codec.encode(to_arrays(images), 40)
+    decoded, sizes = Coded(codec, 40).transmit(images)
+    assert sizes.tolist() == [len(file) for file in files] and is_8bit(decoded)
+    assert torch.equal(decoded, from_arrays(codec.decode(files)))
+    assert (Coded(codec, 90).transmit(images)[1] > sizes).all()
+
+
+def test_downscale_then_code_pays_for_the_small_picture(shipped):
+    images = mosaic(shipped, 2, 3)
+    decoded, sizes = Coded(WEBP, 50, shrink=2).transmit(images)
+    small = Downsample(2)(images)
+    inner, inner_sizes = Coded(WEBP, 50).transmit(small)
+    assert torch.equal(sizes, inner_sizes) and sizes < Coded(WEBP, 50).transmit(images)[1]
+    assert torch.equal(decoded, Downsample(2).enlarge(inner)) and decoded.shape == images.shape
+    assert "multiples of 2" in refusal(ParameterError, Coded(WEBP, 50, shrink=2), torch.zeros(1, 3, 31, 32))
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9))
+def test_arrays_and_pictures_are_the_same(seed, count, height, width):
+    generator = np.random.default_rng(seed)
+    arrays = [generator.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
+    images = from_arrays(arrays)
+    assert images.shape == (count, 3, height, width) and images.dtype == torch.float32
+    for number, array in enumerate(arrays):
+        assert torch.equal((images[number] * 255).round().byte(), torch.from_numpy(array).permute(2, 0, 1))
+    back = to_arrays(images)
+    assert all(a.dtype == np.uint8 and np.array_equal(a, b) for a, b in zip(back, arrays, strict=True))
+    assert all(array.flags.c_contiguous for array in back)
+
+
+def test_pictures_become_arrays_as_they_would_be_stored():
+    values = torch.tensor([-0.2, 0.4 / 255, 0.5 / 255, 127.4 / 255, 254.6 / 255, 1.7])
+    [array] = to_arrays(values.view(1, 1, 1, 6).expand(1, 3, 2, 6))
+    assert array.shape == (2, 6, 3) and array[1, :, 2].tolist() == [0, 0, 1, 127, 255, 255]
+
+
+def test_a_coded_channel_says_what_it_is():
+    channel = Coded(JPEG, 10)
+    assert channel.scale == 1 and channel == Coded(load_codec("jpeg"), 10) and channel != Coded(JPEG, 11)
+    assert "JpegCodec" in repr(channel) and "quality=10" in repr(channel)
+    assert "'4:4:4'" in repr(Coded(load_codec("jpeg-444"), 10))
+
+
+@pytest.mark.parametrize("quality", [0, 101, 10.5, "10", None])
+def test_a_quality_out_of_range_is_refused(quality):
+    said = refusal(ParameterError, Coded(JPEG, quality), torch.zeros(1, 3, 8, 8))
+    assert repr(quality) in said and "JPEG quality" in said
+
+
 # --- all of them
 
 ALL = [make_channel(task) for task in channels.TASKS] + [Downsample(2), Noise(0.3), Jpeg(50, "4:4:4")]
+ALL += [Coded(JPEG, 10), Coded(WEBP, 30), Coded(JPEG, 75, shrink=2)]
 
 
 @pytest.mark.parametrize("channel", ALL, ids=str)

@@ -1,14 +1,18 @@
 import math
 
+import boxed
 import numpy as np
 import pytest
 import torch
+from refusal import refusal
 from torch import nn
 
 from ra_core import cifar10
 from ra_core.chain import Chain
-from ra_core.channels import make_channel
+from ra_core.channels import Coded, make_channel
+from ra_core.codecs import load_codec
 from ra_core.data import Pictures
+from ra_core.errors import ParameterError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
     PAIRED_COLUMNS,
@@ -17,6 +21,7 @@ from ra_core.evaluation import (
     confusion_counts,
     evaluate,
     evaluate_clean,
+    is_detector,
     paired_rows,
     table,
 )
@@ -186,6 +191,66 @@ def test_psnr_of_real_pictures_is_that_of_metrics(shipped):
     assert torch.allclose(found.ssim, ssim(degraded, images), atol=1e-6)
 
 
+# --- bytes, and detectors
+
+
+@pytest.mark.parametrize("batch", [1, 7, 16, 40])
+def test_bytes_are_those_of_each_picture_s_file_in_order(shipped, batch):
+    codec, (images, _) = load_codec("jpeg"), shipped.batch(torch.arange(40))
+    arrays = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    found = evaluate(Chain(Coded(codec, 20)), {}, shipped, batch)
+    assert found.bytes.tolist() == [len(file) for file in codec.encode(list(arrays), 20)]
+    assert found.psnr.shape == (40,) and len(found.bytes.unique()) > 5
+
+
+def test_without_a_codec_there_are_no_bytes():
+    assert evaluate(Chain(make_channel("jpeg")), {}, of_level([1, 2], [0, 0])).bytes is None
+
+
+class Bright(nn.Module):
+    """A detector that finds one box of what is bright, and says how bright, as it comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(images)
+        found = []
+        for image in images:
+            rows, columns = torch.nonzero(image.amax(0) > 0.6, as_tuple=True)
+            corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            found.append({"boxes": torch.stack(corners)[None].float(), "scores": image.max()[None],
+                          "labels": image.mean((1, 2)).argmax()[None] + 1})  # fmt: skip
+        return found
+
+    def losses(self, images, targets):
+        return {}
+
+
+@pytest.mark.parametrize("batch", [1, 4, 5, 250])
+def test_what_a_detector_finds_is_kept_picture_by_picture(batch):
+    pictures = boxed.pictures(9)
+    found = evaluate(Chain(), {"bright": Bright()}, pictures, batch)
+    assert list(found.detections) == ["bright"] and found.by_recognizer == {}
+    assert len(found.detections["bright"]) == 9 and (found.psnr == 100).all()
+    for one, target in zip(found.detections["bright"], pictures.all_targets(), strict=True):
+        assert torch.equal(one["boxes"], target["boxes"]) and torch.equal(one["labels"], target["labels"])
+        assert one["scores"].item() == pytest.approx(230 / 255)
+
+
+def test_a_detector_sees_what_was_decoded():
+    pictures, detector, channel = boxed.pictures(5), Bright(), Coded(load_codec("jpeg"), 30)
+    found = evaluate(Chain(channel), {"a": detector, "b": Bright()}, pictures, batch=2)
+    decoded, sizes = channel.transmit(pictures.batch(torch.arange(5))[0])
+    assert torch.equal(torch.cat(detector.seen), decoded) and torch.equal(found.bytes, sizes)
+    assert set(found.detections) == {"a", "b"} and found.psnr.max() < 60
+
+
+def test_a_detector_is_told_from_a_recognizer():
+    assert is_detector(Bright()) and not is_detector(Level()) and not is_detector(load_recognizer("resnet20"))
+
+
 # --- rows
 
 
@@ -270,9 +335,10 @@ def test_accuracy_on_clean_pictures_and_what_was_confused():
     assert counts.tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 1]]
 
 
-def test_answers_beyond_the_classes_of_the_data_are_not_counted():
+def test_a_recognizer_of_other_classes_is_refused():
     pictures = of_level([0, 1, 7], [0, 1, 1], classes=2)
-    assert confusion_counts(Level(10), pictures).tolist() == [[1, 0], [0, 1]]
+    said = refusal(ParameterError, confusion_counts, Level(10), pictures)
+    assert said.startswith("recognizer 'it' knows 10 classes and") and "has 2;" in said
 
 
 # --- the whole, on real pictures

@@ -13,10 +13,19 @@ from ra_core import cifar10
 from ra_core.channels import make_channel
 from ra_core.data import first_per_class
 from ra_core.errors import ParameterError
-from ra_core.losses import ALIASES, MODES, find_mode, loss_terms, soft_label_distance
+from ra_core.losses import (
+    ALIASES,
+    MODES,
+    find_mode,
+    loss_terms,
+    preprocessing_terms,
+    soft_label_distance,
+    straight_through,
+)
 from ra_core.models.processors import ResnetGenerator, SRResNet
 from ra_core.models.recognizers import load_recognizer
 from ra_core.models.weights import load_weights
+from ra_core.objectives import Restoration
 from ra_core.training import fit
 
 NAMES = ["plain", "ra", "ra_transformer", "ra_unsupervised"]
@@ -162,6 +171,80 @@ def test_soft_label_distance_is_a_distance(seed, batch, classes, strength):
     assert torch.allclose(distance, soft_label_distance(torch.cat([a, never], 1), torch.cat([b, never], 1)))
 
 
+def test_soft_label_distances_of_the_pictures_are_what_the_mean_is_of():
+    logits, clean = 2 * torch.randn(2, 7, 10, generator=torch.Generator().manual_seed(0))
+    each = soft_label_distance(logits, clean, reduction="none")
+    assert each.shape == (7,) and torch.equal(each.mean(), soft_label_distance(logits, clean))
+    alone = [soft_label_distance(logits[i : i + 1], clean[i : i + 1]) for i in range(7)]
+    assert torch.allclose(each, torch.stack(alone))
+
+
+# --- value from one, gradient from the other
+
+
+def test_straight_through_is_exactly_the_value():
+    value = torch.tensor([1 / 3, 1e-8, 0.1, 1e8])
+    proxy = torch.tensor([1e8, 1.0, 0.3, 1e-8], requires_grad=True)
+    assert not torch.equal(proxy + (value - proxy).detach(), value)  # which a sum would not be
+    assert torch.equal(straight_through(value, proxy), value)
+
+
+def test_straight_through_has_the_gradient_of_the_proxy():
+    source = torch.tensor([0.2, 0.5, -1.0], requires_grad=True)
+    value = torch.tensor([3.0, -2.0, 0.7], requires_grad=True)
+    (straight_through(value, source**3) ** 2).sum().backward()
+    assert torch.allclose(
+        source.grad, 2 * value.detach() * 3 * source.detach() ** 2
+    )  # at the value, through the proxy
+    assert value.grad is None
+
+
+def test_straight_through_keeps_kind_and_values():
+    value, proxy = torch.arange(3), torch.rand(3, requires_grad=True)
+    out = straight_through(value, proxy)
+    assert out.dtype == torch.float32 and out.tolist() == [0, 1, 2]
+    out.detach().zero_()
+    assert value.tolist() == [0, 1, 2]
+    assert straight_through(torch.tensor(4.0), proxy).tolist() == [4, 4, 4]
+
+
+# --- terms of a preprocessor
+
+
+def preprocessed() -> dict[str, torch.Tensor]:
+    """Return two pictures of 4 x 8 pixels and what was made of them."""
+    images = torch.zeros(2, 3, 4, 8)
+    images[1] = 0.5
+    return {
+        "sent": (images + 0.1).requires_grad_(), "images": images,
+        "bits": torch.tensor([64.0, 160.0], requires_grad=True), "task": torch.tensor([1.5, 0.5], requires_grad=True),
+    }  # fmt: skip
+
+
+def test_terms_of_a_preprocessor_as_one_writes_them_down():
+    found = preprocessing_terms(**preprocessed(), weight=2.0)
+    assert set(found) == {"loss", "bpp", "distortion", "recognition"}
+    assert found["bpp"].item() == pytest.approx((64 / 32 + 160 / 32) / 2)
+    assert found["distortion"].item() == pytest.approx(0.01) and found["recognition"].item() == 1
+    assert found["loss"].item() == pytest.approx(3.5 + 0.5 * 0.01 + 2.0 * 1.0)
+
+
+def test_each_picture_may_have_its_own_lambda_and_a_detector_one_loss():
+    given = preprocessed()
+    own = preprocessing_terms(**given, weight=torch.tensor([4.0, 1.0]))
+    assert own["loss"].item() == pytest.approx(3.505 + (4 * 1.5 + 0.5) / 2) and own["recognition"].item() == 1
+    one = preprocessing_terms(**given | {"task": torch.tensor(3.0)}, weight=torch.tensor(4.0), mse_weight=10)
+    assert one["loss"].item() == pytest.approx(3.5 + 0.1 + 12) and one["recognition"].item() == 3
+
+
+def test_gradients_of_the_terms_of_a_preprocessor():
+    given = preprocessed()
+    preprocessing_terms(**given, weight=torch.tensor([4.0, 1.0]))["loss"].backward()
+    assert torch.allclose(given["bits"].grad, torch.full((2,), 1 / (2 * 32)))
+    assert torch.allclose(given["task"].grad, torch.tensor([2.0, 0.5]))
+    assert torch.allclose(given["sent"].grad, torch.full((2, 3, 4, 8), 0.1 / 192))  # 0.5 of 2 d / n
+
+
 # --- terms
 
 
@@ -295,8 +378,8 @@ def train(folder, name: str, recognizer, pictures) -> dict[str, nn.Module]:
     mode = MODES[name]
     networks = make_networks(mode)
     fit(
-        networks, recognizer, pictures, make_channel("sr"),
-        mode=mode, folder=folder / name, steps=3, batch=8, lr=1e-3, device="cpu",
+        networks, Restoration(mode, make_channel("sr"), recognizer), pictures,
+        folder=folder / name, steps=3, batch=8, lr=1e-3, device="cpu",
     )  # fmt: skip
     return networks
 

@@ -193,11 +193,12 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
     ("text", "said"),
     [
         # unknown keys
-        ("foo: 3", "foo = 3 is an unknown key; known keys here are data, channels, tasks, modes, seeds, "),
+        ("foo: 3", "foo = 3 is an unknown key; known keys here are data, channels, tasks, preprocessing, "),
         ("data: {crops: 3}", "data.crops = 3 is an unknown key; known keys here are kind, source, "),
         ("tasks: {sr: {net: x}}", "tasks.sr.net = 'x' is an unknown key; known keys here are processor, transformer, "),
         ("tasks: {dn: {training: {lrate: 1}}}", "tasks.dn.training.lrate = 1 is an unknown key; known keys here are "),
         ("tasks: {dn: {transformer: {depth: 1}}}", "known keys here are name, width, blocks, residual."),
+        ("preprocessing: {xx: {}}", "preprocessing.xx = 'xx' is not allowed; give 'cells' or 'scenes' ("),
         ("tasks: {xx: {}}", "tasks.xx = 'xx' is not allowed; give 'sr', 'dn' or 'jpeg'."),
         ("1: 2", "= 1 is not allowed; give a key that is a text."),
         ("name: other", "name = 'other' is not allowed; a profile has the name of its file."),
@@ -279,9 +280,10 @@ def places(values: dict, path: tuple = ()) -> list[tuple]:
 
 
 FULL = Profile(name="x").model_dump()
+BY_NAME = [("tasks",), ("preprocessing",)]  # whose keys are names from a list
 
 
-@pytest.mark.parametrize("place", [p for p in places(FULL) if p != ("tasks",)], ids=".".join)
+@pytest.mark.parametrize("place", [p for p in places(FULL) if p not in BY_NAME], ids=".".join)
 def test_an_unknown_key_is_refused_wherever_it_stands(write, place):
     overrides, there = {"a_key": 1}, FULL
     for part in reversed(place):

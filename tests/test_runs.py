@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import resource
@@ -6,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 import yaml
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from refusal import refusal
 
 from ra_core import runs
+from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
 
 PARAMETERS = {"mode": "ra", "weight": 1e-3, "training": {"lr": 1e-5, "drops": [4 / 6, 5 / 6], "steps": None}}
@@ -80,6 +83,57 @@ def test_any_value_is_known_again(tmp_path_factory, value):
     runs.write_params(folder, {"value": [value]})
     assert runs.is_begun(folder, {"value": [value]})
     assert not runs.is_begun(folder, {"value": [value, value]})
+
+
+def left_by_a_run(folder, parameters) -> None:
+    runs.write_params(folder, parameters)
+    for name in ("checkpoint.pt", "run.json", "log.jsonl", "processor.safetensors"):
+        (folder / name).write_text("x")
+
+
+def test_beginning_again_with_the_same_parameters_keeps_the_checkpoint_only(tmp_path):
+    left_by_a_run(tmp_path, PARAMETERS)
+    runs.begin(tmp_path, PARAMETERS)
+    assert (tmp_path / "checkpoint.pt").exists() and not (tmp_path / "run.json").exists()
+    assert runs.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+
+
+def test_beginning_with_other_parameters_gives_the_checkpoint_up(tmp_path):
+    left_by_a_run(tmp_path, PARAMETERS)
+    other = PARAMETERS | {"weight": 1e-2}
+    runs.begin(tmp_path, other)
+    assert tiny.names(tmp_path) == ["log.jsonl", "params.yaml", "processor.safetensors"]
+    assert runs.is_begun(tmp_path, other) and not runs.is_begun(tmp_path, PARAMETERS)
+
+
+def test_beginning_makes_the_folder(tmp_path):
+    runs.begin(tmp_path / "a" / "b", PARAMETERS)
+    assert tiny.names(tmp_path / "a" / "b") == ["params.yaml"]
+
+
+def test_a_record_says_all_that_is_known_of_a_run(project):
+    splits = {"train": tiny.pictures(9, name="t"), "validation": tiny.pictures(3, seed=1, name="v")}
+    nets = tiny.networks("ra_transformer")
+    done = {"wall_seconds": 12.3456, "images_per_s": 7.891, "validation": {"psnr": 31.5}}
+    folder, keys, cpu = project / "run", {"profile": "tiny", "seed": 3}, torch.device("cpu")
+    runs.begin(folder, PARAMETERS)
+    runs.record(folder, keys, splits, nets, cpu, "2024-05-06T07:08:09+00:00", done)
+    found = json.loads((folder / "run.json").read_text())
+    assert list(found) == [
+        "profile", "seed", "git", "versions", "device", "threads", "data", "started", "wall_seconds", "peak_memory_mb",
+        "images_per_s", "parameters", "metrics",
+    ]  # fmt: skip
+    assert (found["profile"], found["seed"], found["git"]) == ("tiny", 3, {"commit": None, "dirty": None})
+    assert found["versions"] == runs.versions() and found["device"] == runs.device_name(cpu)
+    assert found["data"] == {
+        part: {"name": split.name, "pictures": len(split), "fingerprint": fingerprint(split)}
+        for part, split in splits.items()
+    }
+    assert (found["started"], found["wall_seconds"]) == ("2024-05-06T07:08:09+00:00", 12.35)
+    assert (found["images_per_s"], found["metrics"]) == (7.89, {"psnr": 31.5})
+    assert found["parameters"] == {key: sum(p.numel() for p in net.parameters()) for key, net in nets.items()}
+    assert found["peak_memory_mb"] > 10 and found["threads"] == torch.get_num_threads()
+    assert runs.is_complete(folder, PARAMETERS)
 
 
 def test_tidying_takes_the_checkpoint_and_what_killed_writers_left(tmp_path):

@@ -22,6 +22,7 @@ from ra_core import training
 from ra_core.channels import Noise
 from ra_core.errors import OutputError, ParameterError, TrainingError
 from ra_core.losses import MODES, find_mode
+from ra_core.objectives import Restoration
 from ra_core.training import fit, learning_rate, pick_device
 
 HERE = Path(__file__).parent
@@ -336,11 +337,12 @@ class Dropping(nn.Module):
     ids=["fp32", "bf16", "channels_last", "both"],
 )
 def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how):
-    def run(folder, **changes):
+    def run(folder, channel):
         torch.manual_seed(3)
+        objective = Restoration(find_mode("ra"), channel, tiny.source())
         return fit(
-            {"processor": Dropping()}, tiny.source(), tiny.pictures(), mode=find_mode("ra"), folder=folder, steps=6,
-            batch=5, lr=1e-3, device="cpu", checkpoint_seconds=0, **how | changes,
+            {"processor": Dropping()}, objective, tiny.pictures(), folder=folder, steps=6,
+            batch=5, lr=1e-3, device="cpu", checkpoint_seconds=0, **how,
         )  # fmt: skip
 
     run(tmp_path / "once", channel=Noise(0.1))

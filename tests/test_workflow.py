@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from ra_core.evaluation import ACCURACY_COLUMNS
+from ra_core.rate_accuracy import RATE_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("ra_core", "notebooks", "params", "book", "Snakefile", "pyproject.toml")
@@ -26,6 +27,14 @@ tasks:
   dn:
     processor: {name: SRResNet, width: 4, blocks: 1}
     training: *tiny
+preprocessing:
+  cells:
+    source: cell_resnet20
+    preprocessor: {width: 2, identity: true}
+    training: {steps: 1, batch: 2, lr: 1e-3}
+    pictures: 4
+    codecs:
+      jpeg: {curve: [5, 40], rungs: [[5, 0.5], [40, 2.0]]}
 modes: [plain, ra]
 unseen: [vgg8]
 threads: 1
@@ -91,10 +100,14 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         *trainings,
         "04_cross_evaluate-sr",
         "04_cross_evaluate-dn",
+        "06_proxies-cells",
+        "07_train_preprocessor-cells-npp_qa-jpeg-seed0",
+        "08_rate_accuracy-cells-jpeg",
     ]
     assert {path.stem for path in folder.glob("*.ipynb")} == {*names, "05_report"}
     html = built / "book" / "_build" / "html"
-    for page in ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status"):
+    pages = ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status")
+    for page in (*pages, "coding/index", "coding/proxies-cells", "coding/cells-jpeg"):
         text = (html / f"{page}.html").read_text()
         assert "Traceback" not in text
         assert "<img" in text or "<table" in text
@@ -111,6 +124,9 @@ def test_the_tables_are_as_contracted(built):
     assert files == {"params.yaml", "run.json", "log.jsonl", "processor.safetensors"}
     run = json.loads((built / "runs" / "tiny" / "dn" / "ra" / "seed0" / "run.json").read_text())
     assert (run["task"], run["mode"], run["seed"]) == ("dn", "ra", 0)
+    rates = pd.read_csv(built / "runs" / "tiny" / "rate_accuracy.csv")
+    assert list(rates.columns) == RATE_COLUMNS
+    assert set(rates["method"]) == {"codec", "npp_qa"} and set(rates["n"]) == {4}
 
 
 def test_nothing_changed_means_nothing_to_do(built):
@@ -129,6 +145,12 @@ def test_nothing_changed_means_nothing_to_do(built):
             "  dn:\n    processor: {name: SRResNet, width: 4",
             "  dn:\n    processor: {name: SRResNet, width: 5",
             {"train_processor": 2, "cross_evaluate": 1, "report": 1, "book": 1},
+        ),
+        ("    pictures: 4", "    pictures: 5", {"rate_accuracy": 1, "report": 1, "book": 1}),
+        (
+            "preprocessor: {width: 2",
+            "preprocessor: {width: 3",
+            {"train_preprocessor": 1, "rate_accuracy": 1, "report": 1, "book": 1},
         ),
     ],
 )

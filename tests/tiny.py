@@ -11,6 +11,7 @@ from ra_core.data import Pictures
 from ra_core.losses import Mode, find_mode
 from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import Recognizer
+from ra_core.objectives import Restoration
 from ra_core.training import fit
 
 CLASSES, SIDE = ("disc", "ring", "star"), 16
@@ -75,15 +76,15 @@ def networks(mode: str = "plain", seed: int = 0, width: int = 4) -> dict[str, nn
 
 
 def train(folder: Path, mode: str | Mode = "plain", **changes) -> dict:
-    """Train for a few steps on noise, saving at every step; `changes` replace any argument of `fit`."""
+    """Train for a few steps on noise, saving at every step; `changes` replace any argument of `fit`, or
+    the channel or recognizer of its objective."""
     mode = find_mode(mode) if isinstance(mode, str) else mode
     torch.manual_seed(0)
+    objective = Restoration(mode, changes.pop("channel", Noise(0.1)), changes.pop("recognizer", source()))
     arguments = {
         "networks": changes.pop("networks", None) or networks(mode.name),
-        "recognizer": source(),
+        "objective": objective,
         "pictures": pictures(),
-        "channel": Noise(0.1),
-        "mode": mode,
         "folder": folder,
         "steps": 6,
         "batch": 5,

@@ -3,9 +3,24 @@
 A figure carries `alt`, one sentence with its main numbers, for the page that shows it.
 """
 
-from ra_core.figures.look import MODES, TASKS, Figure, look, save, style, task_title
-from ra_core.figures.networks import confusion, recognizer_overview, training_curves
+from ra_core.figures.agreement import agreement_scatter
+from ra_core.figures.coding_pictures import coding_panel, detection_panel
+from ra_core.figures.look import (
+    METHODS,
+    MODES,
+    TASKS,
+    Figure,
+    codec_title,
+    look,
+    method_look,
+    save,
+    style,
+    task_title,
+)
+from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
+from ra_core.figures.rate_tables import agreement_table, bd_table, cost_table
+from ra_core.figures.rates import bd_forest, rate_accuracy_curves, transfer_heatmap
 from ra_core.figures.results import (
     accuracy_against_psnr,
     accuracy_bars,
@@ -25,6 +40,7 @@ from ra_core.figures.tables import (
 )
 
 __all__ = [
+    "METHODS",
     "MODES",
     "TASKS",
     "Figure",
@@ -33,16 +49,27 @@ __all__ = [
     "accuracy_heatmap",
     "accuracy_table",
     "against_the_paper",
+    "agreement_scatter",
+    "agreement_table",
+    "bd_forest",
+    "bd_table",
+    "codec_title",
+    "coding_panel",
     "confusion",
+    "cost_table",
     "degradations",
+    "detection_panel",
     "headline",
     "headline_table",
     "look",
+    "method_look",
     "paired_forest",
     "paired_table",
     "paper_table",
     "picture_grid",
     "picture_panel",
+    "preprocessing_curves",
+    "rate_accuracy_curves",
     "recognizer_overview",
     "recognizer_table",
     "save",
@@ -51,4 +78,5 @@ __all__ = [
     "task_title",
     "to_markdown",
     "training_curves",
+    "transfer_heatmap",
 ]

@@ -66,6 +66,35 @@ MODES = {
 }
 TASKS = {"sr": "super-resolution", "dn": "denoising", "jpeg": "JPEG restoration"}
 
+# Ways to send pictures, by what stands around the codec.
+METHODS = {
+    "codec": Look("codec alone", "#000000", "o"),
+    "npp_qa": Look("NPP-QA", "#D55E00", "s"),
+    "npp": Look("NPP, one a quality", "#0072B2", "^"),
+    "npp_mse": Look("NPP without task", "#56B4E9", "v"),
+    "downscale": Look("downscaled", "#AAAAAA", "X"),
+    "gaussian": Look("Gaussian filter", "#009E73", "D"),
+    "bilateral": Look("bilateral filter", "#DDCC77", "P"),
+    "post": Look("RA after", "#332288", "<"),
+    "npp_qa + post": Look("NPP-QA before, RA after", "#882255", "*"),
+}
+TRANSFERRED = "npp_qa for "  # and then the codec that it was trained for, behind another
+# Never drawn beside one that was trained for the codec in question, but all of them beside the codec alone.
+TRANSFERS = {"jpeg": ("#E69F00", "h"), "heic": ("#AA4499", "p"), "bpg": ("#117733", "H")}
+OTHERS = "#999999"  # adaptive preprocessors for other codecs: told apart by the letter that marks them
+CODECS = {
+    "jpeg": "JPEG",
+    "jpeg-optimized": "JPEG, optimized",
+    "jpeg-444": "JPEG 4:4:4",
+    "jpeg-444-optimized": "JPEG 4:4:4, optimized",
+    "webp": "WebP",
+    "heic": "HEIC",
+    "avif": "AVIF",
+    "jpeg2000": "JPEG 2000",
+    "jpegxl": "JPEG XL",
+    "bpg": "BPG",
+}
+
 
 def look(mode: str) -> Look:
     """Return label, colour and marker of a mode; an unknown one raises `ParameterError`."""
@@ -75,6 +104,28 @@ def look(mode: str) -> Look:
             "add it to ra_core.figures.look.MODES."
         )
     return MODES[mode]
+
+
+def codec_title(codec: str) -> str:
+    """Return the name of a codec for readers."""
+    return CODECS.get(codec, codec)
+
+
+def method_look(method: str) -> Look:
+    """Return label, colour and marker of a way to send pictures; an unknown one raises `ParameterError`.
+
+    `npp_qa for <codec>` is an adaptive preprocessor behind another codec than the one it was trained for.
+    """
+    if method in METHODS:
+        return METHODS[method]
+    codec = method.removeprefix(TRANSFERRED)
+    if codec == method:
+        raise ParameterError(
+            f"method {method!r} has no colour; the figures know {', '.join(METHODS)} and {TRANSFERRED}<codec>: "
+            "add it to ra_core.figures.look.METHODS."
+        )
+    colour, marker = TRANSFERS.get(codec, (OTHERS, f"${codec[:1].upper()}$"))
+    return Look(f"NPP-QA for {codec_title(codec)}", colour, marker)
 
 
 def task_name(task: str) -> str:

@@ -7,7 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ra_core.errors import ParameterError
-from ra_core.figures.look import FAINT, INK, MODES, Figure, look, new_figure, style, task_name, task_title
+from ra_core.figures.look import (
+    FAINT,
+    INK,
+    MODES,
+    Figure,
+    codec_title,
+    look,
+    method_look,
+    new_figure,
+    style,
+    task_name,
+    task_title,
+)  # fmt: skip
 from ra_core.figures.results import heat_cells
 from ra_core.figures.rows import listing
 
@@ -31,7 +43,7 @@ def _points(lines: Sequence[dict], keys: tuple[str, ...]) -> list[tuple[float, f
     return points
 
 
-def _log_axis(axis, formatter) -> None:
+def log_axis(axis, formatter) -> None:
     """Put plain numbers at 1, 2, 3 and 5 of each decade: a range within one decade has labels too."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axis.set_major_formatter(formatter)
@@ -68,7 +80,7 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
             axes.set_yticks([])
         elif keys[0] != "validation" and all(value > 0 for points in curves.values() for _, value in points):
             axes.set_yscale("log")
-            _log_axis(axes.yaxis, "{x:g}")
+            log_axis(axes.yaxis, "{x:g}")
         axes.set_title(title, fontsize=9.5)
         axes.grid()
     for axes in figure.axes[2:]:
@@ -82,6 +94,32 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
     ends = [f"{look(mode).label} {points[-1][1]:.1f} %" for mode, points in curves.items()]
     ending = f"; top-1 on the validation pictures ends at {listing(ends)}" if ends else ""
     figure.alt = f"Losses, PSNR and top-1 by step of {listing(labels)} in {task_name(task)}{ending}."
+    return figure
+
+
+TERMS = {"bpp": "bits a pixel", "distortion": "distortion", "recognition": "recognition"}
+
+
+@style()
+def preprocessing_curves(log: Sequence[dict], method: str, codec: str) -> Figure:
+    """Draw the terms of one preprocessor's loss against the step, from the lines of its `log.jsonl`."""
+    curves = {term: points for term in TERMS if (points := _points(log, (term,)))}
+    if not curves:
+        raise ParameterError(f"there is no log line of {method} to draw: give the lines of a log.jsonl.")
+    name = f"{method_look(method).label}, {codec_title(codec)}"
+    figure = new_figure(height=2.8)
+    for axes, (term, points) in zip(
+        figure.subplots(1, len(curves), squeeze=False).flat, curves.items(), strict=True
+    ):
+        marker = "o" if len(points) == 1 else None
+        axes.plot(*zip(*points, strict=True), color=method_look(method).colour, linewidth=1.6, marker=marker)
+        axes.set_title(TERMS[term], fontsize=9.5)
+        axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid()
+    figure.suptitle(f"{name}: training")
+    ends = [f"{TERMS[term]} {points[-1][1]:.3g}" for term, points in curves.items()]
+    figure.alt = f"Loss terms of {name} by step; at the end {listing(ends)}."
     return figure
 
 
@@ -108,7 +146,7 @@ def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> 
     if sidecars:
         axes.set_xscale("log")
         axes.margins(x=0.3, y=0.2)
-        _log_axis(axes.xaxis, EngFormatter(sep=""))
+        log_axis(axes.xaxis, EngFormatter(sep=""))
     else:
         text = "no test accuracy is recorded for these recognizers"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT)

@@ -15,7 +15,7 @@ GAP, LINE = 0.10, 0.135  # inches between pictures, and for one line of small pr
 LETTER = 0.062  # inches a letter of small print takes on average
 
 
-def _pixels(picture) -> np.ndarray:
+def pixels(picture) -> np.ndarray:
     """Return a picture (3, H, W), uint8 or float in [0, 1], tensor or array, as (H, W, 3) uint8."""
     array = np.asarray(picture)
     if array.ndim != 3 or array.shape[0] != 3:
@@ -27,7 +27,7 @@ def _pixels(picture) -> np.ndarray:
     return array.transpose(1, 2, 0)
 
 
-def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+def sheet(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a figure whose only axes measure inches from the top left corner."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -36,9 +36,10 @@ def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _place(axes: Axes, picture, x: float, y: float, side: float) -> None:
-    """Put a picture at (x, y) with every pixel a plain square, however large it is drawn."""
-    axes.imshow(_pixels(picture), extent=(x, x + side, y + side, y), interpolation="none")
+def put_picture(axes: Axes, picture, x: float, y: float, side: float, tall: float | None = None) -> None:
+    """Put a picture at (x, y), `side` wide and as high or `tall`, with every pixel plain, however large it is drawn."""
+    extent = (x, x + side, y + (tall or side), y)
+    axes.imshow(pixels(picture), extent=extent, interpolation="none")
 
 
 @style()
@@ -57,7 +58,7 @@ def picture_grid(
     left = 0.25 + 0.078 * max(map(len, rows))
     top, below = 0.3, LINE + 0.05 if titles else 0.0
     side = min(1.3, (WIDTH - left) / len(columns) - GAP)
-    figure, axes = _sheet(left + len(columns) * (side + GAP), top + len(rows) * (side + GAP + below))
+    figure, axes = sheet(left + len(columns) * (side + GAP), top + len(rows) * (side + GAP + below))
     for column, label in enumerate(columns):
         axes.text(
             left + column * (side + GAP) + side / 2, top - 0.1, label, ha="center", va="center", fontsize=9
@@ -68,7 +69,7 @@ def picture_grid(
         for column in range(len(columns)):
             place = row * len(columns) + column
             x = left + column * (side + GAP)
-            _place(axes, images[place], x, y, side)
+            put_picture(axes, images[place], x, y, side)
             if titles:
                 axes.text(x + side / 2, y + side + 0.02, titles[place], ha="center", va="top", fontsize=8)
     figure.alt = alt or f"Pictures in rows ({listing(rows)}) and columns ({listing(columns)})."
@@ -89,7 +90,7 @@ def _mode_order(modes: Sequence[str]) -> list[int]:
     return sorted(range(len(modes)), key=lambda i: rank.get(modes[i], len(MODES)))
 
 
-def _shorten(name: str, side: float) -> str:
+def shorten(name: str, side: float) -> str:
     """Cut a class name so that it fits, with mark and confidence, under a picture `side` inches wide."""
     letters = round((side + GAP) / LETTER) - 7
     return name if len(name) <= letters else name[: letters - 1] + "…"
@@ -113,10 +114,10 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     left, top, count = 1.45, 0.32, len(labels)
     side = min(1.5, max(0.95, (WIDTH - left) / count - GAP))
     height = side + LINE * len(names) + 0.17
-    figure, axes = _sheet(left + count * (side + GAP), top + len(modes) * height)
+    figure, axes = sheet(left + count * (side + GAP), top + len(modes) * height)
     columns = [left + k * (side + GAP) for k in range(count)]
     for x, label in zip(columns, labels, strict=True):
-        name = _shorten(classes[label], side)
+        name = shorten(classes[label], side)
         axes.text(x + side / 2, top - 0.13, name, ha="center", va="center", fontsize=9, weight="bold")
     for row, v in enumerate(_mode_order(modes)):
         y, colour = top + row * height, MODES[modes[v]].colour if modes[v] in MODES else FAINT
@@ -128,10 +129,10 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
             axes.text(left - 0.14, line, name, ha="right", va="center", fontsize=7, color=FAINT)
             for x, label, answer, sure in zip(columns, labels, answers[v, r], confidences[v, r], strict=True):
                 mark, colour = ("✓", RIGHT) if answer == label else ("✗", WRONG)
-                text = f"{mark} {_shorten(classes[answer], side)} {100 * sure:.0f}%"
+                text = f"{mark} {shorten(classes[answer], side)} {100 * sure:.0f}%"
                 axes.text(x, line, text, va="center", fontsize=7, color=colour)
         for x, picture in zip(columns, images[v], strict=True):
-            _place(axes, picture, x, y, side)
+            put_picture(axes, picture, x, y, side)
     right = (answers == labels).sum(axis=(1, 2))
     parts = [f"{words[v]} {right[v]} of {len(names) * count}" for v in _mode_order(modes)]
     figure.alt = (

@@ -32,9 +32,12 @@ GROUP = 0.86  # share of the space that the bars of a group fill
 CELLS = ListedColormap(colormaps["viridis"](np.linspace(0.45, 1, 256)))  # bright enough for black letters
 
 
-def heat_cells(axes: Axes, values: np.ndarray, texts: np.ndarray) -> AxesImage:
+def heat_cells(
+    axes: Axes, values: np.ndarray, texts: np.ndarray, cmap=CELLS, limits: tuple[float, float] = (0, 100)
+) -> AxesImage:
     """Draw percentages (rows, columns) as coloured cells with their texts, and return the image."""
-    image = axes.imshow(values, cmap=CELLS, vmin=0, vmax=100, aspect="auto", interpolation="none")
+    low, high = limits
+    image = axes.imshow(values, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="none")
     for (row, column), text in np.ndenumerate(texts):
         axes.text(column, row, text, ha="center", va="center", color="black")
     axes.tick_params(length=0)

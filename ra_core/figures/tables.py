@@ -38,11 +38,11 @@ def to_markdown(table: pd.DataFrame) -> str:
     )
 
 
-def _number(value: float | None, digits: int = 1) -> str:
+def number(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None or pd.isna(value) else f"{value:,.{digits}f}".replace("-", MINUS)
 
 
-def _table(records: list[dict[str, str]], words: list[str]) -> pd.DataFrame:
+def records_table(records: list[dict[str, str]], words: list[str]) -> pd.DataFrame:
     """Return the records as a table with `words` as its index, also where there is no record."""
     return pd.DataFrame(records, columns=None if records else words).set_index(words)
 
@@ -68,8 +68,8 @@ def accuracy_table(accuracy: pd.DataFrame, task: str) -> pd.DataFrame:
         rows, lambda row: f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]", "top-1 in %"
     )
     quality = rows.groupby("mode")[["psnr", "ssim"]].mean().loc[modes_of(rows)]
-    table["PSNR in dB"] = [_number(value, 2) for value in quality["psnr"]]
-    table["SSIM"] = [_number(value, 3) for value in quality["ssim"]]
+    table["PSNR in dB"] = [number(value, 2) for value in quality["psnr"]]
+    table["SSIM"] = [number(value, 3) for value in quality["ssim"]]
     return table
 
 
@@ -93,12 +93,12 @@ def headline_table(accuracy: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame
                 key = (task, mode, role)
                 gain = signed_interval(*differences.loc[key]) if key in differences.index else NOTHING
                 record |= {
-                    f"{words}: top-1 in %": _number(means["value"].get(key)),
+                    f"{words}: top-1 in %": number(means["value"].get(key)),
                     f"{words}: gain on plain in points": gain,
                 }
             psnr = rows.loc[(rows["task"] == task) & (rows["mode"] == mode), "psnr"].mean()
-            records.append(record | {"PSNR in dB": _number(psnr, 2)})
-    return _table(records, ["task", "mode"])
+            records.append(record | {"PSNR in dB": number(psnr, 2)})
+    return records_table(records, ["task", "mode"])
 
 
 def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = "CIFAR-10") -> pd.DataFrame:
@@ -115,7 +115,7 @@ def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = 
     def cell(values: pd.Series, task: str, mode: str, role: str) -> str:
         value, plain = values.get((task, mode, role)), values.get((task, "plain", role))
         known = mode != "plain" and value is not None and plain is not None
-        return _number(value) + (f" ({signed(value - plain)})" if known else "")
+        return number(value) + (f" ({signed(value - plain)})" if known else "")
 
     records = []
     for task in tasks_of(ours):
@@ -127,7 +127,7 @@ def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = 
                         title = f"{name}, {role}: top-1 in % (gain on plain in points)"
                         record[title] = cell(values, task, mode, role)
                 records.append(record)
-    return _table(records, ["task", "mode"])
+    return records_table(records, ["task", "mode"])
 
 
 def recognizer_table(sidecars: Sequence[dict]) -> pd.DataFrame:
@@ -137,14 +137,14 @@ def recognizer_table(sidecars: Sequence[dict]) -> pd.DataFrame:
         return {
             "recognizer": sidecar["name"],
             "parameters": f"{sidecar['parameters']:,}",
-            "test top-1 in %": _number(sidecar.get("test_top1"), 2),
-            "test pictures": _number(sidecar.get("test_pictures"), 0),
-            "training pictures": _number(sidecar.get("train_pictures"), 0),
-            "epochs": _number(sidecar.get("recipe", {}).get("epochs"), 0),
-            "training time in s": _number(sidecar.get("seconds"), 0),
+            "test top-1 in %": number(sidecar.get("test_top1"), 2),
+            "test pictures": number(sidecar.get("test_pictures"), 0),
+            "training pictures": number(sidecar.get("train_pictures"), 0),
+            "epochs": number(sidecar.get("recipe", {}).get("epochs"), 0),
+            "training time in s": number(sidecar.get("seconds"), 0),
         }
 
-    return _table([record(sidecar) for sidecar in sidecars], ["recognizer"])
+    return records_table([record(sidecar) for sidecar in sidecars], ["recognizer"])
 
 
 def status_table(runs: Sequence[dict]) -> pd.DataFrame:
@@ -165,14 +165,14 @@ def status_table(runs: Sequence[dict]) -> pd.DataFrame:
             "mode": run["mode"],
             "seed": str(run["seed"]),
             "device": run.get("device", NOTHING),
-            "parameters": _number(sum(run.get("parameters", {}).values()) or None, 0),
-            "time in s": _number(run.get("wall_seconds")),
-            "memory in MB": _number(run.get("peak_memory_mb"), 0),
-            "images/s": _number(run.get("images_per_s"), 0),
-            "validation PSNR in dB": _number(metrics.get("psnr"), 2),
-            "validation top-1 in %": _number(metrics.get("top1")),
+            "parameters": number(sum(run.get("parameters", {}).values()) or None, 0),
+            "time in s": number(run.get("wall_seconds")),
+            "memory in MB": number(run.get("peak_memory_mb"), 0),
+            "images/s": number(run.get("images_per_s"), 0),
+            "validation PSNR in dB": number(metrics.get("psnr"), 2),
+            "validation top-1 in %": number(metrics.get("top1")),
             "commit": (git.get("commit") or NOTHING)[:7] + ("+" if git.get("dirty") else ""),
             "started": str(run.get("started", NOTHING))[:16].replace("T", " "),
         }
 
-    return _table([record(run) for run in sorted(runs, key=place)], ["task", "mode", "seed"])
+    return records_table([record(run) for run in sorted(runs, key=place)], ["task", "mode", "seed"])

@@ -1,0 +1,267 @@
+"""The steps of the chapters on preprocessing: train a preprocessor, measure bytes against accuracy, compare.
+
+Each step finds what it needs, makes what is missing, and leaves finished work alone.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ra_core import elpv
+from ra_core.chain import Chain
+from ra_core.channels import Coded
+from ra_core.codecs import CODECS, load_codec
+from ra_core.coding_params import DATASETS, METHODS, Ladder
+from ra_core.errors import ParameterError
+from ra_core.evaluation import Answers, evaluate
+from ra_core.experiments import set_threads
+from ra_core.metrics import to_8bit
+from ra_core.models.preprocessors import make_preprocessor, preprocess
+from ra_core.models.proxies import make_proxy
+from ra_core.models.recognizers import load_recognizer
+from ra_core.models.weights import load_weights
+from ra_core.objectives import Preprocessing as Objective
+from ra_core.objectives import Rung
+from ra_core.params import Profile
+from ra_core.runs import begin, is_complete, now, profile_folder, record, tidy
+from ra_core.training import fit, pick_device
+
+STRENGTH = 1 / 8  # of a preprocessor, for a lambda of 1; published
+
+
+def load_pictures(dataset: str, part: str, count: int = 0):
+    """Return a part of `cells` or `scenes`, its first `count` pictures (0, or more than there are: all)."""
+    if dataset == "cells":
+        pictures = elpv.load(part)
+        return pictures.subset(torch.arange(min(count, len(pictures))), pictures.name) if count else pictures
+    from ra_core import scenes
+
+    return scenes.load(part, count or None)
+
+
+def load_judges(dataset: str, names: list[str], device: str | torch.device = "cpu") -> dict[str, nn.Module]:
+    """Return the recognizers or detectors of a data set by name, frozen."""
+    if DATASETS[dataset] == "classification":
+        load = load_recognizer
+    else:
+        from ra_core.models.detectors import load_detector as load
+    return {name: load(name).to(device, memory_format=torch.channels_last) for name in names}
+
+
+class AtStrength(nn.Module):
+    """A preprocessor as a link of a chain: an adaptive one is told the strength once and for all."""
+
+    def __init__(self, net: nn.Module, strength: float):
+        super().__init__()
+        self.net, self.strength = net, strength
+
+    def forward(self, images):
+        return preprocess(self.net, images, self.strength if self.net.adaptive else None)
+
+
+def ladder(profile: Profile, dataset: str, codec: str) -> Ladder:
+    """Return the qualities of a codec. Raises `ParameterError` where no preprocessor is trained for it."""
+    known = profile.coding(dataset).codecs
+    if codec not in known:
+        raise ParameterError(
+            f"profile {profile.name} trains no preprocessor for codec {codec!r} on {dataset}; "
+            f"choose one of {', '.join(known)}."
+        )
+    return known[codec]
+
+
+def rungs(settings: Ladder, method: str, quality: float | None) -> tuple[Rung, ...]:
+    """Return what a preprocessor is trained on: all rungs, or, unless it is adaptive, that of its quality."""
+    every = tuple(Rung(q, weight, STRENGTH * weight) for q, weight in settings.rungs)
+    if method == "npp_qa":
+        return every
+    chosen = tuple(rung for rung in every if rung.quality == quality)
+    if not chosen:
+        known = ", ".join(f"{rung.quality:g}" for rung in every)
+        raise ParameterError(f"quality {quality!r} is no rung of the ladder; choose one of {known}.")
+    return chosen
+
+
+def strength_at(settings: Ladder, quality: float) -> float:
+    """Return the strength for any quality: that of the rungs, interpolated in log2 between them."""
+    import numpy as np
+
+    known = sorted((q, weight) for q, weight in settings.rungs if weight > 0)
+    logs = np.log2([STRENGTH * weight for _, weight in known])
+    return float(2 ** np.interp(quality, [q for q, _ in known], logs))
+
+
+def run_name(method: str, codec: str, quality: float | None = None) -> str:
+    """Return the folder's name of a preprocessor: method, codec, and its quality unless it is adaptive."""
+    return f"{method}-{codec}" + ("" if method == "npp_qa" else f"-{quality:g}")
+
+
+def planned(profile: Profile, dataset: str) -> dict[str, tuple[str, str, float | None]]:
+    """Return every preprocessor a profile trains on a data set: the run's name, its codec, method and quality."""
+    found: dict[str, tuple[str, str, float | None]] = {}
+    for codec, steps in profile.coding(dataset).codecs.items():
+        wanted: list[tuple[str, float | None]] = [("npp_qa", None)] if steps.rungs else []
+        wanted += [("npp", quality) for quality in steps.single]
+        wanted += [("npp_mse", quality) for quality in steps.npp_mse]
+        found |= {run_name(method, codec, quality): (codec, method, quality) for method, quality in wanted}
+    return found
+
+
+def needed(profile: Profile, dataset: str, codec: str) -> list[str]:
+    """Return the preprocessors a codec is measured with: its own, or, where it only transfers, the adaptive ones."""
+    if codec in profile.coding(dataset).codecs:
+        return [name for name, (own, _, _) in planned(profile, dataset).items() if own == codec]
+    return [name for name, (_, method, _) in planned(profile, dataset).items() if method == "npp_qa"]
+
+
+def preprocessor_folder(profile: str, dataset: str, method: str, codec: str, quality, seed: int) -> Path:
+    """Return `runs/<profile>/<dataset>/<method>-<codec>[-<quality>]/seed<seed>`."""
+    return profile_folder(profile) / dataset / run_name(method, codec, quality) / f"seed{seed}"
+
+
+def preprocessor_parameters(
+    profile: Profile, dataset: str, codec: str, method: str, quality: float | None, seed: int
+) -> dict:
+    """Return all that the result of a preprocessor's training depends on, and nothing else.
+
+    Raises `ParameterError` for a method, codec or quality the profile does not train.
+    """
+    if method not in METHODS:
+        raise ParameterError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
+    settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
+    chosen = rungs(steps, method, quality)
+    recognition = None if method == "npp_mse" else settings.recognition
+    parameters = {
+        "profile": profile.name, "dataset": dataset, "method": method, "codec": codec,
+        "quality": None if method == "npp_qa" else quality, "seed": seed,
+        "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
+        "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
+        "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
+    }  # fmt: skip
+    return parameters | ({"mse_weight": settings.mse_weight} if method == "npp_mse" else {})
+
+
+def train_preprocessor(
+    profile: Profile,
+    dataset: str,
+    codec: str,
+    method: str = "npp_qa",
+    quality: float | None = None,
+    seed: int = 0,
+) -> Path:
+    """Train one preprocessor unless that is done, and return its run folder."""
+    parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
+    folder = preprocessor_folder(profile.name, dataset, method, codec, quality, seed)
+    if not is_complete(folder, parameters):
+        _train(profile, folder, parameters)
+    tidy(folder)
+    return folder
+
+
+def _train(profile: Profile, folder: Path, parameters: dict) -> None:
+    set_threads(profile)
+    dataset, codec, seed = parameters["dataset"], parameters["codec"], parameters["seed"]
+    settings, device = profile.coding(dataset), pick_device(profile.device)
+    splits = {part: load_pictures(dataset, part) for part in ("train", "validation")}
+    judge = load_judges(dataset, [settings.source], device)[settings.source]
+    coder = load_codec(codec)
+    net = make_net(parameters)
+    chosen = tuple(Rung(*rung) for rung in parameters["rungs"])
+    extra = {"mse_weight": parameters["mse_weight"]} if "mse_weight" in parameters else {}
+    objective = Objective(
+        coder, load_proxy(parameters["proxy"], codec), judge, chosen, parameters["recognition"], **extra
+    )
+    middle = chosen[len(chosen) // 2]
+    begin(folder, parameters)
+    torch.manual_seed(seed)
+
+    def validate() -> dict:
+        chain = Chain(channel=Coded(coder, whole(middle.quality)), pre=AtStrength(net, middle.strength))
+        answers = evaluate(chain, {"source": judge}, splits["validation"], settings.evaluation_batch, device)
+        return {"quality": middle.quality} | summary(answers, splits["validation"], "source")
+
+    started, training = now(), settings.training
+    done = fit(
+        {"preprocessor": net}, objective, splits["train"], folder=folder, seed=seed, device=str(device),
+        steps=training.length(len(splits["train"])), validate=validate, validations=1, drops=tuple(training.drops),
+        name=f"{dataset} {folder.parent.name} seed{seed}",
+        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last"}),
+    )  # fmt: skip
+    keys = {
+        key: parameters[key] for key in ("profile", "dataset", "method", "codec", "quality", "seed", "source")
+    }
+    keys["coder"] = coder.describe()
+    record(folder, keys, splits, {"preprocessor": net}, device, started, done)
+
+
+def make_net(parameters: dict) -> nn.Module:
+    """Return the fresh preprocessor of a run; a seed begins the same everywhere."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters["seed"])
+        name = "NPPQA" if parameters["method"] == "npp_qa" else "NPP"
+        return make_preprocessor(name, **parameters["preprocessor"])
+
+
+def load_proxy(name: str, codec: str) -> nn.Module:
+    """Return the frozen proxy of a codec, ready to give gradients. Raises `ParameterError` where it has none."""
+    kinds = {"heic": "heic", "bpg": "heic"} | {known: "jpeg" for known in CODECS if known.startswith("jpeg-")}
+    kinds["jpeg"] = "jpeg"
+    if name != "BlockDCT" or codec not in kinds:
+        raise ParameterError(
+            f"proxy {name} cannot stand in for codec {codec!r}; BlockDCT does for {', '.join(sorted(kinds))}."
+        )
+    return make_proxy(name, codec=kinds[codec]).requires_grad_(False).eval()
+
+
+def load_preprocessor(folder: Path, parameters: dict) -> nn.Module:
+    """Return the trained preprocessor of a run folder."""
+    return load_weights(make_net(parameters), Path(folder) / "preprocessor.safetensors").eval()
+
+
+def pair_at(
+    profile: Profile, dataset: str, codec: str, method: str, quality: float | None, seed: int, pictures
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return pictures, what a preprocessor hands to its codec, and what the decoder returns, (B, 3, H, W) each.
+
+    Without a quality an adaptive preprocessor is taken at the middle rung of its ladder.
+    """
+    folder = train_preprocessor(profile, dataset, codec, method, quality, seed)
+    parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
+    rung = Rung(*parameters["rungs"][len(parameters["rungs"]) // 2])
+    pre = AtStrength(load_preprocessor(folder, parameters), rung.strength)
+    images, _ = pictures.batch(torch.arange(len(pictures)))
+    chain = Chain(channel=Coded(load_codec(codec), whole(rung.quality)), pre=pre)
+    with torch.inference_mode():
+        return images, to_8bit(pre(images)), chain(images, torch.arange(len(images)))["stored"]
+
+
+def whole(quality: float) -> float | int:
+    """Return a quality as a whole number where it is one, as most codecs ask for."""
+    return int(quality) if quality == int(quality) else quality
+
+
+def summary(answers: Answers, pictures, judge: str) -> dict:
+    """Return the mean bits a pixel, PSNR and score of a judge: `top1` or `map50`, percent."""
+    found = {"bpp": bits_per_pixel(answers, pictures), "psnr": answers.psnr.mean().item()}
+    return found | {metric_of(answers, judge): score(answers, pictures, judge)}
+
+
+def bits_per_pixel(answers: Answers, pictures) -> float:
+    """Return the bits of the files over the pixels of the clean pictures, as a mean over pictures."""
+    height, width = pictures.batch(torch.tensor([0]))[0].shape[-2:]
+    return 8 * answers.bytes.double().mean().item() / (height * width)
+
+
+def metric_of(answers: Answers, judge: str) -> str:
+    """Return what a judge is measured by."""
+    return "map50" if judge in answers.detections else "top1"
+
+
+def score(answers: Answers, pictures, judge: str) -> float:
+    """Return a judge's accuracy, or mean average precision at an overlap of one half, in percent."""
+    if judge not in answers.detections:
+        return answers.share(judge)
+    from ra_core.detection import mean_ap
+
+    return mean_ap(answers.detections[judge], pictures.all_targets())["map50"]

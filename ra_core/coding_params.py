@@ -1,0 +1,85 @@
+"""Typed parameters of preprocessing before a codec; part of a profile (`ra_core.params`)."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ra_core.params_base import Strict, Training
+
+DATASETS = {"cells": "classification", "scenes": "detection"}
+DatasetName = Literal["cells", "scenes"]
+METHODS = ("npp", "npp_qa", "npp_mse")
+
+
+class Preprocessor(Strict):
+    """The network before the codec."""
+
+    width: int = Field(32, ge=1, description="channels of the first level, 32 as published")
+    identity: bool = Field(False, description="begin as the identity; false is the published form")
+    batch_norm: Literal["train", "frozen"] = Field("frozen", description="frozen as published, or train")
+
+
+class Ladder(Strict):
+    """The qualities of one codec."""
+
+    curve: list[float] = Field(min_length=2, description="where the codec alone and every method is measured")
+    rungs: list[list[float]] = Field(
+        [], description="[quality, lambda]: what an adaptive preprocessor is trained on"
+    )
+    single: list[float] = Field([], description="qualities of the rungs with a preprocessor of their own")
+    baselines: list[Literal["downscale", "gaussian", "bilateral"]] = Field(
+        [], description="what stands beside the preprocessors, besides the codec alone"
+    )
+    npp_mse: list[float] = Field(
+        [], description="qualities of the rungs with a preprocessor that knows no task"
+    )
+    proxy: Literal["BlockDCT", "Hyperprior", "Minnen2018"] = Field(
+        "BlockDCT", description="the differentiable stand-in that gives the gradient"
+    )
+
+    @model_validator(mode="after")
+    def _on_the_ladder(self):
+        if any(len(rung) != 2 or rung[1] <= 0 for rung in self.rungs):
+            raise ValueError("a rung is [quality, lambda], the lambda above 0")
+        known = [quality for quality, _ in self.rungs]
+        for name, qualities in (("single", self.single), ("npp_mse", self.npp_mse)):
+            if missing := [quality for quality in qualities if quality not in known]:
+                raise ValueError(f"{name} has {missing[0]}, which is the quality of no rung")
+        return self
+
+
+class Preprocessing(Strict):
+    """Preprocessing for one data set: what is trained, and against what it is measured."""
+
+    source: str = Field(description="the recognizer or detector that training sees")
+    unseen: list[str] = Field([], description="only in evaluation")
+    preprocessor: Preprocessor = Preprocessor()
+    training: Training = Training()
+    recognition: Literal["labels", "soft_labels"] = "labels"
+    codecs: dict[str, Ladder] = Field(min_length=1, description="codecs that preprocessors are trained for")
+    transfer: dict[str, list[float]] = Field(
+        {}, description="other codecs, with the qualities of their curve"
+    )
+    mse_weight: float = Field(
+        0.5, gt=0, description="weight of the squared error of npp_mse, which has no task"
+    )
+    pictures: int = Field(0, ge=0, description="test pictures, 0 for all")
+    evaluation_batch: int = Field(16, ge=1, description="pictures a step of evaluation")
+
+    @field_validator("transfer")
+    @classmethod
+    def _two(cls, transfer):
+        if any(len(curve) < 2 for curve in transfer.values()):
+            raise ValueError("a curve needs at least two qualities")
+        return transfer
+
+    @model_validator(mode="after")
+    def _different(self):
+        if len(set(self.judges)) < len(self.judges):
+            raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different")
+        return self
+
+    @property
+    def judges(self) -> list[str]:
+        """All recognizers or detectors, the source first."""
+        return [self.source, *self.unseen]

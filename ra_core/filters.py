@@ -1,0 +1,51 @@
+"""Classical filters before a codec: the baselines a learned preprocessor must beat."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ra_core.errors import ParameterError
+
+
+class Gaussian(nn.Module):
+    """Blur by a Gaussian of standard deviation `sigma` pixels, the border continued by its own pixels."""
+
+    def __init__(self, sigma: float):
+        super().__init__()
+        if not sigma > 0:
+            raise ParameterError(f"sigma {sigma} is not allowed; give a number of pixels above 0.")
+        self.sigma, self.radius = sigma, max(1, round(3 * sigma))
+        taps = torch.exp(-(torch.arange(-self.radius, self.radius + 1.0) ** 2) / (2 * sigma**2))
+        self.register_buffer("taps", taps / taps.sum(), persistent=False)
+
+    def forward(self, images):
+        taps = self.taps.to(images).expand(3, 1, 1, -1)  # wherever the pictures are
+        padded = F.pad(images, (self.radius,) * 4, mode="replicate")
+        return F.conv2d(F.conv2d(padded, taps, groups=3), taps.transpose(2, 3), groups=3)
+
+
+class Bilateral(nn.Module):
+    """Blur within edges: neighbours count by their distance and by how alike they are.
+
+    `sigma` is in pixels, `tone` the standard deviation of the difference in colour, 1 being black to white.
+    Source: Tomasi and Manduchi, "Bilateral Filtering for Gray and Color Images", ICCV 1998.
+    """
+
+    def __init__(self, sigma: float, tone: float):
+        super().__init__()
+        if not (sigma > 0 and tone > 0):
+            raise ParameterError(f"sigma {sigma} and tone {tone} are not allowed; give numbers above 0.")
+        self.sigma, self.tone, self.radius = sigma, tone, max(1, round(2 * sigma))
+
+    def forward(self, images):
+        radius, (height, width) = self.radius, images.shape[-2:]
+        padded = F.pad(images, (radius,) * 4, mode="replicate")
+        total, weights = torch.zeros_like(images), torch.zeros_like(images[:, :1])
+        for dy in range(-radius, radius + 1):
+            for dx in range(-radius, radius + 1):
+                top, left = dy + radius, dx + radius
+                other = padded[..., top : top + height, left : left + width]
+                unlike = (other - images).square().mean(1, keepdim=True) / self.tone**2
+                weight = torch.exp(-0.5 * (unlike + (dx**2 + dy**2) / self.sigma**2))
+                total, weights = total + weight * other, weights + weight
+        return total / weights

@@ -1,0 +1,193 @@
+"""What a training minimises: how a batch is prepared, and the named terms that its networks are judged by.
+
+An objective has `settings` (what a resumed run must agree with), `frozen` (networks that are used but not trained),
+`prepare` (in full precision: what happens to the pictures before the networks) and `terms` (under autocast).
+"""
+
+from dataclasses import dataclass, is_dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ra_core.channels import Coded
+from ra_core.codecs import Codec
+from ra_core.errors import ParameterError
+from ra_core.losses import Mode, loss_terms, preprocessing_terms, soft_label_distance, straight_through
+from ra_core.metrics import to_8bit
+from ra_core.models.preprocessors import preprocess
+from ra_core.models.recognizers import is_detector
+
+
+class Objective(Protocol):
+    """The door between the training loop and what is trained."""
+
+    settings: dict
+    frozen: list[nn.Module]
+
+    def prepare(self, images: torch.Tensor, labels, generator: torch.Generator) -> dict:
+        """Return what `terms` needs of one batch of clean pictures (B, 3, H, W)."""
+
+    def terms(self, networks: dict[str, nn.Module], batch: dict) -> dict[str, torch.Tensor]:
+        """Return the terms of a batch by name; `loss` is the one to minimise."""
+
+
+@dataclass
+class Restoration:
+    """A processor (and perhaps a transformer) behind a channel, in one of the modes of `ra_core.losses`."""
+
+    mode: Mode
+    channel: object
+    recognizer: nn.Module | None = None
+
+    @property
+    def settings(self) -> dict:
+        return {
+            "mode": self.mode.name, "weight": self.mode.weight,
+            "channel": repr(self.channel) if is_dataclass(self.channel) else None,
+            "recognizer": getattr(self.recognizer, "name", None) if self.mode.recognition else None,
+        }  # fmt: skip
+
+    @property
+    def frozen(self) -> list[nn.Module]:
+        return [] if self.recognizer is None else [self.recognizer]
+
+    def prepare(self, images, labels, generator):
+        known = labels.to(images.device) if self.mode.recognition == "labels" else None
+        return {"degraded": self.channel(images, generator=generator), "target": images, "labels": known}
+
+    def terms(self, networks, batch):
+        return loss_terms(self.mode, networks, self.recognizer, **batch)
+
+
+class Rung(NamedTuple):
+    """One quality of a codec, the lambda of the task there, and what an adaptive preprocessor is told."""
+
+    quality: float
+    weight: float
+    strength: float
+
+
+@dataclass
+class Preprocessing:
+    """A preprocessor before a real codec: the value comes from the codec, the gradient from its proxy.
+
+    In each step every picture (with a detector: the whole batch) is given one rung of `ladder` at random. `judge` is a
+    frozen recognizer or detector; `recognition` is `labels`, or `soft_labels`, which looks at none, or None for a
+    preprocessor that only saves bits.
+    """
+
+    codec: Codec
+    proxy: nn.Module
+    judge: nn.Module
+    ladder: tuple[Rung, ...]
+    recognition: str | None = "labels"
+    mse_weight: float = 0.5  # as published
+
+    def __post_init__(self):
+        if self.recognition == "soft_labels" and is_detector(self.judge):
+            raise ParameterError("a detector has no soft labels; give recognition labels, or none at all.")
+        self.proxy.requires_grad_(False).eval()  # a judge is frozen from the start
+
+    @property
+    def settings(self) -> dict:
+        return {
+            "codec": repr(self.codec), "proxy": type(self.proxy).__name__, "judge": getattr(self.judge, "name", None),
+            "ladder": [list(rung) for rung in self.ladder], "recognition": self.recognition,
+            "mse_weight": self.mse_weight,
+        }  # fmt: skip
+
+    @property
+    def frozen(self) -> list[nn.Module]:
+        return [self.proxy, self.judge]
+
+    def prepare(self, images, labels, generator):
+        count = 1 if isinstance(labels, list) else len(images)  # a detector has one loss for a whole batch
+        drawn = torch.randint(len(self.ladder), (count,), generator=generator).expand(len(images))
+        rungs = [self.ladder[i] for i in drawn.tolist()]
+        quality, weight, strength = (torch.tensor(column).to(images) for column in zip(*rungs, strict=True))
+        known = _to(labels, images.device) if self.recognition == "labels" else None
+        return {
+            "images": images, "labels": known,
+            "quality": quality, "weight": weight, "strength": strength,
+        }  # fmt: skip
+
+    def terms(self, networks, batch):
+        images, quality = batch["images"], batch["quality"]
+        sent = preprocess(networks["preprocessor"], images, batch["strength"]).float()
+        with torch.autocast(images.device.type, enabled=False):
+            guess = self.proxy(sent, quality)
+        decoded, bits = self._transmit(sent.detach(), quality)
+        received = straight_through(decoded, guess["pictures"])
+        bits = straight_through(bits, guess["bits"])
+        task, weight = self._task(received, images, batch["labels"]), batch["weight"]
+        return preprocessing_terms(
+            sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight
+        )
+
+    @torch.no_grad()
+    def _transmit(self, sent: torch.Tensor, quality: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the real codec makes of each picture at its quality, and its bits."""
+        decoded, bits = torch.empty_like(sent), torch.empty(len(sent), device=sent.device)
+        stored = to_8bit(sent)
+        for level in quality.unique():
+            chosen = quality == level
+            decoded[chosen], sizes = Coded(self.codec, _number(level)).transmit(stored[chosen])
+            bits[chosen] = 8.0 * sizes.to(bits)
+        return decoded, bits
+
+    def _task(self, received: torch.Tensor, images: torch.Tensor, labels) -> torch.Tensor:
+        """Return the recognition loss: (B,), or a scalar of a detector."""
+        if self.recognition is None:
+            return received.new_zeros(len(images))
+        if isinstance(labels, list):
+            return sum(self.judge.losses(received, labels).values())
+        logits = self.judge(received).float()
+        if self.recognition == "labels":
+            return F.cross_entropy(logits, labels, reduction="none")
+        with torch.no_grad():
+            clean = self.judge(images).float()
+        return soft_label_distance(logits, clean, reduction="none")
+
+
+def _to(labels, device):
+    """Return labels, one tensor or a detector's list of dicts, on a device."""
+    if isinstance(labels, list):
+        return [{key: value.to(device) for key, value in target.items()} for target in labels]
+    return labels.to(device)
+
+
+def _number(level: torch.Tensor) -> float | int:
+    value = level.item()
+    return int(value) if value == int(value) else value
+
+
+@dataclass
+class RateDistortion:
+    """A learned proxy: `weight` times the squared error of its pictures (in [0, 1]), plus bits a pixel.
+
+    Source: Minnen et al. 2018, equation 2; the published training takes `weight` between 128 and 8192.
+    """
+
+    weight: float
+
+    @property
+    def settings(self) -> dict:
+        return {"objective": "rate-distortion", "weight": self.weight}
+
+    @property
+    def frozen(self) -> list[nn.Module]:
+        return []
+
+    def prepare(self, images, labels, generator):
+        return {"images": images}
+
+    def terms(self, networks, batch):
+        images = batch["images"]
+        out = networks["proxy"](images)
+        pixels = images.shape[-2] * images.shape[-1]
+        distortion = F.mse_loss(out["raw"].float(), images)
+        bpp_y, bpp_z = ((out[key] / pixels).mean() for key in ("bits_y", "bits_z"))
+        loss = self.weight * distortion + bpp_y + bpp_z
+        return {"loss": loss, "distortion": distortion, "bpp": bpp_y + bpp_z, "bpp_y": bpp_y, "bpp_z": bpp_z}

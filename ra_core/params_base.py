@@ -1,0 +1,41 @@
+"""What every model of parameters is made of: strictness, and the length and optimiser of a training."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Strict(BaseModel):
+    """Unknown keys, wrong types and impossible values are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Training(Strict):
+    """Length, optimiser and numerical precision of one training."""
+
+    epochs: float | None = Field(None, gt=0, description="length in passes over the training pictures")
+    steps: int | None = Field(None, ge=1, description="length in steps; exactly one of epochs and steps")
+    batch: int = Field(20, ge=1, description="pictures a step")
+    lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate of Adam")
+    schedule: Literal["drops", "cosine"] = Field("drops", description="tenfold drops, or warm-up and cosine")
+    drops: list[float] = Field([4 / 6, 5 / 6], description="where the rate drops, fractions of the run")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 autocast, or none")
+    channels_last: bool = Field(False, description="memory layout of pictures and weights")
+
+    @field_validator("drops")
+    @classmethod
+    def _fractions(cls, drops):
+        if any(not 0 < drop < 1 for drop in drops):
+            raise ValueError("every drop must lie between 0 and 1")
+        return drops
+
+    @model_validator(mode="after")
+    def _one_length(self):
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        return self
+
+    def length(self, pictures: int) -> int:
+        """Return the number of steps on a training set of that size (published: six epochs)."""
+        return self.steps or max(1, round((self.epochs or 6.0) * -(-pictures // self.batch)))

@@ -1,0 +1,298 @@
+"""Bytes against accuracy: every way to send pictures, measured on one set, as curves and as BD-rates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from ra_core.bd_rate import Resampled, bd_rate, bd_rate_interval, counts, overlap, resample
+from ra_core.chain import Chain
+from ra_core.channels import Coded
+from ra_core.codecs import load_codec
+from ra_core.coding import (
+    AtStrength,
+    bits_per_pixel,
+    ladder,
+    load_judges,
+    load_pictures,
+    load_preprocessor,
+    metric_of,
+    preprocessor_parameters,
+    score,
+    strength_at,
+    train_preprocessor,
+    whole,
+)
+from ra_core.coding_params import DATASETS
+from ra_core.errors import ParameterError
+from ra_core.evaluation import Answers, evaluate
+from ra_core.experiments import set_threads
+from ra_core.files import write_text
+from ra_core.filters import Bilateral, Gaussian
+from ra_core.metrics import proportion_interval
+from ra_core.params import Profile
+from ra_core.runs import profile_folder
+from ra_core.training import pick_device
+
+RATE_COLUMNS = [
+    "profile", "dataset", "task", "method", "codec", "quality", "seed", "recognizer", "role", "n",
+    "bpp", "bytes_mean", "metric", "value", "value_low", "value_high", "psnr",
+]  # fmt: skip
+BD_COLUMNS = [
+    "profile", "dataset", "codec", "method", "seed", "recognizer", "role", "metric",
+    "bd", "low", "high", "no_overlap", "value_low", "value_high",
+]  # fmt: skip
+FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
+    "gaussian": {f"sigma {s:g}": (lambda s=s: Gaussian(s)) for s in (0.5, 0.8, 1.2, 2.0)},
+    "bilateral": {
+        f"sigma {s:g}, tone {t:g}": (lambda s=s, t=t: Bilateral(s, t))
+        for s in (1.0, 2.0)
+        for t in (0.05, 0.15)
+    },
+}
+SHRINK = 2
+
+
+@dataclass
+class Curve:
+    """One method over its qualities: `answers` by quality, in the order measured."""
+
+    method: str
+    codec: str
+    seed: int
+    answers: dict[float, Answers]
+
+
+def measure(
+    method: str,
+    codec: str,
+    seed: int,
+    chain_at: Callable[[float], Chain],
+    qualities,
+    judges,
+    pictures,
+    batch,
+    device,
+) -> Curve:
+    """Send all pictures at each quality and show what arrives to every judge."""
+    found = {}
+    for quality in qualities:
+        found[quality] = evaluate(chain_at(quality), judges, pictures, batch, device)
+        name, answers = next(iter(judges)), found[quality]
+        print(
+            f"{codec} {method} at {quality:g}: {answers.bytes.double().mean():.0f} bytes, "
+            f"{score(answers, pictures, name):.1f} % on {name}",
+            flush=True,
+        )
+    return Curve(method, codec, seed, found)
+
+
+def sent_by(codec: str, pre: Callable[[float], nn.Module | None] = lambda quality: None, shrink: int = 1):
+    """Return the chain at each quality of a codec, `pre` being what stands before it there."""
+    coder = load_codec(codec)
+    return lambda quality: Chain(channel=Coded(coder, whole(quality), shrink), pre=pre(quality))
+
+
+def best_filter(name: str, codec: str, curve: list[float], judges, pictures, batch, device) -> str:
+    """Return the setting of a filter with the lowest BD-rate on the source; `pictures` are not the test ones."""
+    places = sorted({0, len(curve) // 2, len(curve) - 1})
+    qualities, source = [curve[i] for i in places], next(iter(judges))
+    only = {source: judges[source]}
+
+    def line(chain_at) -> tuple:
+        found = measure(name, codec, 0, chain_at, qualities, only, pictures, batch, device)
+        return line_of(found, pictures, source)
+
+    alone = line(sent_by(codec))
+    scores = {}
+    for setting, make in FILTERS[name].items():
+        scores[setting] = bd_rate(alone, line(sent_by(codec, lambda quality, make=make: make())))
+    known = {setting: value for setting, value in scores.items() if not np.isnan(value)}
+    return min(known, key=known.get) if known else next(iter(scores))
+
+
+def line_of(curve: Curve, pictures, judge: str) -> tuple[list[float], list[float]]:
+    """Return bits a pixel and scores of a curve."""
+    return (
+        [bits_per_pixel(a, pictures) for a in curve.answers.values()],
+        [score(a, pictures, judge) for a in curve.answers.values()],
+    )
+
+
+def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, device) -> list[Curve]:
+    """Measure every method the profile has for a codec, the codec alone first; train what is missing."""
+    settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
+    common = (judges, pictures, settings.evaluation_batch, device)
+    curves = [measure("codec", codec, 0, sent_by(codec), steps.curve, *common)]
+    for name in steps.baselines:
+        if name == "downscale":
+            chain_at = sent_by(codec, shrink=SHRINK)
+        else:
+            chosen = best_filter(
+                name, codec, steps.curve, judges, load_pictures(dataset, "validation"), *common[2:]
+            )
+            print(f"{codec} {name}: {chosen} is best on validation", flush=True)
+            make = FILTERS[name][chosen]
+            chain_at = sent_by(codec, lambda quality, make=make: make())
+        curves.append(measure(name, codec, 0, chain_at, steps.curve, *common))
+    for seed in profile.seeds:
+        if steps.rungs:
+            net = trained(profile, dataset, codec, "npp_qa", None, seed).to(device)
+            chain_at = sent_by(codec, lambda quality, net=net: AtStrength(net, strength_at(steps, quality)))
+            curves.append(measure("npp_qa", codec, seed, chain_at, steps.curve, *common))
+        for method, qualities in (("npp", steps.single), ("npp_mse", steps.npp_mse)):
+            nets = {q: trained(profile, dataset, codec, method, q, seed).to(device) for q in qualities}
+            if nets:
+                chain_at = sent_by(codec, lambda quality, nets=nets: AtStrength(nets[quality], 1.0))
+                curves.append(measure(method, codec, seed, chain_at, qualities, *common))
+    return curves
+
+
+def transfer_curves(profile: Profile, dataset: str, codec: str, judges, pictures, device) -> list[Curve]:
+    """Measure a codec that no preprocessor was trained for: alone, and behind each adaptive preprocessor.
+
+    The strength at a place of the curve is that at the same place of the ladder the preprocessor was trained on.
+    """
+    settings = profile.coding(dataset)
+    qualities = settings.transfer[codec]
+    common = (judges, pictures, settings.evaluation_batch, device)
+    curves = [measure("codec", codec, 0, sent_by(codec), qualities, *common)]
+    for trained_for, steps in settings.codecs.items():
+        if not steps.rungs:
+            continue
+        net = trained(profile, dataset, trained_for, "npp_qa", None, profile.seeds[0]).to(device)
+        places = np.linspace(0, len(steps.curve) - 1, len(qualities))
+        matched = dict(zip(qualities, np.interp(places, range(len(steps.curve)), steps.curve), strict=True))
+        chain_at = sent_by(
+            codec, lambda q, net=net, steps=steps, at=matched: AtStrength(net, strength_at(steps, at[q]))
+        )
+        name = f"npp_qa for {trained_for}"
+        curves.append(measure(name, codec, profile.seeds[0], chain_at, qualities, *common))
+    return curves
+
+
+def trained(profile: Profile, dataset: str, codec: str, method: str, quality, seed: int) -> nn.Module:
+    """Return a preprocessor, trained first where it is not."""
+    folder = train_preprocessor(profile, dataset, codec, method, quality, seed)
+    return load_preprocessor(folder, preprocessor_parameters(profile, dataset, codec, method, quality, seed))
+
+
+def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure one codec on the test pictures of a data set and return its rate table and its BD-rates.
+
+    They are written as `runs/<profile>/<dataset>/rates-<codec>.csv` and `bd-<codec>.csv`.
+    """
+    set_threads(profile)
+    settings, device = profile.coding(dataset), pick_device(profile.device)
+    known = [*settings.codecs, *settings.transfer]
+    if codec not in known:
+        raise ParameterError(
+            f"profile {profile.name} measures no codec {codec!r} on {dataset}; choose one of {', '.join(known)}."
+        )
+    pictures = load_pictures(dataset, "test", settings.pictures)
+    judges = load_judges(dataset, settings.judges, device)
+    make = codec_curves if codec in settings.codecs else transfer_curves
+    curves = make(profile, dataset, codec, judges, pictures, device)
+    keys = {"profile": profile.name, "dataset": dataset}
+    rates = pd.DataFrame(
+        [keys | row for curve in curves for row in rate_rows(curve, pictures, settings.source, dataset)],
+        columns=RATE_COLUMNS,
+    ).round(4)
+    bds = pd.DataFrame(
+        [keys | row for curve in curves[1:] for row in bd_rows(curve, curves[0], pictures, settings.source)],
+        columns=BD_COLUMNS,
+    ).round(3)
+    folder = profile_folder(profile.name) / dataset
+    for name, rows in (("rates", rates), ("bd", bds)):
+        write_text(folder / f"{name}-{codec}.csv", rows.to_csv(index=False))
+    return rates, bds
+
+
+def merge_rates(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the tables of all data sets and codecs together as `runs/<profile>/rate_accuracy.csv` and `bd_rate.csv`.
+
+    What was not measured yet is measured first.
+    """
+    merged, root = [], profile_folder(profile.name)
+    for stem, target in (("rates", "rate_accuracy"), ("bd", "bd_rate")):
+        parts = []
+        for dataset, settings in profile.preprocessing.items():
+            for codec in (*settings.codecs, *settings.transfer):
+                path = root / dataset / f"{stem}-{codec}.csv"
+                if not path.exists():
+                    evaluate_codec(profile, dataset, codec)
+                parts.append(pd.read_csv(path))
+        rows = pd.concat(parts, ignore_index=True)
+        write_text(root / f"{target}.csv", rows.to_csv(index=False))
+        merged.append(rows)
+    return merged[0], merged[1]
+
+
+def rate_rows(curve: Curve, pictures, source: str, dataset: str) -> list[dict]:
+    """Return one row a quality and judge, in the columns of `rate_accuracy.csv`."""
+    rows = []
+    for quality, answers in curve.answers.items():
+        for judge in judges_of(answers):
+            value, low, high = interval(answers, pictures, judge)
+            rows.append({
+                "task": DATASETS[dataset], "method": curve.method, "codec": curve.codec, "quality": quality,
+                "seed": curve.seed, "recognizer": judge, "role": "source" if judge == source else "unseen",
+                "n": len(answers.psnr), "bpp": bits_per_pixel(answers, pictures),
+                "bytes_mean": answers.bytes.double().mean().item(), "metric": metric_of(answers, judge),
+                "value": value, "value_low": low, "value_high": high, "psnr": answers.psnr.mean().item(),
+            })  # fmt: skip
+    return rows
+
+
+def judges_of(answers: Answers) -> list[str]:
+    """Return the names of all that judged."""
+    return [*answers.by_recognizer, *answers.detections]
+
+
+def interval(answers: Answers, pictures, judge: str) -> tuple[float, float, float]:
+    """Return a judge's score with its 95 % interval, percent."""
+    if judge in answers.by_recognizer:
+        return proportion_interval(answers.by_recognizer[judge]["top1"])
+    from ra_core.detection import mean_ap_interval
+
+    return mean_ap_interval(answers.detections[judge], pictures.all_targets())
+
+
+def bd_rows(curve: Curve, alone: Curve, pictures, source: str) -> list[dict]:
+    """Return one row a judge: the bytes a method needs beside the codec alone at equal score, with interval."""
+    if len(curve.answers) < 2:
+        return []
+    rows = []
+    for judge in judges_of(next(iter(curve.answers.values()))):
+        found = compare(curve, alone, pictures, judge)
+        low, high = overlap(line_of(alone, pictures, judge), line_of(curve, pictures, judge))
+        rows.append({
+            "codec": curve.codec, "method": curve.method, "seed": curve.seed, "recognizer": judge,
+            "role": "source" if judge == source else "unseen",
+            "metric": metric_of(next(iter(curve.answers.values())), judge), **found,
+            "value_low": low, "value_high": high,
+        })  # fmt: skip
+    return rows
+
+
+def compare(curve: Curve, alone: Curve, pictures, judge: str) -> dict[str, float]:
+    """Return the BD-rate of a curve beside the codec alone with its bootstrap interval over pictures."""
+    return bd_rate_interval(*(resampled(c, pictures, judge) for c in (alone, curve)))
+
+
+def resampled(curve: Curve, pictures, judge: str) -> Resampled:
+    """Return a judge's curve and what it would be on other draws of the pictures."""
+    found = list(curve.answers.values())
+    sizes, times = np.stack([a.bytes.double().numpy() for a in found]), counts(len(pictures))
+    if judge in found[0].by_recognizer:
+        right = np.stack([a.by_recognizer[judge]["top1"].double().numpy() for a in found])
+        return resample(sizes, right, times)
+    from ra_core.detection import mean_ap, resampled_mean_ap
+
+    targets, n = pictures.all_targets(), len(pictures)
+    boxes = [a.detections[judge] for a in found]
+    values = np.array([mean_ap(one, targets)["map50"] for one in boxes])
+    drawn = np.stack([resampled_mean_ap(one, targets, "map50", len(times)) for one in boxes], axis=1)
+    return Resampled(sizes.mean(1), values, times @ sizes.T / n, drawn)

@@ -1,0 +1,300 @@
+import json
+
+import boxed
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from torch import nn
+
+from ra_core import coding, elpv, scenes, training
+from ra_core.channels import Coded, to_arrays
+from ra_core.codecs import load_codec
+from ra_core.coding import (
+    AtStrength,
+    bits_per_pixel,
+    load_preprocessor,
+    make_net,
+    metric_of,
+    preprocessor_folder,
+    preprocessor_parameters,
+    rungs,
+    score,
+    strength_at,
+    summary,
+    train_preprocessor,
+)
+from ra_core.coding_params import Ladder
+from ra_core.errors import ParameterError
+from ra_core.evaluation import Answers
+from ra_core.models.preprocessors import QP_TABLE
+from ra_core.objectives import Rung
+from ra_core.params import load_profile
+
+PREPROCESSING = """\
+preprocessing:
+  cells:
+    source: tiny:recognizer
+    unseen: [tiny:another]
+    preprocessor: {width: 2, identity: true}
+    training: {steps: 3, batch: 5, lr: 1e-3}
+    evaluation_batch: 5
+    codecs:
+      jpeg: {curve: [5, 20, 60], rungs: [[5, 1], [60, 8]], single: [5, 60], npp_mse: [5]}
+      webp: {curve: [10, 60], rungs: [[10, 2]], proxy: Hyperprior}
+"""
+LADDER = Ladder(curve=[5, 60], rungs=[[5, 1], [20, 4], [60, 16]])
+
+
+def load(dataset: str, part: str, count: int = 0):
+    """Stand in for `load_pictures`."""
+    return tiny.pictures(12, seed=len(part), name=f"tiny/{part}")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    """A project in a folder of its own, with tiny pictures in place of solar cells."""
+    tiny.project(tmp_path, tiny.PROFILE + PREPROCESSING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(coding, "load_pictures", load)
+    threads = torch.get_num_threads()
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Count the trainings that are begun."""
+    begun = []
+
+    def fit(*arguments, **keywords):
+        begun.append(keywords["name"])
+        return training.fit(*arguments, **keywords)
+
+    monkeypatch.setattr(coding, "fit", fit)
+    return begun
+
+
+def profile(**cells):
+    """The tiny profile under its own name, with some values of its preprocessing changed."""
+    changed = load_profile("tiny", {"preprocessing": {"cells": cells}} if cells else None)
+    return changed.model_copy(update={"name": "tiny"})
+
+
+# Which qualities, and how strongly
+
+
+def test_an_adaptive_preprocessor_is_trained_on_all_rungs():
+    expected = (Rung(5, 1, 0.125), Rung(20, 4, 0.5), Rung(60, 16, 2.0))
+    assert rungs(LADDER, "npp_qa", None) == expected
+    for rung in expected:
+        assert rungs(LADDER, "npp", rung.quality) == (rung,) == rungs(LADDER, "npp_mse", rung.quality)
+
+
+def test_strengths_are_the_published_ones():
+    published = Ladder(curve=[25, 44], rungs=[[qp, weight] for qp, weight, _ in QP_TABLE])
+    assert [rung.strength for rung in rungs(published, "npp_qa", None)] == [s for _, _, s in QP_TABLE]
+
+
+def test_a_quality_off_the_ladder_is_refused():
+    for quality in (7, None):
+        said = refusal(ParameterError, rungs, LADDER, "npp", quality)
+        assert f"quality {quality!r} is no rung of the ladder; choose one of 5, 20, 60." in said
+
+
+def test_the_strength_of_any_quality_lies_between_those_of_the_rungs():
+    assert [strength_at(LADDER, q) for q in (5, 20, 60)] == pytest.approx([0.125, 0.5, 2.0])
+    assert strength_at(LADDER, 12.5) == pytest.approx(0.25)  # half way in log2
+    assert strength_at(LADDER, 40) == pytest.approx(1.0)
+    assert (strength_at(LADDER, 1), strength_at(LADDER, 95)) == pytest.approx((0.125, 2.0))  # the ends hold
+    falling = Ladder(curve=[44, 28], rungs=[[28, 8], [44, 0.5]])  # a QP, which is better lower
+    assert strength_at(falling, 36) == pytest.approx((1 / 16) ** 0.5)
+
+
+class Scale(nn.Module):
+    """A preprocessor that multiplies by its strength, or by 3 where it is not adaptive."""
+
+    def __init__(self, adaptive: bool):
+        super().__init__()
+        self.adaptive = adaptive
+
+    def forward(self, images, strength=None):
+        return images * (3 if strength is None else strength)
+
+
+def test_a_link_of_a_chain_is_told_its_strength():
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for strength in (0.125, 2.0):
+        assert torch.equal(AtStrength(Scale(True), strength)(images), (images * strength).clamp(0, 1))
+        assert torch.equal(AtStrength(Scale(False), strength)(images), (images * 3).clamp(0, 1))
+
+
+# What a run depends on
+
+
+def parameters(method="npp_qa", quality=None, seed=0, codec="jpeg", **cells) -> dict:
+    return preprocessor_parameters(profile(**cells), "cells", codec, method, quality, seed)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"source": "tiny:another", "unseen": []},
+        {"preprocessor": {"width": 3}},
+        {"preprocessor": {"identity": False}},
+        {"training": {"steps": 4}},
+        {"training": {"lr": 1e-4}},
+        {"recognition": "soft_labels"},
+        {"codecs": {"jpeg": {"rungs": [[5, 2], [60, 8]]}}},
+        {"codecs": {"jpeg": {"proxy": "Hyperprior"}}},
+    ],
+    ids=str,
+)
+def test_what_changes_the_result_is_a_parameter(cells):
+    assert parameters(**cells) != parameters()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"unseen": []},
+        {"pictures": 3},
+        {"evaluation_batch": 1},
+        {"transfer": {"avif": [10, 20]}},
+        {"codecs": {"jpeg": {"curve": [1, 2], "baselines": ["gaussian"]}}},
+        {"mse_weight": 3.0},
+        {"codecs": {"webp": {"rungs": []}}},
+    ],
+    ids=str,
+)
+def test_what_does_not_change_it_is_none(cells):
+    assert parameters(**cells) == parameters()
+
+
+def test_methods_differ_in_their_parameters():
+    assert (
+        parameters("npp", 5)["rungs"] == [[5, 1, 0.125]] and parameters("npp", 5)["recognition"] == "labels"
+    )
+    assert parameters("npp_mse", 5)["recognition"] is None and parameters("npp_mse", 5)["mse_weight"] == 0.5
+    assert parameters("npp_mse", 5, mse_weight=3.0) != parameters("npp_mse", 5)
+    assert parameters(quality=5) == parameters()  # one adaptive preprocessor has all qualities
+    assert "JpegCodec" in parameters()["coder"]
+    assert parameters(seed=1) != parameters() and json.dumps(parameters())
+
+
+def test_what_a_profile_does_not_train_is_refused():
+    said = refusal(ParameterError, parameters, "nnp")
+    assert said == "method 'nnp' is unknown; choose one of npp, npp_qa, npp_mse."
+    assert "trains no preprocessor for codec 'avif' on cells; choose one of jpeg, webp." in refusal(
+        ParameterError, parameters, codec="avif"
+    )
+    assert "no rung of the ladder" in refusal(ParameterError, parameters, "npp", 20)
+
+
+def test_folders_say_what_they_hold(project):
+    def name(*what):
+        return str(
+            preprocessor_folder("tiny", "cells", *what).relative_to(project / "runs" / "tiny" / "cells")
+        )
+
+    assert name("npp_qa", "jpeg", None, 0) == name("npp_qa", "jpeg", 5, 0) == "npp_qa-jpeg/seed0"
+    assert name("npp", "jpeg", 5.0, 2) == name("npp", "jpeg", 5, 2) == "npp-jpeg-5/seed2"
+    assert name("npp_mse", "jpegxl", 2.5, 0) == "npp_mse-jpegxl-2.5/seed0"
+
+
+def test_a_seed_begins_the_same_everywhere():
+    before = torch.get_rng_state()
+    one, same, other = (make_net(parameters(seed=s)) for s in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert one.adaptive and not make_net(parameters("npp", 5)).adaptive
+
+
+# Training
+
+
+@pytest.mark.parametrize(("method", "quality"), [("npp_qa", None), ("npp", 60), ("npp_mse", 5)])
+def test_a_run_leaves_what_it_should(project, trained, method, quality):
+    folder = train_preprocessor(profile(), "cells", "jpeg", method, quality)
+    assert folder == preprocessor_folder("tiny", "cells", method, "jpeg", quality, 0)
+    assert tiny.names(folder) == ["log.jsonl", "params.yaml", "preprocessor.safetensors", "run.json"]
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["method"], record["codec"], record["quality"]) == (method, "jpeg", quality)
+    assert record["coder"]["name"] == "jpeg" and record["data"]["train"]["name"] == "tiny/train"
+    assert {"quality", "bpp", "psnr", "top1"} == set(record["metrics"])
+    assert [line["step"] for line in tiny.log(folder) if "loss" in line] == [1, 2, 3]
+    wanted = parameters(method, quality)
+    fresh, net = make_net(wanted), load_preprocessor(folder, wanted)
+    assert any(not torch.equal(a, b) for a, b in zip(fresh.parameters(), net.parameters(), strict=True))
+    assert not net.training and len(trained) == 1
+
+
+def test_finished_work_is_left_alone_and_other_parameters_begin_anew(trained):
+    folder = train_preprocessor(profile(), "cells", "jpeg")
+    before = tiny.weights(folder)
+    train_preprocessor(profile(), "cells", "jpeg")
+    assert len(trained) == 1 and tiny.weights(folder) == before
+    train_preprocessor(profile(training={"lr": 1e-2}), "cells", "jpeg")
+    assert len(trained) == 2 and tiny.weights(folder) != before
+
+
+def test_a_preprocessor_without_task_never_sees_the_answer(monkeypatch):
+    terms = tiny.log(train_preprocessor(profile(), "cells", "jpeg", "npp_mse", 5))
+    assert all(line["recognition"] == 0 for line in terms if "loss" in line)
+
+
+# Numbers
+
+
+def answers(**judges) -> Answers:
+    right = {name: {"top1": torch.tensor(flags).bool()} for name, flags in judges.items()}
+    return Answers(torch.tensor([30.0, 32.0]), torch.ones(2), right, torch.tensor([96, 32]))
+
+
+def test_bits_a_pixel_are_those_of_the_files_over_the_clean_pixels():
+    assert bits_per_pixel(answers(), tiny.pictures(2)) == pytest.approx(8 * 64 / 256)
+    pictures = tiny.pictures(3)
+    images, codec = pictures.batch(torch.arange(3))[0], load_codec("jpeg")
+    sizes = [len(file) for file in codec.encode(to_arrays(images), 30)]
+    found = Answers(torch.zeros(3), torch.zeros(3), {}, Coded(codec, 30).transmit(images)[1])
+    assert bits_per_pixel(found, pictures) == pytest.approx(8 * sum(sizes) / (3 * 256))
+
+
+def test_a_classifier_is_measured_by_its_first_answer():
+    found = answers(mine=[1, 0])
+    assert metric_of(found, "mine") == "top1" and score(found, None, "mine") == 50
+    assert summary(found, tiny.pictures(2), "mine") == {"bpp": 2.0, "psnr": 31.0, "top1": 50.0}
+
+
+def test_a_detector_is_measured_by_its_precision():
+    pictures = boxed.pictures(2)
+    found = answers()
+    found.detections["it"] = [t | {"scores": torch.ones(1)} for t in pictures.all_targets()]
+    assert metric_of(found, "it") == "map50" and score(found, pictures, "it") == pytest.approx(100)
+    assert summary(found, pictures, "it")["map50"] == pytest.approx(100)
+    found.detections["it"][1]["boxes"] += 500
+    assert score(found, pictures, "it") == pytest.approx(50)  # two classes, one of them found
+
+
+# What comes from elsewhere
+
+
+def test_pictures_come_from_their_modules(monkeypatch):
+    asked = []
+    monkeypatch.undo()
+    monkeypatch.setattr(elpv, "load", lambda part: tiny.pictures(name=part))
+    monkeypatch.setattr(scenes, "load", lambda part, count: asked.append((part, count)))
+    assert len(coding.load_pictures("cells", "test")) == 12
+    few = coding.load_pictures("cells", "test", 5)
+    assert (len(few), few.name) == (5, "test")
+    coding.load_pictures("scenes", "test", 7)
+    coding.load_pictures("scenes", "validation")
+    assert asked == [("test", 7), ("validation", None)]
+
+
+def test_judges_are_frozen_and_in_order():
+    found = coding.load_judges("cells", ["tiny:another", "tiny:recognizer"])
+    assert list(found) == ["tiny:another", "tiny:recognizer"]
+    assert all(isinstance(judge, nn.Module) and not judge.training for judge in found.values())
+    assert not any(p.requires_grad for judge in found.values() for p in judge.parameters())

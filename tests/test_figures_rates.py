@@ -1,0 +1,568 @@
+"""Figures and tables of preprocessing say what the data say: points, intervals, frames, boxes, bytes, and words."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import Rectangle
+from test_figures import EYES, lab, texts
+
+from ra_core import figures
+from ra_core.errors import ParameterError
+from ra_core.figures.coding_pictures import amplified, matched, overlaps
+from ra_core.figures.look import CODECS, OTHERS, TRANSFERS, WRONG
+
+METHODS = list(figures.METHODS)
+RECOGNIZERS = {"net": "source", "wide": "unseen"}
+PIXELS = 296 * 296
+SENT = {
+    "jpeg": ["codec", "npp_qa", "npp", "gaussian"],
+    "heic": ["codec", "npp_qa"],
+    "webp": ["codec", "npp_qa for jpeg", "npp_qa for heic"],
+}
+CHANGE = {"codec": 1.0, "npp_qa": 0.7, "npp": 0.65, "gaussian": 0.9}
+
+
+def make_rates(sent=SENT, recognizers=RECOGNIZERS, seeds=2) -> pd.DataFrame:
+    """Rows as the evaluation writes them, the most bytes first; only what is trained has several seeds."""
+    rows = []
+    for codec, method, (r, (name, role)) in (
+        (codec, method, each)
+        for codec, methods in sent.items()
+        for method in methods
+        for each in enumerate(recognizers.items())
+    ):
+        for seed, quality in itertools.product(range(seeds if "npp" in method else 1), (75, 50, 10)):
+            bpp = CHANGE.get(method, 0.8) * quality / 100
+            value = 60 + quality / 5 - 3 * r + 2 * seed
+            rows.append(
+                {
+                    "profile": "test", "dataset": "cells", "task": "classification", "method": method,
+                    "codec": codec, "quality": quality, "seed": seed, "recognizer": name, "role": role, "n": 656,
+                    "bpp": bpp, "bytes_mean": bpp * PIXELS / 8, "metric": "top1", "value": value,
+                    "value_low": value - 3, "value_high": value + 2.5, "psnr": 30.0,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def make_bd(sent=SENT, recognizers=RECOGNIZERS, seeds=1) -> pd.DataFrame:
+    """BD-rates as the evaluation writes them: all but the codec alone, each another number."""
+    rows = []
+    for codec, methods in sent.items():
+        for method, (name, role) in itertools.product(methods[1:], recognizers.items()):
+            for seed in range(seeds if "npp" in method else 1):
+                bd = 3 - 4.0 * len(rows)
+                rows.append(
+                    {
+                        "profile": "test", "dataset": "cells", "codec": codec, "method": method, "seed": seed,
+                        "recognizer": name, "role": role, "metric": "top1", "bd": bd, "low": bd - 5,
+                        "high": bd + 4, "no_overlap": 0.01, "value_low": 70.0, "value_high": 79.5,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def make_agreement() -> pd.DataFrame:
+    columns = [
+        "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine",
+    ]  # fmt: skip
+    rows = [
+        ("Hyperprior", "heic", 32.0, 40, 0.913, 1.25, 33.33, 0.5),
+        ("BlockDCT", "jpeg", 75.0, 40, 0.99, 0.97, 41.26, 0.84),
+        ("BlockDCT", "jpeg", 10.0, 40, 0.95, 1.04, 38.0, np.nan),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+RATES, BD = make_rates(), make_bd()
+
+
+def curves(axes) -> dict[str, list[tuple[float, float, float, float]]]:
+    """Return (bpp, value, low, high) along each line, by colour."""
+    found = {}
+    for line, _, (interval,) in (container.lines for container in axes.containers):
+        ends = [segment[:, 1] for segment in interval.get_segments()]
+        found[to_hex(line.get_color()).upper()] = [
+            (x, y, *sorted(end)) for (x, y), end in zip(line.get_xydata(), ends, strict=True)
+        ]
+    return found
+
+
+# ---- the look
+
+
+def test_every_method_has_one_colour_and_one_marker_of_its_own():
+    names = [*METHODS, *(f"npp_qa for {codec}" for codec in TRANSFERS), "npp_qa for webp"]
+    looks = [figures.method_look(name) for name in names]
+    assert METHODS == [
+        "codec", "npp_qa", "npp", "npp_mse", "downscale", "gaussian", "bilateral", "post", "npp_qa + post"
+    ]  # fmt: skip
+    assert looks[0].colour == "#000000"
+    for field in ("label", "colour", "marker"):
+        assert len({getattr(each, field) for each in looks}) == len(looks)
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_every_eye_tells_the_methods_apart(eye):
+    """Of those that stand in one panel: all that are trained for a codec, or all that were transferred to it."""
+    trained = [each.colour for each in figures.METHODS.values()]
+    transferred = [figures.METHODS["codec"].colour, *(colour for colour, _ in TRANSFERS.values()), OTHERS]
+    for colours in (trained, transferred):
+        seen = [lab(np.array(EYES[eye]) @ np.array(to_rgb(colour)) ** 2.2) for colour in colours]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 15
+
+
+def test_a_preprocessor_for_any_other_codec_has_a_look_and_an_unknown_method_is_one_clear_sentence():
+    assert figures.method_look("npp_qa for webp")[0::2] == ("NPP-QA for WebP", "$W$")
+    assert figures.method_look("npp_qa for mine").label == "NPP-QA for mine"
+    with pytest.raises(
+        ParameterError, match=r"method 'magic' has no colour; the figures know codec, .*: add it"
+    ):
+        figures.method_look("magic")
+    with pytest.raises(ParameterError, match="magic"):
+        figures.rate_accuracy_curves(RATES.replace({"method": {"npp": "magic"}}))
+
+
+# ---- bytes against accuracy
+
+
+def test_curves_have_the_points_and_the_ends_of_the_data():
+    figure = figures.rate_accuracy_curves(RATES)
+    assert [axes.get_title() for axes in figure.axes] == ["JPEG", "WebP", "HEIC"]  # in the order of the book
+    for axes, codec in zip(figure.axes, ("jpeg", "webp", "heic"), strict=True):
+        found = curves(axes)
+        assert list(found) == [figures.method_look(method).colour for method in SENT[codec]]
+        for method in SENT[codec]:
+            rows = RATES[(RATES["codec"] == codec) & (RATES["method"] == method)]
+            rows = rows[rows["recognizer"] == "net"]
+            rows = rows.groupby("bpp")[["value", "value_low", "value_high"]].mean().reset_index()
+            assert np.allclose(found[figures.method_look(method).colour], rows)
+    assert list(curves(figure.axes[0])["#000000"][0]) == pytest.approx([0.1, 62, 59, 64.5])
+    assert curves(figure.axes[0])[figures.METHODS["npp_qa"].colour][0][1] == 63  # the mean of two seeds
+    styles = [container.lines[0].get_linestyle() for container in figure.axes[1].containers]
+    assert styles == ["-", "--", "--"]  # dashed is what was trained for another codec
+
+
+def test_the_upper_scale_counts_bytes_a_picture():
+    figure = figures.rate_accuracy_curves(RATES)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        (upper,) = axes.child_axes
+        assert axes.get_xscale() == "log"
+        assert upper.get_xlabel() == "bytes a picture"
+        assert np.divide(upper.get_xlim(), axes.get_xlim()) == pytest.approx(PIXELS / 8)
+        labels = [label.get_text() for label in upper.get_xticklabels()]
+        assert "2k" in labels and "5k" in labels
+        assert any(label.get_text() == "0.2" for label in axes.get_xticklabels())
+
+
+def test_curves_of_an_unseen_recognizer_and_of_a_detector():
+    figure = figures.rate_accuracy_curves(RATES, "wide")
+    assert curves(figure.axes[0])["#000000"][0][1] == 59
+    assert figure.get_suptitle() == "wide (unseen): top-1 against bytes"
+    figure = figures.rate_accuracy_curves(RATES.assign(metric="map50")[RATES["codec"] == "heic"])
+    assert figure.axes[0].get_ylabel() == "mAP@0.5, %"
+    assert figure.alt == (
+        "Curves of mAP@0.5 of net (source) against bits a pixel; HEIC: codec alone 62.0 % at 0.100 to 75.0 % at 0.750 "
+        "and NPP-QA 63.0 % at 0.070 to 76.0 % at 0.525."
+    )
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["codec alone", "NPP-QA"]
+    assert legend.get_title().get_text() == "656 pictures, 95 % intervals, mean of 2 seeds"
+
+
+def test_rows_that_cannot_be_drawn_are_one_clear_sentence():
+    two = pd.concat([RATES, RATES.assign(recognizer="fcos", dataset="scenes")])
+    with pytest.raises(ParameterError, match=r"holds 2 sources \(net, fcos\): say which recognizer"):
+        figures.rate_accuracy_curves(two)
+    assert len(figures.rate_accuracy_curves(two, "net").axes) == 3
+    with pytest.raises(ParameterError, match="recognizer 'deep' is not in the table, which holds net, wide"):
+        figures.rate_accuracy_curves(RATES, "deep")
+    with pytest.raises(
+        ParameterError, match=r"no column for bpp, only .*: give the rows of rate_accuracy.csv"
+    ):
+        figures.rate_accuracy_curves(RATES.drop(columns="bpp"))
+    both = pd.concat([BD, BD.assign(dataset="scenes")])
+    for draw in (figures.bd_forest, figures.transfer_heatmap):
+        with pytest.raises(ParameterError, match="rows are of cells and scenes: draw one data set at a time"):
+            draw(both)
+        with pytest.raises(ParameterError, match="no row to show: give the BD-rates"):
+            draw(BD.iloc[:0])
+    with pytest.raises(ParameterError, match="no row of npp_qa"):
+        figures.transfer_heatmap(BD[BD["method"] == "gaussian"])
+
+
+# ---- BD-rates
+
+
+def test_bd_table_is_sorted_and_says_where_there_is_no_overlap():
+    numbers = {"bd": np.nan, "low": np.nan, "high": np.nan, "no_overlap": 0.8}
+    lost = (BD["method"] == "npp") & (BD["recognizer"] == "net")
+    wide = (BD["method"] == "npp") & (BD["recognizer"] == "wide")
+    bd = BD.assign(**{key: BD[key].mask(lost, value) for key, value in numbers.items()})
+    bd = bd.assign(low=bd["low"].mask(wide), high=bd["high"].mask(wide))
+    table = figures.bd_table(bd)
+    assert table.index.names == ["codec", "recognizer", "method"]
+    assert list(table.columns) == [
+        "bytes at equal accuracy, % [95 % interval]", "compared over, %", "draws without overlap, %"
+    ]  # fmt: skip
+    assert list(table.index.get_level_values("codec").unique()) == ["JPEG", "WebP", "HEIC"]
+    source = table.loc["JPEG"].loc["net (source)"]
+    assert list(source.index) == ["Gaussian filter", "NPP-QA", "NPP, one a quality"]
+    first = "bytes at equal accuracy, % [95 % interval]"
+    assert list(source[first]) == ["−13.0 [−18.0, −9.0]", "+3.0 [−2.0, +7.0]", "no overlap"]
+    assert list(source.loc["NPP, one a quality"]) == ["no overlap", "–", "80.0"]
+    assert list(source.loc["NPP-QA"]) == ["+3.0 [−2.0, +7.0]", "top-1 70.0 to 79.5", "1.0"]
+    unseen = table.loc["JPEG"].loc["wide (unseen)"]
+    assert list(unseen.index) == ["Gaussian filter", "NPP, one a quality", "NPP-QA"]
+    assert unseen.loc["NPP, one a quality", first] == "−9.0 [not known]"
+    two = figures.bd_table(pd.concat([bd, bd.assign(dataset="scenes", metric="map50")]))
+    assert len(two) == 2 * len(table)
+    assert two.loc[("scenes", "JPEG", "net (source)", "NPP-QA"), "compared over, %"] == "mAP@0.5 70.0 to 79.5"
+
+
+def test_seeds_of_a_bd_rate_are_averaged_and_one_without_overlap_is_not_hidden():
+    bd = make_bd({"jpeg": ["codec", "npp_qa"]}, {"net": "source"}, seeds=2)
+    assert figures.bd_table(bd).iloc[0, 0] == "+1.0 [−4.0, +5.0]"
+    bd.loc[1, "bd"] = np.nan
+    assert figures.bd_table(bd).iloc[0, 0] == "no overlap"
+
+
+def test_forest_has_the_values_the_ends_the_zero_line_and_both_roles():
+    bd = BD.assign(bd=BD["bd"].mask(BD["method"] == "npp"))
+    figure = figures.bd_forest(bd)
+    figure.draw_without_rendering()
+    assert [axes.get_title() for axes in figure.axes] == ["JPEG", "WebP", "HEIC"]
+    for axes, codec in zip(figure.axes, ("jpeg", "webp", "heic"), strict=True):
+        drawn = {}
+        for line, _, bars in (container.lines for container in axes.containers):
+            if np.isfinite(line.get_xdata()[0]):
+                full = line.get_markerfacecolor() != "white"
+                key = to_hex(line.get_color()).upper(), "source" if full else "unseen"
+                drawn[key] = (line.get_xdata()[0], *bars[0].get_segments()[0][:, 0])
+        rows = bd[(bd["codec"] == codec) & bd["bd"].notna()]
+        assert drawn == {
+            (figures.method_look(row.method).colour, row.role): pytest.approx((row.bd, row.low, row.high))
+            for row in rows.itertuples()
+        }
+        heights = [container.lines[0].get_ydata()[0] for container in axes.containers]
+        assert heights == sorted(heights) and len(set(heights)) == len(heights)
+        assert any(list(line.get_xdata()) == [0, 0] for line in axes.lines)
+        bottom, top = axes.get_ylim()
+        assert bottom > max(heights) and top < 0  # the first method stands on top
+        assert axes.get_xlim()[0] < bd["low"].min() and axes.get_xlim()[1] > bd["high"].max()
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "NPP-QA", "NPP, one a quality", "Gaussian filter"
+    ]  # fmt: skip
+    assert "+3.0 [−2.0, +7.0]  net" in texts(figure)
+    assert texts(figure).count("no overlap  net") == 1
+    assert "JPEG NPP-QA +3.0 [−2.0, +7.0], JPEG NPP, one a quality no overlap" in figure.alt
+
+
+@pytest.mark.parametrize("worst", [-3.0, 40.0, 900.0])
+def test_half_and_twice_the_bytes_are_as_far_from_zero(worst):
+    bd = make_bd({"jpeg": ["codec", "npp_qa"]}, {"net": "source"})
+    figure = figures.bd_forest(bd.assign(bd=worst, low=worst - 1, high=worst + 1))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    x = axes.transData.transform([(value, 0) for value in (-50, 0, 100)])[:, 0]
+    assert x[1] - x[0] == pytest.approx(x[2] - x[1])
+    ticks = {
+        label.get_text(): place
+        for label, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
+    }
+    assert ticks["0"] == 0 and 2 <= len(ticks) <= 9
+    assert all(float(text.replace("−", "-")) == place for text, place in ticks.items())
+
+
+def test_heat_map_frames_what_each_preprocessor_was_trained_for():
+    bd = BD.assign(bd=BD["bd"].mask((BD["codec"] == "webp") & (BD["method"] == "npp_qa for heic")))
+    figure = figures.transfer_heatmap(bd)
+    for_jpeg, for_heic = figure.axes[:2]
+    assert [for_jpeg.get_title(), for_heic.get_title()] == [
+        "NPP-QA trained for JPEG", "NPP-QA trained for HEIC"
+    ]  # fmt: skip
+
+    def value(codec, method, name):
+        rows = bd[(bd["codec"] == codec) & (bd["method"] == method) & (bd["recognizer"] == name)]
+        return rows["bd"].item()
+
+    cells = [("jpeg", "npp_qa"), ("webp", "npp_qa for jpeg")]
+    expected = [[value(*cell, name) for name in RECOGNIZERS] for cell in cells]
+    assert np.asarray(for_jpeg.images[0].get_array()).tolist() == expected
+    drawn = np.ma.filled(for_heic.images[0].get_array(), np.nan)
+    assert np.isnan(drawn[1]).all() and drawn[0].tolist() == [
+        value("heic", "npp_qa", name) for name in RECOGNIZERS
+    ]
+    for axes, codecs in ((for_jpeg, ["JPEG", "WebP"]), (for_heic, ["HEIC", "WebP"])):
+        assert [label.get_text() for label in axes.get_yticklabels()] == codecs
+        (frame,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((-0.5, -0.5), 1, 1)
+        low, high = axes.images[0].get_clim()
+        assert low == -high  # white is no change
+    assert [label.get_text() for label in for_heic.get_xticklabels()] == ["net\nsource", "wide\nunseen"]
+    assert texts(figure)[0] == "+3.0\n[−2.0, +7.0]\ntrained for"
+    assert sum(text.endswith("trained for") for text in texts(figure)) == 2
+    assert texts(figure).count("no overlap") == 2
+    assert figure.alt == (
+        "Heat map of the BD-rate of NPP-QA in percent of bytes; trained for JPEG, on net (source) +3.0 [−2.0, +7.0] "
+        "and from −33.0 to −1.0 in 3 other cases; trained for HEIC, on net (source) −21.0 [−26.0, −17.0], "
+        "−25.0 in 1 other case and no overlap in 2 other cases."
+    )
+
+
+def test_what_was_not_measured_is_said():
+    bd = BD[~((BD["codec"] == "webp") & (BD["recognizer"] == "wide"))]
+    assert texts(figures.transfer_heatmap(bd)).count("not measured") == 2
+
+
+@settings(max_examples=5)
+@given(
+    sent=st.dictionaries(
+        st.sampled_from([*CODECS, "mine"]),
+        st.sets(st.sampled_from([*METHODS[1:], "npp_qa for jpeg", "npp_qa for webp"]), min_size=1),
+        min_size=1, max_size=3,
+    ),
+    names=st.sets(st.sampled_from(list(RECOGNIZERS)), min_size=1),
+    seeds=st.integers(1, 2),
+)  # fmt: skip
+def test_any_part_of_the_tables_can_be_shown(sent, names, seeds):
+    """Whatever codecs, methods, recognizers and seeds a profile has: figures and tables show exactly those."""
+    sent = {codec: ["codec", *methods] for codec, methods in sent.items()}
+    recognizers = {name: role for name, role in RECOGNIZERS.items() if name in names}
+    rates, bd = make_rates(sent, recognizers, seeds), make_bd(sent, recognizers, seeds)
+    figure = figures.rate_accuracy_curves(rates, min(names))
+    shown = {axes.get_title(): len(axes.containers) for axes in figure.axes}
+    assert shown == {figures.codec_title(codec): len(methods) for codec, methods in sent.items()}
+    count = sum(len(methods) - 1 for methods in sent.values()) * len(names)
+    assert sum(len(axes.containers) for axes in figures.bd_forest(bd).axes) == count
+    assert len(figures.bd_table(bd)) == count
+    adaptive = bd[bd["method"].isin(["npp_qa", "npp_qa for jpeg", "npp_qa for webp"])]
+    if not adaptive.empty:
+        own = adaptive["codec"].where(
+            adaptive["method"] == "npp_qa", adaptive["method"].str[len("npp_qa for ") :]
+        )
+        assert len(figures.transfer_heatmap(bd).axes) == own.nunique() + 1
+
+
+# ---- pictures
+
+
+def make_pictures(pictures=3, side=16, classes=("sound", "defective")) -> dict:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(30, 220, (pictures, 3, side, side + 8), dtype=np.uint8)
+    return {
+        "clean": clean,
+        "sent": (clean + rng.integers(-3, 4, clean.shape)).astype(np.uint8),
+        "alone": clean[::-1],
+        "decoded": 255 - clean,
+        "bits_alone": rng.random((pictures, side // 8, side // 8 + 1), dtype=np.float32),
+        "bits_sent": 3 * rng.random((pictures, side // 8, side // 8 + 1), dtype=np.float32),
+        "bytes_alone": np.array([4000, 3000, 2000][:pictures]),
+        "bytes_sent": np.array([3000, 2500, 1250][:pictures]),
+        "labels": np.array([0, 1, 1][:pictures]),
+        "answers_alone": np.array([0, 0, 0][:pictures]),
+        "answers": np.array([1, 1, 1][:pictures]),
+        "classes": np.array(classes),
+    }
+
+
+def test_coding_panel_draws_every_picture_its_difference_and_its_bits(tmp_path):
+    panel = make_pictures()
+    np.savez(tmp_path / "panel.npz", **panel)
+    figure = figures.coding_panel(np.load(tmp_path / "panel.npz"))
+    images = figure.axes[0].images
+    drawn = [np.asarray(image.get_array()) for image in images]
+    difference, factor = amplified(panel["clean"], panel["sent"])
+    assert factor == 32
+    rows = [panel["clean"], panel["sent"], difference, panel["alone"], panel["decoded"]]
+    assert np.array_equal(np.stack(drawn[:15]), np.concatenate(rows).transpose(0, 2, 3, 1))
+    bits = np.concatenate([panel["bits_alone"], panel["bits_sent"]])
+    assert np.array_equal(np.stack(drawn[15:]), bits)
+    assert {image.get_clim() for image in images[15:]} == {
+        (0, bits.max())
+    }  # so that both rows can be compared
+    assert figure.axes[1].get_ylabel() == "bits a block, by the proxy"
+    for image in images:
+        left, right, bottom, top = image.get_extent()
+        assert (right - left) / (bottom - top) == pytest.approx(24 / 16)
+    edges = [image.get_extent()[3] for image in images[::3]]
+    assert edges == sorted(edges) and len(set(edges)) == 7
+
+
+def test_coding_panel_says_bytes_answers_and_how_often_the_difference_is_enlarged():
+    figure = figures.coding_panel(make_pictures())
+    found = texts(figure)
+    assert [text for text in found if text.endswith("bytes")] == [
+        "4,000 bytes", "3,000 bytes", "2,000 bytes", "3,000 bytes", "2,500 bytes", "1,250 bytes"
+    ]  # fmt: skip
+    assert [text for text in found if text[0] in "✓✗"] == [
+        "✓ sound", "✗ sound", "✗ sound", "✗ defective", "✓ defective", "✓ defective"
+    ]  # fmt: skip
+    assert "difference\n× 32" in found and found[:3] == ["sound", "defective", "defective"]
+    assert figure.alt == (
+        "3 pictures before and behind the preprocessor, their difference 32 times enlarged, and both decoded: on "
+        "average 3,000 bytes with the codec alone and 2,250 preprocessed (−25.0 %); right answers 1 and 2 of 3."
+    )
+
+
+@settings(max_examples=30)
+@given(clean=arrays(np.uint8, (1, 3, 4, 4)), sent=arrays(np.uint8, (1, 3, 4, 4)), near=st.integers(0, 127))
+def test_an_enlarged_difference_can_be_read_back(clean, sent, near):
+    """Grey is no change; where nothing is cut off, the enlarged difference over its factor is the difference."""
+    assert (amplified(clean, clean)[0] == 128).all()
+    sent = np.clip(sent, clean - np.minimum(clean, near), clean + np.minimum(255 - clean, near)).astype(
+        np.uint8
+    )
+    shown, factor = amplified(clean, sent)
+    difference = sent.astype(int) - clean
+    inside = np.abs(factor * difference) < 128
+    assert factor in (1, 2, 4, 8, 16, 32)
+    assert inside.mean() >= 0.9
+    assert np.array_equal((shown.astype(int) - 128)[inside], (factor * difference)[inside])
+
+
+def test_overlaps_of_known_boxes():
+    shares = overlaps(np.array([[0, 0, 4, 4], [10, 10, 12, 12]]), np.array([[2, 0, 6, 4], [0, 0, 4, 4]]))
+    assert shares.tolist() == [[pytest.approx(1 / 3), 1], [0, 0]]
+    assert overlaps(np.zeros((0, 4)), np.zeros((2, 4))).shape == (0, 2)
+
+
+def test_a_true_box_is_found_once_by_the_surest_of_its_class():
+    true, boxes = (
+        [[0, 0, 10, 10], [20, 0, 30, 10]],
+        [[0, 0, 10, 9], [0, 0, 10, 10], [20, 0, 30, 10], [0, 5, 10, 15]],
+    )
+    right, found = matched(boxes, np.array([1, 1, 2, 1]), np.array([0.6, 0.9, 0.8, 0.7]), true, [1, 1])
+    assert right.tolist() == [False, True, False, False]
+    assert found.tolist() == [True, False]
+    assert matched(np.zeros((0, 4)), [], [], true, [1, 1])[1].tolist() == [False, False]
+    assert matched(boxes[:1], [1], [0.5], np.zeros((0, 4)), [])[0].tolist() == [False]
+
+
+def make_detections() -> dict:
+    picture = np.arange(2 * 3 * 20 * 20).reshape(2, 3, 20, 20).astype(np.uint8)
+    one, two = [0.0, 0.0, 10.0, 10.0], [10.0, 10.0, 20.0, 20.0]
+    return {
+        "alone": picture, "decoded": 255 - picture, "classes": ["cat", "dog"],
+        "bytes_alone": [1000, 3000], "bytes_sent": [900, 2300],
+        "boxes_true": [np.array([one, two]), np.array([one])], "labels_true": [np.array([1, 2]), np.array([2])],
+        "boxes_alone": [np.array([one, two]), np.zeros((0, 4))], "labels_alone": [np.array([1, 1]), np.zeros(0)],
+        "scores_alone": [np.array([0.9, 0.75]), np.zeros(0)],
+        "boxes_decoded": [np.array([one, two, two]), np.array([one])],
+        "labels_decoded": [np.array([1, 2, 1]), np.array([2])],
+        "scores_decoded": [np.array([0.9, 0.8, 0.4]), np.array([0.625])],
+    }  # fmt: skip
+
+
+def padded(panel: dict) -> dict:
+    """The same with every list of boxes filled up to four, as an array of a file."""
+    filled = {}
+    for key, entries in panel.items():
+        if key.startswith(("boxes_", "labels_", "scores_")):
+            shape = (4, 4) if key.startswith("boxes_") else (4,)
+            entries = [
+                np.concatenate([np.asarray(each, float), np.zeros((4 - len(each), *shape[1:]))])
+                for each in entries
+            ]
+        filled[key] = np.asarray(entries)
+    return filled
+
+
+@pytest.mark.parametrize("form", [dict, padded])
+def test_detection_panel_draws_right_wrong_and_missed_boxes(form):
+    figure = figures.detection_panel(form(make_detections()))
+    axes = figure.axes[0]
+    assert np.asarray(axes.images[2].get_array())[0, 0, 0] == 255
+    edges = [image.get_extent() for image in axes.images]
+    scale = (edges[0][1] - edges[0][0]) / 20
+    drawn = [
+        (
+            patch.get_linestyle(),
+            pytest.approx((patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height())),
+        )
+        for patch in axes.patches
+    ]
+
+    def place(picture, corner):
+        left, _, _, top = edges[picture]
+        return (left + corner * scale, top + corner * scale, 10 * scale, 10 * scale)
+
+    assert drawn == [
+        (":", place(0, 10)), ("-", place(0, 0)), ("--", place(0, 10)), (":", place(1, 0)),
+        ("-", place(2, 0)), ("-", place(2, 10)), ("-", place(3, 0)),
+    ]  # fmt: skip
+    assert to_hex(axes.patches[2].get_edgecolor()).upper() == WRONG
+    assert texts(figure) == [
+        "codec alone", "dog missed", "cat 90%", "cat 75%", "1,000 bytes, 1 of 2 found, 1 wrong",
+        "dog missed", "3,000 bytes, 0 of 1 found, 0 wrong",
+        "preprocessed", "cat 90%", "dog 80%", "900 bytes, 2 of 2 found, 0 wrong",
+        "dog 62%", "2,300 bytes, 1 of 1 found, 0 wrong",
+    ]  # fmt: skip
+    assert figure.alt == (
+        "2 pictures with what a detector finds in them; codec alone: 1 of 3 found, 1 wrong; preprocessed: 3 of 3 "
+        "found, 0 wrong; on average 2,000 bytes with the codec alone and 1,600 preprocessed (−20.0 %)."
+    )
+    less_sure = texts(figures.detection_panel(form(make_detections()), least=0.3))
+    assert "cat 40%" in less_sure and "900 bytes, 2 of 2 found, 1 wrong" in less_sure
+
+
+# ---- proxies and costs
+
+
+def test_agreement_table_and_scatter_show_every_number():
+    table = figures.agreement_table(make_agreement())
+    assert list(table.index) == [
+        ("BlockDCT", "JPEG", "10"), ("BlockDCT", "JPEG", "75"), ("Hyperprior", "HEIC", "32")
+    ]  # fmt: skip
+    assert list(table.loc[("BlockDCT", "JPEG", "10")]) == ["40", "0.95", "1.04", "38.0", "–"]
+    assert list(table.loc[("Hyperprior", "HEIC", "32")]) == ["40", "0.91", "1.25", "33.3", "0.50"]
+
+    figure = figures.agreement_scatter(make_agreement())
+    gradients, pictures = figure.axes
+    assert np.array_equal(
+        gradients.lines[0].get_xydata(), [[0.95, np.nan], [0.99, 0.84]], equal_nan=True
+    )  # by quality
+    assert gradients.lines[1].get_xydata().tolist() == [[0.913, 0.5]]
+    assert pictures.lines[0].get_xydata().tolist() == [[1.04, 38.0], [0.97, 41.26]]
+    assert texts(figure) == ["75", "32", "10", "75", "32"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "BlockDCT for JPEG", "Hyperprior for HEIC"
+    ]  # fmt: skip
+    assert (
+        "BlockDCT for JPEG: correlation of rates 0.95 to 0.99, ratio of bits 0.97 to 1.04, PSNR 38.0 to 41.3 dB, "
+        "cosine of gradients 0.84; Hyperprior for HEIC: correlation of rates 0.91" in figure.alt
+    )
+    with pytest.raises(ParameterError, match="no column for psnr"):
+        figures.agreement_scatter(make_agreement().drop(columns="psnr"))
+
+
+def test_cost_table_shows_every_network():
+    cost = pd.DataFrame(
+        [("NPP", 9_422_235, 186_500.4, 812.345), ("none", 0, 0, np.nan)],
+        columns=["network", "parameters", "macs_per_pixel", "ms_per_picture"],
+    )
+    table = figures.cost_table(cost)
+    assert list(table.columns) == ["parameters", "MACs a pixel", "ms a picture"]
+    assert table.to_numpy().tolist() == [["9,422,235", "186,500", "812.3"], ["0", "0", "–"]]
+    assert figures.to_markdown(table).splitlines()[2] == "| NPP | 9,422,235 | 186,500 | 812.3 |"
+
+
+# ---- files
+
+
+def test_saved_files_are_the_same_every_time(tmp_path):
+    for name, draw in {
+        "curves": lambda: figures.rate_accuracy_curves(RATES[RATES["codec"] == "heic"]),
+        "panel": lambda: figures.coding_panel(make_pictures()),
+    }.items():
+        paths = [tmp_path / f"{name}{i}.svg" for i in range(2)]
+        for path in paths:
+            figures.save(draw(), path)
+        assert paths[0].read_bytes() == paths[1].read_bytes()

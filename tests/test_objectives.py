@@ -1,0 +1,572 @@
+import copy
+import zlib
+from dataclasses import dataclass, replace
+
+import boxed
+import numpy as np
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from torch import nn
+from torch.nn import functional as F
+
+from ra_core.channels import Noise, to_arrays
+from ra_core.codec_base import Codec, Qualities
+from ra_core.codecs import load_codec
+from ra_core.errors import ParameterError, TrainingError
+from ra_core.losses import MODES, find_mode
+from ra_core.metrics import to_8bit
+from ra_core.models.preprocessors import make_preprocessor
+from ra_core.models.proxies import make_proxy
+from ra_core.objectives import Preprocessing, RateDistortion, Restoration, Rung
+from ra_core.training import fit
+
+LADDER = (Rung(3, 0.5, 0.0625), Rung(4, 2.0, 0.25), Rung(6, 8.0, 1.0))
+ONE = LADDER[1:2]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks as small as these are slower on two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Posterise(Codec):
+    """A codec that keeps the highest bits of each value, as many as its quality."""
+
+    offset: int = 0  # of what it gives back
+    name, suffix = "posterise", ".post"
+    qualities = Qualities("bits", 1, 8, better="up")
+
+    def available(self):
+        return True
+
+    def _encode(self, picture, quality):
+        height, width, _ = picture.shape
+        kept = picture >> (8 - quality)
+        return bytes([height, width, quality]) + zlib.compress(kept.tobytes())
+
+    def _decode(self, file):
+        height, width, quality = file[:3]
+        kept = np.frombuffer(zlib.decompress(file[3:]), np.uint8).reshape(height, width, 3)
+        return (kept << (8 - quality)) + np.uint8(self.offset)
+
+
+class Noting(Posterise):
+    """It notes what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        object.__setattr__(self, "calls", [])  # a codec is frozen
+
+    def encode(self, pictures, quality, threads=None):
+        self.calls.append((quality, list(pictures)))
+        return super().encode(pictures, quality, threads)
+
+
+class Pretend(nn.Module):
+    """A proxy that is nothing like the codec, and another one in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain, self.norm = nn.Parameter(torch.tensor([0.9, 0.5, 0.7]).view(3, 1, 1)), nn.BatchNorm2d(3)
+
+    def forward(self, images, quality=None):
+        raw = self.gain * self.norm(images) + 0.01 * quality.view(-1, 1, 1, 1)
+        bits_y = quality * images.square().sum((1, 2, 3)) + self.gain.sum()
+        bits_z = images[:, 0].sum((1, 2))
+        return {
+            "pictures": raw.clamp(0, 1), "raw": raw, "bits": bits_y + bits_z, "bits_y": bits_y, "bits_z": bits_z
+        }  # fmt: skip
+
+
+class Raises(nn.Module):
+    """A judge that must not be run."""
+
+    def forward(self, images):
+        raise AssertionError("the judge was run")
+
+
+class Finder(nn.Module):
+    """A detector whose losses are plain sums over the pictures and boxes it is given."""
+
+    name = "finder"
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([0.2, 0.3, 0.5]).view(3, 1, 1), requires_grad=False)
+
+    def forward(self, images):
+        return [{"boxes": torch.zeros(0, 4)} for _ in images]
+
+    def losses(self, images, targets):
+        seen = (self.weight * images).sum(1)
+        inside = [seen[i, int(t[1]) : int(t[3])].mean() for i, t in enumerate(b["boxes"][0] for b in targets)]
+        labels = torch.cat([target["labels"] for target in targets]).float().mean()
+        return {"boxes": sum(inside), "classes": labels * images.square().mean()}
+
+
+class Change(nn.Module):
+    """A preprocessor of one number a channel; an adaptive one also takes the strength."""
+
+    def __init__(self, adaptive: bool = False):
+        super().__init__()
+        self.adaptive = adaptive
+        self.factor = nn.Parameter(torch.tensor([0.9, 1.3, 0.6]).view(3, 1, 1))
+        self.told = []
+
+    def forward(self, images, strength=None):
+        self.told.append(strength)
+        out = self.factor * images
+        return out * strength.view(-1, 1, 1, 1).sqrt() if self.adaptive else out
+
+
+def images(count: int = 6, seed: int = 0) -> torch.Tensor:
+    return tiny.pictures(count, seed).batch(torch.arange(count))[0]
+
+
+def labels(count: int = 6) -> torch.Tensor:
+    return torch.arange(count) % 3
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def objective(ladder=ONE, recognition="labels", **changes) -> Preprocessing:
+    given = {"codec": Posterise(), "proxy": Pretend(), "judge": tiny.source()} | changes
+    return Preprocessing(**given, ladder=ladder, recognition=recognition)
+
+
+def terms_of(what: Preprocessing, net: nn.Module, pictures=None, known="theirs", seed: int = 0) -> dict:
+    pictures = images() if pictures is None else pictures
+    known = labels(len(pictures)) if isinstance(known, str) else known
+    return what.terms({"preprocessor": net}, what.prepare(pictures, known, generator(seed)))
+
+
+def sent_through(codec: Codec, sent: torch.Tensor, qualities) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what comes back and the bits, one picture at a time."""
+    decoded, bits = [], []
+    for picture, quality in zip(sent, qualities, strict=True):
+        array = (picture.detach() * 255 + 0.5).floor().byte().permute(1, 2, 0).numpy()
+        [file] = codec.encode([array], int(quality))
+        decoded.append(torch.from_numpy(codec.decode([file])[0]).permute(2, 0, 1).float() / 255)
+        bits.append(8.0 * len(file))
+    return torch.stack(decoded), torch.tensor(bits)
+
+
+# Which quality a picture gets
+
+
+def test_each_picture_gets_a_rung_of_its_own():
+    batch = objective(LADDER).prepare(images(300), labels(300), generator())
+    rows = list(zip(*(batch[key].tolist() for key in ("quality", "weight", "strength")), strict=True))
+    assert set(rows) == set(LADDER)  # whole rungs only
+    for rung in LADDER:
+        assert rows.count(rung) == pytest.approx(100, abs=5 * (300 * 2 / 9) ** 0.5)
+    assert rows != sorted(rows)
+    assert batch["images"] is not None and torch.equal(batch["labels"], labels(300))
+
+
+def test_a_detector_s_batch_gets_one_rung():
+    targets = boxed.pictures(8).targets(torch.arange(8))
+    what, drawn = objective(LADDER, judge=Finder()), []
+    for seed in range(60):
+        batch = what.prepare(images(8), targets, generator(seed))
+        rows = set(zip(*(batch[key].tolist() for key in ("quality", "weight", "strength")), strict=True))
+        assert len(rows) == 1 and batch["quality"].shape == (8,)
+        drawn += rows
+    assert set(drawn) == set(LADDER)
+    assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(batch["labels"], targets, strict=True))
+
+
+def test_the_generator_decides():
+    what = objective(LADDER)
+    one, same, other = (what.prepare(images(50), labels(50), generator(s))["quality"] for s in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_pictures_reach_the_codec_at_their_quality_in_one_call_each():
+    codec, net = Noting(), Change()
+    what = objective(LADDER, codec=codec)
+    batch = what.prepare(images(20), labels(20), generator())
+    what.terms({"preprocessor": net}, batch)
+    assert sorted(quality for quality, _ in codec.calls) == [3, 4, 6]
+    assert all(isinstance(quality, int) for quality, _ in codec.calls)
+    stored = to_arrays(net(images(20)).detach())
+    for quality, given in codec.calls:
+        expected = [stored[i] for i in range(20) if batch["quality"][i] == quality]
+        assert all(np.array_equal(a, b) for a, b in zip(given, expected, strict=True))
+
+
+def test_a_quality_between_whole_numbers_stays_one():
+    class Distance(Noting):
+        qualities = Qualities("distance", 0.5, 8, better="down", whole=False)
+
+        def _encode(self, picture, quality):
+            return super()._encode(picture, round(quality))
+
+    codec = Distance()
+    terms_of(objective((Rung(2.5, 1.0, 0.125),), codec=codec), Change())
+    assert [quality for quality, _ in codec.calls] == [2.5]
+
+
+def test_an_adaptive_preprocessor_is_told_the_strength():
+    what, net, plain = objective(LADDER), Change(adaptive=True), Change()
+    batch = what.prepare(images(), labels(), generator())
+    what.terms({"preprocessor": net}, batch)
+    assert torch.equal(net.told[0], batch["strength"])
+    what.terms({"preprocessor": plain}, batch)
+    assert plain.told == [None]
+
+
+# The value is the codec's
+
+
+def test_every_value_is_that_of_the_codec():
+    what, net = objective(LADDER), Change()
+    batch = what.prepare(images(), labels(), generator())
+    sent = net(images()).clamp(0, 1).detach()
+    decoded, bits = sent_through(Posterise(), sent, batch["quality"])
+    task = F.cross_entropy(tiny.source()(decoded), labels(), reduction="none")
+    terms = what.terms({"preprocessor": net}, batch)
+    assert set(terms) == {"loss", "bpp", "distortion", "recognition"}
+    assert all(term.shape == () for term in terms.values())
+    assert terms["bpp"].item() == (bits / 256).mean().item()
+    assert terms["distortion"].item() == pytest.approx((sent - images()).square().mean().item())
+    assert terms["recognition"].item() == pytest.approx(task.mean().item(), rel=1e-6)
+    weighted = (batch["weight"] * task).mean()
+    expected = terms["bpp"] + 0.5 * terms["distortion"] + weighted
+    assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert len(batch["weight"].unique()) > 1
+
+
+def test_with_real_jpeg_the_bits_are_those_of_its_files():
+    codec, net = load_codec("jpeg"), Change()
+    ladder = (Rung(10, 1.0, 0.125), Rung(75, 4.0, 0.5))
+    what = objective(ladder, codec=codec, proxy=make_proxy("BlockDCT", codec="jpeg"))
+    batch = what.prepare(images(), labels(), generator(3))
+    decoded, bits = sent_through(codec, net(images()).clamp(0, 1), batch["quality"])
+    terms = what.terms({"preprocessor": net}, batch)
+    assert terms["bpp"].item() == pytest.approx((bits / 256).mean().item(), rel=1e-6)
+    task = F.cross_entropy(tiny.source()(decoded), labels())
+    assert terms["recognition"].item() == pytest.approx(task.item(), rel=1e-5)
+    terms["loss"].backward()
+    assert net.factor.grad.isfinite().all() and (net.factor.grad != 0).all()
+
+
+def test_mse_weight_scales_the_distortion_only():
+    heavy, usual = (terms_of(objective(mse_weight=w), Change()) for w in (4.0, 0.5))
+    assert heavy["loss"].item() == pytest.approx((usual["loss"] + 3.5 * usual["distortion"]).item(), rel=1e-6)
+    assert all(heavy[key] == usual[key] for key in ("bpp", "distortion", "recognition"))
+
+
+# The gradient is the proxy's
+
+
+def expected_gradient(what: Preprocessing, net: Change, batch: dict, task_of) -> torch.Tensor:
+    """Return the gradient of the loss, put together from those of its parts at the codec's values."""
+    net, proxy = copy.deepcopy(net), copy.deepcopy(what.proxy).eval()
+    sent = net(batch["images"]).clamp(0, 1)
+    received = sent_through(what.codec, sent, batch["quality"])[0].requires_grad_()
+    [at_received] = torch.autograd.grad(task_of(received), received)
+    guess = proxy(sent, batch["quality"])
+    through_pictures = (guess["pictures"] * at_received).sum()
+    through_bits = guess["bits"].mean() / batch["images"][0, 0].numel()
+    distortion = (sent - batch["images"]).square().mean()
+    return torch.autograd.grad(through_pictures + through_bits + what.mse_weight * distortion, net.factor)[0]
+
+
+@pytest.mark.parametrize("recognition", ["labels", "soft_labels", None])
+def test_the_preprocessor_gets_the_gradient_of_the_proxy(recognition):
+    what, net = objective(LADDER, recognition), Change()
+    batch = what.prepare(images(), labels(), generator())
+    judge, clean = tiny.source(), tiny.source()(images()).softmax(1)
+
+    def task_of(received):
+        if recognition is None:
+            return 0 * received.sum()
+        if recognition == "labels":
+            each = F.cross_entropy(judge(received), labels(), reduction="none")
+        else:
+            each = (judge(received).softmax(1) - clean).square().sum(1)
+        return (batch["weight"] * each).mean()
+
+    expected = expected_gradient(what, net, batch, task_of)
+    what.terms({"preprocessor": net}, batch)["loss"].backward()
+    assert torch.allclose(net.factor.grad, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_gradient_of_the_task_alone_is_the_proxy_s():
+    what, net = objective(), Change()
+    batch = what.prepare(images(), labels(), generator())
+    terms_of(what, net)["recognition"].backward()
+    sent = Change()(images()).clamp(0, 1).detach()
+    received = sent_through(what.codec, sent, batch["quality"])[0].requires_grad_()
+    F.cross_entropy(tiny.source()(received), labels()).backward()
+    again = Change()
+    guess = Pretend().eval()(again(images()).clamp(0, 1), batch["quality"])["pictures"]
+    (guess * received.grad).sum().backward()
+    assert torch.allclose(net.factor.grad, again.factor.grad, rtol=1e-4, atol=1e-8)
+    assert net.factor.grad.abs().max() > 1e-6
+
+
+def test_through_a_detector_both_values_and_gradients():
+    pictures = boxed.pictures(4, side=64)
+    clean, targets = pictures.batch(torch.arange(4))
+    what, net = objective(LADDER, judge=Finder()), Change()
+    batch = what.prepare(clean, targets, generator(5))
+    weight = batch["weight"][0]
+    expected = expected_gradient(
+        what, net, batch, lambda received: weight * sum(Finder().losses(received, targets).values())
+    )
+    terms = what.terms({"preprocessor": net}, batch)
+    decoded, bits = sent_through(what.codec, net(clean).clamp(0, 1), batch["quality"])
+    task = sum(Finder().losses(decoded, targets).values())
+    assert terms["recognition"].item() == pytest.approx(task.item(), rel=1e-5)
+    total = (bits / 64**2).mean() + 0.5 * terms["distortion"] + weight * task
+    assert terms["loss"].item() == pytest.approx(total.item(), rel=1e-5)
+    terms["loss"].backward()
+    assert torch.allclose(net.factor.grad, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_codec_under_autocast_is_the_same():
+    net = Change()
+    full = terms_of(objective(), net)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = terms_of(objective(), net)
+    assert torch.equal(full["bpp"], half["bpp"]) and torch.equal(full["distortion"], half["distortion"])
+    assert half["recognition"].item() == pytest.approx(full["recognition"].item(), rel=0.02)
+    assert all(term.dtype == torch.float32 for term in half.values())
+
+
+# What is frozen stays as it was
+
+
+def states(*nets: nn.Module) -> list[dict]:
+    return [copy.deepcopy(net.state_dict()) for net in nets]
+
+
+def assert_frozen(before: list[dict], *nets: nn.Module) -> None:
+    for state, net in zip(before, nets, strict=True):
+        assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+        assert all(p.grad is None and not p.requires_grad for p in net.parameters())
+        assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("recognition", ["labels", "soft_labels", None])
+def test_proxy_and_judge_are_frozen_whatever_they_were(tmp_path, recognition):
+    proxy, judge = Pretend().train(), tiny.source()
+    assert proxy.gain.requires_grad  # as a network fresh from its file
+    before = states(proxy, judge)
+    what, net = objective(LADDER, recognition, proxy=proxy, judge=judge), Change()
+    assert what.frozen == [proxy, judge]
+    terms_of(what, net)["loss"].backward()
+    assert net.factor.grad.abs().max() > 0
+    assert_frozen(before, proxy, judge)
+    fit(
+        {"preprocessor": net}, what, tiny.pictures(), folder=tmp_path, steps=3, batch=5, lr=1e-2, device="cpu"
+    )
+    assert not torch.equal(net.factor, Change().factor)
+    assert_frozen(before, proxy, judge)
+
+
+# Recognition without labels, and none
+
+
+def test_soft_labels_never_look_at_labels():
+    what, net = objective(LADDER, "soft_labels"), Change()
+    expected = terms_of(what, net)
+    for known in ((labels() + 1) % 3, None):
+        assert terms_of(what, net, known=known) == expected
+    batch = what.prepare(images(), labels(), generator())
+    decoded, _ = sent_through(what.codec, net(images()).clamp(0, 1), batch["quality"])
+    gap = tiny.source()(decoded).softmax(1) - tiny.source()(images()).softmax(1)
+    assert expected["recognition"].item() == pytest.approx(gap.square().sum(1).mean().item(), rel=1e-4)
+
+
+def test_labels_are_followed():
+    what, net = objective(), Change()
+    right, wrong = terms_of(what, net), terms_of(what, net, known=(labels() + 1) % 3)
+    assert right["bpp"] == wrong["bpp"] and right["recognition"] != wrong["recognition"]
+
+
+@pytest.mark.parametrize("known", ["theirs", None, "boxes"])
+def test_without_recognition_the_judge_is_never_run(known):
+    known = boxed.pictures(6).targets(torch.arange(6)) if known == "boxes" else known
+    what = objective(LADDER, None, judge=Raises(), mse_weight=3.0)
+    terms = terms_of(what, Change(), known=known)
+    assert terms["recognition"] == 0
+    assert terms["loss"].item() == pytest.approx((terms["bpp"] + 3 * terms["distortion"]).item(), rel=1e-6)
+
+
+def test_with_recognition_the_judge_is_run():
+    for recognition in ("labels", "soft_labels"):
+        with pytest.raises(AssertionError, match="judge was run"):
+            terms_of(objective(ONE, recognition, judge=Raises()), Change())
+
+
+def test_soft_labels_of_a_detector_are_refused():
+    said = refusal(ParameterError, objective, ONE, "soft_labels", judge=Finder())
+    assert "a detector has no soft labels" in said
+
+
+# Through the training loop
+
+
+class Interrupt(Exception):
+    """Stands for whatever ends a process in the middle."""
+
+
+class Interrupted(Preprocessing):
+    """It breaks off before its third step."""
+
+    left = 3
+
+    def prepare(self, images, labels, generator):
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupt
+        return super().prepare(images, labels, generator)
+
+
+def train(folder, what: Preprocessing) -> dict:
+    torch.manual_seed(0)
+    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="frozen")
+    return fit(
+        {"preprocessor": net}, what, tiny.pictures(), folder=folder, steps=4, batch=5, lr=1e-3, device="cpu",
+        checkpoint_seconds=0,
+    )  # fmt: skip
+
+
+def interrupted(what: Preprocessing) -> Interrupted:
+    return Interrupted(what.codec, what.proxy, what.judge, what.ladder, what.recognition, what.mse_weight)
+
+
+def test_a_run_leaves_the_preprocessor_and_names_its_terms(tmp_path):
+    train(tmp_path, objective(LADDER))
+    assert tiny.names(tmp_path) == ["checkpoint.pt", "log.jsonl", "preprocessor.safetensors"]
+    lines = tiny.log(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    for line in lines:
+        assert {"loss", "bpp", "distortion", "recognition", "lr"} <= set(line)
+    assert lines[0]["bpp"] > 0 and lines[0]["distortion"] == 0  # it began as the identity
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path):
+    train(tmp_path / "once", objective(LADDER))
+    with pytest.raises(Interrupt):
+        train(tmp_path / "again", interrupted(objective(LADDER)))
+    train(tmp_path / "again", objective(LADDER))
+    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once") != {}
+    terms = [[{k: line[k] for k in ("step", "loss", "bpp")} for line in tiny.log(tmp_path / name)]
+             for name in ("once", "again")]  # fmt: skip
+    assert terms[0] == terms[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"codec": Posterise(offset=1)}, "codec"),
+        ({"codec": load_codec("jpeg")}, "codec"),
+        ({"ladder": LADDER[:2]}, "ladder"),
+        ({"recognition": "soft_labels"}, "recognition"),
+        ({"mse_weight": 1.0}, "mse_weight"),
+        ({"proxy": make_proxy("BlockDCT", codec="jpeg")}, "proxy"),
+        ({"judge": Finder()}, "judge"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_going_on_as_another_objective_is_refused(tmp_path, changes, key):
+    with pytest.raises(Interrupt):
+        train(tmp_path, interrupted(objective(LADDER)))
+    said = refusal(TrainingError, train, tmp_path, replace(objective(LADDER), **changes))
+    assert f"made with {key} = " in said
+
+
+def test_two_codecs_with_the_same_settings_are_two():
+    @dataclass(frozen=True)
+    class Other(Posterise):
+        pass
+
+    assert Other().offset == Posterise().offset
+    assert objective(codec=Other()).settings != objective(codec=Posterise()).settings
+
+
+# Restoration
+
+
+@pytest.mark.parametrize("name", list(MODES))
+def test_restoration_is_the_terms_of_its_mode(name):
+    what = Restoration(find_mode(name), Noise(0.1), tiny.source())
+    batch = what.prepare(images(), labels(), generator(2))
+    assert torch.equal(batch["degraded"], Noise(0.1)(images(), generator(2)))
+    assert torch.equal(batch["target"], images())
+    assert (batch["labels"] is not None) == (MODES[name].recognition == "labels")
+    terms = what.terms(tiny.networks(name), batch)
+    assert ("recognition" in terms) == (name != "plain") and terms["loss"] > 0
+    assert what.settings["channel"] == "Noise(sigma=0.1)"
+    assert what.settings["recognizer"] == (None if name == "plain" else "tiny")
+
+
+def test_restoration_may_have_no_recognizer():
+    assert Restoration(find_mode("plain"), Noise(0.1)).frozen == []
+
+
+# Learned proxies
+
+
+def test_rate_distortion_is_the_weighted_error_and_the_bits_a_pixel():
+    torch.manual_seed(0)
+    proxy = make_proxy("Hyperprior", n=8, m=8)
+    clean = torch.rand(2, 3, 64, 80, generator=generator())
+    what = RateDistortion(256.0)
+    batch = what.prepare(clean, None, generator())
+    torch.manual_seed(1)  # of the noise on the latents
+    terms = what.terms({"proxy": proxy}, batch)
+    torch.manual_seed(1)
+    out = proxy(clean)
+    assert set(terms) == {"loss", "distortion", "bpp", "bpp_y", "bpp_z"}
+    for kind in ("y", "z"):
+        expected = out[f"bits_{kind}"].sum() / (2 * 64 * 80)
+        assert terms[f"bpp_{kind}"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert terms["bpp"].item() == pytest.approx((terms["bpp_y"] + terms["bpp_z"]).item(), rel=1e-6)
+    error = (out["raw"] - clean).square().mean()  # not clamped: also what lies beyond pulls back
+    assert terms["distortion"].item() == pytest.approx(error.item(), rel=1e-5)
+    assert terms["loss"].item() == pytest.approx((256 * error + terms["bpp"]).item(), rel=1e-5)
+    terms["loss"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in proxy.parameters())
+
+
+def test_a_proxy_is_trained_by_the_same_loop(tmp_path):
+    torch.manual_seed(0)
+    proxy = make_proxy("Hyperprior", n=4, m=4)
+    before = states(proxy)[0]
+    fit(
+        {"proxy": proxy},
+        RateDistortion(256.0),
+        tiny.pictures(),
+        folder=tmp_path,
+        steps=2,
+        batch=6,
+        device="cpu",
+    )
+    assert tiny.names(tmp_path) == ["checkpoint.pt", "log.jsonl", "proxy.safetensors"]
+    assert any(not torch.equal(value, before[key]) for key, value in proxy.state_dict().items())
+    assert {"loss", "distortion", "bpp", "bpp_y", "bpp_z"} <= set(tiny.log(tmp_path)[0])
+    assert RateDistortion(256.0).settings != RateDistortion(128.0).settings
+    assert RateDistortion(256.0).frozen == []
+
+
+def test_what_is_sent_is_what_would_be_stored():
+    codec, net = Noting(), Change()
+    terms_of(objective(codec=codec), net)
+    assert torch.equal(
+        to_8bit(net(images())),
+        torch.stack([torch.from_numpy(p).permute(2, 0, 1) / 255 for p in codec.calls[0][1]]),
+    )
