@@ -163,7 +163,10 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
     set_threads(profile)
     dataset, codec, seed = parameters["dataset"], parameters["codec"], parameters["seed"]
     settings, device = profile.coding(dataset), pick_device(profile.device)
-    splits = {part: load_pictures(dataset, part) for part in ("train", "validation")}
+    splits = {
+        "train": load_pictures(dataset, "train"),
+        "validation": load_pictures(dataset, "validation", settings.validation_pictures),
+    }
     judge = load_judges(dataset, [settings.source], device)[settings.source]
     coder = load_codec(codec)
     net = make_net(parameters)

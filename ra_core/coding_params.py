@@ -64,6 +64,7 @@ class Preprocessing(Strict):
         0.5, gt=0, description="weight of the squared error of npp_mse, which has no task"
     )
     pictures: int = Field(0, ge=0, description="test pictures, 0 for all")
+    validation_pictures: int = Field(0, ge=0, description="pictures a training ends with, 0 for all")
     evaluation_batch: int = Field(16, ge=1, description="pictures a step of evaluation")
 
     @field_validator("transfer")

@@ -33,6 +33,7 @@ preprocessing:
     preprocessor: {width: 2, identity: true}
     training: {steps: 1, batch: 2, lr: 1e-3}
     pictures: 4
+    validation_pictures: 4
     codecs:
       jpeg: {curve: [5, 40], rungs: [[5, 0.5], [40, 2.0]]}
 modes: [plain, ra]
