@@ -139,10 +139,10 @@ def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> 
         if ringed:
             axes.plot(x, y, "o", markersize=15, markerfacecolor="none", markeredgecolor=INK)
         label = f"{sidecar['name']}{' (source)' if ringed else ''} {y:.1f}"
-        # A label would run into a neighbour on its right: then it stands on the left.
-        crowded = any(1 < s["parameters"] / x < 2 and abs(s["test_top1"] - y) < 0.3 for s in sidecars)
-        offset, side = (-11, "right") if crowded else (11, "left")
-        axes.annotate(label, (x, y), (offset, 0), va="center", ha=side, textcoords="offset points")
+        # A label would run into a near neighbour on its right: then it stands below.
+        crowded = any(1 < s["parameters"] / x < 1.4 and abs(s["test_top1"] - y) < 0.3 for s in sidecars)
+        offset, side = ((0, -13), "center") if crowded else ((11, 0), "left")
+        axes.annotate(label, (x, y), offset, va="center", ha=side, textcoords="offset points")
     if sidecars:
         axes.set_xscale("log")
         axes.margins(x=0.3, y=0.2)
