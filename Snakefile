@@ -32,8 +32,8 @@ def depends_on(*fields):
 
 
 def weights(*names):
-    """The shipped files of these recognizers; those of torchvision or of the user lie elsewhere."""
-    return [str(path) for name in names for path in sorted(Path("ra_core/assets/recognizers").glob(f"{name}.*"))]
+    """The shipped files of these recognizers or detectors; those of torchvision or of the user lie elsewhere."""
+    return [str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*"))]
 
 
 PICTURES = modules("data", "cifar10", "folders", "channels", "metrics")
@@ -117,8 +117,9 @@ rule train_processor:
         EXECUTE + " task={wildcards.task} mode={wildcards.mode} seed={wildcards.seed}"
 
 
-CODING = modules(
-    "elpv", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives", "losses", "channels", "chain",
+CODING = NETWORKS + modules(
+    "elpv", "scenes", "boxes", "detection", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives",
+    "losses", "channels", "chain", "models/detectors",
     "models/preprocessors", "models/prox*", "models/dct_rate",
 )  # fmt: skip
 
@@ -144,7 +145,7 @@ rule proxy_agreement:
     output:
         f"{RUNS}/{{dataset}}/agreement.csv",
     params:
-        lambda wildcards: list(PROFILE.coding(wildcards.dataset).codecs),
+        lambda wildcards: {c: [s.curve, s.proxy] for c, s in PROFILE.coding(wildcards.dataset).codecs.items()},
     threads: THREADS
     log:
         notebook=f"{RUNS}/notebooks/06_proxies-{{dataset}}.ipynb",
@@ -174,6 +175,7 @@ rule rate_accuracy:
     input:
         CODING,
         modules("rate_accuracy", "bd_rate", "filters", "evaluation", "figures/*"),
+        lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
         notebook="notebooks/08_rate_accuracy.ipynb",
     output:
@@ -216,7 +218,7 @@ rule report:
         [
             f"{RUNS}/{dataset}/{name}.csv"
             for dataset, settings in PROFILE.preprocessing.items()
-            for name in ("agreement", *(f"rates-{codec}" for codec in (*settings.codecs, *settings.transfer)))
+            for name in ("agreement", *(f"rates-{codec}" for codec in settings.all_codecs))
         ],
         expand(f"{RUNS}/{{task}}/accuracy.csv", task=PROFILE.tasks),
         modules("report", "figures/*"),

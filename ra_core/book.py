@@ -72,7 +72,7 @@ def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
     for dataset, settings in preprocessing.items():
         title = DATASET_TITLES[dataset]
         pages[f"coding/proxies-{dataset}"] = (f"06_proxies-{dataset}", f"{title}: proxies beside the codecs")
-        for codec in (*settings.codecs, *settings.transfer):
+        for codec in settings.all_codecs:
             note = "" if codec in settings.codecs else " (transfer)"
             pages[f"coding/{dataset}-{codec}"] = (
                 f"08_rate_accuracy-{dataset}-{codec}", f"{title}: {codec_title(codec)}{note}"

@@ -5,6 +5,7 @@ Each step finds what it needs, makes what is missing, and leaves finished work a
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -85,9 +86,7 @@ def rungs(settings: Ladder, method: str, quality: float | None) -> tuple[Rung, .
 
 def strength_at(settings: Ladder, quality: float) -> float:
     """Return the strength for any quality: that of the rungs, interpolated in log2 between them."""
-    import numpy as np
-
-    known = sorted((q, weight) for q, weight in settings.rungs if weight > 0)
+    known = sorted(settings.rungs)
     logs = np.log2([STRENGTH * weight for _, weight in known])
     return float(2 ** np.interp(quality, [q for q, _ in known], logs))
 

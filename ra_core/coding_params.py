@@ -81,6 +81,11 @@ class Preprocessing(Strict):
         return self
 
     @property
+    def all_codecs(self) -> list[str]:
+        """Every codec with a page: those trained for, then those that only show how far that carries."""
+        return [*self.codecs, *self.transfer]
+
+    @property
     def judges(self) -> list[str]:
         """All recognizers or detectors, the source first."""
         return [self.source, *self.unseen]

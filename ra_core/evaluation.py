@@ -57,8 +57,8 @@ def evaluate(
             quality["bytes"].append(out["bytes"])
         for name, found in detections.items():
             found += [{k: v.cpu() for k, v in one.items()} for one in recognizers[name](out["seen"])]
+        labels = labels.to(device) if classifiers else labels
         for name, recognizer in classifiers.items():
-            labels = labels.to(device)
             logits = recognizer(out["seen"]).float()
             _check_classes(name, logits.shape[1], pictures)
             confidence, answer = logits.softmax(1).max(1)

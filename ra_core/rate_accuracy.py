@@ -219,7 +219,7 @@ def merge_rates(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
     for stem, target in (("rates", "rate_accuracy"), ("bd", "bd_rate")):
         parts = []
         for dataset, settings in profile.preprocessing.items():
-            for codec in (*settings.codecs, *settings.transfer):
+            for codec in settings.all_codecs:
                 path = root / dataset / f"{stem}-{codec}.csv"
                 if not path.exists():
                     evaluate_codec(profile, dataset, codec)

@@ -31,3 +31,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not torch.cuda.is_available():
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason="no GPU"))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks as small as those of the tests are slower on two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a profile `mine` and return how to load it."""
+    from ra_core.params import load_profile
+
+    def write(text: str, **overrides):
+        (tmp_path / "mine.yaml").write_text(text)
+        return load_profile("mine", overrides or None, folder=tmp_path)
+
+    return write

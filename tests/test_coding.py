@@ -7,7 +7,7 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import coding, elpv, scenes, training
+from ra_core import coding, elpv, scenes
 from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.coding import (
@@ -65,14 +65,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """Count the trainings that are begun."""
-    begun = []
-
-    def fit(*arguments, **keywords):
-        begun.append(keywords["name"])
-        return training.fit(*arguments, **keywords)
-
-    monkeypatch.setattr(coding, "fit", fit)
-    return begun
+    return tiny.count_trainings(monkeypatch, coding)
 
 
 def profile(**cells):

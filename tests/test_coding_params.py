@@ -3,7 +3,7 @@ from refusal import refusal
 
 from ra_core.coding_params import DATASETS, METHODS, Ladder, Preprocessing
 from ra_core.errors import ParameterError
-from ra_core.params import Profile, load_profile
+from ra_core.params import Profile
 
 EXAMPLE = """\
 preprocessing:
@@ -22,17 +22,6 @@ preprocessing:
       heic: {curve: [34, 44], proxy: Hyperprior}
     transfer: {webp: [10, 50]}
 """
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write a profile `mine` and return how to load it."""
-
-    def write(text: str, **overrides):
-        (tmp_path / "mine.yaml").write_text(text)
-        return load_profile("mine", overrides or None, folder=tmp_path)
-
-    return write
 
 
 def test_a_profile_may_have_preprocessing_or_none(write):

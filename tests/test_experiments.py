@@ -47,14 +47,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """Count the trainings that are begun."""
-    begun = []
-
-    def fit(*arguments, **keywords):
-        begun.append(keywords["name"])
-        return training.fit(*arguments, **keywords)
-
-    monkeypatch.setattr(experiments, "fit", fit)
-    return begun
+    return tiny.count_trainings(monkeypatch, experiments)
 
 
 def profile(**overrides):

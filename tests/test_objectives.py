@@ -26,13 +26,7 @@ LADDER = (Rung(3, 0.5, 0.0625), Rung(4, 2.0, 0.25), Rung(6, 8.0, 1.0))
 ONE = LADDER[1:2]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks as small as these are slower on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,6 @@ PROFILES = sorted(path.stem for path in HUB.glob("*.yaml"))
 TASKS = ("sr", "dn", "jpeg")
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Write a profile `mine` and return how to load it."""
-
-    def write(text: str, **overrides):
-        (tmp_path / "mine.yaml").write_text(text)
-        return load_profile("mine", overrides or None, folder=tmp_path)
-
-    return write
-
-
 # The profiles of the project
 
 

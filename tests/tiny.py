@@ -116,3 +116,15 @@ def project(folder: Path, profile: str = PROFILE) -> Path:
         (folder / name).mkdir()
     (folder / "params" / "tiny.yaml").write_text(profile)
     return folder
+
+
+def count_trainings(monkeypatch, module) -> list[str]:
+    """Return a list that grows by a name with every training `module` begins."""
+    begun = []
+
+    def counted(*arguments, **keywords):
+        begun.append(keywords["name"])
+        return fit(*arguments, **keywords)
+
+    monkeypatch.setattr(module, "fit", counted)
+    return begun
