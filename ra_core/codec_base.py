@@ -166,6 +166,11 @@ def check_picture(picture: object, number: int) -> None:
     )
 
 
+def is_grey(picture: np.ndarray) -> bool:
+    """Say whether the three channels of (H, W, 3) are equal everywhere."""
+    return all(np.array_equal(picture[..., 0], picture[..., channel]) for channel in (1, 2))
+
+
 def check_size(width: int, height: int) -> None:
     """Raise `ValueError` where a file declares no pixels or too many, before they are allocated."""
     if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):

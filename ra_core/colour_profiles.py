@@ -1,8 +1,11 @@
 """Colour profiles (ICC) put into coded files: the coded pixels stay the same to the byte."""
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from PIL import Image
 
 JPEG_PART = 65519  # bytes of a profile that one segment holds
 WEBP_HAS_PROFILE = 0x20
@@ -11,17 +14,19 @@ WEBP_HAS_PROFILE = 0x20
 def embed(file: bytes, suffix: str, profile: bytes) -> bytes | None:
     """Return a coded file of one of our codecs with an ICC profile of RGB colours in it.
 
-    None where the format has no place for one: a bare codestream (JPEG 2000, JPEG XL), BPG.
+    None where the format has no place for one (a bare codestream: JPEG 2000, JPEG XL; BPG), or its pixels are grey.
     """
     put = {".jpg": _into_jpeg, ".webp": _into_webp, ".heic": _into_heif, ".avif": _into_heif}.get(suffix)
     try:
         return put(file, profile) if put else None
-    except (ValueError, IndexError, OverflowError, struct.error):  # not laid out as our coders do it
+    except (ValueError, IndexError, OSError, OverflowError, struct.error):  # not laid out as our coders do it
         return None
 
 
 def _into_jpeg(file: bytes, profile: bytes) -> bytes:
     """Source: ICC.1:2010, annex B.4: APP2 segments, numbered from 1."""
+    if Image.open(io.BytesIO(file)).mode == "L":
+        raise ValueError("its one channel is grey, and the profile is of three")
     parts = [profile[at : at + JPEG_PART] for at in range(0, len(profile), JPEG_PART)]
     segments = b"".join(
         struct.pack(">HH12sBB", 0xFFE2, 16 + len(part), b"ICC_PROFILE\0", number, len(parts)) + part

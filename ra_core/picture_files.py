@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 
 from ra_core.channels import to_arrays
+from ra_core.codec_base import is_grey
 from ra_core.files import atomic
 from ra_core.folders import open_picture
 from ra_core.metrics import IDENTICAL_DB
@@ -55,11 +56,6 @@ def read_picture(path: Path) -> Picture:
             picture, alpha = layers[..., :3], layers[..., 3]
     colours = np.ascontiguousarray(picture)
     return Picture(colours, None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
-
-
-def is_grey(colours: np.ndarray) -> bool:
-    """Say whether the three channels of (H, W, 3) are equal everywhere."""
-    return all(np.array_equal(colours[..., 0], colours[..., channel]) for channel in (1, 2))
 
 
 def to_grey(colours: np.ndarray) -> np.ndarray:

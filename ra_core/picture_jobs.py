@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from ra_core.applied_runs import Method
-from ra_core.codec_base import MAX_PIXELS
+from ra_core.codec_base import MAX_PIXELS, is_grey
 from ra_core.colour_profiles import embed
 from ra_core.errors import DataError
 from ra_core.files import atomic, write_text
-from ra_core.picture_files import Picture, is_grey, picture_psnr, read_picture, resize, to_grey, write_png
+from ra_core.picture_files import Picture, picture_psnr, read_picture, resize, to_grey, write_png
 from ra_core.tiles import geometry, run_net
 
 COLUMNS = (

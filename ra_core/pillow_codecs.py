@@ -8,7 +8,7 @@ from importlib.metadata import version
 import numpy as np
 from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, JpegImagePlugin, WebPImagePlugin, features
 
-from ra_core.codec_base import MAX_PIXELS, Codec, Qualities, check_choice, check_size, check_whole
+from ra_core.codec_base import MAX_PIXELS, Codec, Qualities, check_choice, check_size, check_whole, is_grey
 from ra_core.codec_headers import check_jpeg, check_jpeg2000, check_jpeg_work, check_webp
 
 SUBSAMPLINGS = ("4:2:0", "4:4:4")
@@ -21,6 +21,7 @@ class _PillowCodec(Codec):
     feature: str  # Pillow's name of the coder
     library: str
     plugin: type
+    modes = ("RGB",)  # what its files may hold
 
     def available(self):
         return features.check(self.feature)
@@ -29,32 +30,38 @@ class _PillowCodec(Codec):
         return {"pillow": version("pillow"), self.library: features.version(self.feature) or "none"}
 
     def _encode(self, picture, quality):
+        return self._save(picture, self._settings(quality))
+
+    def _save(self, picture: np.ndarray, settings: dict) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, self.form, **self._settings(quality))
+        Image.fromarray(picture).save(buffer, self.form, **settings)
         return buffer.getvalue()
 
     def _open(self, file: bytes):
         """Return the opened picture, of this format only, with its declared size checked."""
         image = self.plugin(io.BytesIO(file))
         check_size(*image.size)
-        if image.mode != "RGB":
-            raise ValueError(f"its pixels are {image.mode} and not RGB")
+        if image.mode not in self.modes:
+            raise ValueError(f"its pixels are {image.mode} and not {' or '.join(self.modes)}")
         return image
 
     def _decode(self, file):
         image = self._open(file)
         image.load()
-        return np.array(image)
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 @dataclass(frozen=True)
 class JpegCodec(_PillowCodec):
-    """JPEG by libjpeg-turbo; `optimize` computes the Huffman tables of each picture."""
+    """JPEG by libjpeg-turbo; `optimize` computes the Huffman tables of each picture.
+
+    A picture of three equal channels is stored as grey, as its owner would: empty chroma blocks cost bits too.
+    """
 
     subsampling: str = "4:2:0"  # or "4:4:4"
     optimize: bool = False
     suffix, form, feature, library = ".jpg", "JPEG", "jpg", "libjpeg API"
-    plugin = JpegImagePlugin.JpegImageFile
+    plugin, modes = JpegImagePlugin.JpegImageFile, ("RGB", "L")
     qualities = Qualities("JPEG quality", 1, 100, better="up")
     alone_below = 2**15
 
@@ -72,11 +79,15 @@ class JpegCodec(_PillowCodec):
         return super()._versions() | {"libjpeg-turbo": features.version("libjpeg_turbo") or "none"}
 
     def _encode(self, picture, quality):
+        settings = self._settings(quality)
+        if is_grey(picture):
+            picture = picture[..., 0]
+            del settings["subsampling"]
         if picture.size < 3 * self.alone_below or not hasattr(os, "memfd_create"):
-            return super()._encode(picture, quality)
+            return self._save(picture, settings)
         # Pillow lets other threads run only while it writes to a file of the system, which here is memory.
         with open(os.memfd_create("picture.jpg"), "w+b", buffering=0) as file:
-            Image.fromarray(picture).save(file, self.form, **self._settings(quality))
+            Image.fromarray(picture).save(file, self.form, **settings)
             file.seek(0)
             return file.read()
 

@@ -15,12 +15,14 @@ from ra_core.checkpoint import load_checkpoint, save_checkpoint
 from ra_core.data import Pictures, fingerprint
 from ra_core.errors import DataError, ParameterError
 from ra_core.files import atomic, write_json
-from ra_core.models.cifar_nets import CELL_FAMILIES, FAMILIES
+from ra_core.models import efficientnet_lite
+from ra_core.models.cell_nets import CELL_FAMILIES, ON_IMAGENET, begin_from_imagenet
+from ra_core.models.cifar_nets import FAMILIES
 
 # Epochs of each cycle of the learning rate; few enough for all five of CIFAR-10 to fit into an hour on two cores.
 CYCLES = {
     "resnet20": (14,), "resnet26": (9,), "vgg8": (9,), "densenet17": (5, 4), "mobilenet": (8,),
-    "cell_resnet20": (24,), "cell_vgg8": (24,), "cell_mobilenet": (24,),
+    "cell_resnet20": (24,), "cell_vgg8": (24,), "cell_mobilenet": (24,), "cell_lite0": (8,), "cell_lite1": (8,),
 }  # fmt: skip
 RECIPE = {
     "optimiser": "SGD with Nesterov momentum 0.9",
@@ -40,6 +42,13 @@ CELL_RECIPE = RECIPE | {
     "augmentation": "one of the eight turns and mirrors, shift by up to 8 pixels, gain of 0.8 to 1.2",
     "mean": (0.605,) * 3,  # of the training cells
     "std": (0.154,) * 3,
+}
+
+LITE_RECIPE = CELL_RECIPE | {
+    "peak_lr": 0.005,
+    "trained": "a linear layer on five frozen stages of EfficientNet-Lite, published ImageNet weights",
+    "mean": efficientnet_lite.MEAN,
+    "std": efficientnet_lite.STD,
 }
 
 
@@ -123,7 +132,8 @@ def train_recognizer(
     families = FAMILIES | CELL_FAMILIES
     if name not in families:
         raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(families)}.")
-    recipe, vary = (CELL_RECIPE, augment_cells) if name in CELL_FAMILIES else (RECIPE, augment)
+    recipe, vary = (RECIPE, augment) if name in FAMILIES else (CELL_RECIPE, augment_cells)
+    recipe = LITE_RECIPE if name in ON_IMAGENET else recipe
     if len(train) < recipe["batch"]:
         raise DataError(
             f"{train.name} has {len(train)} pictures; at least a batch of {RECIPE['batch']} is needed."
@@ -132,6 +142,8 @@ def train_recognizer(
     epochs, batch, start = sum(cycles), recipe["batch"], time.perf_counter()
     torch.manual_seed(seed)
     net = families[name](len(train.classes)).to(memory_format=torch.channels_last)
+    if name in ON_IMAGENET:
+        begin_from_imagenet(net, ON_IMAGENET[name])
     beginnings = dict(zip(accumulate(cycles, initial=0), cycles, strict=False))  # first epoch: length
     checkpoint, first, seconds = Path(folder) / f"{name}.checkpoint.pt", 0, 0.0
     settings = recipe | {"cycles": list(cycles), "seed": seed, "data": train.name, "pictures": len(train)}

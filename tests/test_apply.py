@@ -229,7 +229,7 @@ def test_grey_stays_grey_behind_a_network_that_tints(tmp_path, target):
     assert np.ptp(tinted.astype(int), axis=-1).max() > 3
     apply(tmp_path / "in", target, run=tmp_path / "run", quality=95)
     assert Image.open(target / "pictures" / "a.png").mode == "L"
-    assert np.ptp(opened(target / "files" / "a.jpg").astype(int), axis=-1).max() == 0
+    assert Image.open(target / "files" / "a.jpg").mode == "L"
 
 
 # --- any folder

@@ -342,9 +342,26 @@ def test_another_s_file_is_refused_and_counted(codec):
         assert "file 2" in refusal(CodecError, codec.decode, [own, own, foreign])
 
 
+def test_a_grey_picture_is_stored_as_a_grey_jpeg_and_comes_back_with_three_equal_channels():
+    grey = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 56, 1), np.uint8), 3, axis=2)
+    nearly = grey.copy()
+    nearly[-1, -1, 2] ^= 1
+    for optimize in (False, True):
+        codec = JpegCodec(optimize=optimize)
+        file, coloured = codec.encode([grey, nearly], 30)
+        assert [Image.open(io.BytesIO(one)).mode for one in (file, coloured)] == ["L", "RGB"]
+        assert len(file) < len(coloured)
+        plain = io.BytesIO()
+        Image.fromarray(grey[..., 0]).save(plain, "JPEG", quality=30, optimize=optimize)
+        assert file == plain.getvalue()
+        (decoded,) = codec.decode([file])
+        assert decoded.shape == grey.shape
+        assert (decoded == np.asarray(Image.open(plain))[..., None]).all()
+
+
 def test_grey_and_transparent_files_are_refused():
     for mode, form, codec in (
-        ("L", "JPEG", JpegCodec()),
+        ("CMYK", "JPEG", JpegCodec()),
         ("RGBA", "WEBP", WebpCodec()),
         ("L", "AVIF", AvifCodec()),
     ):

@@ -9,12 +9,12 @@ from applied import array, opened, saved
 from PIL import Image, ImageCms
 
 from ra_core import metrics
+from ra_core.codec_base import is_grey
 from ra_core.codecs import load_codec
 from ra_core.colour_profiles import embed
 from ra_core.errors import DataError
 from ra_core.picture_files import (
     Picture,
-    is_grey,
     picture_psnr,
     read_picture,
     resize,
@@ -174,6 +174,11 @@ def test_a_profile_is_found_again_and_the_pixels_are_the_same(name, kind):
 @pytest.mark.parametrize("suffix", [".j2k", ".jxl", ".bpg"])
 def test_a_format_without_a_place_gets_none(suffix):
     assert embed(b"anything", suffix, SRGB) is None
+
+
+def test_a_grey_jpeg_takes_no_profile_of_three_colours():
+    grey, coloured = load_codec("jpeg").encode([np.zeros((8, 8, 3), np.uint8), array(8, 8)], 50)
+    assert embed(grey, ".jpg", SRGB) is None and embed(coloured, ".jpg", SRGB) is not None
 
 
 @pytest.mark.parametrize("name", ["webp", "heic", "avif"])

@@ -124,18 +124,3 @@ def mobilenet(classes: int = 10, c_in: int = 3) -> nn.Module:
 
 
 FAMILIES = {net.__name__: net for net in (resnet20, resnet26, vgg8, densenet17, mobilenet)}
-
-
-def for_larger_pictures(family: str, patch: int = 4):
-    """Return a function like those above whose networks see each `patch` x `patch` square as one pixel.
-
-    So they take pictures of a few hundred pixels a side at the cost of small ones.
-    """
-
-    def net(classes: int) -> nn.Module:
-        return nn.Sequential(nn.PixelUnshuffle(patch), FAMILIES[family](classes, 3 * patch**2))
-
-    return net
-
-
-CELL_FAMILIES = {f"cell_{name}": for_larger_pictures(name) for name in ("resnet20", "vgg8", "mobilenet")}

