@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
+from ra_core.channels import to_arrays
 from ra_core.codec_base import Codec
 from ra_core.codec_headers import jpeg_parts
 from ra_core.errors import CodecError
@@ -27,15 +29,19 @@ class _Component(NamedTuple):
     rest: int
 
 
-def header_rows(codec: Codec, qualities: Sequence[float], pictures: Sequence[np.ndarray]) -> pd.DataFrame:
-    """Return how many bytes of a JPEG codec's files are header, a row a quality, as means over `pictures`.
+def header_rows(codec: Codec, qualities: Sequence[float], pictures, batch: int = 16) -> pd.DataFrame:
+    """Return how many bytes of a JPEG codec's files are header, a row a quality, as means over a set of pictures.
 
     The header holds sizes and tables; the payload is what codes the pixels.
     """
     rows = []
-    for quality in qualities:
-        header, payload = np.mean([jpeg_parts(file) for file in codec.encode(pictures, quality)], axis=0)
-        rows.append((codec.name, quality, len(pictures), header + payload, header, payload))
+    for quality in map(int, qualities):
+        parts = []
+        for indices in torch.arange(len(pictures)).split(batch):
+            files = codec.encode(to_arrays(pictures.batch(indices)[0]), quality)
+            parts += [jpeg_parts(file) for file in files]
+        header, payload = np.mean(parts, axis=0)
+        rows.append((codec.name, quality, len(parts), header + payload, header, payload))
     return pd.DataFrame(rows, columns=HEADER_COLUMNS)
 
 
