@@ -58,7 +58,7 @@ def equal_accuracy(
 
     `rates` are the rows of one codec. Without a quality it is the middle one of the codec alone, without a method the
     first preprocessor that was measured; of several seeds it is the first, and of equally near qualities the one with
-    the fewest bytes. Raises `ParameterError` for a quality, method or judge that was not measured.
+    the most similar bytes. Raises `ParameterError` for a quality, method or judge that was not measured.
     """
     rows = rates[rates["recognizer"] == judge].sort_values("bytes_mean", kind="stable")
     alone = rows[rows["method"] == "codec"]
@@ -75,8 +75,12 @@ def equal_accuracy(
             f"{', '.join(measured) or 'none'}."
         )
     mine = mine[mine["seed"] == mine["seed"].min()]
-    distance = (mine["value"] - named["value"].iloc[0]).abs().round(6)
-    return Equal(method, named.iloc[0], mine.loc[distance.idxmin()])
+    alone = named.iloc[0]
+    mine = mine.assign(
+        by=(mine["value"] - alone.value).abs().round(6),
+        far=np.log(mine["bytes_mean"] / alone.bytes_mean).abs(),
+    )
+    return Equal(method, alone, mine.sort_values(["by", "far"]).iloc[0])
 
 
 def _is(method: str, kind: str) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from ra_core.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, style
-from ra_core.figures.pictures import GAP, LINE, put_picture, sheet, shorten
+from ra_core.figures.pictures import GAP, LETTER, LINE, put_picture, sheet, shorten
 from ra_core.figures.rows import signed
 
 LEFT, TOP, BAR = 1.4, 0.32, 0.75  # inches left and above the pictures, and for a colour bar to their right
@@ -50,7 +50,7 @@ def amplified(clean: np.ndarray, sent: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _titled(panel: Mapping, width: float, height: float) -> tuple[Figure, Axes, float]:
     """Return a sheet with the title of a panel on it, `height` without it, and how far down the rest begins."""
-    lines = textwrap.wrap(str(panel.get("compared", "")), 105)
+    lines = textwrap.wrap(str(panel.get("compared", "")), int(15 * width))
     figure, axes = sheet(width, height + 0.16 * len(lines))
     for number, text in enumerate(lines):
         axes.text(0.08, 0.12 + 0.16 * number, text, va="center", fontsize=8.5)
@@ -58,9 +58,9 @@ def _titled(panel: Mapping, width: float, height: float) -> tuple[Figure, Axes, 
 
 
 def _names(panel: Mapping, count: int) -> list[str]:
-    """Return what is above each column: its true class, or its number."""
+    """Return what is above each column: its true class, or where there is none its number."""
     if "labels" not in panel:
-        return [str(number) for number in range(count)]
+        return [f"picture {number}" for number in range(1, count + 1)]
     return [str(panel["classes"][label]) for label in panel["labels"]]
 
 
@@ -173,8 +173,8 @@ def bit_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     bar.set_ylabel(f"bits {panel['bits_by']}", fontsize=7.5)
     means = [float(np.mean(panel[f"bits_{kind}"])) for _, kind in rows]
     figure.alt = (
-        f"Maps of the bits {panel['bits_by']} of {len(columns)} pictures: on average {means[0]:.1f} with the codec "
-        f"alone and {means[1]:.1f} preprocessed; {_bytes_sentence(panel)}."
+        f"Maps of where the bits of {len(columns)} pictures go (bits {panel['bits_by']}): on average {means[0]:.1f} "
+        f"with the codec alone and {means[1]:.1f} preprocessed; {_bytes_sentence(panel)}."
     )
     return figure
 
@@ -222,9 +222,9 @@ def _kept(panel: Mapping, kind: str, k: int, least: float = 0.0) -> tuple[np.nda
 
 
 def _box(
-    axes: Axes, box, corner: tuple[float, float], scale: float, colour: str, dash: str, text: str
+    axes: Axes, box, corner: tuple[float, float], side: float, scale: float, colour: str, dash: str, text: str
 ) -> None:
-    """Draw one box of a picture that stands at `corner`, `scale` inches a pixel, with its name in it."""
+    """Draw one box of a picture that stands at `corner`, `side` inches wide, `scale` a pixel, with its name in it."""
     (x, y), (left, top, right, bottom) = corner, np.asarray(box, float) * scale
     rim = [withStroke(linewidth=2.6, foreground="white")]
     axes.add_patch(
@@ -233,8 +233,9 @@ def _box(
             path_effects=rim,
         )
     )  # fmt: skip
-    at, side = (y + bottom - 0.02, "bottom") if dash == ":" else (y + top + 0.02, "top")
-    axes.text(x + left + 0.02, at, text, va=side, fontsize=6.5, color=colour, path_effects=rim)
+    at, edge = (y + bottom - 0.02, "bottom") if dash == ":" else (y + top + 0.02, "top")
+    place, to = (x + left + 0.02, "left") if left + len(text) * LETTER < side else (x + side - 0.02, "right")
+    axes.text(place, at, text, ha=to, va=edge, fontsize=6.5, color=colour, path_effects=rim)
 
 
 @style()
@@ -248,7 +249,7 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
     """
     classes = ["", *map(str, panel["classes"])]
     columns, side, tall = _layout(panel["alone"].shape)
-    step = tall + GAP + LINE + 0.05
+    step = tall + GAP + 2 * LINE + 0.05
     figure, axes, top = _titled(panel, columns[-1] + side + GAP, 0.1 + 2 * step)
     scale, parts = side / panel["alone"].shape[-1], []
     rows = {
@@ -264,14 +265,14 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
             boxes, labels, scores = _kept(panel, kind, k, least)
             right, found = matched(boxes, labels, scores, true_boxes, true_labels)
             for box, name in zip(true_boxes[~found], true_labels[~found], strict=True):
-                _box(axes, box, (x, y), scale, FAINT, ":", f"{classes[name]} missed")
+                _box(axes, box, (x, y), side, scale, FAINT, ":", f"{classes[name]} missed")
             for box, name, sure, ok in zip(boxes, labels, scores, right, strict=True):
                 colour, dash = (RIGHT, "-") if ok else (WRONG, "--")
-                _box(axes, box, (x, y), scale, colour, dash, f"{classes[name]} {100 * sure:.0f}%")
+                _box(axes, box, (x, y), side, scale, colour, dash, f"{classes[name]} {100 * sure:.0f}%")
             numbers = np.array([found.sum(), len(found), (~right).sum()])
             counts += numbers
-            words = f"{panel[size][k]:,.0f} bytes, {_found_sentence(*numbers)}"
-            _beneath(axes, x, y + tall, words)
+            _beneath(axes, x, y + tall, f"{panel[size][k]:,.0f} bytes")
+            _beneath(axes, x, y + tall + LINE, _found_sentence(*numbers))
         parts.append(f"{label.replace(chr(10), ' ')}: {_found_sentence(*counts)}")
     figure.alt = (
         f"{len(columns)} pictures with what a detector finds in them; {parts[0]}; {parts[1]}; "
