@@ -174,7 +174,8 @@ rule train_preprocessor:
 rule rate_accuracy:
     input:
         CODING,
-        modules("rate_accuracy", "bd_rate", "filters", "evaluation", "coding_panels", "costs", "jpeg_files", "figures/*"),
+        modules("rate_accuracy", "bd_rate", "filters", "evaluation", "figures/*"),
+        modules("coding_panels", "costs", "jpeg_files"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
         notebook="notebooks/08_rate_accuracy.ipynb",
