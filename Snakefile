@@ -175,12 +175,14 @@ rule rate_accuracy:
     input:
         CODING,
         modules("rate_accuracy", "bd_rate", "filters", "evaluation", "figures/*"),
+        modules("coding_panels", "costs", "jpeg_files"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
         notebook="notebooks/08_rate_accuracy.ipynb",
     output:
         f"{RUNS}/{{dataset}}/rates-{{codec}}.csv",
         f"{RUNS}/{{dataset}}/bd-{{codec}}.csv",
+        f"{RUNS}/{{dataset}}/cost-{{codec}}.csv",
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS

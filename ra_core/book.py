@@ -117,15 +117,18 @@ def collect(
     for page, stem in notebooks.items():
         notebook = read_notebook(runs / "notebooks" / f"{stem}.ipynb", profile)
         files[f"{page}.ipynb"] = _as_page(notebook, stem, titles.get(page)).encode()
-    transfers = [f"transfer-{dataset}.svg" for dataset in preprocessing]
-    own = [*(f"curves-{task}.svg" for task in tasks), *transfers, *(["bd.md"] if coding else [])]
+    transfers = [f"transfer-{dataset}" for dataset in preprocessing]
+    own = [*(f"curves-{task}.svg" for task in tasks), *(["bd.md", "cost.md"] if coding else [])]
+    own += [f"{name}.{kind}" for name in transfers for kind in ("svg", "md")]
     for name in (*REPORT, *own):
         path = runs / "report" / name
         if not path.exists():
             raise OutputError(f"{path} is missing; run notebook 05_report for the profile {profile}.")
         files[f"generated/{name}"] = path.read_bytes()
     values = _substitutions(profile, tasks, root, files)
-    values["transfer_figures"] = "\n\n".join(_figure(name, files) for name in transfers)
+    values["transfer_figures"] = "\n\n".join(
+        f"{_figure(f'{name}.svg', files)}\n\n{files[f'generated/{name}.md'].decode()}" for name in transfers
+    )
     _check_names(files, values)
     config.setdefault("parse", {})["myst_substitutions"] = values
     files["_toc.yml"], files["_config.yml"] = (_yaml(part) for part in (toc, config))

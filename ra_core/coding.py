@@ -233,9 +233,9 @@ def pair_at(
     rung = Rung(*parameters["rungs"][len(parameters["rungs"]) // 2])
     pre = AtStrength(load_preprocessor(folder, parameters), rung.strength)
     images, _ = pictures.batch(torch.arange(len(pictures)))
-    chain = Chain(channel=Coded(load_codec(codec), whole(rung.quality)), pre=pre)
     with torch.inference_mode():
-        return images, to_8bit(pre(images)), chain(images, torch.arange(len(images)))["stored"]
+        sent = to_8bit(pre(images))
+    return images, sent, Coded(load_codec(codec), whole(rung.quality)).transmit(sent)[0]
 
 
 def whole(quality: float) -> float | int:

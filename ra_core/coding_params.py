@@ -9,6 +9,7 @@ from ra_core.params_base import Strict, Training
 DATASETS = {"cells": "classification", "scenes": "detection"}
 DatasetName = Literal["cells", "scenes"]
 METHODS = ("npp", "npp_qa", "npp_mse")
+UNSEEN_QUALITIES = "npp_qa at unseen qualities"  # in tables: only those an adaptive one was not trained on
 
 
 class Preprocessor(Strict):

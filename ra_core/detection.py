@@ -36,7 +36,11 @@ def mean_ap(predictions: list[Target], targets: list[Target]) -> dict[str, float
 
     Raises `ParameterError` when predictions and targets differ in number, `DataError` when no target has a box.
     """
-    evaluator = _matched(predictions, targets)
+    return _scores(_matched(predictions, targets))
+
+
+def _scores(evaluator) -> dict[str, float]:
+    """Return the metrics of what pycocotools has matched."""
     with redirect_stdout(io.StringIO()):
         evaluator.accumulate()
     precision = evaluator.eval[
@@ -58,10 +62,12 @@ def mean_ap_interval(
     The interval lies between percentiles of `resampled_mean_ap` (Efron, "Bootstrap Methods", 1979) after these are
     moved so that their mean is the score: see there why they lie above it.
     """
-    _check_metric(metric)
-    value = mean_ap(predictions, targets)[metric]
-    values = resampled_mean_ap(predictions, targets, metric, resamples, seed)
-    low, high = np.nanpercentile(values + (value - np.nanmean(values)), [2.5, 97.5])
+    return interval_of(*drawn_mean_ap(predictions, targets, metric, resamples, seed))
+
+
+def interval_of(value: float, drawn: np.ndarray) -> Interval:
+    """Return a score in percent with its 95 % interval, from what `drawn_mean_ap` gave."""
+    low, high = np.nanpercentile(drawn + (value - np.nanmean(drawn)), [2.5, 97.5])
     return value, max(0.0, float(low)), min(100.0, float(high))
 
 
@@ -80,6 +86,17 @@ def resampled_mean_ap(
     box was drawn.
     Raises `ParameterError` for an unknown metric or less than one resample, otherwise as `mean_ap`.
     """
+    return drawn_mean_ap(predictions, targets, metric, resamples, seed)[1]
+
+
+def drawn_mean_ap(
+    predictions: list[Target],
+    targets: list[Target],
+    metric: str = "map50",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, np.ndarray]:
+    """Return what `mean_ap` and `resampled_mean_ap` give, with boxes matched only once."""
     _check_metric(metric)
     if resamples < 1:
         raise ParameterError(f"{resamples} resamples were asked for; ask for at least 1.")
@@ -91,7 +108,8 @@ def resampled_mean_ap(
     values = np.stack(per_class)  # (classes, resamples), NaN where a class was not drawn
     drawn = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
-        return 100 * np.where(drawn, values, 0).sum(0) / drawn.sum(0)
+        means = 100 * np.where(drawn, values, 0).sum(0) / drawn.sum(0)
+    return _scores(evaluator)[metric], means
 
 
 def _check_metric(metric: str) -> None:

@@ -24,7 +24,8 @@ class Answers:
 
     PSNR (dB) and SSIM are (N,), behind a real codec also the `bytes` of each file; each recognizer has `top1` and
     `top5` (right or not), `answer` (class index) and `confidence` (probability of the answer), all (N,). A detector
-    has in `detections` what it found, one dict of boxes, scores and labels a picture.
+    has in `detections` what it found, one dict of boxes, scores and labels a picture; `precision` keeps its score and
+    that on other draws of the pictures (`ra_core.rate_accuracy.precision`), once they were asked for.
     """
 
     psnr: torch.Tensor
@@ -32,6 +33,7 @@ class Answers:
     by_recognizer: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     bytes: torch.Tensor | None = None
     detections: dict[str, list[dict]] = field(default_factory=dict)
+    precision: dict[str, tuple[float, np.ndarray]] = field(default_factory=dict)
 
     def share(self, recognizer: str, rank: str = "top1") -> float:
         """Return the accuracy of a recognizer in percent."""

@@ -1,7 +1,7 @@
 """Bytes against accuracy: every way to send pictures, measured on one set, as curves and as BD-rates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from ra_core.coding import (
     train_preprocessor,
     whole,
 )
-from ra_core.coding_params import DATASETS
+from ra_core.coding_params import DATASETS, UNSEEN_QUALITIES, Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.experiments import set_threads
@@ -153,7 +153,7 @@ def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, d
 def transfer_curves(profile: Profile, dataset: str, codec: str, judges, pictures, device) -> list[Curve]:
     """Measure a codec that no preprocessor was trained for: alone, and behind each adaptive preprocessor.
 
-    The strength at a place of the curve is that at the same place of the ladder the preprocessor was trained on.
+    Its strengths are those of `transferred_strengths`.
     """
     settings = profile.coding(dataset)
     qualities = settings.transfer[codec]
@@ -163,14 +163,35 @@ def transfer_curves(profile: Profile, dataset: str, codec: str, judges, pictures
         if not steps.rungs:
             continue
         net = trained(profile, dataset, trained_for, "npp_qa", None, profile.seeds[0]).to(device)
-        places = np.linspace(0, len(steps.curve) - 1, len(qualities))
-        matched = dict(zip(qualities, np.interp(places, range(len(steps.curve)), steps.curve), strict=True))
-        chain_at = sent_by(
-            codec, lambda q, net=net, steps=steps, at=matched: AtStrength(net, strength_at(steps, at[q]))
-        )
+        strengths = transferred_strengths(steps, qualities)
+        chain_at = sent_by(codec, lambda q, net=net, strengths=strengths: AtStrength(net, strengths[q]))
         name = f"npp_qa for {trained_for}"
         curves.append(measure(name, codec, profile.seeds[0], chain_at, qualities, *common))
     return curves
+
+
+def transferred_strengths(steps: Ladder, qualities: list[float]) -> dict[float, float]:
+    """Return the strength at each quality of another codec: that at the same place of the ladder's own curve."""
+    places = np.linspace(0, len(steps.curve) - 1, len(qualities))
+    matched = np.interp(places, range(len(steps.curve)), steps.curve)
+    return {quality: strength_at(steps, at) for quality, at in zip(qualities, matched, strict=True)}
+
+
+def at_unseen_qualities(curves: list[Curve], steps: Ladder | None) -> list[tuple[Curve, Curve]]:
+    """Return the curves of adaptive preprocessors at qualities they were not trained on, each with the codec alone.
+
+    Both have the same qualities, as with fewer points a curve is another one; where one is left, there is none.
+    """
+    known = [quality for quality, _ in steps.rungs] if steps else []
+    adaptive = [curve for curve in curves if curve.method == "npp_qa"]
+    rest = {q for curve in adaptive for q in curve.answers if q not in known}
+    if len(rest) < 2:
+        return []
+
+    def part(curve: Curve, method: str) -> Curve:
+        return replace(curve, method=method, answers={q: a for q, a in curve.answers.items() if q in rest})
+
+    return [(part(curve, UNSEEN_QUALITIES), part(curves[0], "codec")) for curve in adaptive]
 
 
 def trained(profile: Profile, dataset: str, codec: str, method: str, quality, seed: int) -> nn.Module:
@@ -195,13 +216,15 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
     judges = load_judges(dataset, settings.judges, device)
     make = codec_curves if codec in settings.codecs else transfer_curves
     curves = make(profile, dataset, codec, judges, pictures, device)
+    compared = [(curve, curves[0]) for curve in curves[1:]]
+    compared += at_unseen_qualities(curves, settings.codecs.get(codec))
     keys = {"profile": profile.name, "dataset": dataset}
     rates = pd.DataFrame(
         [keys | row for curve in curves for row in rate_rows(curve, pictures, settings.source, dataset)],
         columns=RATE_COLUMNS,
     ).round(4)
     bds = pd.DataFrame(
-        [keys | row for curve in curves[1:] for row in bd_rows(curve, curves[0], pictures, settings.source)],
+        [keys | row for pair in compared for row in bd_rows(*pair, pictures, settings.source)],
         columns=BD_COLUMNS,
     ).round(3)
     folder = profile_folder(profile.name) / dataset
@@ -255,9 +278,18 @@ def interval(answers: Answers, pictures, judge: str) -> tuple[float, float, floa
     """Return a judge's score with its 95 % interval, percent."""
     if judge in answers.by_recognizer:
         return proportion_interval(answers.by_recognizer[judge]["top1"])
-    from ra_core.detection import mean_ap_interval
+    from ra_core.detection import interval_of
 
-    return mean_ap_interval(answers.detections[judge], pictures.all_targets())
+    return interval_of(*precision(answers, pictures, judge))
+
+
+def precision(answers: Answers, pictures, judge: str) -> tuple[float, np.ndarray]:
+    """Return a detector's score and what it would be on other draws of the pictures; boxes are matched once."""
+    if judge not in answers.precision:
+        from ra_core.detection import drawn_mean_ap
+
+        answers.precision[judge] = drawn_mean_ap(answers.detections[judge], pictures.all_targets())
+    return answers.precision[judge]
 
 
 def bd_rows(curve: Curve, alone: Curve, pictures, source: str) -> list[dict]:
@@ -266,20 +298,15 @@ def bd_rows(curve: Curve, alone: Curve, pictures, source: str) -> list[dict]:
         return []
     rows = []
     for judge in judges_of(next(iter(curve.answers.values()))):
-        found = compare(curve, alone, pictures, judge)
-        low, high = overlap(line_of(alone, pictures, judge), line_of(curve, pictures, judge))
+        both = [resampled(c, pictures, judge) for c in (alone, curve)]
+        low, high = overlap(*((c.rates, c.values) for c in both))
         rows.append({
             "codec": curve.codec, "method": curve.method, "seed": curve.seed, "recognizer": judge,
             "role": "source" if judge == source else "unseen",
-            "metric": metric_of(next(iter(curve.answers.values())), judge), **found,
+            "metric": metric_of(next(iter(curve.answers.values())), judge), **bd_rate_interval(*both),
             "value_low": low, "value_high": high,
         })  # fmt: skip
     return rows
-
-
-def compare(curve: Curve, alone: Curve, pictures, judge: str) -> dict[str, float]:
-    """Return the BD-rate of a curve beside the codec alone with its bootstrap interval over pictures."""
-    return bd_rate_interval(*(resampled(c, pictures, judge) for c in (alone, curve)))
 
 
 def resampled(curve: Curve, pictures, judge: str) -> Resampled:
@@ -289,10 +316,7 @@ def resampled(curve: Curve, pictures, judge: str) -> Resampled:
     if judge in found[0].by_recognizer:
         right = np.stack([a.by_recognizer[judge]["top1"].double().numpy() for a in found])
         return resample(sizes, right, times)
-    from ra_core.detection import mean_ap, resampled_mean_ap
-
-    targets, n = pictures.all_targets(), len(pictures)
-    boxes = [a.detections[judge] for a in found]
-    values = np.array([mean_ap(one, targets)["map50"] for one in boxes])
-    drawn = np.stack([resampled_mean_ap(one, targets, "map50", len(times)) for one in boxes], axis=1)
-    return Resampled(sizes.mean(1), values, times @ sizes.T / n, drawn)
+    values, drawn = zip(*[precision(a, pictures, judge) for a in found], strict=True)
+    return Resampled(
+        sizes.mean(1), np.array(values), times @ sizes.T / len(pictures), np.stack(drawn, axis=1)
+    )

@@ -8,6 +8,7 @@ from refusal import refusal
 from torch import nn
 
 from ra_core import coding, elpv, scenes
+from ra_core.chain import Chain
 from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.coding import (
@@ -27,7 +28,8 @@ from ra_core.coding import (
 from ra_core.coding_params import Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers
-from ra_core.models.preprocessors import QP_TABLE
+from ra_core.metrics import to_8bit
+from ra_core.models.preprocessors import QP_TABLE, preprocess
 from ra_core.objectives import Rung
 from ra_core.params import load_profile
 
@@ -235,6 +237,19 @@ def test_finished_work_is_left_alone_and_other_parameters_begin_anew(trained):
 def test_a_preprocessor_without_task_never_sees_the_answer(monkeypatch):
     terms = tiny.log(train_preprocessor(profile(), "cells", "jpeg", "npp_mse", 5))
     assert all(line["recognition"] == 0 for line in terms if "loss" in line)
+
+
+def test_pictures_before_and_behind_the_codec_are_those_of_the_chain(monkeypatch):
+    folder, pictures = train_preprocessor(profile(), "cells", "jpeg"), tiny.pictures(3)
+    wanted, calls = parameters(), []
+    pre = AtStrength(load_preprocessor(folder, wanted), wanted["rungs"][1][2])
+    expected = Chain(Coded(load_codec("jpeg"), 60), pre=pre)(
+        pictures.batch(torch.arange(3))[0], torch.arange(3)
+    )
+    monkeypatch.setattr(coding, "preprocess", lambda *given: calls.append(1) or preprocess(*given))
+    clean, sent, decoded = coding.pair_at(profile(), "cells", "jpeg", "npp_qa", None, 0, pictures)
+    assert torch.equal(clean, pictures.batch(torch.arange(3))[0]) and torch.equal(decoded, expected["stored"])
+    assert torch.equal(sent, to_8bit(pre(clean))) and not torch.equal(sent, clean) and len(calls) == 2
 
 
 # Numbers

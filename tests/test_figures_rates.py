@@ -370,30 +370,60 @@ def make_pictures(pictures=3, side=16, classes=("sound", "defective")) -> dict:
         "answers_alone": np.array([0, 0, 0][:pictures]),
         "answers": np.array([1, 1, 1][:pictures]),
         "classes": np.array(classes),
+        "bits_by": "a block, by hand",
     }
 
 
-def test_coding_panel_draws_every_picture_its_difference_and_its_bits(tmp_path):
+def test_coding_panel_draws_every_picture_and_its_difference(tmp_path):
     panel = make_pictures()
     np.savez(tmp_path / "panel.npz", **panel)
     figure = figures.coding_panel(np.load(tmp_path / "panel.npz"))
     images = figure.axes[0].images
-    drawn = [np.asarray(image.get_array()) for image in images]
     difference, factor = amplified(panel["clean"], panel["sent"])
     assert factor == 32
     rows = [panel["clean"], panel["sent"], difference, panel["alone"], panel["decoded"]]
-    assert np.array_equal(np.stack(drawn[:15]), np.concatenate(rows).transpose(0, 2, 3, 1))
-    bits = np.concatenate([panel["bits_alone"], panel["bits_sent"]])
-    assert np.array_equal(np.stack(drawn[15:]), bits)
-    assert {image.get_clim() for image in images[15:]} == {
-        (0, bits.max())
-    }  # so that both rows can be compared
-    assert figure.axes[1].get_ylabel() == "bits a block, by the proxy"
+    drawn = np.stack([np.asarray(image.get_array()) for image in images])
+    assert np.array_equal(drawn, np.concatenate(rows).transpose(0, 2, 3, 1))
     for image in images:
         left, right, bottom, top = image.get_extent()
         assert (right - left) / (bottom - top) == pytest.approx(24 / 16)
     edges = [image.get_extent()[3] for image in images[::3]]
-    assert edges == sorted(edges) and len(set(edges)) == 7
+    assert edges == sorted(edges) and len(set(edges)) == 5
+
+
+def test_bit_panel_draws_both_maps_on_one_scale():
+    panel = make_pictures() | {"quality_alone": 40, "quality_sent": 12.5}
+    figure = figures.bit_panel(panel)
+    images = figure.axes[0].images
+    assert len(images) == 9 and np.array_equal(images[0].get_array(), panel["clean"][0].transpose(1, 2, 0))
+    bits = np.concatenate([panel["bits_alone"], panel["bits_sent"]])
+    assert np.array_equal(np.stack([np.asarray(image.get_array()) for image in images[3:]]), bits)
+    assert {image.get_clim() for image in images[3:]} == {
+        (0, bits.max())
+    }  # so that both rows can be compared
+    assert figure.axes[1].get_ylabel() == "bits a block, by hand"
+    found = texts(figure)
+    assert {"codec alone\nat 40", "preprocessed\nat 12.5", "4,000 bytes", "1,250 bytes"} <= set(found)
+    assert figure.alt == (
+        f"Maps of where the bits of 3 pictures go (bits a block, by hand): on average {panel['bits_alone'].mean():.1f} "
+        f"with the codec alone and {panel['bits_sent'].mean():.1f} preprocessed; on average 3,000 bytes with the codec "
+        "alone and 2,250 preprocessed (−25.0 %)."
+    )
+
+
+def test_panels_say_what_is_compared_and_do_without_answers():
+    words = "All 656 test pictures. " + "On average as many bytes as there are words in a long line. " * 3
+    panel = make_pictures() | {"compared": words, "quality_alone": 40.0, "quality_sent": 60}
+    for draw in (figures.coding_panel, figures.bit_panel):
+        lines = [text for text in texts(draw(panel)) if text in words]
+        assert len(lines) > 1 and " ".join(lines) == words.strip()
+    for key in ("labels", "answers", "answers_alone"):
+        del panel[key]
+    figure = figures.coding_panel(panel)
+    found = texts(figure)
+    assert "picture 1" in found and "picture 3" in found and not [text for text in found if text[0] in "✓✗"]
+    assert "decoded,\ncodec alone\nat 40" in found and "decoded,\npreprocessed\nat 60" in found
+    assert figure.alt.endswith("2,250 preprocessed (−25.0 %).")
 
 
 def test_coding_panel_says_bytes_answers_and_how_often_the_difference_is_enlarged():
@@ -500,17 +530,17 @@ def test_detection_panel_draws_right_wrong_and_missed_boxes(form):
     ]  # fmt: skip
     assert to_hex(axes.patches[2].get_edgecolor()).upper() == WRONG
     assert texts(figure) == [
-        "codec alone", "dog missed", "cat 90%", "cat 75%", "1,000 bytes, 1 of 2 found, 1 wrong",
-        "dog missed", "3,000 bytes, 0 of 1 found, 0 wrong",
-        "preprocessed", "cat 90%", "dog 80%", "900 bytes, 2 of 2 found, 0 wrong",
-        "dog 62%", "2,300 bytes, 1 of 1 found, 0 wrong",
+        "codec alone", "dog missed", "cat 90%", "cat 75%", "1,000 bytes", "1 of 2 found, 1 wrong",
+        "dog missed", "3,000 bytes", "0 of 1 found, 0 wrong",
+        "preprocessed", "cat 90%", "dog 80%", "900 bytes", "2 of 2 found, 0 wrong",
+        "dog 62%", "2,300 bytes", "1 of 1 found, 0 wrong",
     ]  # fmt: skip
     assert figure.alt == (
         "2 pictures with what a detector finds in them; codec alone: 1 of 3 found, 1 wrong; preprocessed: 3 of 3 "
         "found, 0 wrong; on average 2,000 bytes with the codec alone and 1,600 preprocessed (−20.0 %)."
     )
     less_sure = texts(figures.detection_panel(form(make_detections()), least=0.3))
-    assert "cat 40%" in less_sure and "900 bytes, 2 of 2 found, 1 wrong" in less_sure
+    assert "cat 40%" in less_sure and "2 of 2 found, 1 wrong" in less_sure
 
 
 # ---- proxies and costs
@@ -543,15 +573,81 @@ def test_agreement_table_and_scatter_show_every_number():
         figures.agreement_scatter(make_agreement().drop(columns="psnr"))
 
 
-def test_cost_table_shows_every_network():
+def test_cost_table_shows_every_part():
     cost = pd.DataFrame(
-        [("NPP", 9_422_235, 186_500.4, 812.345), ("none", 0, 0, np.nan)],
-        columns=["network", "parameters", "macs_per_pixel", "ms_per_picture"],
+        [
+            ("NPP", "before", 9_422_235, 186_500.4, 812.345, 296, 224, 2),
+            ("jpeg", "encode", np.nan, np.nan, 0.25, 8, 8, 1),
+        ],
+        columns=[
+            "network",
+            "use",
+            "parameters",
+            "macs_per_pixel",
+            "ms_per_picture",
+            "width",
+            "height",
+            "threads",
+        ],
     )
     table = figures.cost_table(cost)
-    assert list(table.columns) == ["parameters", "MACs a pixel", "ms a picture"]
-    assert table.to_numpy().tolist() == [["9,422,235", "186,500", "812.3"], ["0", "0", "–"]]
-    assert figures.to_markdown(table).splitlines()[2] == "| NPP | 9,422,235 | 186,500 | 812.3 |"
+    assert list(table.columns) == ["parameters", "MACs a pixel", "ms a picture", "picture", "threads"]
+    assert table.to_numpy().tolist() == [
+        ["9,422,235", "186,500", "812.3", "296 × 224", "2"], ["–", "–", "0.2", "8 × 8", "1"]
+    ]  # fmt: skip
+    assert (
+        figures.to_markdown(table)
+        .splitlines()[2]
+        .startswith("| NPP | before | 9,422,235 | 186,500 | 812.3 |")
+    )
+
+
+# ---- bytes, headers, transfer
+
+
+def test_rate_table_shows_bytes_bits_and_every_recognizer():
+    table = figures.rate_table(RATES[RATES["codec"] == "jpeg"])
+    assert list(table.columns) == [
+        "bytes a picture", "bits a pixel", "net (source): top-1, % [95 % interval]",
+        "wide (unseen): top-1, % [95 % interval]", "PSNR, dB",
+    ]  # fmt: skip
+    assert len(table) == 4 * 3
+    expected = ["1,095", "0.100", "62.0 [59.0, 64.5]", "59.0 [56.0, 61.5]", "30.0"]
+    assert list(table.loc[("codec alone", "10")]) == expected
+    assert table.loc[("NPP-QA", "10")].iloc[2] == "63.0 [60.0, 65.5]"  # the mean of two seeds
+    with pytest.raises(ParameterError, match="rows are of jpeg and heic: show one codec at a time"):
+        figures.rate_table(RATES)
+
+
+def test_header_table_says_what_is_no_picture():
+    headers = pd.DataFrame(
+        [(50, 2000.0, 400.0, 1600.0), (5, 800.4, 400.0, 400.4)],
+        columns=["quality", "bytes_mean", "header_mean", "payload_mean"],
+    )
+    table = figures.header_table(headers)
+    assert list(table.index) == ["5", "50"]
+    assert table.to_numpy().tolist() == [["800", "400", "400", "50.0"], ["2,000", "400", "1,600", "20.0"]]
+
+
+def test_transfer_table_marks_what_was_seen_and_says_where_there_is_no_overlap():
+    between = BD[BD["method"] == "npp_qa"].assign(
+        method="npp_qa at unseen qualities", bd=-7.0, low=-9.0, high=-5.0
+    )
+    bd = pd.concat([BD.assign(bd=BD["bd"].mask(BD["method"] == "npp")), between[between["codec"] == "jpeg"]])
+    bd = bd[~((bd["codec"] == "heic") & (bd["recognizer"] == "wide"))]
+    table = figures.transfer_table(bd)
+    assert list(table.columns) == ["net (source)", "wide (unseen)"]
+    assert list(table.index) == [
+        ("JPEG (trained for)", "NPP-QA"), ("JPEG (trained for)", "NPP, one a quality"),
+        ("JPEG (trained for)", "Gaussian filter"), ("JPEG (trained for)", "NPP-QA, unseen qualities"),
+        ("WebP (unseen)", "NPP-QA for JPEG"), ("WebP (unseen)", "NPP-QA for HEIC"),
+        ("HEIC (trained for)", "NPP-QA"),
+    ]  # fmt: skip
+    assert list(table.iloc[0]) == ["+3.0 [−2.0, +7.0]", "−1.0 [−6.0, +3.0]"]
+    assert list(table.iloc[1]) == ["no overlap", "no overlap"]
+    assert list(table.iloc[3]) == ["−7.0 [−9.0, −5.0]"] * 2
+    assert table.iloc[6, 1] == "not measured"
+    assert len(figures.bd_table(bd)) == len(bd) and figures.transfer_heatmap(bd)  # which leaves them out
 
 
 # ---- files

@@ -15,6 +15,7 @@ from ra_core import cifar10
 from ra_core.channels import Jpeg
 from ra_core.codecs import load_codec
 from ra_core.errors import ParameterError
+from ra_core.jpeg_files import block_bits
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.dct_rate import fit_weights, rate_features, soft_count, soft_runs, soft_size
 from ra_core.models.proxy_dct import CODECS, BlockDCT
@@ -221,6 +222,30 @@ def test_grey_pictures_pay_nothing_for_colour(pictures, codec):
     assert (coloured[:, 5:10].sum(1) > 1).all()
     raw = proxy(grey)["raw"]
     assert (raw - raw.mean(1, keepdim=True)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_the_bits_of_all_blocks_are_those_of_the_picture(pictures, codec):
+    for batch, quality in (
+        (pictures, torch.linspace(20, 40, len(pictures))),
+        (pictures[:2, :, :100, :77], 30),
+    ):
+        proxy, side = BlockDCT(codec, quality=30), CODECS[codec].side
+        bits, (height, width) = proxy.bit_map(batch, quality), batch.shape[-2:]
+        assert bits.shape == (len(batch), math.ceil(height / side), math.ceil(width / side))
+        if height % 32 == width % 32 == 0:
+            assert bits.sum((1, 2)).tolist() == pytest.approx(
+                proxy(batch, quality)["bits_y"].tolist(), rel=1e-4
+            )
+
+
+def test_the_bits_of_blocks_lie_where_a_real_file_has_them(pictures):
+    foreseen = BlockDCT("jpeg").bit_map(pictures, 30)
+    real = [block_bits(file) for file in load_codec("jpeg-optimized").encode(levels(pictures), 30)]
+    assert (
+        min(correlation(a.flatten(), torch.tensor(b.ravel())) for a, b in zip(foreseen, real, strict=True))
+        > 0.8
+    )
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -10,12 +10,13 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import coding, rate_accuracy
+from ra_core import coding, detection, rate_accuracy
 from ra_core.bd_rate import bd_rate, counts, resample
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
 from ra_core.coding import AtStrength, load_preprocessor, preprocessor_parameters, train_preprocessor, whole
+from ra_core.coding_params import Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.filters import Gaussian
@@ -26,9 +27,9 @@ from ra_core.rate_accuracy import (
     FILTERS,
     RATE_COLUMNS,
     Curve,
+    at_unseen_qualities,
     bd_rows,
     best_filter,
-    compare,
     evaluate_codec,
     interval,
     measure,
@@ -257,7 +258,23 @@ def test_curves_are_compared_on_the_same_drawn_pictures():
         1000,
         3,
     )
-    assert compare(alone, alone, pictures, "b") == {"bd": 0, "low": 0, "high": 0, "no_overlap": 0}
+    same = bd_rows(alone, alone, pictures, "b")[1]
+    assert [same[key] for key in ("bd", "low", "high", "no_overlap")] == [0, 0, 0, 0]
+
+
+def test_qualities_between_the_rungs_are_curves_of_their_own():
+    curves = [made_curve("codec", 1.0), made_curve("npp", 0.9), made_curve("npp_qa", 0.8)]
+    ((part, alone),) = at_unseen_qualities(curves, Ladder(curve=[10, 30, 90], rungs=[[30, 1]]))
+    assert part.method == "npp_qa at unseen qualities" and alone.method == "codec"
+    assert list(part.answers) == [10, 90] == list(alone.answers) and len(curves[0].answers) == 3
+    row = bd_rows(part, alone, tiny.pictures(40), "a")[0]
+    assert row["bd"] == pytest.approx(-20, abs=0.5) and row["method"] == part.method
+    assert at_unseen_qualities(curves, Ladder(curve=[10, 90], rungs=[[10, 1], [30, 1]])) == []
+    assert (
+        at_unseen_qualities(curves[:2], Ladder(curve=[10, 30, 90]))
+        == []
+        == at_unseen_qualities(curves[:2], None)
+    )
 
 
 def test_one_quality_is_no_curve():
@@ -267,13 +284,17 @@ def test_one_quality_is_no_curve():
     assert len(rate_rows(one, tiny.pictures(40), "a", "cells")) == 2
 
 
-def test_detectors_go_through_the_same_rows():
+def test_detectors_go_through_the_same_rows(monkeypatch):
+    times, match = [], detection._matched
+    monkeypatch.setattr(detection, "_matched", lambda *sides: times.append(1) or match(*sides))
     pictures, judges = boxed.pictures(12), {"bright": test_evaluation.Bright()}
     alone, blurred = (
         measure(name, "jpeg", 0, sent_by("jpeg", pre), [2, 20, 90], judges, pictures, 5, "cpu")
         for name, pre in (("codec", lambda quality: None), ("gaussian", lambda quality: Gaussian(1.5)))
     )
+    times.clear()
     rows = rate_rows(alone, pictures, "bright", "scenes")
+    assert len(times) == 3
     assert [row["metric"] for row in rows] == ["map50"] * 3 and {row["task"] for row in rows} == {"detection"}
     value, low, high = interval(alone.answers[90], pictures, "bright")
     assert (rows[2]["value"], rows[2]["value_low"], rows[2]["value_high"]) == (value, low, high)
@@ -283,4 +304,6 @@ def test_detectors_go_through_the_same_rows():
     assert drawn.values.tolist() == pytest.approx([row["value"] for row in rows])
     sizes = np.stack([a.bytes.numpy() for a in alone.answers.values()])
     assert drawn.drawn_rates == pytest.approx(counts(12) @ sizes.T / 12)
+    times.clear()
     assert [row["metric"] for row in bd_rows(blurred, alone, pictures, "bright")] == ["map50"]
+    assert len(times) == 3  # boxes of the other curve were matched before

@@ -4,7 +4,7 @@ A figure carries `alt`, one sentence with its main numbers, for the page that sh
 """
 
 from ra_core.figures.agreement import agreement_scatter
-from ra_core.figures.coding_pictures import coding_panel, detection_panel
+from ra_core.figures.coding_pictures import bit_panel, coding_panel, detection_panel
 from ra_core.figures.look import (
     METHODS,
     MODES,
@@ -19,7 +19,14 @@ from ra_core.figures.look import (
 )
 from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
-from ra_core.figures.rate_tables import agreement_table, bd_table, cost_table
+from ra_core.figures.rate_tables import (
+    agreement_table,
+    bd_table,
+    cost_table,
+    header_table,
+    rate_table,
+    transfer_table,
+)
 from ra_core.figures.rates import bd_forest, rate_accuracy_curves, transfer_heatmap
 from ra_core.figures.results import (
     accuracy_against_psnr,
@@ -53,12 +60,14 @@ __all__ = [
     "agreement_table",
     "bd_forest",
     "bd_table",
+    "bit_panel",
     "codec_title",
     "coding_panel",
     "confusion",
     "cost_table",
     "degradations",
     "detection_panel",
+    "header_table",
     "headline",
     "headline_table",
     "look",
@@ -70,6 +79,7 @@ __all__ = [
     "picture_panel",
     "preprocessing_curves",
     "rate_accuracy_curves",
+    "rate_table",
     "recognizer_overview",
     "recognizer_table",
     "save",
@@ -79,4 +89,5 @@ __all__ = [
     "to_markdown",
     "training_curves",
     "transfer_heatmap",
+    "transfer_table",
 ]

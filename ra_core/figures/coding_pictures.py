@@ -1,5 +1,6 @@
 """Pictures before and behind a codec: what the preprocessor changes, what it saves, and what is found in it."""
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from ra_core.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, style
-from ra_core.figures.pictures import GAP, LINE, put_picture, sheet, shorten
+from ra_core.figures.pictures import GAP, LETTER, LINE, put_picture, sheet, shorten
 from ra_core.figures.rows import signed
 
 LEFT, TOP, BAR = 1.4, 0.32, 0.75  # inches left and above the pictures, and for a colour bar to their right
@@ -47,24 +48,25 @@ def amplified(clean: np.ndarray, sent: np.ndarray) -> tuple[np.ndarray, int]:
     return (128 + factor * difference).clip(0, 255).astype(np.uint8), factor
 
 
-def _bit_maps(
-    figure: Figure, axes: Axes, maps: Mapping[str, tuple], columns: list[float], side, tall
-) -> None:
-    """Draw maps of bits a block on one scale, {label: (top edge, (K, h, w))}, with a colour bar to the right."""
-    most = max(float(np.max(bits)) for _, bits in maps.values()) or 1.0
-    for label, (y, bits) in maps.items():
-        _row_label(axes, y, tall, label)
-        for x, blocks in zip(columns, bits, strict=True):
-            image = axes.imshow(
-                blocks, extent=(x, x + side, y + tall, y), vmin=0, vmax=most, cmap=BITS, interpolation="none"
-            )
-    width, height = figure.get_size_inches()
-    tops = [y for y, _ in maps.values()]
-    place = (columns[-1] + side + 0.1, height - max(tops) - tall, 0.12, max(tops) + tall - min(tops))
-    bar = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
-    figure.colorbar(image, cax=bar).outline.set_visible(False)
-    bar.tick_params(labelsize=7.5)
-    bar.set_ylabel("bits a block, by the proxy", fontsize=7.5)
+def _titled(panel: Mapping, width: float, height: float) -> tuple[Figure, Axes, float]:
+    """Return a sheet with the title of a panel on it, `height` without it, and how far down the rest begins."""
+    lines = textwrap.wrap(str(panel.get("compared", "")), int(15 * width))
+    figure, axes = sheet(width, height + 0.16 * len(lines))
+    for number, text in enumerate(lines):
+        axes.text(0.08, 0.12 + 0.16 * number, text, va="center", fontsize=8.5)
+    return figure, axes, 0.16 * len(lines)
+
+
+def _names(panel: Mapping, count: int) -> list[str]:
+    """Return what is above each column: its true class, or where there is none its number."""
+    if "labels" not in panel:
+        return [f"picture {number}" for number in range(1, count + 1)]
+    return [str(panel["classes"][label]) for label in panel["labels"]]
+
+
+def _at(panel: Mapping, key: str) -> str:
+    """Return a quality of a panel as the end of a row's label, where it is known."""
+    return f"\nat {float(panel[key]):g}" if key in panel else ""
 
 
 @style()
@@ -72,43 +74,107 @@ def coding_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     """Draw what the preprocessor does to K pictures (columns) and what the codec makes of them.
 
     `panel` holds `clean`, `sent`, `alone` and `decoded` (K, 3, H, W) uint8 (what came, what the preprocessor made of
-    it, and both behind the codec), `bits_alone` and `bits_sent` (K, h, w) bits a block, `bytes_alone` and
-    `bytes_sent` (K,), `answers_alone`, `answers` and `labels` (K,), and `classes`.
+    it, and both behind the codec), and `bytes_alone` and `bytes_sent` (K,). It may hold `answers_alone`, `answers`
+    and `labels` (K,) with `classes`, the qualities `quality_alone` and `quality_sent`, and `compared`, a sentence.
     """
-    labels, classes = np.asarray(panel["labels"]), list(map(str, panel["classes"]))
-    columns, side, tall = _layout(panel["clean"].shape, BAR)
+    columns, side, tall = _layout(panel["clean"].shape)
     difference, factor = amplified(panel["clean"], panel["sent"])
     rows = [
-        ("clean", panel["clean"], None),
-        ("behind the\npreprocessor", panel["sent"], None),
-        (f"difference\n× {factor}", difference, None),
-        ("decoded,\ncodec alone", panel["alone"], (panel["bytes_alone"], panel["answers_alone"])),
-        ("decoded,\npreprocessed", panel["decoded"], (panel["bytes_sent"], panel["answers"])),
+        ("clean", panel["clean"], ""),
+        ("sent to\nthe codec", panel["sent"], ""),
+        (f"difference\n× {factor}", difference, ""),
+        (f"decoded,\ncodec alone{_at(panel, 'quality_alone')}", panel["alone"], "alone"),
+        (f"decoded,\npreprocessed{_at(panel, 'quality_sent')}", panel["decoded"], "sent"),
     ]
-    height = TOP + 7 * (tall + GAP) + 2 * (2 * LINE + 0.05)
-    figure, axes = sheet(columns[-1] + side + BAR, height)
-    for x, label in zip(columns, labels, strict=True):
-        name = shorten(classes[label], side)
-        axes.text(x + side / 2, TOP - 0.13, name, ha="center", va="center", fontsize=9, weight="bold")
-    y = TOP
-    for label, pictures, beneath in rows:
+    below = (2 if "labels" in panel else 1) * LINE + 0.05
+    height = TOP + 5 * (tall + GAP) + 2 * below
+    figure, axes, y = _titled(panel, columns[-1] + side + GAP, height)
+    y += TOP
+    _column_names(axes, panel, columns, side, y)
+    for label, pictures, kind in rows:
         _row_label(axes, y, tall, label)
         for k, x in enumerate(columns):
             put_picture(axes, pictures[k], x, y, side, tall)
-            if beneath:
-                sizes, answers = beneath
-                answer = shorten(classes[answers[k]], side), bool(answers[k] == labels[k])
-                _beneath(axes, x, y + tall, f"{sizes[k]:,.0f} bytes", answer)
-        y += tall + GAP + (2 * LINE + 0.05 if beneath else 0)
-    maps = {
-        "bits,\ncodec alone": (y, panel["bits_alone"]),
-        "bits,\npreprocessed": (y + tall + GAP, panel["bits_sent"]),
-    }
-    _bit_maps(figure, axes, maps, columns, side, tall)
-    right = [int((np.asarray(panel[key]) == labels).sum()) for key in ("answers_alone", "answers")]
+            if kind:
+                _beneath(
+                    axes,
+                    x,
+                    y + tall,
+                    f"{panel[f'bytes_{kind}'][k]:,.0f} bytes",
+                    _answer(panel, kind, k, side),
+                )
+        y += tall + GAP + (below if kind else 0)
     figure.alt = (
-        f"{len(labels)} pictures before and behind the preprocessor, their difference {factor} times enlarged, and "
-        f"both decoded: {_bytes_sentence(panel)}; right answers {right[0]} and {right[1]} of {len(labels)}."
+        f"{len(columns)} pictures before and behind the preprocessor, their difference {factor} times enlarged, and "
+        f"both decoded: {_bytes_sentence(panel)}{_answers_sentence(panel)}."
+    )
+    return figure
+
+
+def _column_names(axes: Axes, panel: Mapping, columns: list[float], side: float, y: float) -> None:
+    for x, name in zip(columns, _names(panel, len(columns)), strict=True):
+        text = shorten(name, side)
+        axes.text(x + side / 2, y - 0.13, text, ha="center", va="center", fontsize=9, weight="bold")
+
+
+def _answer(panel: Mapping, kind: str, k: int, side: float) -> tuple[str, bool] | None:
+    """Return what was answered of picture `k` and whether that is right, where the panel holds answers."""
+    if "labels" not in panel:
+        return None
+    answer = panel["answers" if kind == "sent" else "answers_alone"][k]
+    return shorten(str(panel["classes"][answer]), side), bool(answer == panel["labels"][k])
+
+
+def _answers_sentence(panel: Mapping) -> str:
+    if "labels" not in panel:
+        return ""
+    labels = np.asarray(panel["labels"])
+    right = [int((np.asarray(panel[key]) == labels).sum()) for key in ("answers_alone", "answers")]
+    return f"; right answers {right[0]} and {right[1]} of {len(labels)}"
+
+
+@style()
+def bit_panel(panel: Mapping[str, np.ndarray]) -> Figure:
+    """Draw where the bits of K pictures go, block by block, with the codec alone and behind the preprocessor.
+
+    `panel` holds `clean` (K, 3, H, W) uint8, `bits_alone` and `bits_sent` (K, h, w), drawn on one scale, `bits_by`
+    (how they were counted, under the colour bar), and what `coding_panel` may hold.
+    """
+    columns, side, tall = _layout(panel["clean"].shape, BAR)
+    rows = [
+        (f"codec alone{_at(panel, 'quality_alone')}", "alone"),
+        (f"preprocessed{_at(panel, 'quality_sent')}", "sent"),
+    ]
+    most = max(float(np.max(panel[f"bits_{kind}"])) for _, kind in rows) or 1.0
+    step = tall + GAP + LINE + 0.05
+    figure, axes, y = _titled(panel, columns[-1] + side + BAR, TOP + tall + GAP + 2 * step)
+    y += TOP
+    _column_names(axes, panel, columns, side, y)
+    _row_label(axes, y, tall, "clean")
+    for picture, x in zip(panel["clean"], columns, strict=True):
+        put_picture(axes, picture, x, y, side, tall)
+    y += tall + GAP
+    for label, kind in rows:
+        _row_label(axes, y, tall, label)
+        for k, x in enumerate(columns):
+            place = (x, x + side, y + tall, y)
+            image = axes.imshow(
+                panel[f"bits_{kind}"][k], extent=place, vmin=0, vmax=most, cmap=BITS, interpolation="none"
+            )
+            _beneath(axes, x, y + tall, f"{panel[f'bytes_{kind}'][k]:,.0f} bytes")
+        y += step
+    width, height = figure.get_size_inches()
+    bottom, tallest = y - step + tall, step + tall
+    bar = figure.add_axes(
+        ((columns[-1] + side + 0.1) / width, 1 - bottom / height, 0.12 / width, tallest / height)
+    )
+    figure.colorbar(image, cax=bar).outline.set_visible(False)
+    bar.tick_params(labelsize=7.5)
+    bar.set_ylabel(f"bits {panel['bits_by']}", fontsize=7.5)
+    means = [float(np.mean(panel[f"bits_{kind}"])) for _, kind in rows]
+    figure.alt = (
+        f"Maps of where the bits of {len(columns)} pictures go (bits {panel['bits_by']}): on average {means[0]:.1f} "
+        f"with the codec alone and {means[1]:.1f} preprocessed; {_bytes_sentence(panel)}."
     )
     return figure
 
@@ -156,9 +222,9 @@ def _kept(panel: Mapping, kind: str, k: int, least: float = 0.0) -> tuple[np.nda
 
 
 def _box(
-    axes: Axes, box, corner: tuple[float, float], scale: float, colour: str, dash: str, text: str
+    axes: Axes, box, corner: tuple[float, float], side: float, scale: float, colour: str, dash: str, text: str
 ) -> None:
-    """Draw one box of a picture that stands at `corner`, `scale` inches a pixel, with its name in it."""
+    """Draw one box of a picture that stands at `corner`, `side` inches wide, `scale` a pixel, with its name in it."""
     (x, y), (left, top, right, bottom) = corner, np.asarray(box, float) * scale
     rim = [withStroke(linewidth=2.6, foreground="white")]
     axes.add_patch(
@@ -167,8 +233,9 @@ def _box(
             path_effects=rim,
         )
     )  # fmt: skip
-    at, side = (y + bottom - 0.02, "bottom") if dash == ":" else (y + top + 0.02, "top")
-    axes.text(x + left + 0.02, at, text, va=side, fontsize=6.5, color=colour, path_effects=rim)
+    at, edge = (y + bottom - 0.02, "bottom") if dash == ":" else (y + top + 0.02, "top")
+    place, to = (x + left + 0.02, "left") if left + len(text) * LETTER < side else (x + side - 0.02, "right")
+    axes.text(place, at, text, ha=to, va=edge, fontsize=6.5, color=colour, path_effects=rim)
 
 
 @style()
@@ -182,12 +249,15 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
     """
     classes = ["", *map(str, panel["classes"])]
     columns, side, tall = _layout(panel["alone"].shape)
-    step = tall + GAP + LINE + 0.05
-    figure, axes = sheet(columns[-1] + side + GAP, 0.1 + 2 * step)
+    step = tall + GAP + 2 * LINE + 0.05
+    figure, axes, top = _titled(panel, columns[-1] + side + GAP, 0.1 + 2 * step)
     scale, parts = side / panel["alone"].shape[-1], []
-    rows = {"alone": ("codec alone", "bytes_alone"), "decoded": ("preprocessed", "bytes_sent")}
+    rows = {
+        "alone": (f"codec alone{_at(panel, 'quality_alone')}", "bytes_alone"),
+        "decoded": (f"preprocessed{_at(panel, 'quality_sent')}", "bytes_sent"),
+    }
     for row, (kind, (label, size)) in enumerate(rows.items()):
-        y, counts = 0.1 + row * step, np.zeros(3, int)
+        y, counts = top + 0.1 + row * step, np.zeros(3, int)
         _row_label(axes, y, tall, label)
         for k, x in enumerate(columns):
             put_picture(axes, panel[kind][k], x, y, side, tall)
@@ -195,15 +265,15 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
             boxes, labels, scores = _kept(panel, kind, k, least)
             right, found = matched(boxes, labels, scores, true_boxes, true_labels)
             for box, name in zip(true_boxes[~found], true_labels[~found], strict=True):
-                _box(axes, box, (x, y), scale, FAINT, ":", f"{classes[name]} missed")
+                _box(axes, box, (x, y), side, scale, FAINT, ":", f"{classes[name]} missed")
             for box, name, sure, ok in zip(boxes, labels, scores, right, strict=True):
                 colour, dash = (RIGHT, "-") if ok else (WRONG, "--")
-                _box(axes, box, (x, y), scale, colour, dash, f"{classes[name]} {100 * sure:.0f}%")
+                _box(axes, box, (x, y), side, scale, colour, dash, f"{classes[name]} {100 * sure:.0f}%")
             numbers = np.array([found.sum(), len(found), (~right).sum()])
             counts += numbers
-            words = f"{panel[size][k]:,.0f} bytes, {_found_sentence(*numbers)}"
-            _beneath(axes, x, y + tall, words)
-        parts.append(f"{label}: {_found_sentence(*counts)}")
+            _beneath(axes, x, y + tall, f"{panel[size][k]:,.0f} bytes")
+            _beneath(axes, x, y + tall + LINE, _found_sentence(*numbers))
+        parts.append(f"{label.replace(chr(10), ' ')}: {_found_sentence(*counts)}")
     figure.alt = (
         f"{len(columns)} pictures with what a detector finds in them; {parts[0]}; {parts[1]}; "
         f"{_bytes_sentence(panel)}."

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from ra_core.coding_params import UNSEEN_QUALITIES
 from ra_core.errors import ParameterError
 from ra_core.files import atomic
 
@@ -118,6 +119,8 @@ def method_look(method: str) -> Look:
     """
     if method in METHODS:
         return METHODS[method]
+    if method == UNSEEN_QUALITIES:
+        return Look("NPP-QA, unseen qualities", METHODS["npp_qa"].colour, "$Q$")
     codec = method.removeprefix(TRANSFERRED)
     if codec == method:
         raise ParameterError(

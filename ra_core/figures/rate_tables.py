@@ -1,17 +1,22 @@
-"""Tables of the chapters on preprocessing before a codec: BD-rates, how well proxies agree, and costs."""
+"""Tables of the chapters on preprocessing before a codec: bytes, BD-rates, transfer, how proxies agree, costs."""
 
 import pandas as pd
 
-from ra_core.figures.look import codec_title, method_look
+from ra_core.errors import ParameterError
+from ra_core.figures.look import TRANSFERRED, codec_title, method_look
 from ra_core.figures.rate_rows import (
     AGREEMENT,
+    RATES,
     bd_text,
     by_codec,
     by_role,
     checked,
+    mean_rates,
     metric_name,
+    one_dataset,
     ordered,
     prepare_bd,
+    prepare_rates,
 )
 from ra_core.figures.tables import NOTHING, number, records_table
 
@@ -49,6 +54,71 @@ def bd_table(bd: pd.DataFrame) -> pd.DataFrame:
     return table if rows["dataset"].nunique() > 1 else table.droplevel("data set")
 
 
+def transfer_table(bd: pd.DataFrame) -> pd.DataFrame:
+    """Return by codec and method how many percent the bytes differ from the codec alone, a column a recognizer.
+
+    It is said of each recognizer whether training saw it, and of each codec whether anything was trained for it.
+    """
+    rows = one_dataset(prepare_bd(bd))
+    who = ordered(rows.drop_duplicates("recognizer"), by_role)
+    cells = {(row.codec, row.method, row.recognizer): row for row in rows.itertuples()}
+    records = []
+    for codec, method in dict.fromkeys((row.codec, row.method) for row in rows.itertuples()):
+        found = [cells.get((codec, method, name)) for name in who["recognizer"]]
+        texts = ["not measured" if row is None else bd_text(row.bd, row.low, row.high) for row in found]
+        seen = not rows.loc[rows["codec"] == codec, "method"].str.startswith(TRANSFERRED).all()
+        columns = [f"{row.recognizer} ({row.role})" for row in who.itertuples()]
+        records.append(
+            {
+                "codec": f"{codec_title(codec)} ({'trained for' if seen else 'unseen'})",
+                "method": method_look(method).label,
+                **dict(zip(columns, texts, strict=True)),
+            }
+        )
+    return records_table(records, ["codec", "method"])
+
+
+def rate_table(rates: pd.DataFrame) -> pd.DataFrame:
+    """Return by method and quality the bytes and bits, the score of each recognizer with its interval, and PSNR."""
+    checked(rates, RATES, "the rows of rate_accuracy.csv")
+    rows, (codec, *others) = one_dataset(rates), rates["codec"].unique()
+    if others:
+        raise ParameterError(f"the rows are of {codec} and {others[0]}: show one codec at a time.")
+    names = ordered(rows.drop_duplicates("recognizer"), by_role)["recognizer"]
+    lines = {name: prepare_rates(rows, name) for name in names}
+    means = {name: mean_rates(line).set_index(["method", "quality"]) for name, line in lines.items()}
+    psnr = rows.groupby(["method", "quality"])["psnr"].mean()
+    records = []
+    for method, quality in means[names.iloc[0]].index:
+        record = {"method": method_look(method).label, "quality": f"{quality:g}"}
+        for name, line in lines.items():
+            row, first = means[name].loc[(method, quality)], line.iloc[0]
+            record |= {"bytes a picture": number(row["bytes_mean"], 0), "bits a pixel": number(row["bpp"], 3)}
+            title = f"{name} ({first['role']}): {metric_name(first['metric'])}, % [95 % interval]"
+            record[title] = f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"
+        records.append(record | {"PSNR, dB": number(psnr[method, quality])})
+    return records_table(records, ["method", "quality"])
+
+
+def header_table(headers: pd.DataFrame) -> pd.DataFrame:
+    """Return how many of a JPEG file's bytes are header at each quality, where fewest are payload first."""
+    columns = ["quality", "bytes_mean", "header_mean", "payload_mean"]
+    rows = checked(headers, columns, "what ra_core.jpeg_files.header_rows returns").sort_values(
+        "payload_mean"
+    )
+    records = [
+        {
+            "quality": f"{row.quality:g}",
+            "bytes a picture": number(row.bytes_mean, 0),
+            "of them header": number(row.header_mean, 0),
+            "of them payload": number(row.payload_mean, 0),
+            "header, %": number(100 * row.header_mean / row.bytes_mean),
+        }
+        for row in rows.itertuples()
+    ]
+    return records_table(records, ["quality"])
+
+
 def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
     """Return how well each proxy agrees with a codec at each quality: rates, pictures, gradients."""
     rows = checked(agreement, AGREEMENT, "the rows of agreement.csv")
@@ -70,15 +140,27 @@ def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
-    """Return what each network costs: parameters, multiply-accumulates a pixel, milliseconds a picture."""
-    columns = ["network", "parameters", "macs_per_pixel", "ms_per_picture"]
+    """Return what each part costs: parameters, multiply-accumulates a pixel, milliseconds a picture, and where."""
+    columns = [
+        "network",
+        "use",
+        "parameters",
+        "macs_per_pixel",
+        "ms_per_picture",
+        "width",
+        "height",
+        "threads",
+    ]
     records = [
         {
-            "network": row.network,
+            "part": row.network,
+            "used": row.use,
             "parameters": number(row.parameters, 0),
             "MACs a pixel": number(row.macs_per_pixel, 0),
             "ms a picture": number(row.ms_per_picture),
+            "picture": f"{row.width} × {row.height}",
+            "threads": f"{row.threads}",
         }
         for row in checked(cost, columns, "the rows of cost.csv").itertuples()
     ]
-    return records_table(records, ["network"])
+    return records_table(records, ["part", "used"])

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
-from ra_core.models.dct_rate import rate_features
+from ra_core.models.dct_rate import FEATURES, rate_features
 from ra_core.models.padding import check_pictures, pad_to_multiple
 
 LUMA_TABLE = (
@@ -101,11 +101,39 @@ class BlockDCT(nn.Module):
         """Return what the bits of each picture are a weighted sum of, (B, 12): see `dct_rate.rate_features`."""
         return self._code(images, quality)[1]
 
-    def _code(self, images, quality):
+    @torch.no_grad()
+    def bit_map(self, images, quality=None) -> torch.Tensor:
+        """Return the bits of each block of luma with its quarter of the chroma block under it, (B, rows, columns).
+
+        Over whole pairs of blocks they add up to `bits_y`; blocks beyond a picture's edge are left out.
+        """
+        ycc, steps = self._prepare(images, quality)
+        side, (luma, chroma, block) = self.codec.side, self.weights[:-1].split([FEATURES, FEATURES, 1])
+        fine = self._bits_of_blocks(ycc[:, :1] - 128, steps[0], self.codec.together, luma) + block
+        coarse = self._bits_of_blocks(_halve(ycc[:, 1:]), steps[1], 1, chroma) / 4
+        bits = fine + coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        return bits[:, : -(-images.shape[-2] // side), : -(-images.shape[-1] // side)]
+
+    def _bits_of_blocks(self, planes, steps, together, weights):
+        """Return the bits of each block, summed over planes (B, C, H, W): (B, H / side, W / side)."""
+        units, first = self._units(planes, steps, together)
+        each = rate_features(
+            units.flatten(2)[..., None], first.flatten(1)[..., None], self.codec.threshold, self.codec.runs
+        )
+        bits = (each @ weights).view(first.shape)
+        side = self.codec.side
+        shape = (*planes.shape[:2], planes.shape[2] // side, planes.shape[3] // side)
+        return _join(bits[None], shape, 1, together).sum(1)
+
+    def _prepare(self, images, quality):
+        """Return luma and chroma of padded pictures, and the quantiser's steps."""
         check_pictures(images, "BlockDCT")
         steps = self._steps(quality, images)
+        return _whole(_mix(self.to_ycc, pad_to_multiple(images.float(), 2 * self.codec.side))), steps
+
+    def _code(self, images, quality):
+        ycc, steps = self._prepare(images, quality)
         height, width = images.shape[-2:]
-        ycc = _whole(_mix(self.to_ycc, pad_to_multiple(images.float(), 2 * self.codec.side)))
         luma, of_luma = self._code_planes(ycc[:, :1] - 128, steps[0], self.codec.together)
         chroma, of_chroma = self._code_planes(_halve(ycc[:, 1:]), steps[1], 1)
         others = luma.new_tensor([luma[0].numel() / self.codec.side**2, 1.0]).expand(len(images), 2)
@@ -116,17 +144,22 @@ class BlockDCT(nn.Module):
         ycc = torch.cat([luma[..., :height, :width] + 128, chroma], dim=1)
         return _mix(self.to_rgb, ycc), features
 
-    def _code_planes(self, planes, steps, together):
-        """Return planes (B, C, H, W) as decoded, and their rate features; `steps` are (1 or K, B)."""
+    def _units(self, planes, steps, together):
+        """Return blocks in units of the quantiser's steps (K, B, C, N), and what is coded as first of each."""
         blocks = _split(planes, self.codec.side, together)
         units = (self.transform @ blocks.flatten(1)).view(blocks.shape) / steps[:, :, None, None]
         if self.codec.runs:  # JPEG codes the difference to the block coded before
             first = units[0] - F.pad(units[0], (1, -1))
         else:
             first = _beside(units[0], planes.shape[-1] // self.codec.side)
+        return units, first
+
+    def _code_planes(self, planes, steps, together):
+        """Return planes (B, C, H, W) as decoded, and their rate features; `steps` are (1 or K, B)."""
+        units, first = self._units(planes, steps, together)
         features = rate_features(units, first, self.codec.threshold, self.codec.runs)
         levels = _Round.apply(units, self.codec.dead) * steps[:, :, None, None]
-        decoded = (self.transform.T @ levels.flatten(1)).view(blocks.shape)
+        decoded = (self.transform.T @ levels.flatten(1)).view(units.shape)
         return _join(decoded, planes.shape, self.codec.side, together), features
 
     def _steps(self, quality, images):
