@@ -188,7 +188,7 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
         {"preprocessor": net}, objective, splits["train"], folder=folder, seed=seed, device=str(device),
         steps=training.length(len(splits["train"])), validate=validate, validations=1, drops=tuple(training.drops),
         name=f"{dataset} {folder.parent.name} seed{seed}",
-        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last"}),
+        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
     )  # fmt: skip
     keys = {
         key: parameters[key] for key in ("profile", "dataset", "method", "codec", "quality", "seed", "source")

@@ -139,7 +139,7 @@ def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, para
         networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
         steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
         name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
-        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last"}),
+        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
     )  # fmt: skip
     keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")}
     record(folder, keys, splits, networks, device, started, summary)

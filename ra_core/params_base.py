@@ -21,6 +21,7 @@ class Training(Strict):
     schedule: Literal["drops", "cosine"] = Field("drops", description="tenfold drops, or warm-up and cosine")
     drops: list[float] = Field([4 / 6, 5 / 6], description="where the rate drops, fractions of the run")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 autocast, or none")
+    clip: float = Field(0.0, ge=0, description="largest norm of the gradient, 0 for none")
     channels_last: bool = Field(False, description="memory layout of pictures and weights")
 
     @field_validator("drops")

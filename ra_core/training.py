@@ -84,6 +84,7 @@ def fit(
     device: str = "auto",
     precision: str = "fp32",
     channels_last: bool = False,
+    clip: float = 0.0,
     checkpoint_seconds: float = 30.0,
     validate: Callable[[], dict] | None = None,
     validations: int = 6,
@@ -91,9 +92,10 @@ def fit(
 ) -> dict:
     """Train `networks` with Adam for an objective and write their weights into `folder`, one file a name.
 
-    `pictures` gives `training_batch(indices, generator)`. A checkpoint is written every
-    `checkpoint_seconds`; a run found unfinished goes on from it. `log.jsonl` gets a line of averaged terms about a
-    hundred times, in long runs every few seconds, and about `validations` times what `validate` returns.
+    `pictures` gives `training_batch(indices, generator)`. A network's gradient longer than `clip` is shortened to
+    it (0: never). A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
+    `log.jsonl` gets a line of averaged terms about a hundred times, in long runs every few seconds, and about
+    `validations` times what `validate` returns.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
     Raises `TrainingError` when the loss or a weight is not finite (the last good checkpoint is kept) or the
     checkpoint found is of another run, and `OutputError` when the disk is full.
@@ -109,7 +111,7 @@ def fit(
 
     settings = {
         **objective.settings, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
-        "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last,
+        "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last, "clip": clip,
         "pictures": len(pictures), "data": pictures.name,
         "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
     }  # fmt: skip
@@ -144,6 +146,8 @@ def fit(
             terms = objective.terms(networks, prepared)
         optimiser.zero_grad()
         terms["loss"].backward()
+        for net in networks.values() if clip else ():  # one by one: what a network learns does not depend on others
+            nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimiser.step()
 
         for key, value in terms.items():
