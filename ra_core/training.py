@@ -146,7 +146,9 @@ def fit(
             terms = objective.terms(networks, prepared)
         optimiser.zero_grad()
         terms["loss"].backward()
-        for net in networks.values() if clip else ():  # one by one: what a network learns does not depend on others
+        for net in (
+            networks.values() if clip else ()
+        ):  # one by one: what a network learns does not depend on others
             nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimiser.step()
 
