@@ -12,8 +12,8 @@ import nbformat
 import pandas as pd
 import pytest
 
+from ra_core.curves import RATE_COLUMNS
 from ra_core.evaluation import ACCURACY_COLUMNS
-from ra_core.rate_accuracy import RATE_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("ra_core", "notebooks", "params", "book", "Snakefile", "pyproject.toml")
