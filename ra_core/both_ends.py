@@ -13,10 +13,9 @@ ENDS = ("npp_qa", "post", "both")
 def check_both_ends(profile: Profile, dataset: str, codec: str) -> None:
     """Raise `ParameterError` where a profile trains no postprocessor for a codec."""
     if not ladder(profile, dataset, codec).both_ends:
-        known = [name for name, steps in profile.coding(dataset).codecs.items() if steps.both_ends]
         raise ParameterError(
             f"profile {profile.name} trains only one end of codec {codec!r} on {dataset}; "
-            f"set both_ends: true for it, or choose one of {', '.join(known) or 'none'}."
+            f"set both_ends: true for it, or choose one of {', '.join(profile.coding(dataset).both_ends) or 'none'}."
         )
 
 

@@ -98,6 +98,11 @@ class Preprocessing(Strict):
         return [*self.codecs, *self.transfer]
 
     @property
+    def both_ends(self) -> list[str]:
+        """The codecs that postprocessors are trained for."""
+        return [codec for codec, steps in self.codecs.items() if steps.both_ends]
+
+    @property
     def judges(self) -> list[str]:
         """All recognizers or detectors, the source first."""
         return [self.source, *self.unseen]
