@@ -592,10 +592,13 @@ def make_same_bytes() -> pd.DataFrame:
 
 def test_gains_at_the_same_bytes_are_drawn_where_there_are_any():
     figure = figures.same_bytes_gains(make_same_bytes())
-    found = curves(figure.axes[0])
+    lines = [container.lines[0] for container in figure.axes[0].containers]
     looks = [figures.METHODS[method].colour for method in ("npp_qa", "post", "both")]
-    assert list(found) == looks and [len(found[colour]) for colour in looks] == [1, 2, 2]
-    assert found[looks[1]][0][0] == pytest.approx(1000) and found[looks[1]][0][1:] == pytest.approx((5, 3, 6))
+    assert [to_hex(line.get_color()).upper() for line in lines] == looks
+    assert [line.get_ydata().tolist() for line in lines] == [[1], [5, 6], [9, 10]]
+    assert lines[1].get_xdata().tolist() == [1000, 2000]
+    _, _, (interval,) = figure.axes[0].containers[1].lines
+    assert [segment[:, 1].tolist() for segment in interval.get_segments()] == [[3, 6], [4, 7]]
     assert figure.alt == (
         "Gain of top-1 of net (source) in points at the bytes of the codec alone: NPP-QA +1.0 [−1.0, +2.0] at 1,000; "
         "RA after +5.0 [+3.0, +6.0] at 1,000 and +6.0 [+4.0, +7.0] at 2,000; both ends +9.0 [+7.0, +10.0] at 1,000 "
