@@ -1,6 +1,6 @@
 """Curves of bytes against accuracy: from what judges answered to tidy rows, BD-rates, and gains at the same bytes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,13 +26,12 @@ SAME_BYTES_COLUMNS = [
 
 @dataclass
 class Curve:
-    """One method over its qualities: `answers` by quality, in the order measured; `drawn` by judge, once asked for."""
+    """One method over its qualities: `answers` by quality, in the order measured."""
 
     method: str
     codec: str
     seed: int
     answers: dict[float, Answers]
-    drawn: dict[str, Resampled] = field(default_factory=dict, repr=False)
 
 
 def line_of(curve: Curve, pictures, judge: str) -> tuple[list[float], list[float]]:
@@ -114,13 +113,7 @@ def compare(curve: Curve, alone: Curve, pictures, judge: str) -> dict[str, float
 
 
 def resampled(curve: Curve, pictures, judge: str) -> Resampled:
-    """Return a judge's curve and what it would be on other draws of the pictures; these are drawn only once."""
-    if judge not in curve.drawn:
-        curve.drawn[judge] = _resample(curve, pictures, judge)
-    return curve.drawn[judge]
-
-
-def _resample(curve: Curve, pictures, judge: str) -> Resampled:
+    """Return a judge's curve and what it would be on other draws of the pictures."""
     found = list(curve.answers.values())
     sizes, times = np.stack([a.bytes.double().numpy() for a in found]), counts(len(pictures))
     if judge in found[0].by_recognizer:
