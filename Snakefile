@@ -44,7 +44,7 @@ wildcard_constraints:
     task="sr|dn|jpeg",
     mode="[a-z_]+",
     dataset="cells|scenes",
-    run="npp[a-z_]*-[^/]+",
+    run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",
     seed="[0-9]+",
 
@@ -174,7 +174,7 @@ rule train_preprocessor:
 rule rate_accuracy:
     input:
         CODING,
-        modules("rate_accuracy", "bd_rate", "filters", "evaluation", "figures/*"),
+        modules("rate_accuracy", "curves", "bd_rate", "filters", "evaluation", "figures/*"),
         modules("coding_panels", "costs", "jpeg_files"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
@@ -183,6 +183,7 @@ rule rate_accuracy:
         f"{RUNS}/{{dataset}}/rates-{{codec}}.csv",
         f"{RUNS}/{{dataset}}/bd-{{codec}}.csv",
         f"{RUNS}/{{dataset}}/cost-{{codec}}.csv",
+        f"{RUNS}/{{dataset}}/same_bytes-{{codec}}.csv",
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS
@@ -190,6 +191,21 @@ rule rate_accuracy:
         notebook=f"{RUNS}/notebooks/08_rate_accuracy-{{dataset}}-{{codec}}.ipynb",
     shell:
         EXECUTE + " dataset={wildcards.dataset} codec={wildcards.codec}"
+
+
+rule both_ends:
+    input:
+        modules("both_ends", "figures/*"),
+        rules.rate_accuracy.output,
+        "book/drawings/both_ends.svg",
+        notebook="notebooks/09_both_ends.ipynb",
+    output:
+        touch(f"{RUNS}/{{dataset}}/both_ends-{{codec}}.done"),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/09_both_ends-{{dataset}}-{{codec}}.ipynb",
+    shell:
+        EXECUTE + " dataset={wildcards.dataset} codec={wildcards.codec} seed=" + str(PROFILE.seeds[0])
 
 
 rule cross_evaluate:
@@ -221,6 +237,11 @@ rule report:
             f"{RUNS}/{dataset}/{name}.csv"
             for dataset, settings in PROFILE.preprocessing.items()
             for name in ("agreement", *(f"rates-{codec}" for codec in settings.all_codecs))
+        ],
+        [
+            f"{RUNS}/{dataset}/both_ends-{codec}.done"
+            for dataset, settings in PROFILE.preprocessing.items()
+            for codec in settings.both_ends
         ],
         expand(f"{RUNS}/{{task}}/accuracy.csv", task=PROFILE.tasks),
         modules("report", "figures/*"),

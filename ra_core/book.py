@@ -77,6 +77,10 @@ def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
             pages[f"coding/{dataset}-{codec}"] = (
                 f"08_rate_accuracy-{dataset}-{codec}", f"{title}: {codec_title(codec)}{note}"
             )  # fmt: skip
+        for codec in settings.both_ends:
+            pages[f"coding/both-ends-{dataset}-{codec}"] = (
+                f"09_both_ends-{dataset}-{codec}", f"{title}: both ends of {codec_title(codec)}"
+            )  # fmt: skip
     return pages
 
 

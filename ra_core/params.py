@@ -12,7 +12,7 @@ from ra_core import human_yaml
 from ra_core.coding_params import DatasetName, Preprocessing
 from ra_core.errors import ParameterError, RAError
 from ra_core.losses import Mode, find_mode
-from ra_core.params_base import Strict, Training
+from ra_core.params_base import Network, Strict, Training
 
 TaskName = Literal["sr", "dn", "jpeg"]
 
@@ -44,28 +44,6 @@ class Channels(Strict):
         0.1, gt=0, le=1, description="dn: standard deviation of the noise, 1 is black to white"
     )
     quality: int = Field(10, ge=1, le=100, description="jpeg: Pillow's quality")
-
-
-class Network(Strict):
-    """An image-to-image network and its size."""
-
-    name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
-    width: int | None = Field(None, ge=1, description="channels, null for the published width")
-    blocks: int | None = Field(
-        None, ge=1, description="residual or dense blocks, null for the published number"
-    )
-    residual: bool = Field(False, description="SRResNet that keeps the size: begins as the identity")
-
-    @model_validator(mode="after")
-    def _residual_srresnet(self):
-        if self.residual and self.name != "SRResNet":
-            raise ValueError("only SRResNet can be residual")
-        return self
-
-    @property
-    def sizes(self) -> dict:
-        """What `make_processor` takes beside the name and the scale."""
-        return self.model_dump(exclude={"name"})
 
 
 class Task(Strict):

@@ -3,7 +3,7 @@ from refusal import refusal
 
 from ra_core.coding_params import DATASETS, METHODS, Ladder, Preprocessing
 from ra_core.errors import ParameterError
-from ra_core.params import Profile
+from ra_core.params import Network, Profile
 
 EXAMPLE = """\
 preprocessing:
@@ -41,11 +41,13 @@ def test_defaults_are_the_published_form():
     published = settings.preprocessor
     assert (published.width, published.identity, published.batch_norm) == (32, False, "frozen")
     assert (settings.mse_weight, settings.recognition, settings.unseen) == (0.5, "labels", [])
+    assert settings.postprocessor == Network(residual=True) and settings.restoration_weight == 1000
+    assert not settings.codecs["jpeg"].both_ends
 
 
 def test_data_sets_and_methods_have_names():
     assert DATASETS == {"cells": "classification", "scenes": "detection"}
-    assert METHODS == ("npp", "npp_qa", "npp_mse")
+    assert METHODS == ("npp", "npp_qa", "npp_mse", "post", "both")
 
 
 def test_a_data_set_that_a_profile_lacks_is_refused(write):
@@ -88,6 +90,9 @@ CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
         (f"{JPEG}.rungs", [[10, -1]], "a rung is [quality, lambda], the lambda above 0."),
         (f"{JPEG}.single", [11], "single has 11.0, which is the quality of no rung."),
         (f"{JPEG}.npp_mse", [5], "npp_mse has 5.0, which is the quality of no rung."),
+        (f"{CELLS}.codecs.heic.both_ends", True, "is not allowed: both_ends needs rungs to train on."),
+        (f"{CELLS}.postprocessor", {"name": "SRDenseNet", "residual": True}, "only SRResNet can be residual."),
+        (f"{CELLS}.restoration_weight", 0, "cells.restoration_weight = 0 is not allowed; give a number above 0."),
         (f"{JPEG}.baselines", ["box"], "= 'box' is not allowed; give 'downscale', 'gaussian' or 'bilateral'."),
         (f"{JPEG}.proxy", "BPG", "= 'BPG' is not allowed; give 'BlockDCT', 'Hyperprior' or 'Minnen2018'."),
         (f"{CELLS}.transfer.webp", [3], "is not allowed: a curve needs at least two qualities."),

@@ -101,7 +101,7 @@ def test_every_method_has_one_colour_and_one_marker_of_its_own():
     names = [*METHODS, *(f"npp_qa for {codec}" for codec in TRANSFERS), "npp_qa for webp"]
     looks = [figures.method_look(name) for name in names]
     assert METHODS == [
-        "codec", "npp_qa", "npp", "npp_mse", "downscale", "gaussian", "bilateral", "post", "npp_qa + post"
+        "codec", "npp_qa", "npp", "npp_mse", "downscale", "gaussian", "bilateral", "post", "both"
     ]  # fmt: skip
     assert looks[0].colour == "#000000"
     for field in ("label", "colour", "marker"):

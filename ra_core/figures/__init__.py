@@ -4,6 +4,7 @@ A figure carries `alt`, one sentence with its main numbers, for the page that sh
 """
 
 from ra_core.figures.agreement import agreement_scatter
+from ra_core.figures.both_ends import both_ends_panel, same_bytes_gains, same_bytes_table
 from ra_core.figures.coding_pictures import bit_panel, coding_panel, detection_panel
 from ra_core.figures.look import (
     METHODS,
@@ -61,6 +62,7 @@ __all__ = [
     "bd_forest",
     "bd_table",
     "bit_panel",
+    "both_ends_panel",
     "codec_title",
     "coding_panel",
     "confusion",
@@ -82,6 +84,8 @@ __all__ = [
     "rate_table",
     "recognizer_overview",
     "recognizer_table",
+    "same_bytes_gains",
+    "same_bytes_table",
     "save",
     "status_table",
     "style",
