@@ -137,20 +137,31 @@ def preprocessor(wildcards):
     return given | {"seed": int(wildcards.seed)}
 
 
-rule proxy_agreement:
+rule train_proxy:
     input:
         CODING,
-        modules("agreement", "figures/agreement"),
-        notebook="notebooks/06_proxies.ipynb",
+        modules("proxy_*", "crops", "training", "agreement", "figures/agreement", "figures/proxies"),
+        weights(f"{PROFILE.proxy.name.lower()}-*"),
+        notebook="notebooks/06_train_proxy.ipynb",
     output:
-        f"{RUNS}/{{dataset}}/agreement.csv",
+        expand(f"{RUNS}/{{dataset}}/agreement.csv", dataset=PROFILE.preprocessing),
     params:
-        lambda wildcards: {c: [s.curve, s.proxy] for c, s in PROFILE.coding(wildcards.dataset).codecs.items()},
+        depends_on("proxy"),
+        {
+            name: [settings.transfer, {codec: [steps.curve, steps.proxy] for codec, steps in settings.codecs.items()}]
+            for name, settings in PROFILE.preprocessing.items()
+        },
     threads: THREADS
     log:
-        notebook=f"{RUNS}/notebooks/06_proxies-{{dataset}}.ipynb",
+        notebook=f"{RUNS}/notebooks/06_train_proxy.ipynb",
     shell:
-        EXECUTE + " dataset={wildcards.dataset}"
+        EXECUTE
+
+
+def learned_proxy(wildcards):
+    """What a run waits for whose gradient is that of a learned proxy."""
+    ladder = PROFILE.coding(wildcards.dataset).codecs[planned(PROFILE, wildcards.dataset)[wildcards.run][0]]
+    return [] if ladder.proxy == "BlockDCT" else [f"{RUNS}/{wildcards.dataset}/agreement.csv"]
 
 
 rule train_preprocessor:
@@ -158,6 +169,7 @@ rule train_preprocessor:
         CODING,
         modules("training", "evaluation"),
         lambda wildcards: weights(PROFILE.coding(wildcards.dataset).source),
+        learned_proxy,
         notebook="notebooks/07_train_preprocessor.ipynb",
     output:
         f"{RUNS}/{{dataset}}/{{run}}/seed{{seed}}/run.json",

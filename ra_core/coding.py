@@ -12,19 +12,19 @@ from torch import nn
 from ra_core import elpv
 from ra_core.chain import Chain
 from ra_core.channels import Coded
-from ra_core.codecs import CODECS, load_codec
+from ra_core.codecs import load_codec
 from ra_core.coding_params import DATASETS, METHODS, Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.experiments import set_threads
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import make_preprocessor, preprocess
-from ra_core.models.proxies import make_proxy
 from ra_core.models.recognizers import load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Preprocessing as Objective
 from ra_core.objectives import Rung
 from ra_core.params import Profile
+from ra_core.proxy_ladder import REFERENCES, load_proxy
 from ra_core.runs import begin, is_complete, now, profile_folder, record, tidy
 from ra_core.training import fit, pick_device
 
@@ -138,6 +138,8 @@ def preprocessor_parameters(
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
+    if steps.proxy != "BlockDCT":
+        parameters["learned_proxy"] = profile.proxy.model_dump()
     return parameters | ({"mse_weight": settings.mse_weight} if method == "npp_mse" else {})
 
 
@@ -170,10 +172,12 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
     coder = load_codec(codec)
     net = make_net(parameters)
     chosen = tuple(Rung(*rung) for rung in parameters["rungs"])
+    references = splits["validation"].batch(torch.arange(min(REFERENCES, len(splits["validation"]))))[0]
     extra = {"mse_weight": parameters["mse_weight"]} if "mse_weight" in parameters else {}
     objective = Objective(
-        coder, load_proxy(parameters["proxy"], codec), judge, chosen, parameters["recognition"], **extra
-    )
+        coder, load_proxy(parameters["proxy"], codec, profile, references), judge, chosen,
+        parameters["recognition"], **extra,
+    )  # fmt: skip
     middle = chosen[len(chosen) // 2]
     begin(folder, parameters)
     torch.manual_seed(seed)
@@ -203,17 +207,6 @@ def make_net(parameters: dict) -> nn.Module:
         torch.manual_seed(parameters["seed"])
         name = "NPPQA" if parameters["method"] == "npp_qa" else "NPP"
         return make_preprocessor(name, **parameters["preprocessor"])
-
-
-def load_proxy(name: str, codec: str) -> nn.Module:
-    """Return the frozen proxy of a codec, ready to give gradients. Raises `ParameterError` where it has none."""
-    kinds = {"heic": "heic", "bpg": "heic"} | {known: "jpeg" for known in CODECS if known.startswith("jpeg-")}
-    kinds["jpeg"] = "jpeg"
-    if name != "BlockDCT" or codec not in kinds:
-        raise ParameterError(
-            f"proxy {name} cannot stand in for codec {codec!r}; BlockDCT does for {', '.join(sorted(kinds))}."
-        )
-    return make_proxy(name, codec=kinds[codec]).requires_grad_(False).eval()
 
 
 def load_preprocessor(folder: Path, parameters: dict) -> nn.Module:

@@ -28,6 +28,7 @@ from ra_core.coding_params import Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers
 from ra_core.models.preprocessors import QP_TABLE
+from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Rung
 from ra_core.params import load_profile
 
@@ -221,6 +222,20 @@ def test_a_run_leaves_what_it_should(project, trained, method, quality):
     fresh, net = make_net(wanted), load_preprocessor(folder, wanted)
     assert any(not torch.equal(a, b) for a, b in zip(fresh.parameters(), net.parameters(), strict=True))
     assert not net.training and len(trained) == 1
+
+
+def test_a_learned_proxy_gives_the_gradient_where_the_profile_says_so(trained, monkeypatch):
+    asked = []
+
+    def load_proxy(name, codec, profile, references):
+        asked.append((name, codec, profile.proxy.name, references.shape))
+        return make_proxy(name, n=2, m=2)
+
+    monkeypatch.setattr(coding, "load_proxy", load_proxy)
+    train_preprocessor(profile(), "cells", "webp")
+    assert asked == [("Hyperprior", "webp", "Hyperprior", (8, 3, 16, 16))] and len(trained) == 1
+    mine = parameters(codec="webp")
+    assert mine["learned_proxy"] == profile().proxy.model_dump() and "learned_proxy" not in parameters()
 
 
 def test_finished_work_is_left_alone_and_other_parameters_begin_anew(trained):

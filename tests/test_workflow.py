@@ -101,14 +101,14 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         *trainings,
         "04_cross_evaluate-sr",
         "04_cross_evaluate-dn",
-        "06_proxies-cells",
+        "06_train_proxy",
         "07_train_preprocessor-cells-npp_qa-jpeg-seed0",
         "08_rate_accuracy-cells-jpeg",
     ]
     assert {path.stem for path in folder.glob("*.ipynb")} == {*names, "05_report"}
     html = built / "book" / "_build" / "html"
     pages = ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status")
-    for page in (*pages, "coding/index", "coding/proxies-cells", "coding/cells-jpeg"):
+    for page in (*pages, "coding/index", "coding/proxies", "coding/cells-jpeg"):
         text = (html / f"{page}.html").read_text()
         assert "Traceback" not in text
         assert "<img" in text or "<table" in text

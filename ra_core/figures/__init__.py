@@ -19,6 +19,7 @@ from ra_core.figures.look import (
 )
 from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
+from ra_core.figures.proxies import proxy_curves, proxy_table
 from ra_core.figures.rate_tables import agreement_table, bd_table, cost_table
 from ra_core.figures.rates import bd_forest, rate_accuracy_curves, transfer_heatmap
 from ra_core.figures.results import (
@@ -69,6 +70,8 @@ __all__ = [
     "picture_grid",
     "picture_panel",
     "preprocessing_curves",
+    "proxy_curves",
+    "proxy_table",
     "rate_accuracy_curves",
     "recognizer_overview",
     "recognizer_table",
