@@ -96,10 +96,10 @@ class Profile(Strict):
     data: Data = Data()
     channels: Channels = Channels()
     tasks: dict[TaskName, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
-    proxy: LearnedProxy = LearnedProxy()
     preprocessing: dict[DatasetName, Preprocessing] = Field(
         {}, description="preprocessing before a codec, by data set"
     )
+    proxy: LearnedProxy = LearnedProxy()
     modes: list[str] = Field(["plain", "ra", "ra_transformer", "ra_unsupervised"], min_length=1)
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: str = Field("resnet20", description="the recognizer that training sees")
