@@ -120,7 +120,7 @@ rule train_processor:
 CODING = NETWORKS + modules(
     "elpv", "scenes", "boxes", "detection", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives",
     "losses", "channels", "chain", "models/detectors",
-    "models/preprocessors", "models/prox*", "models/dct_rate",
+    "models/preprocessors", "models/prox*", "models/dct_rate", "proxy_ladder",
 )  # fmt: skip
 
 
@@ -137,20 +137,32 @@ def preprocessor(wildcards):
     return given | {"seed": int(wildcards.seed)}
 
 
-rule proxy_agreement:
+rule train_proxy:
     input:
         CODING,
-        modules("agreement", "figures/agreement"),
-        notebook="notebooks/06_proxies.ipynb",
+        modules("proxy_*", "crops", "training", "agreement", "figures/agreement", "figures/proxies"),
+        weights(f"{PROFILE.proxy.name.lower()}-*"),
+        notebook="notebooks/06_train_proxy.ipynb",
     output:
-        f"{RUNS}/{{dataset}}/agreement.csv",
+        expand(f"{RUNS}/{{dataset}}/agreement.csv", dataset=PROFILE.preprocessing),
     params:
-        lambda wildcards: {c: [s.curve, s.proxy] for c, s in PROFILE.coding(wildcards.dataset).codecs.items()},
+        depends_on("proxy"),
+        {
+            name: [settings.transfer, {codec: [steps.curve, steps.proxy] for codec, steps in settings.codecs.items()}]
+            for name, settings in PROFILE.preprocessing.items()
+        },
     threads: THREADS
     log:
-        notebook=f"{RUNS}/notebooks/06_proxies-{{dataset}}.ipynb",
+        notebook=f"{RUNS}/notebooks/06_train_proxy.ipynb",
     shell:
-        EXECUTE + " dataset={wildcards.dataset}"
+        EXECUTE
+
+
+def learned_proxy(wildcards):
+    """What a run waits for whose gradient is that of a learned proxy."""
+    codec, method, _ = planned(PROFILE, wildcards.dataset)[wildcards.run]
+    learned = method != "post" and PROFILE.coding(wildcards.dataset).codecs[codec].proxy != "BlockDCT"
+    return [f"{RUNS}/{wildcards.dataset}/agreement.csv"] if learned else []
 
 
 rule train_preprocessor:
@@ -158,6 +170,7 @@ rule train_preprocessor:
         CODING,
         modules("training", "evaluation"),
         lambda wildcards: weights(PROFILE.coding(wildcards.dataset).source),
+        learned_proxy,
         notebook="notebooks/07_train_preprocessor.ipynb",
     output:
         f"{RUNS}/{{dataset}}/{{run}}/seed{{seed}}/run.json",

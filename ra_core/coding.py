@@ -13,7 +13,7 @@ from torch import nn
 from ra_core import elpv
 from ra_core.chain import Chain
 from ra_core.channels import Coded
-from ra_core.codecs import CODECS, load_codec
+from ra_core.codecs import load_codec
 from ra_core.coding_params import ALL_RUNGS, DATASETS, METHODS, Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
@@ -21,12 +21,12 @@ from ra_core.experiments import set_threads
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
-from ra_core.models.proxies import make_proxy
 from ra_core.models.recognizers import load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Preprocessing as Objective
 from ra_core.objectives import Rung
 from ra_core.params import Profile
+from ra_core.proxy_ladder import REFERENCES, load_proxy
 from ra_core.runs import begin, is_complete, now, profile_folder, record, tidy
 from ra_core.training import fit, pick_device
 
@@ -141,12 +141,14 @@ def preprocessor_parameters(
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
+    if steps.proxy != "BlockDCT":
+        parameters["learned_proxy"] = profile.proxy.model_dump()
     if method == "npp_mse":
         parameters["mse_weight"] = settings.mse_weight
     if method in ("post", "both"):
         parameters["postprocessor"] = settings.postprocessor.model_dump()
         parameters["restoration_weight"] = settings.restoration_weight
-    unused = ("preprocessor", "proxy") if method == "post" else ()
+    unused = ("preprocessor", "proxy", "learned_proxy") if method == "post" else ()
     return {key: value for key, value in parameters.items() if key not in unused}
 
 
@@ -180,7 +182,8 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
     nets = make_nets(parameters)
     chosen = tuple(Rung(*rung) for rung in parameters["rungs"])
     extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
-    proxy = load_proxy(parameters["proxy"], codec) if "proxy" in parameters else None
+    references = splits["validation"].batch(torch.arange(min(REFERENCES, len(splits["validation"]))))[0]
+    proxy = load_proxy(parameters["proxy"], codec, profile, references) if "proxy" in parameters else None
     objective = Objective(coder, proxy, judge, chosen, parameters["recognition"], **extra)
     middle = chosen[len(chosen) // 2]
     begin(folder, parameters)
@@ -221,17 +224,6 @@ def make_nets(parameters: dict) -> dict[str, nn.Module]:
             torch.manual_seed(parameters["seed"])
             nets["postprocessor"] = make_processor(scale=1, **parameters["postprocessor"])
     return nets
-
-
-def load_proxy(name: str, codec: str) -> nn.Module:
-    """Return the frozen proxy of a codec, ready to give gradients. Raises `ParameterError` where it has none."""
-    kinds = {"heic": "heic", "bpg": "heic"} | {known: "jpeg" for known in CODECS if known.startswith("jpeg-")}
-    kinds["jpeg"] = "jpeg"
-    if name != "BlockDCT" or codec not in kinds:
-        raise ParameterError(
-            f"proxy {name} cannot stand in for codec {codec!r}; BlockDCT does for {', '.join(sorted(kinds))}."
-        )
-    return make_proxy(name, codec=kinds[codec]).requires_grad_(False).eval()
 
 
 def load_preprocessor(folder: Path, parameters: dict) -> nn.Module:

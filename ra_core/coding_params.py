@@ -55,6 +55,38 @@ class Ladder(Strict):
         return self
 
 
+class LearnedProxy(Strict):
+    """The learned proxy, one network a rate; as it stands, what ships.
+
+    The network of each later weight begins as the one before it, and trains half as long as the first.
+    """
+
+    name: Literal["Hyperprior", "Minnen2018"] = "Hyperprior"
+    n: int = Field(32, ge=2, description="channels; 192 as published")
+    m: int = Field(48, ge=2, description="channels of the latent y; 192 as published")
+    weights: list[float] = Field(
+        [128.0, 512.0, 2048.0, 8192.0],
+        min_length=1,
+        description="of the squared error in [0, 1], one a rate, published 128 to 8192",
+    )
+    training: Training = Training(steps=3000, batch=8, lr=1e-3, schedule="cosine", channels_last=True)
+    seed: int = Field(0, ge=0, description="of the first weights and the crops")
+
+    @field_validator("weights")
+    @classmethod
+    def _rates(cls, weights):
+        if any(weight <= 0 for weight in weights) or len(set(weights)) < len(weights):
+            raise ValueError("the weights must be different and above 0")
+        return weights
+
+    @field_validator("training")
+    @classmethod
+    def _in_steps(cls, training):
+        if training.steps is None:
+            raise ValueError("the length of a proxy's training is given in steps")
+        return training
+
+
 class Preprocessing(Strict):
     """Preprocessing for one data set: what is trained, and against what it is measured."""
 

@@ -35,6 +35,7 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import QP_TABLE, preprocess
+from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Rung
 from ra_core.params import load_profile
 
@@ -299,6 +300,20 @@ def test_a_pair_shows_what_is_sent_and_what_is_seen():
         assert torch.equal(sent, clean) == (method == "post")
         with torch.inference_mode():
             assert torch.equal(seen, to_8bit(nets["postprocessor"](decoded)))
+
+
+def test_a_learned_proxy_gives_the_gradient_where_the_profile_says_so(trained, monkeypatch):
+    asked = []
+
+    def load_proxy(name, codec, profile, references):
+        asked.append((name, codec, profile.proxy.name, references.shape))
+        return make_proxy(name, n=2, m=2)
+
+    monkeypatch.setattr(coding, "load_proxy", load_proxy)
+    train_preprocessor(profile(), "cells", "webp")
+    assert asked == [("Hyperprior", "webp", "Hyperprior", (8, 3, 16, 16))] and len(trained) == 1
+    mine = parameters(codec="webp")
+    assert mine["learned_proxy"] == profile().proxy.model_dump() and "learned_proxy" not in parameters()
 
 
 def test_finished_work_is_left_alone_and_other_parameters_begin_anew(trained):

@@ -1,7 +1,7 @@
 import pytest
 from refusal import refusal
 
-from ra_core.coding_params import DATASETS, METHODS, Ladder, Preprocessing
+from ra_core.coding_params import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing
 from ra_core.errors import ParameterError
 from ra_core.params import Network, Profile
 
@@ -118,8 +118,36 @@ def test_a_data_set_needs_a_codec():
         Preprocessing(source="a", codecs={})
 
 
+PROXY = "name: Minnen2018, n: 192, m: 192, weights: [128], training: {steps: 9}"
+
+
+def test_the_learned_proxy_is_what_ships_or_what_the_profile_says(write):
+    usual = write(EXAMPLE).proxy
+    assert usual == LearnedProxy() and usual.name == "Hyperprior" and usual.training.length(10**6) == 3000
+    other = write(f"proxy: {{{PROXY}}}").proxy
+    assert (other.name, other.n, other.weights, other.training.steps) == ("Minnen2018", 192, [128], 9)
+    assert "codecs.heic.proxy = 'Hyperprior', but the learned proxy, proxy.name, is 'Minnen2018'" in refusal(
+        ParameterError, write, EXAMPLE + f"proxy: {{{PROXY}}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("name: BlockDCT", "proxy.name = 'BlockDCT' is not allowed; give 'Hyperprior' or 'Minnen2018'."),
+        ("weights: [1, 1]", "the weights must be different and above 0."),
+        ("weights: [0]", "the weights must be different and above 0."),
+        ("weights: []", "give at least 1 of them."),
+        ("n: 1", "proxy.n = 1 is not allowed; give a number of at least 2."),
+        ("training: {steps: null, epochs: 2}", "the length of a proxy's training is given in steps."),
+    ],
+)
+def test_a_learned_proxy_that_cannot_be_is_refused(write, given, said):
+    assert said in refusal(ParameterError, write, f"proxy: {{{given}}}")
+
+
 def test_every_number_is_described():
-    models = (Preprocessing, Ladder, type(Preprocessing.model_fields["preprocessor"].default))
+    models = (LearnedProxy, Preprocessing, Ladder, type(Preprocessing.model_fields["preprocessor"].default))
     assert [
         (model.__name__, name)
         for model in models

@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 from ra_core import costs
+from ra_core.codecs import load_codec
 from ra_core.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
+from ra_core.models.proxies import make_proxy
 from ra_core.params import load_profile
+from ra_core.proxy_ladder import LearnedLadder
 
 project = test_rate_accuracy.project
 
@@ -65,3 +68,19 @@ def test_what_codecs_share_stands_once_in_the_costs_of_all(project, measured):
 
 def test_a_real_time_is_above_zero():
     assert 0 < milliseconds(lambda: sum(range(1000))) < 1000
+
+
+def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
+    made = []
+
+    def load(name, codec, profile, references):
+        made.append((name, codec, profile.name, references.shape))
+        return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
+
+    monkeypatch.setattr(costs, "load_proxy", load)
+    monkeypatch.setattr(costs, "load_pictures", test_rate_accuracy.load)
+    monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
+    changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
+    rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")
+    assert made == [("Hyperprior", "jpeg", "tiny-custom", (1, 3, 16, 16))]
+    assert rows.loc["proxy Hyperprior, forward and back"].macs_per_pixel > 0

@@ -573,6 +573,37 @@ def test_agreement_table_and_scatter_show_every_number():
         figures.agreement_scatter(make_agreement().drop(columns="psnr"))
 
 
+def test_proxy_curves_draw_loss_and_both_parts_of_the_rate():
+    log = [{"step": s, "loss": 8 / s, "bpp_y": 0.5 / s, "bpp_z": 0.02 / s} for s in (10, 20)]
+    figure = figures.proxy_curves(
+        {"hyperprior-64": [*log, {"step": 20, "validation": {}}], "hyperprior-512": log[:1]}
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "bits a pixel of y", "bits a pixel of z"]
+    for axes, key in zip(figure.axes, ("loss", "bpp_y", "bpp_z"), strict=True):
+        drawn = [line.get_xydata().tolist() for line in axes.lines]
+        assert drawn == [[[line["step"], line[key]] for line in log], [[10, log[0][key]]]]
+        assert axes.lines[1].get_marker() == "o" and axes.get_yscale() == "log"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["hyperprior-64", "hyperprior-512"]
+    assert "hyperprior-64 at 0.025 bits a pixel for y and 0.001 for z" in figure.alt
+    for logs in ({}, {"a": []}):
+        with pytest.raises(ParameterError, match="no log line of a proxy"):
+            figures.proxy_curves(logs)
+
+
+def test_proxy_table_shows_every_proxy_on_every_set():
+    found = {
+        "pictures": 24,
+        "fingerprint": "x",
+        "bpp": 0.1504,
+        "bpp_y": 0.1391,
+        "bpp_z": 0.0113,
+        "psnr": 30.27,
+    }
+    table = figures.proxy_table({"hyperprior-64": {"held_out": {"scenes": found, "cells": found}}})
+    assert list(table.index) == [("hyperprior-64", "scenes (24)"), ("hyperprior-64", "cells (24)")]
+    assert list(table.iloc[0]) == ["0.150", "0.139", "0.011", "30.3"]
+
+
 def test_cost_table_shows_every_part():
     cost = pd.DataFrame(
         [

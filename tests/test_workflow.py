@@ -102,7 +102,7 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         *trainings,
         "04_cross_evaluate-sr",
         "04_cross_evaluate-dn",
-        "06_proxies-cells",
+        "06_train_proxy",
         *(f"07_train_preprocessor-cells-{method}-jpeg-seed0" for method in ("npp_qa", "post", "both")),
         "08_rate_accuracy-cells-jpeg",
         "09_both_ends-cells-jpeg",
@@ -113,7 +113,7 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
     for page in (
         *pages,
         "coding/index",
-        "coding/proxies-cells",
+        "coding/proxies",
         "coding/cells-jpeg",
         "coding/both-ends-cells-jpeg",
     ):

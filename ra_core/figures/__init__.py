@@ -20,6 +20,7 @@ from ra_core.figures.look import (
 )
 from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
+from ra_core.figures.proxies import proxy_curves, proxy_table
 from ra_core.figures.rate_tables import (
     agreement_table,
     bd_table,
@@ -80,6 +81,8 @@ __all__ = [
     "picture_grid",
     "picture_panel",
     "preprocessing_curves",
+    "proxy_curves",
+    "proxy_table",
     "rate_accuracy_curves",
     "rate_table",
     "recognizer_overview",
