@@ -65,7 +65,7 @@ class LearnedProxy(Strict):
     n: int = Field(32, ge=2, description="channels; 192 as published")
     m: int = Field(48, ge=2, description="channels of the latent y; 192 as published")
     weights: list[float] = Field(
-        [128.0, 512.0, 2048.0, 8192.0],
+        [128.0, 512.0, 2048.0],
         min_length=1,
         description="of the squared error in [0, 1], one a rate, published 128 to 8192",
     )
