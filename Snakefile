@@ -44,7 +44,7 @@ wildcard_constraints:
     task="sr|dn|jpeg",
     mode="[a-z_]+",
     dataset="cells|scenes",
-    run="npp[a-z_]*-[^/]+",
+    run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",
     seed="[0-9]+",
 
@@ -120,7 +120,7 @@ rule train_processor:
 CODING = NETWORKS + modules(
     "elpv", "scenes", "boxes", "detection", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives",
     "losses", "channels", "chain", "models/detectors",
-    "models/preprocessors", "models/prox*", "models/dct_rate",
+    "models/preprocessors", "models/prox*", "models/dct_rate", "proxy_ladder",
 )  # fmt: skip
 
 
@@ -137,20 +137,32 @@ def preprocessor(wildcards):
     return given | {"seed": int(wildcards.seed)}
 
 
-rule proxy_agreement:
+rule train_proxy:
     input:
         CODING,
-        modules("agreement", "figures/agreement"),
-        notebook="notebooks/06_proxies.ipynb",
+        modules("proxy_*", "crops", "training", "agreement", "figures/agreement", "figures/proxies"),
+        weights(f"{PROFILE.proxy.name.lower()}-*"),
+        notebook="notebooks/06_train_proxy.ipynb",
     output:
-        f"{RUNS}/{{dataset}}/agreement.csv",
+        expand(f"{RUNS}/{{dataset}}/agreement.csv", dataset=PROFILE.preprocessing),
     params:
-        lambda wildcards: {c: [s.curve, s.proxy] for c, s in PROFILE.coding(wildcards.dataset).codecs.items()},
+        depends_on("proxy"),
+        {
+            name: [settings.transfer, {codec: [steps.curve, steps.proxy] for codec, steps in settings.codecs.items()}]
+            for name, settings in PROFILE.preprocessing.items()
+        },
     threads: THREADS
     log:
-        notebook=f"{RUNS}/notebooks/06_proxies-{{dataset}}.ipynb",
+        notebook=f"{RUNS}/notebooks/06_train_proxy.ipynb",
     shell:
-        EXECUTE + " dataset={wildcards.dataset}"
+        EXECUTE
+
+
+def learned_proxy(wildcards):
+    """What a run waits for whose gradient is that of a learned proxy."""
+    codec, method, _ = planned(PROFILE, wildcards.dataset)[wildcards.run]
+    learned = method != "post" and PROFILE.coding(wildcards.dataset).codecs[codec].proxy != "BlockDCT"
+    return [f"{RUNS}/{wildcards.dataset}/agreement.csv"] if learned else []
 
 
 rule train_preprocessor:
@@ -158,6 +170,7 @@ rule train_preprocessor:
         CODING,
         modules("training", "evaluation"),
         lambda wildcards: weights(PROFILE.coding(wildcards.dataset).source),
+        learned_proxy,
         notebook="notebooks/07_train_preprocessor.ipynb",
     output:
         f"{RUNS}/{{dataset}}/{{run}}/seed{{seed}}/run.json",
@@ -174,7 +187,7 @@ rule train_preprocessor:
 rule rate_accuracy:
     input:
         CODING,
-        modules("rate_accuracy", "bd_rate", "filters", "evaluation", "figures/*"),
+        modules("rate_accuracy", "curves", "bd_rate", "filters", "evaluation", "figures/*"),
         modules("coding_panels", "costs", "jpeg_files"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
@@ -183,6 +196,7 @@ rule rate_accuracy:
         f"{RUNS}/{{dataset}}/rates-{{codec}}.csv",
         f"{RUNS}/{{dataset}}/bd-{{codec}}.csv",
         f"{RUNS}/{{dataset}}/cost-{{codec}}.csv",
+        f"{RUNS}/{{dataset}}/same_bytes-{{codec}}.csv",
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS
@@ -190,6 +204,21 @@ rule rate_accuracy:
         notebook=f"{RUNS}/notebooks/08_rate_accuracy-{{dataset}}-{{codec}}.ipynb",
     shell:
         EXECUTE + " dataset={wildcards.dataset} codec={wildcards.codec}"
+
+
+rule both_ends:
+    input:
+        modules("both_ends", "figures/*"),
+        rules.rate_accuracy.output,
+        "book/drawings/both_ends.svg",
+        notebook="notebooks/09_both_ends.ipynb",
+    output:
+        touch(f"{RUNS}/{{dataset}}/both_ends-{{codec}}.done"),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/09_both_ends-{{dataset}}-{{codec}}.ipynb",
+    shell:
+        EXECUTE + " dataset={wildcards.dataset} codec={wildcards.codec} seed=" + str(PROFILE.seeds[0])
 
 
 rule cross_evaluate:
@@ -221,6 +250,11 @@ rule report:
             f"{RUNS}/{dataset}/{name}.csv"
             for dataset, settings in PROFILE.preprocessing.items()
             for name in ("agreement", *(f"rates-{codec}" for codec in settings.all_codecs))
+        ],
+        [
+            f"{RUNS}/{dataset}/both_ends-{codec}.done"
+            for dataset, settings in PROFILE.preprocessing.items()
+            for codec in settings.both_ends
         ],
         expand(f"{RUNS}/{{task}}/accuracy.csv", task=PROFILE.tasks),
         modules("report", "figures/*"),

@@ -1,43 +1,71 @@
 """How well a proxy stands in for a real codec: its rates, its pictures, and the way its gradient points."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import torch
 from torch import nn
 
 from ra_core.channels import Coded
-from ra_core.codecs import Codec
+from ra_core.codecs import Codec, load_codec
+from ra_core.coding_params import Preprocessing
 from ra_core.metrics import psnr, to_8bit
+from ra_core.params import Profile
+from ra_core.proxy_ladder import stand_ins
 
 COLUMNS = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
 SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
 STEP = 0.1  # by this share
 
 
-def agreement(
-    proxy: nn.Module, name: str, codec: Codec, qualities: list[float], images: torch.Tensor
-) -> pd.DataFrame:
-    """Compare a proxy with a codec on pictures (B, 3, H, W) in [0, 1], at least three, sides multiples of 8.
+def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) -> pd.DataFrame:
+    """Return `agreement` of every codec of a data set with all its proxies.
 
-    A row a quality: `rate_correlation` (Pearson, over the pictures), `rate_ratio` (the proxy's bits over the file's),
-    `psnr` between the two reconstructions (dB, mean over pictures) and `gradient_cosine`, the mean over pictures of
-    the cosine between `proxy_slopes` and `codec_slopes`.
+    A codec that preprocessors are trained for is asked at about three qualities, any other at one.
+    """
+    places = {
+        codec: steps.curve[:: max(1, len(steps.curve) // 3)] for codec, steps in settings.codecs.items()
+    }
+    places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
+    return pd.concat(
+        [
+            agreement(
+                stand_ins(codec, profile, images),
+                load_codec(codec),
+                qualities,
+                images,
+            )
+            for codec, qualities in places.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def agreement(
+    proxies: Mapping[str, nn.Module], codec: Codec, qualities: list[float], images: torch.Tensor
+) -> pd.DataFrame:
+    """Compare proxies with a codec on pictures (B, 3, H, W) in [0, 1], at least three, sides multiples of 8.
+
+    A row a quality and proxy: `rate_correlation` (Pearson, over the pictures), `rate_ratio` (the proxy's bits over
+    the file's), `psnr` between the two reconstructions (dB, mean over pictures) and `gradient_cosine`, the mean over
+    pictures of the cosine between `proxy_slopes` and `codec_slopes`.
     """
     rows = []
     stored = to_8bit(images)
     for quality in qualities:
         level = int(quality) if quality == int(quality) else quality
-        with torch.no_grad():
-            guess = proxy(stored, torch.full((len(stored),), float(quality)))
         decoded, sizes = Coded(codec, level).transmit(stored)
-        bits = 8.0 * sizes
-        guessed, real = proxy_slopes(proxy, stored, quality), codec_slopes(codec, stored, level)
-        rows.append({
-            "proxy": name, "codec": codec.name, "quality": quality, "n": len(images),
-            "rate_correlation": torch.corrcoef(torch.stack([guess["bits"].double(), bits.double()]))[0, 1].item(),
-            "rate_ratio": (guess["bits"] / bits).mean().item(),
-            "psnr": psnr(to_8bit(guess["pictures"]), decoded).mean().item(),
-            "gradient_cosine": torch.cosine_similarity(guessed, real, dim=1).mean().item(),
-        })  # fmt: skip
+        bits, real = 8.0 * sizes, codec_slopes(codec, stored, level)
+        for name, proxy in proxies.items():
+            with torch.no_grad():
+                guess = proxy(stored, torch.full((len(stored),), float(quality)))
+            rows.append({
+                "proxy": name, "codec": codec.name, "quality": quality, "n": len(images),
+                "rate_correlation": torch.corrcoef(torch.stack([guess["bits"].double(), bits.double()]))[0, 1].item(),
+                "rate_ratio": (guess["bits"] / bits).mean().item(),
+                "psnr": psnr(to_8bit(guess["pictures"]), decoded).mean().item(),
+                "gradient_cosine": torch.cosine_similarity(proxy_slopes(proxy, stored, quality), real).mean().item(),
+            })  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

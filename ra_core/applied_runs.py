@@ -96,8 +96,13 @@ def read_parameters(folder: Path) -> dict:
         parameters = human_yaml.parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ParameterError(f"{path} cannot be read ({error}); {advice}") from error
-    if not isinstance(parameters, dict) or not set(KINDS) & set(parameters):
+    if not isinstance(parameters, dict) or not {*KINDS, "postprocessor"} & set(parameters):
         raise ParameterError(f"{path} describes neither a preprocessor nor a processor; {advice}")
+    if "postprocessor" in parameters:
+        raise ParameterError(
+            f"the run in {folder} has a network behind the codec, which no standard file can hold; "
+            "name the run of a preprocessor alone, such as npp_qa."
+        )
     if not (folder / "run.json").exists():
         raise ParameterError(f"the run in {folder} has not ended; run its notebook again.")
     return parameters

@@ -141,3 +141,29 @@ def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]
     low, high = np.nanpercentile(found, [2.5, 97.5]) if missing <= 0.05 else (np.nan, np.nan)
     bd = bd_rate((reference.rates, reference.values), (other.rates, other.values))
     return {"bd": bd, "low": float(low), "high": float(high), "no_overlap": missing}
+
+
+def value_at(rates: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return the values of a curve at other rates, on straight lines over the log-rate; NaN beyond its ends."""
+    order = np.argsort(rates)
+    return np.interp(np.log(at), np.log(rates[order]), values[order], left=np.nan, right=np.nan)
+
+
+def gains_at(reference: Resampled, other: Resampled) -> list[dict[str, float]]:
+    """Return, for each quality of `reference`, what `other` reaches at the very same rate, interpolated.
+
+    Each has `value`, `gain` over the reference with the ends `low` and `high` of its 95 % bootstrap interval over
+    pictures, and `no_overlap`, the share of draws in which `other` has no such rate. Nothing is extrapolated: all are
+    NaN beyond the ends of `other`, and the interval also where `no_overlap` exceeds 5 %.
+    """
+    value = value_at(other.rates, other.values, reference.rates)
+    draws = zip(other.drawn_rates, other.drawn_values, reference.drawn_rates, strict=True)
+    drawn = np.stack([value_at(*draw) for draw in draws]) - reference.drawn_values
+    found = []
+    for mine, at, each in zip(value, reference.values, drawn.T, strict=True):
+        missing = float(np.isnan(each).mean())
+        known = missing <= 0.05 and not np.isnan(mine)
+        low, high = np.nanpercentile(each, [2.5, 97.5]) if known else (np.nan, np.nan)
+        found.append({"value": float(mine), "gain": float(mine - at), "low": float(low), "high": float(high),
+                      "no_overlap": missing})  # fmt: skip
+    return found

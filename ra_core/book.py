@@ -68,14 +68,17 @@ def build_book(profile: str, root: Path, output: Path) -> Path:
 
 def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
     """Return the pages on preprocessing before codecs, each with its notebook and its title."""
-    pages = {}
+    pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if preprocessing else {}
     for dataset, settings in preprocessing.items():
         title = DATASET_TITLES[dataset]
-        pages[f"coding/proxies-{dataset}"] = (f"06_proxies-{dataset}", f"{title}: proxies beside the codecs")
         for codec in settings.all_codecs:
             note = "" if codec in settings.codecs else " (transfer)"
             pages[f"coding/{dataset}-{codec}"] = (
                 f"08_rate_accuracy-{dataset}-{codec}", f"{title}: {codec_title(codec)}{note}"
+            )  # fmt: skip
+        for codec in settings.both_ends:
+            pages[f"coding/both-ends-{dataset}-{codec}"] = (
+                f"09_both_ends-{dataset}-{codec}", f"{title}: both ends of {codec_title(codec)}"
             )  # fmt: skip
     return pages
 

@@ -3,6 +3,7 @@
 Each step finds what it needs, makes what is missing, and leaves finished work alone.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,20 @@ from torch import nn
 from ra_core import elpv
 from ra_core.chain import Chain
 from ra_core.channels import Coded
-from ra_core.codecs import CODECS, load_codec
-from ra_core.coding_params import DATASETS, METHODS, Ladder
+from ra_core.codecs import load_codec
+from ra_core.coding_params import ALL_RUNGS, DATASETS, METHODS, Ladder
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.experiments import set_threads
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import make_preprocessor, preprocess
-from ra_core.models.proxies import make_proxy
+from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Preprocessing as Objective
 from ra_core.objectives import Rung
 from ra_core.params import Profile
+from ra_core.proxy_ladder import REFERENCES, load_proxy
 from ra_core.runs import begin, is_complete, now, profile_folder, record, tidy
 from ra_core.training import fit, pick_device
 
@@ -73,9 +75,9 @@ def ladder(profile: Profile, dataset: str, codec: str) -> Ladder:
 
 
 def rungs(settings: Ladder, method: str, quality: float | None) -> tuple[Rung, ...]:
-    """Return what a preprocessor is trained on: all rungs, or, unless it is adaptive, that of its quality."""
+    """Return what a run is trained on: all rungs, or that of its quality where the method has one a quality."""
     every = tuple(Rung(q, weight, STRENGTH * weight) for q, weight in settings.rungs)
-    if method == "npp_qa":
+    if method in ALL_RUNGS:
         return every
     chosen = tuple(rung for rung in every if rung.quality == quality)
     if not chosen:
@@ -92,15 +94,16 @@ def strength_at(settings: Ladder, quality: float) -> float:
 
 
 def run_name(method: str, codec: str, quality: float | None = None) -> str:
-    """Return the folder's name of a preprocessor: method, codec, and its quality unless it is adaptive."""
-    return f"{method}-{codec}" + ("" if method == "npp_qa" else f"-{quality:g}")
+    """Return the folder's name of a run: method, codec, and its quality unless it has all of them."""
+    return f"{method}-{codec}" + ("" if method in ALL_RUNGS else f"-{quality:g}")
 
 
 def planned(profile: Profile, dataset: str) -> dict[str, tuple[str, str, float | None]]:
-    """Return every preprocessor a profile trains on a data set: the run's name, its codec, method and quality."""
+    """Return every run a profile trains on a data set: its name, its codec, method and quality."""
     found: dict[str, tuple[str, str, float | None]] = {}
     for codec, steps in profile.coding(dataset).codecs.items():
         wanted: list[tuple[str, float | None]] = [("npp_qa", None)] if steps.rungs else []
+        wanted += [("post", None), ("both", None)] if steps.both_ends else []
         wanted += [("npp", quality) for quality in steps.single]
         wanted += [("npp_mse", quality) for quality in steps.npp_mse]
         found |= {run_name(method, codec, quality): (codec, method, quality) for method, quality in wanted}
@@ -108,7 +111,7 @@ def planned(profile: Profile, dataset: str) -> dict[str, tuple[str, str, float |
 
 
 def needed(profile: Profile, dataset: str, codec: str) -> list[str]:
-    """Return the preprocessors a codec is measured with: its own, or, where it only transfers, the adaptive ones."""
+    """Return the runs a codec is measured with: its own, or, where it only transfers, the adaptive preprocessors."""
     if codec in profile.coding(dataset).codecs:
         return [name for name, (own, _, _) in planned(profile, dataset).items() if own == codec]
     return [name for name, (_, method, _) in planned(profile, dataset).items() if method == "npp_qa"]
@@ -122,7 +125,7 @@ def preprocessor_folder(profile: str, dataset: str, method: str, codec: str, qua
 def preprocessor_parameters(
     profile: Profile, dataset: str, codec: str, method: str, quality: float | None, seed: int
 ) -> dict:
-    """Return all that the result of a preprocessor's training depends on, and nothing else.
+    """Return all that the result of a training around a codec depends on, and nothing else.
 
     Raises `ParameterError` for a method, codec or quality the profile does not train.
     """
@@ -133,12 +136,20 @@ def preprocessor_parameters(
     recognition = None if method == "npp_mse" else settings.recognition
     parameters = {
         "profile": profile.name, "dataset": dataset, "method": method, "codec": codec,
-        "quality": None if method == "npp_qa" else quality, "seed": seed,
+        "quality": None if method in ALL_RUNGS else quality, "seed": seed,
         "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
-    return parameters | ({"mse_weight": settings.mse_weight} if method == "npp_mse" else {})
+    if steps.proxy != "BlockDCT":
+        parameters["learned_proxy"] = profile.proxy.model_dump()
+    if method == "npp_mse":
+        parameters["mse_weight"] = settings.mse_weight
+    if method in ("post", "both"):
+        parameters["postprocessor"] = settings.postprocessor.model_dump()
+        parameters["restoration_weight"] = settings.restoration_weight
+    unused = ("preprocessor", "proxy", "learned_proxy") if method == "post" else ()
+    return {key: value for key, value in parameters.items() if key not in unused}
 
 
 def train_preprocessor(
@@ -149,7 +160,7 @@ def train_preprocessor(
     quality: float | None = None,
     seed: int = 0,
 ) -> Path:
-    """Train one preprocessor unless that is done, and return its run folder."""
+    """Train what a method has around a codec unless that is done, and return its run folder."""
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     folder = preprocessor_folder(profile.name, dataset, method, codec, quality, seed)
     if not is_complete(folder, parameters):
@@ -168,24 +179,24 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
     }
     judge = load_judges(dataset, [settings.source], device)[settings.source]
     coder = load_codec(codec)
-    net = make_net(parameters)
+    nets = make_nets(parameters)
     chosen = tuple(Rung(*rung) for rung in parameters["rungs"])
-    extra = {"mse_weight": parameters["mse_weight"]} if "mse_weight" in parameters else {}
-    objective = Objective(
-        coder, load_proxy(parameters["proxy"], codec), judge, chosen, parameters["recognition"], **extra
-    )
+    extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
+    references = splits["validation"].batch(torch.arange(min(REFERENCES, len(splits["validation"]))))[0]
+    proxy = load_proxy(parameters["proxy"], codec, profile, references) if "proxy" in parameters else None
+    objective = Objective(coder, proxy, judge, chosen, parameters["recognition"], **extra)
     middle = chosen[len(chosen) // 2]
     begin(folder, parameters)
     torch.manual_seed(seed)
 
     def validate() -> dict:
-        chain = Chain(channel=Coded(coder, whole(middle.quality)), pre=AtStrength(net, middle.strength))
+        chain = chain_of(nets, codec, middle.quality, middle.strength)
         answers = evaluate(chain, {"source": judge}, splits["validation"], settings.evaluation_batch, device)
         return {"quality": middle.quality} | summary(answers, splits["validation"], "source")
 
     started, training = now(), settings.training
     done = fit(
-        {"preprocessor": net}, objective, splits["train"], folder=folder, seed=seed, device=str(device),
+        nets, objective, splits["train"], folder=folder, seed=seed, device=str(device),
         steps=training.length(len(splits["train"])), validate=validate, validations=1, drops=tuple(training.drops),
         name=f"{dataset} {folder.parent.name} seed{seed}",
         **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
@@ -194,26 +205,25 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
         key: parameters[key] for key in ("profile", "dataset", "method", "codec", "quality", "seed", "source")
     }
     keys["coder"] = coder.describe()
-    record(folder, keys, splits, {"preprocessor": net}, device, started, done)
+    record(folder, keys, splits, nets, device, started, done)
 
 
 def make_net(parameters: dict) -> nn.Module:
     """Return the fresh preprocessor of a run; a seed begins the same everywhere."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters["seed"])
-        name = "NPPQA" if parameters["method"] == "npp_qa" else "NPP"
+        name = "NPPQA" if parameters["method"] in ALL_RUNGS else "NPP"
         return make_preprocessor(name, **parameters["preprocessor"])
 
 
-def load_proxy(name: str, codec: str) -> nn.Module:
-    """Return the frozen proxy of a codec, ready to give gradients. Raises `ParameterError` where it has none."""
-    kinds = {"heic": "heic", "bpg": "heic"} | {known: "jpeg" for known in CODECS if known.startswith("jpeg-")}
-    kinds["jpeg"] = "jpeg"
-    if name != "BlockDCT" or codec not in kinds:
-        raise ParameterError(
-            f"proxy {name} cannot stand in for codec {codec!r}; BlockDCT does for {', '.join(sorted(kinds))}."
-        )
-    return make_proxy(name, codec=kinds[codec]).requires_grad_(False).eval()
+def make_nets(parameters: dict) -> dict[str, nn.Module]:
+    """Return the fresh networks of a run by name; those of a seed begin the same in every method."""
+    nets = {"preprocessor": make_net(parameters)} if "preprocessor" in parameters else {}
+    if "postprocessor" in parameters:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(parameters["seed"])
+            nets["postprocessor"] = make_processor(scale=1, **parameters["postprocessor"])
+    return nets
 
 
 def load_preprocessor(folder: Path, parameters: dict) -> nn.Module:
@@ -221,21 +231,33 @@ def load_preprocessor(folder: Path, parameters: dict) -> nn.Module:
     return load_weights(make_net(parameters), Path(folder) / "preprocessor.safetensors").eval()
 
 
+def load_nets(folder: Path, parameters: dict) -> dict[str, nn.Module]:
+    """Return the trained networks of a run folder by name."""
+    nets = make_nets(parameters).items()
+    return {name: load_weights(net, Path(folder) / f"{name}.safetensors").eval() for name, net in nets}
+
+
+def chain_of(nets: dict[str, nn.Module], codec: str, quality: float, strength: float) -> Chain:
+    """Return the chain of the networks of a run around its codec."""
+    pre = AtStrength(nets["preprocessor"], strength) if "preprocessor" in nets else None
+    return Chain(Coded(load_codec(codec), whole(quality)), nets.get("postprocessor"), pre=pre)
+
+
 def pair_at(
     profile: Profile, dataset: str, codec: str, method: str, quality: float | None, seed: int, pictures
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return pictures, what a preprocessor hands to its codec, and what the decoder returns, (B, 3, H, W) each.
+    """Return pictures, what is handed to the codec, and what a recognizer is shown, (B, 3, H, W) each.
 
-    Without a quality an adaptive preprocessor is taken at the middle rung of its ladder.
+    A method that has all qualities is taken at the middle rung of its ladder.
     """
     folder = train_preprocessor(profile, dataset, codec, method, quality, seed)
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     rung = Rung(*parameters["rungs"][len(parameters["rungs"]) // 2])
-    pre = AtStrength(load_preprocessor(folder, parameters), rung.strength)
+    chain = chain_of(load_nets(folder, parameters), codec, rung.quality, rung.strength)
     images, _ = pictures.batch(torch.arange(len(pictures)))
     with torch.inference_mode():
-        sent = to_8bit(pre(images))
-    return images, sent, Coded(load_codec(codec), whole(rung.quality)).transmit(sent)[0]
+        sent = images if chain.pre is None else to_8bit(chain.pre(images))
+        return images, sent, replace(chain, pre=None)(sent, torch.arange(len(sent)))["stored"]
 
 
 def whole(quality: float) -> float | int:

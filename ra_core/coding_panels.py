@@ -88,17 +88,28 @@ def _is(method: str, kind: str) -> bool:
 
 
 def preprocessor_at(profile: Profile, dataset: str, codec: str, method: str, quality: float, seed: int):
-    """Return what stands before a codec at a quality: a preprocessor by the name of its method in the rate table."""
+    """Return what stands before a codec at a quality: a preprocessor by the name of its method in the rate table.
+
+    Raises `ParameterError` for a method with a network behind the codec.
+    """
     coding = profile.coding(dataset)
+    if method in ("post", "both"):
+        raise ParameterError(
+            f"method {method!r} has a network behind the codec, which notebook 09 shows; choose a preprocessor alone."
+        )
     if method.startswith("npp_qa for "):
         trained_for = method.removeprefix("npp_qa for ")
         steps = coding.codecs[trained_for]
         strength = transferred_strengths(steps, coding.transfer[codec])[quality]
-        return AtStrength(trained(profile, dataset, trained_for, ADAPTIVE, None, seed), strength)
+        return AtStrength(_net(profile, dataset, trained_for, ADAPTIVE, None, seed), strength)
     if method == ADAPTIVE:
-        net = trained(profile, dataset, codec, method, None, seed)
+        net = _net(profile, dataset, codec, method, None, seed)
         return AtStrength(net, strength_at(coding.codecs[codec], quality))
-    return AtStrength(trained(profile, dataset, codec, method, quality, seed), 1.0)
+    return AtStrength(_net(profile, dataset, codec, method, quality, seed), 1.0)
+
+
+def _net(*run) -> nn.Module:
+    return trained(*run)["preprocessor"]
 
 
 def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: int = SHOWN) -> dict:

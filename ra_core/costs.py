@@ -12,11 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import load_codec
-from ra_core.coding import load_judges, load_pictures, load_proxy, whole
+from ra_core.coding import load_judges, load_pictures, whole
 from ra_core.experiments import set_threads
 from ra_core.files import write_text
 from ra_core.models.preprocessors import make_preprocessor, preprocess
+from ra_core.models.processors import make_processor
 from ra_core.params import Profile
+from ra_core.proxy_ladder import load_proxy
 from ra_core.runs import device_name, profile_folder
 from ra_core.training import pick_device
 
@@ -54,8 +56,11 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
         *_judge(settings.source, load_judges(dataset, [settings.source], device)[settings.source], image),
     ]
     steps = settings.codecs.get(codec)
-    if steps:
-        rows += _proxy(steps.proxy, load_proxy(steps.proxy, codec).to(device), steps.curve, image)
+    if steps and steps.both_ends:
+        rows.append(_postprocessor(settings.postprocessor.model_dump(), image))
+    if steps and steps.rungs:
+        proxy = load_proxy(steps.proxy, codec, profile, image.cpu()).to(device)
+        rows += _proxy(steps.proxy, proxy, steps.curve, image)
     curve = steps.curve if steps else settings.transfer[codec]
     rows += _coding(codec, whole(curve[len(curve) // 2]), image)
     height, width = image.shape[-2:]
@@ -99,6 +104,14 @@ def _preprocessors(sizes: dict, image: torch.Tensor) -> list[dict]:
                 lambda net=net: preprocess(net, image, 1.0).cpu(), image,
             ))  # fmt: skip
     return rows
+
+
+def _postprocessor(sizes: dict, image: torch.Tensor) -> dict:
+    net = make_processor(scale=1, **sizes).to(image.device).eval()
+    with torch.no_grad():
+        return _row(
+            f"postprocessor {sizes['name']}", "behind the codec", net, lambda: net(image).cpu(), image
+        )
 
 
 def _judge(name: str, judge: nn.Module, image: torch.Tensor) -> list[dict]:

@@ -14,7 +14,14 @@ from torch.nn import functional as F
 from ra_core.channels import Coded
 from ra_core.codecs import Codec
 from ra_core.errors import ParameterError
-from ra_core.losses import Mode, loss_terms, preprocessing_terms, soft_label_distance, straight_through
+from ra_core.losses import (
+    Mode,
+    loss_terms,
+    preprocessing_terms,
+    restoration_terms,
+    soft_label_distance,
+    straight_through,
+)
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import preprocess
 from ra_core.models.recognizers import is_detector
@@ -71,36 +78,41 @@ class Rung(NamedTuple):
 
 @dataclass
 class Preprocessing:
-    """A preprocessor before a real codec: the value comes from the codec, the gradient from its proxy.
+    """Networks around a real codec: the value comes from the codec, the gradient from its proxy.
 
-    In each step every picture (with a detector: the whole batch) is given one rung of `ladder` at random. `judge` is a
-    frozen recognizer or detector; `recognition` is `labels`, or `soft_labels`, which looks at none, or None for a
-    preprocessor that only saves bits.
+    `networks` hold a `preprocessor`, a `postprocessor` that restores what was decoded before it is judged, or both.
+    Without a preprocessor the codec gets the clean pictures, and no proxy is needed. In each step every picture (with
+    a detector: the whole batch) is given one rung of `ladder` at random. `judge` is a frozen recognizer or detector;
+    `recognition` is `labels`, or `soft_labels`, which looks at none, or None for a preprocessor that only saves bits.
+    A postprocessor needs a `restoration_weight`.
     """
 
     codec: Codec
-    proxy: nn.Module
+    proxy: nn.Module | None
     judge: nn.Module
     ladder: tuple[Rung, ...]
     recognition: str | None = "labels"
     mse_weight: float = 0.5  # as published
+    restoration_weight: float = 0.0
 
     def __post_init__(self):
         if self.recognition == "soft_labels" and is_detector(self.judge):
             raise ParameterError("a detector has no soft labels; give recognition labels, or none at all.")
-        self.proxy.requires_grad_(False).eval()  # a judge is frozen from the start
+        if self.proxy is not None:
+            self.proxy.requires_grad_(False).eval()  # a judge is frozen from the start
 
     @property
     def settings(self) -> dict:
-        return {
+        found = {
             "codec": repr(self.codec), "proxy": type(self.proxy).__name__, "judge": getattr(self.judge, "name", None),
             "ladder": [list(rung) for rung in self.ladder], "recognition": self.recognition,
             "mse_weight": self.mse_weight,
         }  # fmt: skip
+        return found | ({"restoration_weight": self.restoration_weight} if self.restoration_weight else {})
 
     @property
     def frozen(self) -> list[nn.Module]:
-        return [self.proxy, self.judge]
+        return [self.judge] if self.proxy is None else [self.proxy, self.judge]
 
     def prepare(self, images, labels, generator):
         count = 1 if isinstance(labels, list) else len(images)  # a detector has one loss for a whole batch
@@ -114,17 +126,29 @@ class Preprocessing:
         }  # fmt: skip
 
     def terms(self, networks, batch):
+        images, post = batch["images"], networks.get("postprocessor")
+        sent, received, bits = self._send(networks.get("preprocessor"), batch)
+        seen = received if post is None else post(received).float()
+        task, weight = self._task(seen, images, batch["labels"]), batch["weight"]
+        terms = preprocessing_terms(
+            sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight
+        )
+        if post is None:
+            return terms
+        # Cut off from the preprocessor, which keeps the loss it has alone and may drop what the task does not need.
+        restored = post(received.detach()).float() if received.requires_grad else seen
+        return restoration_terms(terms, restored, images, self.restoration_weight)
+
+    def _send(self, pre: nn.Module | None, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what enters the codec, what comes back and its bits, with the gradient of the proxy."""
         images, quality = batch["images"], batch["quality"]
-        sent = preprocess(networks["preprocessor"], images, batch["strength"]).float()
+        if pre is None:
+            return images, *self._transmit(images, quality)
+        sent = preprocess(pre, images, batch["strength"]).float()
         with torch.autocast(images.device.type, enabled=False):
             guess = self.proxy(sent, quality)
         decoded, bits = self._transmit(sent.detach(), quality)
-        received = straight_through(decoded, guess["pictures"])
-        bits = straight_through(bits, guess["bits"])
-        task, weight = self._task(received, images, batch["labels"]), batch["weight"]
-        return preprocessing_terms(
-            sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight
-        )
+        return sent, straight_through(decoded, guess["pictures"]), straight_through(bits, guess["bits"])
 
     @torch.no_grad()
     def _transmit(self, sent: torch.Tensor, quality: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

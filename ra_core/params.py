@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ra_core import human_yaml
-from ra_core.coding_params import DatasetName, Preprocessing
+from ra_core.coding_params import DatasetName, LearnedProxy, Preprocessing
 from ra_core.errors import ParameterError, RAError
 from ra_core.losses import Mode, find_mode
-from ra_core.params_base import Strict, Training
+from ra_core.params_base import Network, Strict, Training
 
 TaskName = Literal["sr", "dn", "jpeg"]
 
@@ -46,28 +46,6 @@ class Channels(Strict):
     quality: int = Field(10, ge=1, le=100, description="jpeg: Pillow's quality")
 
 
-class Network(Strict):
-    """An image-to-image network and its size."""
-
-    name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
-    width: int | None = Field(None, ge=1, description="channels, null for the published width")
-    blocks: int | None = Field(
-        None, ge=1, description="residual or dense blocks, null for the published number"
-    )
-    residual: bool = Field(False, description="SRResNet that keeps the size: begins as the identity")
-
-    @model_validator(mode="after")
-    def _residual_srresnet(self):
-        if self.residual and self.name != "SRResNet":
-            raise ValueError("only SRResNet can be residual")
-        return self
-
-    @property
-    def sizes(self) -> dict:
-        """What `make_processor` takes beside the name and the scale."""
-        return self.model_dump(exclude={"name"})
-
-
 class Task(Strict):
     """What one task trains."""
 
@@ -99,6 +77,7 @@ class Profile(Strict):
     preprocessing: dict[DatasetName, Preprocessing] = Field(
         {}, description="preprocessing before a codec, by data set"
     )
+    proxy: LearnedProxy = LearnedProxy()
     modes: list[str] = Field(["plain", "ra", "ra_transformer", "ra_unsupervised"], min_length=1)
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: str = Field("resnet20", description="the recognizer that training sees")
@@ -147,6 +126,17 @@ class Profile(Strict):
             raise ValueError(
                 f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_learned_proxy(self):
+        for dataset, settings in self.preprocessing.items():
+            for codec, ladder in settings.codecs.items():
+                if ladder.proxy not in ("BlockDCT", self.proxy.name):
+                    raise ValueError(
+                        f"preprocessing.{dataset}.codecs.{codec}.proxy = {ladder.proxy!r}, "
+                        f"but the learned proxy, proxy.name, is {self.proxy.name!r}"
+                    )
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""What every model of parameters is made of: strictness, and the length and optimiser of a training."""
+"""What every model of parameters is made of: strictness, networks, and the length and optimiser of a training."""
 
 from typing import Literal
 
@@ -40,3 +40,25 @@ class Training(Strict):
     def length(self, pictures: int) -> int:
         """Return the number of steps on a training set of that size (published: six epochs)."""
         return self.steps or max(1, round((self.epochs or 6.0) * -(-pictures // self.batch)))
+
+
+class Network(Strict):
+    """An image-to-image network and its size."""
+
+    name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
+    width: int | None = Field(None, ge=1, description="channels, null for the published width")
+    blocks: int | None = Field(
+        None, ge=1, description="residual or dense blocks, null for the published number"
+    )
+    residual: bool = Field(False, description="SRResNet that keeps the size: begins as the identity")
+
+    @model_validator(mode="after")
+    def _residual_srresnet(self):
+        if self.residual and self.name != "SRResNet":
+            raise ValueError("only SRResNet can be residual")
+        return self
+
+    @property
+    def sizes(self) -> dict:
+        """What `make_processor` takes beside the name and the scale."""
+        return self.model_dump(exclude={"name"})

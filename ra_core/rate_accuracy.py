@@ -1,49 +1,49 @@
 """Bytes against accuracy: every way to send pictures, measured on one set, as curves and as BD-rates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
-from ra_core.bd_rate import Resampled, bd_rate, bd_rate_interval, counts, overlap, resample
+from ra_core.bd_rate import bd_rate
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
 from ra_core.coding import (
     AtStrength,
-    bits_per_pixel,
+    chain_of,
     ladder,
     load_judges,
+    load_nets,
     load_pictures,
-    load_preprocessor,
-    metric_of,
     preprocessor_parameters,
     score,
     strength_at,
     train_preprocessor,
     whole,
 )
-from ra_core.coding_params import DATASETS, UNSEEN_QUALITIES, Ladder
+from ra_core.coding_params import UNSEEN_QUALITIES, Ladder
+from ra_core.curves import (
+    BD_COLUMNS,
+    RATE_COLUMNS,
+    SAME_BYTES_COLUMNS,
+    Curve,
+    bd_rows,
+    line_of,
+    rate_rows,
+    same_bytes_rows,
+)
 from ra_core.errors import ParameterError
-from ra_core.evaluation import Answers, evaluate
+from ra_core.evaluation import evaluate
 from ra_core.experiments import set_threads
 from ra_core.files import write_text
 from ra_core.filters import Bilateral, Gaussian
-from ra_core.metrics import proportion_interval
 from ra_core.params import Profile
 from ra_core.runs import profile_folder
 from ra_core.training import pick_device
 
-RATE_COLUMNS = [
-    "profile", "dataset", "task", "method", "codec", "quality", "seed", "recognizer", "role", "n",
-    "bpp", "bytes_mean", "metric", "value", "value_low", "value_high", "psnr",
-]  # fmt: skip
-BD_COLUMNS = [
-    "profile", "dataset", "codec", "method", "seed", "recognizer", "role", "metric",
-    "bd", "low", "high", "no_overlap", "value_low", "value_high",
-]  # fmt: skip
 FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
     "gaussian": {f"sigma {s:g}": (lambda s=s: Gaussian(s)) for s in (0.5, 0.8, 1.2, 2.0)},
     "bilateral": {
@@ -53,16 +53,6 @@ FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
     },
 }
 SHRINK = 2
-
-
-@dataclass
-class Curve:
-    """One method over its qualities: `answers` by quality, in the order measured."""
-
-    method: str
-    codec: str
-    seed: int
-    answers: dict[float, Answers]
 
 
 def measure(
@@ -113,14 +103,6 @@ def best_filter(name: str, codec: str, curve: list[float], judges, pictures, bat
     return min(known, key=known.get) if known else next(iter(scores))
 
 
-def line_of(curve: Curve, pictures, judge: str) -> tuple[list[float], list[float]]:
-    """Return bits a pixel and scores of a curve."""
-    return (
-        [bits_per_pixel(a, pictures) for a in curve.answers.values()],
-        [score(a, pictures, judge) for a in curve.answers.values()],
-    )
-
-
 def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, device) -> list[Curve]:
     """Measure every method the profile has for a codec, the codec alone first; train what is missing."""
     settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
@@ -138,16 +120,20 @@ def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, d
             chain_at = sent_by(codec, lambda quality, make=make: make())
         curves.append(measure(name, codec, 0, chain_at, steps.curve, *common))
     for seed in profile.seeds:
-        if steps.rungs:
-            net = trained(profile, dataset, codec, "npp_qa", None, seed).to(device)
-            chain_at = sent_by(codec, lambda quality, net=net: AtStrength(net, strength_at(steps, quality)))
-            curves.append(measure("npp_qa", codec, seed, chain_at, steps.curve, *common))
+        for method in (["npp_qa"] if steps.rungs else []) + (["post", "both"] if steps.both_ends else []):
+            chain_at = around(steps, codec, trained(profile, dataset, codec, method, None, seed, device))
+            curves.append(measure(method, codec, seed, chain_at, steps.curve, *common))
         for method, qualities in (("npp", steps.single), ("npp_mse", steps.npp_mse)):
-            nets = {q: trained(profile, dataset, codec, method, q, seed).to(device) for q in qualities}
+            nets = {q: trained(profile, dataset, codec, method, q, seed, device) for q in qualities}
             if nets:
-                chain_at = sent_by(codec, lambda quality, nets=nets: AtStrength(nets[quality], 1.0))
+                chain_at = sent_by(codec, lambda q, nets=nets: AtStrength(nets[q]["preprocessor"], 1.0))
                 curves.append(measure(method, codec, seed, chain_at, qualities, *common))
     return curves
+
+
+def around(steps: Ladder, codec: str, nets: dict[str, nn.Module]) -> Callable[[float], Chain]:
+    """Return the chain at each quality of a codec for the networks of a run that has all qualities."""
+    return lambda quality: chain_of(nets, codec, quality, strength_at(steps, quality))
 
 
 def transfer_curves(profile: Profile, dataset: str, codec: str, judges, pictures, device) -> list[Curve]:
@@ -162,8 +148,8 @@ def transfer_curves(profile: Profile, dataset: str, codec: str, judges, pictures
     for trained_for, steps in settings.codecs.items():
         if not steps.rungs:
             continue
-        net = trained(profile, dataset, trained_for, "npp_qa", None, profile.seeds[0]).to(device)
-        strengths = transferred_strengths(steps, qualities)
+        nets = trained(profile, dataset, trained_for, "npp_qa", None, profile.seeds[0], device)
+        net, strengths = nets["preprocessor"], transferred_strengths(steps, qualities)
         chain_at = sent_by(codec, lambda q, net=net, strengths=strengths: AtStrength(net, strengths[q]))
         name = f"npp_qa for {trained_for}"
         curves.append(measure(name, codec, profile.seeds[0], chain_at, qualities, *common))
@@ -194,16 +180,20 @@ def at_unseen_qualities(curves: list[Curve], steps: Ladder | None) -> list[tuple
     return [(part(curve, UNSEEN_QUALITIES), part(curves[0], "codec")) for curve in adaptive]
 
 
-def trained(profile: Profile, dataset: str, codec: str, method: str, quality, seed: int) -> nn.Module:
-    """Return a preprocessor, trained first where it is not."""
-    folder = train_preprocessor(profile, dataset, codec, method, quality, seed)
-    return load_preprocessor(folder, preprocessor_parameters(profile, dataset, codec, method, quality, seed))
+def trained(
+    profile: Profile, dataset: str, codec: str, method: str, quality, seed: int, device="cpu"
+) -> dict[str, nn.Module]:
+    """Return the networks of a run by name, trained first where they are not."""
+    run = (profile, dataset, codec, method, quality, seed)
+    nets = load_nets(train_preprocessor(*run), preprocessor_parameters(*run))
+    return {name: net.to(device) for name, net in nets.items()}
 
 
 def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure one codec on the test pictures of a data set and return its rate table and its BD-rates.
 
-    They are written as `runs/<profile>/<dataset>/rates-<codec>.csv` and `bd-<codec>.csv`.
+    They are written as `runs/<profile>/<dataset>/rates-<codec>.csv` and `bd-<codec>.csv`; `same_bytes-<codec>.csv`
+    beside them says what each method scores at the bytes of the codec alone.
     """
     set_threads(profile)
     settings, device = profile.coding(dataset), pick_device(profile.device)
@@ -227,8 +217,16 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
         [keys | row for pair in compared for row in bd_rows(*pair, pictures, settings.source)],
         columns=BD_COLUMNS,
     ).round(3)
+    same = pd.DataFrame(
+        [
+            keys | row
+            for curve in curves[1:]
+            for row in same_bytes_rows(curve, curves[0], pictures, settings.source)
+        ],
+        columns=SAME_BYTES_COLUMNS,
+    ).round(4)
     folder = profile_folder(profile.name) / dataset
-    for name, rows in (("rates", rates), ("bd", bds)):
+    for name, rows in (("rates", rates), ("bd", bds), ("same_bytes", same)):
         write_text(folder / f"{name}-{codec}.csv", rows.to_csv(index=False))
     return rates, bds
 
@@ -251,72 +249,3 @@ def merge_rates(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
         write_text(root / f"{target}.csv", rows.to_csv(index=False))
         merged.append(rows)
     return merged[0], merged[1]
-
-
-def rate_rows(curve: Curve, pictures, source: str, dataset: str) -> list[dict]:
-    """Return one row a quality and judge, in the columns of `rate_accuracy.csv`."""
-    rows = []
-    for quality, answers in curve.answers.items():
-        for judge in judges_of(answers):
-            value, low, high = interval(answers, pictures, judge)
-            rows.append({
-                "task": DATASETS[dataset], "method": curve.method, "codec": curve.codec, "quality": quality,
-                "seed": curve.seed, "recognizer": judge, "role": "source" if judge == source else "unseen",
-                "n": len(answers.psnr), "bpp": bits_per_pixel(answers, pictures),
-                "bytes_mean": answers.bytes.double().mean().item(), "metric": metric_of(answers, judge),
-                "value": value, "value_low": low, "value_high": high, "psnr": answers.psnr.mean().item(),
-            })  # fmt: skip
-    return rows
-
-
-def judges_of(answers: Answers) -> list[str]:
-    """Return the names of all that judged."""
-    return [*answers.by_recognizer, *answers.detections]
-
-
-def interval(answers: Answers, pictures, judge: str) -> tuple[float, float, float]:
-    """Return a judge's score with its 95 % interval, percent."""
-    if judge in answers.by_recognizer:
-        return proportion_interval(answers.by_recognizer[judge]["top1"])
-    from ra_core.detection import interval_of
-
-    return interval_of(*precision(answers, pictures, judge))
-
-
-def precision(answers: Answers, pictures, judge: str) -> tuple[float, np.ndarray]:
-    """Return a detector's score and what it would be on other draws of the pictures; boxes are matched once."""
-    if judge not in answers.precision:
-        from ra_core.detection import drawn_mean_ap
-
-        answers.precision[judge] = drawn_mean_ap(answers.detections[judge], pictures.all_targets())
-    return answers.precision[judge]
-
-
-def bd_rows(curve: Curve, alone: Curve, pictures, source: str) -> list[dict]:
-    """Return one row a judge: the bytes a method needs beside the codec alone at equal score, with interval."""
-    if len(curve.answers) < 2:
-        return []
-    rows = []
-    for judge in judges_of(next(iter(curve.answers.values()))):
-        both = [resampled(c, pictures, judge) for c in (alone, curve)]
-        low, high = overlap(*((c.rates, c.values) for c in both))
-        rows.append({
-            "codec": curve.codec, "method": curve.method, "seed": curve.seed, "recognizer": judge,
-            "role": "source" if judge == source else "unseen",
-            "metric": metric_of(next(iter(curve.answers.values())), judge), **bd_rate_interval(*both),
-            "value_low": low, "value_high": high,
-        })  # fmt: skip
-    return rows
-
-
-def resampled(curve: Curve, pictures, judge: str) -> Resampled:
-    """Return a judge's curve and what it would be on other draws of the pictures."""
-    found = list(curve.answers.values())
-    sizes, times = np.stack([a.bytes.double().numpy() for a in found]), counts(len(pictures))
-    if judge in found[0].by_recognizer:
-        right = np.stack([a.by_recognizer[judge]["top1"].double().numpy() for a in found])
-        return resample(sizes, right, times)
-    values, drawn = zip(*[precision(a, pictures, judge) for a in found], strict=True)
-    return Resampled(
-        sizes.mean(1), np.array(values), times @ sizes.T / len(pictures), np.stack(drawn, axis=1)
-    )

@@ -514,6 +514,7 @@ def test_a_folder_that_is_no_finished_run(tmp_path, source, target):
     net_parameters = PROFILE.model_dump(mode="json")
     for parameters, word in (
         (net_parameters, "describes neither"),
+        ({"postprocessor": {}}, "has a network behind the codec"),
         (
             {"preprocessor": {}, "method": "npp", "codec": "jpeg", "quality": 20},
             "does not describe the network",

@@ -12,10 +12,12 @@ from ra_core.bd_rate import (
     bd_rate_interval,
     counts,
     curve,
+    gains_at,
     isotonic,
     overlap,
     pchip,
     resample,
+    value_at,
 )
 from ra_core.errors import ParameterError
 
@@ -352,6 +354,54 @@ def test_the_order_of_the_pictures_does_not_matter():
         resample(sizes[:, order], scores[:, order], times[:, order]) for sizes, scores in (codec, method)
     ]
     assert bd_rate_interval(*moved) == pytest.approx(one, abs=1e-6)
+
+
+# At the same bytes
+
+
+def test_values_lie_on_lines_over_the_log_rate_and_nowhere_beyond():
+    rates, values = np.array([400.0, 100, 200]), np.array([90.0, 60, 80])
+    found = value_at(rates, values, np.array([100, 100 * 2**0.5, 200, 400, 99, 401]))
+    assert found[:4] == pytest.approx([60, 70, 80, 90]) and np.isnan(found[4:]).all()
+
+
+def test_a_curve_gains_nothing_on_itself():
+    sizes, scores = made(60)
+    one = resample(sizes, scores, counts(60, 50))
+    for place, found in enumerate(gains_at(one, one)):
+        assert found == {"value": one.values[place], "gain": 0, "low": 0, "high": 0, "no_overlap": 0}
+
+
+def test_a_gain_at_the_same_bytes_is_that_of_the_interpolated_curve_draw_by_draw():
+    sizes, scores = made(80)
+    method = np.concatenate([0.5 * sizes[:1], 0.9 * sizes[1:-1], 1.5 * sizes[-1:]]), scores[:, ::-1]
+    reference, other = resample(sizes, scores, counts(80, 200)), resample(*method, counts(80, 200))
+    found = gains_at(reference, other)
+    for place, one in enumerate(found):
+        expected = np.interp(np.log(reference.rates[place]), np.log(other.rates), other.values)
+        assert one["value"] == pytest.approx(expected)
+        assert one["gain"] == pytest.approx(expected - reference.values[place])
+        each = [
+            np.interp(np.log(a[place]), np.log(b), v) - r[place]
+            for a, r, b, v in zip(
+                reference.drawn_rates,
+                reference.drawn_values,
+                other.drawn_rates,
+                other.drawn_values,
+                strict=True,
+            )
+        ]
+        assert [one["low"], one["high"]] == pytest.approx(np.percentile(each, [2.5, 97.5]))
+        assert one["no_overlap"] == 0
+
+
+def test_beyond_the_ends_of_a_curve_no_gain_is_said(recwarn):
+    sizes, scores = made(60)
+    times = counts(60, 50)
+    fewer = gains_at(resample(sizes, scores, times), resample(0.8 * sizes, scores, times))
+    assert np.isnan([fewer[-1][key] for key in ("value", "gain", "low", "high")]).all()
+    assert fewer[-1]["no_overlap"] == 1 and fewer[0]["no_overlap"] == 0 and fewer[0]["gain"] > 0
+    assert not recwarn.list
 
 
 def of_draws(overlapping: int, apart: int) -> tuple[Resampled, Resampled]:

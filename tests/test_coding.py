@@ -14,9 +14,14 @@ from ra_core.codecs import load_codec
 from ra_core.coding import (
     AtStrength,
     bits_per_pixel,
+    load_nets,
     load_preprocessor,
     make_net,
+    make_nets,
     metric_of,
+    needed,
+    pair_at,
+    planned,
     preprocessor_folder,
     preprocessor_parameters,
     rungs,
@@ -30,6 +35,7 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import QP_TABLE, preprocess
+from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Rung
 from ra_core.params import load_profile
 
@@ -39,10 +45,11 @@ preprocessing:
     source: tiny:recognizer
     unseen: [tiny:another]
     preprocessor: {width: 2, identity: true}
+    postprocessor: {width: 4, blocks: 1, residual: true}
     training: {steps: 3, batch: 5, lr: 1e-3}
     evaluation_batch: 5
     codecs:
-      jpeg: {curve: [5, 20, 60], rungs: [[5, 1], [60, 8]], single: [5, 60], npp_mse: [5]}
+      jpeg: {curve: [5, 20, 60], rungs: [[5, 1], [60, 8]], single: [5, 60], npp_mse: [5], both_ends: true}
       webp: {curve: [10, 60], rungs: [[10, 2]], proxy: Hyperprior}
 """
 LADDER = Ladder(curve=[5, 60], rungs=[[5, 1], [20, 4], [60, 16]])
@@ -82,6 +89,7 @@ def profile(**cells):
 def test_an_adaptive_preprocessor_is_trained_on_all_rungs():
     expected = (Rung(5, 1, 0.125), Rung(20, 4, 0.5), Rung(60, 16, 2.0))
     assert rungs(LADDER, "npp_qa", None) == expected
+    assert rungs(LADDER, "post", None) == rungs(LADDER, "both", 5) == expected
     for rung in expected:
         assert rungs(LADDER, "npp", rung.quality) == (rung,) == rungs(LADDER, "npp_mse", rung.quality)
 
@@ -159,6 +167,8 @@ def test_what_changes_the_result_is_a_parameter(cells):
         {"codecs": {"jpeg": {"curve": [1, 2], "baselines": ["gaussian"]}}},
         {"mse_weight": 3.0},
         {"codecs": {"webp": {"rungs": []}}},
+        {"codecs": {"jpeg": {"both_ends": False}}},
+        {"postprocessor": {"width": 5}, "restoration_weight": 1.0},
     ],
     ids=str,
 )
@@ -177,9 +187,45 @@ def test_methods_differ_in_their_parameters():
     assert parameters(seed=1) != parameters() and json.dumps(parameters())
 
 
+@pytest.mark.parametrize("method", ["post", "both"])
+def test_a_postprocessor_depends_on_its_own_parameters(method):
+    found = parameters(method)
+    assert found["rungs"] == parameters()["rungs"] and found["quality"] is None
+    assert found["postprocessor"]["width"] == 4 and found["restoration_weight"] == 1000
+    for cells in (
+        {"postprocessor": {"width": 5}},
+        {"restoration_weight": 1.0},
+        {"recognition": "soft_labels"},
+    ):
+        assert parameters(method, **cells) != found
+    for cells in ({"preprocessor": {"width": 3}}, {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}):
+        assert (parameters(method, **cells) == found) == (method == "post")
+    assert parameters(method, quality=5) == found and json.dumps(found)
+
+
+def test_both_ends_are_trained_and_measured_where_they_are_asked_for():
+    names = ["npp_qa-jpeg", "post-jpeg", "both-jpeg", "npp-jpeg-5", "npp-jpeg-60", "npp_mse-jpeg-5"]
+    assert [*planned(profile(), "cells")] == [*names, "npp_qa-webp"]
+    assert planned(profile(), "cells")["both-jpeg"] == ("jpeg", "both", None)
+    assert needed(profile(), "cells", "jpeg") == names
+    without = planned(profile(codecs={"jpeg": {"both_ends": False}}), "cells")
+    assert set(names) - set(without) == {"post-jpeg", "both-jpeg"}
+
+
+def test_networks_of_a_seed_begin_the_same_in_every_method():
+    made = {method: make_nets(parameters(method)) for method in ("npp_qa", "post", "both")}
+    assert [list(nets) for nets in made.values()] == [
+        ["preprocessor"], ["postprocessor"], ["preprocessor", "postprocessor"],
+    ]  # fmt: skip
+    for method, name in (("npp_qa", "preprocessor"), ("post", "postprocessor")):
+        alone, together = made[method][name].state_dict(), made["both"][name].state_dict()
+        assert all(torch.equal(alone[key], together[key]) for key in alone)
+    assert made["both"]["preprocessor"].adaptive
+
+
 def test_what_a_profile_does_not_train_is_refused():
     said = refusal(ParameterError, parameters, "nnp")
-    assert said == "method 'nnp' is unknown; choose one of npp, npp_qa, npp_mse."
+    assert said == "method 'nnp' is unknown; choose one of npp, npp_qa, npp_mse, post, both."
     assert "trains no preprocessor for codec 'avif' on cells; choose one of jpeg, webp." in refusal(
         ParameterError, parameters, codec="avif"
     )
@@ -223,6 +269,51 @@ def test_a_run_leaves_what_it_should(project, trained, method, quality):
     fresh, net = make_net(wanted), load_preprocessor(folder, wanted)
     assert any(not torch.equal(a, b) for a, b in zip(fresh.parameters(), net.parameters(), strict=True))
     assert not net.training and len(trained) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "names"), [("post", ["postprocessor"]), ("both", ["postprocessor", "preprocessor"])]
+)
+def test_a_run_with_a_postprocessor_leaves_its_networks(trained, monkeypatch, method, names):
+    if method == "post":
+        monkeypatch.setattr(coding, "load_proxy", None)  # it needs none
+    folder = train_preprocessor(profile(), "cells", "jpeg", method)
+    files = ["log.jsonl", "params.yaml", *(f"{name}.safetensors" for name in names), "run.json"]
+    assert folder.parent.name == f"{method}-jpeg" and tiny.names(folder) == files
+    assert set(json.loads((folder / "run.json").read_text())["parameters"]) == set(names)
+    assert all(line["restoration"] > 0 for line in tiny.log(folder) if "loss" in line)
+    fresh, nets = make_nets(parameters(method)), load_nets(folder, parameters(method))
+    for name, net in nets.items():
+        assert any(
+            not torch.equal(a, b) for a, b in zip(fresh[name].parameters(), net.parameters(), strict=True)
+        )
+    train_preprocessor(profile(), "cells", "jpeg", method)
+    assert len(trained) == 1
+
+
+def test_a_pair_shows_what_is_sent_and_what_is_seen():
+    pictures = load("cells", "test")
+    for method in ("post", "both"):
+        clean, sent, seen = pair_at(profile(), "cells", "jpeg", method, None, 0, pictures)
+        nets = load_nets(preprocessor_folder("tiny", "cells", method, "jpeg", None, 0), parameters(method))
+        decoded, _ = Coded(load_codec("jpeg"), 60).transmit(sent)
+        assert torch.equal(sent, clean) == (method == "post")
+        with torch.inference_mode():
+            assert torch.equal(seen, to_8bit(nets["postprocessor"](decoded)))
+
+
+def test_a_learned_proxy_gives_the_gradient_where_the_profile_says_so(trained, monkeypatch):
+    asked = []
+
+    def load_proxy(name, codec, profile, references):
+        asked.append((name, codec, profile.proxy.name, references.shape))
+        return make_proxy(name, n=2, m=2)
+
+    monkeypatch.setattr(coding, "load_proxy", load_proxy)
+    train_preprocessor(profile(), "cells", "webp")
+    assert asked == [("Hyperprior", "webp", "Hyperprior", (8, 3, 16, 16))] and len(trained) == 1
+    mine = parameters(codec="webp")
+    assert mine["learned_proxy"] == profile().proxy.model_dump() and "learned_proxy" not in parameters()
 
 
 def test_finished_work_is_left_alone_and_other_parameters_begin_anew(trained):

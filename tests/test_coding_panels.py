@@ -98,6 +98,8 @@ def test_a_transferred_preprocessor_has_the_strength_of_its_curve(project, table
     strengths = [preprocessor_at(profile, "cells", "webp", "npp_qa for jpeg", q, 0).strength for q in (1, 60)]
     assert strengths == pytest.approx([1 / 8, 1.0])
     assert preprocessor_at(profile, "cells", "jpeg", "npp_qa", 60, 0).strength == pytest.approx(1.0)
+    said = refusal(ParameterError, preprocessor_at, profile, "cells", "jpeg", "both", 60, 0)
+    assert "'both' has a network behind the codec, which notebook 09 shows" in said
 
 
 class Grey(nn.Module):

@@ -1,9 +1,9 @@
 import pytest
 from refusal import refusal
 
-from ra_core.coding_params import DATASETS, METHODS, Ladder, Preprocessing
+from ra_core.coding_params import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing
 from ra_core.errors import ParameterError
-from ra_core.params import Profile
+from ra_core.params import Network, Profile
 
 EXAMPLE = """\
 preprocessing:
@@ -41,11 +41,13 @@ def test_defaults_are_the_published_form():
     published = settings.preprocessor
     assert (published.width, published.identity, published.batch_norm) == (32, False, "frozen")
     assert (settings.mse_weight, settings.recognition, settings.unseen) == (0.5, "labels", [])
+    assert settings.postprocessor == Network(residual=True) and settings.restoration_weight == 1000
+    assert not settings.codecs["jpeg"].both_ends
 
 
 def test_data_sets_and_methods_have_names():
     assert DATASETS == {"cells": "classification", "scenes": "detection"}
-    assert METHODS == ("npp", "npp_qa", "npp_mse")
+    assert METHODS == ("npp", "npp_qa", "npp_mse", "post", "both")
 
 
 def test_a_data_set_that_a_profile_lacks_is_refused(write):
@@ -88,6 +90,9 @@ CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
         (f"{JPEG}.rungs", [[10, -1]], "a rung is [quality, lambda], the lambda above 0."),
         (f"{JPEG}.single", [11], "single has 11.0, which is the quality of no rung."),
         (f"{JPEG}.npp_mse", [5], "npp_mse has 5.0, which is the quality of no rung."),
+        (f"{CELLS}.codecs.heic.both_ends", True, "is not allowed: both_ends needs rungs to train on."),
+        (f"{CELLS}.postprocessor", {"name": "SRDenseNet", "residual": True}, "only SRResNet can be residual."),
+        (f"{CELLS}.restoration_weight", 0, "cells.restoration_weight = 0 is not allowed; give a number above 0."),
         (f"{JPEG}.baselines", ["box"], "= 'box' is not allowed; give 'downscale', 'gaussian' or 'bilateral'."),
         (f"{JPEG}.proxy", "BPG", "= 'BPG' is not allowed; give 'BlockDCT', 'Hyperprior' or 'Minnen2018'."),
         (f"{CELLS}.transfer.webp", [3], "is not allowed: a curve needs at least two qualities."),
@@ -113,8 +118,36 @@ def test_a_data_set_needs_a_codec():
         Preprocessing(source="a", codecs={})
 
 
+PROXY = "name: Minnen2018, n: 192, m: 192, weights: [128], training: {steps: 9}"
+
+
+def test_the_learned_proxy_is_what_ships_or_what_the_profile_says(write):
+    usual = write(EXAMPLE).proxy
+    assert usual == LearnedProxy() and usual.name == "Hyperprior" and usual.training.length(10**6) == 3000
+    other = write(f"proxy: {{{PROXY}}}").proxy
+    assert (other.name, other.n, other.weights, other.training.steps) == ("Minnen2018", 192, [128], 9)
+    assert "codecs.heic.proxy = 'Hyperprior', but the learned proxy, proxy.name, is 'Minnen2018'" in refusal(
+        ParameterError, write, EXAMPLE + f"proxy: {{{PROXY}}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("name: BlockDCT", "proxy.name = 'BlockDCT' is not allowed; give 'Hyperprior' or 'Minnen2018'."),
+        ("weights: [1, 1]", "the weights must be different and above 0."),
+        ("weights: [0]", "the weights must be different and above 0."),
+        ("weights: []", "give at least 1 of them."),
+        ("n: 1", "proxy.n = 1 is not allowed; give a number of at least 2."),
+        ("training: {steps: null, epochs: 2}", "the length of a proxy's training is given in steps."),
+    ],
+)
+def test_a_learned_proxy_that_cannot_be_is_refused(write, given, said):
+    assert said in refusal(ParameterError, write, f"proxy: {{{given}}}")
+
+
 def test_every_number_is_described():
-    models = (Preprocessing, Ladder, type(Preprocessing.model_fields["preprocessor"].default))
+    models = (LearnedProxy, Preprocessing, Ladder, type(Preprocessing.model_fields["preprocessor"].default))
     assert [
         (model.__name__, name)
         for model in models

@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 from ra_core import costs
+from ra_core.codecs import load_codec
 from ra_core.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
+from ra_core.models.proxies import make_proxy
 from ra_core.params import load_profile
+from ra_core.proxy_ladder import LearnedLadder
 
 project = test_rate_accuracy.project
 
@@ -41,13 +44,16 @@ def test_the_costs_of_a_codec_are_a_table(project, measured):
     assert list(measured.columns) == COLUMNS
     assert list(measured.network) == [
         "NPP-QA, width 2", f"NPP-QA, width {PUBLISHED_WIDTH} (published)", "tiny:recognizer",
-        "proxy BlockDCT, forward and back", "jpeg at 20", "jpeg at 20",
+        "postprocessor SRResNet", "proxy BlockDCT, forward and back", "jpeg at 20", "jpeg at 20",
     ]  # fmt: skip
     assert list(measured.use[-3:]) == ["training only", "encode", "decode"] and set(measured.width) == {16}
-    assert measured.parameters[1] == 9_461_537 and measured.parameters[3] == 0
+    assert measured.use[3] == "behind the codec" and measured.macs_per_pixel[3] == 4 * (
+        2 * 3 * 81 + 3 * 4 * 9
+    )
+    assert measured.parameters[1] == 9_461_537 and measured.parameters[4] == 0
     # of the published width a picture of 16 x 16 needs about 190,000 a pixel, most of them in the U-Net
     assert 150_000 < measured.macs_per_pixel[1] < 250_000 and measured.macs_per_pixel[0] < 2_000
-    assert measured.macs_per_pixel[3] > 0 and measured.macs_per_pixel[4:].isna().all()
+    assert measured.macs_per_pixel[4] > 0 and measured.macs_per_pixel[5:].isna().all()
     assert (measured.ms_per_picture == 2.5).all() and (measured.threads == 1).all()
     written = pd.read_csv(project / "runs" / "tiny" / "cells" / "cost-jpeg.csv")
     pd.testing.assert_frame_equal(written, measured, check_dtype=False)
@@ -62,3 +68,19 @@ def test_what_codecs_share_stands_once_in_the_costs_of_all(project, measured):
 
 def test_a_real_time_is_above_zero():
     assert 0 < milliseconds(lambda: sum(range(1000))) < 1000
+
+
+def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
+    made = []
+
+    def load(name, codec, profile, references):
+        made.append((name, codec, profile.name, references.shape))
+        return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
+
+    monkeypatch.setattr(costs, "load_proxy", load)
+    monkeypatch.setattr(costs, "load_pictures", test_rate_accuracy.load)
+    monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
+    changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
+    rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")
+    assert made == [("Hyperprior", "jpeg", "tiny-custom", (1, 3, 16, 16))]
+    assert rows.loc["proxy Hyperprior, forward and back"].macs_per_pixel > 0

@@ -6,10 +6,18 @@ from refusal import refusal
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError
+from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
-from ra_core.models.proxies import PROXIES, make_proxy
+from ra_core.models.proxies import (
+    PROXIES,
+    fill_proxy,
+    load_proxy_weights,
+    make_proxy,
+    proxy_stem,
+    shipped_proxies,
+)
 from ra_core.models.proxy_learned import GDN, Hyperprior, MaskedConv2d, Minnen2018
+from ra_core.models.weights import save_weights
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
 LEARNED = ("Minnen2018", "Hyperprior")
@@ -289,6 +297,38 @@ def test_a_hyperprior_learns():
             for parameter, gradient in zip(proxy.parameters(), gradients, strict=True):
                 parameter -= 2e-3 * gradient.sign()
     assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_weights_of_other_sizes_are_refused(tmp_path, name):
+    path = tmp_path / f"{name.lower()}-1.safetensors"
+    save_weights(small(name).half(), path)
+    same = fill_proxy(name, 4, 6, path)
+    assert not same.training and not any(p.requires_grad for p in same.parameters())
+    for mine, stored in zip(same.parameters(), small(name).parameters(), strict=True):
+        assert mine.dtype == torch.float32 and torch.equal(mine, stored.half().float())
+    for n, m in ((8, 6), (4, 8)):
+        said = refusal(WeightsError, fill_proxy, name, n, m, path)
+        assert f"was trained for other sizes than n = {n}, m = {m} of {name}; " in said
+    other = next(other for other in LEARNED if other != name)
+    assert f"m = 6 of {other}; " in refusal(WeightsError, fill_proxy, other, 4, 6, path)
+    path.write_bytes(b"no weights")
+    assert "is not a whole safetensors file" in refusal(WeightsError, fill_proxy, name, 4, 6, path)
+
+
+def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_path):
+    said = refusal(WeightsError, load_proxy_weights, "hyperprior-3")
+    assert "holds no learned proxy 'hyperprior-3'; choose one that ships, " in said
+    assert shipped_proxies() and all(stem in said for stem in shipped_proxies())
+    assert shipped_proxies("Minnen2018") == []
+    (tmp_path / "hyperprior-3.json").write_text("{}")
+    assert "(name, n, m or weight are missing)" in refusal(
+        WeightsError, load_proxy_weights, "hyperprior-3", tmp_path
+    )
+
+
+def test_a_stem_is_the_name_and_the_weight():
+    assert [proxy_stem("Hyperprior", w) for w in (512.0, 0.25)] == ["hyperprior-512", "hyperprior-0.25"]
 
 
 def test_a_minnen_proxy_equals_compressai_with_the_same_weights():

@@ -15,26 +15,37 @@ from ra_core.bd_rate import bd_rate, counts, resample
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
-from ra_core.coding import AtStrength, load_preprocessor, preprocessor_parameters, train_preprocessor, whole
+from ra_core.coding import (
+    AtStrength,
+    load_nets,
+    load_preprocessor,
+    preprocessor_parameters,
+    train_preprocessor,
+    whole,
+)
 from ra_core.coding_params import Ladder
+from ra_core.curves import (
+    BD_COLUMNS,
+    RATE_COLUMNS,
+    SAME_BYTES_COLUMNS,
+    Curve,
+    bd_rows,
+    interval,
+    rate_rows,
+    resampled,
+    same_bytes_rows,
+)
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.filters import Gaussian
 from ra_core.metrics import proportion_interval
 from ra_core.params import load_profile
 from ra_core.rate_accuracy import (
-    BD_COLUMNS,
     FILTERS,
-    RATE_COLUMNS,
-    Curve,
     at_unseen_qualities,
-    bd_rows,
     best_filter,
     evaluate_codec,
-    interval,
     measure,
-    rate_rows,
-    resampled,
     sent_by,
 )
 
@@ -44,6 +55,7 @@ preprocessing:
     source: tiny:recognizer
     unseen: [tiny:another]
     preprocessor: {width: 2, identity: true}
+    postprocessor: {width: 4, blocks: 1, residual: true}
     training: {steps: 2, batch: 5, lr: 1e-3}
     evaluation_batch: 7
     codecs:
@@ -53,6 +65,7 @@ preprocessing:
         single: [5, 60]
         npp_mse: [5, 60]
         baselines: [downscale, gaussian]
+        both_ends: true
     transfer: {webp: [1, 60]}
 """
 PUBLIC = (
@@ -94,8 +107,9 @@ def test_the_rate_table_is_the_contracted_one(project, tables):
     for name, table in (("rates", rates), ("bd", bds)):
         pd.testing.assert_frame_equal(pd.read_csv(folder / f"{name}-jpeg.csv"), table, check_dtype=False)
     lengths = rates.groupby("method", sort=False).size().to_dict()
-    assert lengths == {"codec": 6, "downscale": 6, "gaussian": 6, "npp_qa": 6, "npp": 4, "npp_mse": 4}
-    assert list(rates.role) == ["source", "unseen"] * 16 and set(rates.n) == {24}
+    assert lengths == {"codec": 6, "downscale": 6, "gaussian": 6, "npp_qa": 6, "post": 6, "both": 6, "npp": 4,
+                       "npp_mse": 4}  # fmt: skip
+    assert list(rates.role) == ["source", "unseen"] * 22 and set(rates.n) == {24}
     assert set(rates.task) == {"classification"} and set(rates.metric) == {"top1"}
     assert (rates.value_low <= rates.value).all() and (rates.value <= rates.value_high).all()
     assert list(bds.method) == [m for m in list(lengths)[1:] for _ in range(2)]
@@ -129,6 +143,37 @@ def test_each_preprocessor_is_measured_where_it_was_trained(project, tables):
         assert rows.iloc[0].bytes_mean == pytest.approx(found.bytes.double().mean().item(), abs=1e-4)
         assert rows.iloc[0].value == pytest.approx(found.share("tiny:recognizer"), abs=1e-4)
         assert rows.iloc[0].psnr == pytest.approx(found.psnr.mean().item(), abs=1e-4)
+
+
+def test_a_postprocessor_is_measured_behind_the_codec(project, tables):
+    profile, pictures, codec = load_profile("tiny"), load("cells", "test"), load_codec("jpeg")
+    judges, rates = coding.load_judges("cells", ["tiny:recognizer"]), tables[0].set_index("method")
+    for method in ("post", "both"):
+        run = (profile, "cells", "jpeg", method, None, 0)
+        nets = load_nets(train_preprocessor(*run), preprocessor_parameters(*run))
+        pre = AtStrength(nets["preprocessor"], 2 ** (3 * 15 / 55) / 8) if method == "both" else None
+        chain = Chain(Coded(codec, 20), post=nets["postprocessor"], pre=pre)
+        found, rows = evaluate(chain, judges, pictures), rates.loc[method]
+        row = rows[rows.quality == 20].iloc[0]
+        assert row.bytes_mean == pytest.approx(found.bytes.double().mean().item(), abs=1e-4)
+        assert row.value == pytest.approx(found.share("tiny:recognizer"), abs=1e-4)
+        assert row.psnr == pytest.approx(found.psnr.mean().item(), abs=1e-4)
+    assert (rates.loc["post"].bytes_mean.to_numpy() == rates.loc["codec"].bytes_mean.to_numpy()).all()
+    assert (rates.loc["post"].psnr.to_numpy() != rates.loc["codec"].psnr.to_numpy()).any()
+
+
+def test_gains_at_the_same_bytes_are_written_for_every_method(project, tables):
+    same = pd.read_csv(project / "runs" / "tiny" / "cells" / "same_bytes-jpeg.csv")
+    assert list(same.columns) == SAME_BYTES_COLUMNS
+    assert same.groupby("method").size().to_dict() == dict.fromkeys(set(tables[0].method) - {"codec"}, 6)
+    rates = tables[0][tables[0].recognizer == "tiny:recognizer"].set_index(["method", "quality"])
+    post = same[(same.method == "post") & (same.recognizer == "tiny:recognizer")].set_index("quality")
+    for quality in (5, 20, 60):  # the very same files
+        alone, after = rates.loc["codec", quality], rates.loc["post", quality]
+        assert post.loc[quality].bytes_mean == pytest.approx(alone.bytes_mean, abs=1e-3)
+        assert post.loc[quality].alone == pytest.approx(alone.value, abs=1e-3)
+        assert post.loc[quality].gain == pytest.approx(after.value - alone.value, abs=1e-3)
+        assert post.loc[quality].low <= post.loc[quality].gain <= post.loc[quality].high
 
 
 def test_a_second_time_says_the_same_without_training(project, tables, monkeypatch):
@@ -245,6 +290,26 @@ def test_a_saving_of_a_fifth_is_found_with_its_interval():
         assert {"profile", "dataset"} | set(row) == set(BD_COLUMNS)
     worse = bd_rows(made_curve("npp", 0.8, flips=12), alone, pictures, "a")[0]
     assert worse["bd"] > -20 and worse["low"] < worse["bd"] < worse["high"]
+
+
+def test_at_the_same_bytes_a_cheaper_method_gains_and_has_no_dearest_point():
+    alone, method, pictures = made_curve("codec", 1.0), made_curve("npp", 0.8), tiny.pictures(40)
+    rows = same_bytes_rows(method, alone, pictures, "a")
+    assert [(row["recognizer"], row["quality"]) for row in rows] == [
+        (j, q) for j in "ab" for q in (10, 30, 90)
+    ]
+    top1 = [a.share("a") for a in alone.answers.values()]
+    for row, value in zip(rows, top1, strict=False):
+        assert {"profile", "dataset"} | set(row) == set(SAME_BYTES_COLUMNS) and row["alone"] == value
+    sizes = [a.bytes.double().mean().item() for a in alone.answers.values()]
+    for row, expected in zip(
+        rows[:2], np.interp(np.log(sizes[:2]), np.log(0.8) + np.log(sizes), top1), strict=True
+    ):
+        assert row["value"] == pytest.approx(expected, abs=0.1) and 0 < row["low"] < row["gain"] < row["high"]
+    assert math.isnan(rows[2]["gain"]) and rows[2]["no_overlap"] == 1
+    one = made_curve("npp", 1.0)
+    del one.answers[10], one.answers[90]
+    assert same_bytes_rows(one, alone, pictures, "a") == []
 
 
 def test_curves_are_compared_on_the_same_drawn_pictures():

@@ -12,8 +12,8 @@ import nbformat
 import pandas as pd
 import pytest
 
+from ra_core.curves import RATE_COLUMNS
 from ra_core.evaluation import ACCURACY_COLUMNS
-from ra_core.rate_accuracy import RATE_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("ra_core", "notebooks", "params", "book", "Snakefile", "pyproject.toml")
@@ -31,11 +31,12 @@ preprocessing:
   cells:
     source: cell_resnet20
     preprocessor: {width: 2, identity: true}
+    postprocessor: {width: 2, blocks: 1, residual: true}
     training: {steps: 1, batch: 2, lr: 1e-3}
     pictures: 4
     validation_pictures: 4
     codecs:
-      jpeg: {curve: [5, 40], rungs: [[5, 0.5], [40, 2.0]]}
+      jpeg: {curve: [5, 40], rungs: [[5, 0.5], [40, 2.0]], both_ends: true}
 modes: [plain, ra]
 unseen: [vgg8]
 threads: 1
@@ -101,14 +102,21 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         *trainings,
         "04_cross_evaluate-sr",
         "04_cross_evaluate-dn",
-        "06_proxies-cells",
-        "07_train_preprocessor-cells-npp_qa-jpeg-seed0",
+        "06_train_proxy",
+        *(f"07_train_preprocessor-cells-{method}-jpeg-seed0" for method in ("npp_qa", "post", "both")),
         "08_rate_accuracy-cells-jpeg",
+        "09_both_ends-cells-jpeg",
     ]
     assert {path.stem for path in folder.glob("*.ipynb")} == {*names, "05_report"}
     html = built / "book" / "_build" / "html"
     pages = ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status")
-    for page in (*pages, "coding/index", "coding/proxies-cells", "coding/cells-jpeg"):
+    for page in (
+        *pages,
+        "coding/index",
+        "coding/proxies",
+        "coding/cells-jpeg",
+        "coding/both-ends-cells-jpeg",
+    ):
         text = (html / f"{page}.html").read_text()
         assert "Traceback" not in text
         assert "<img" in text or "<table" in text
@@ -127,7 +135,7 @@ def test_the_tables_are_as_contracted(built):
     assert (run["task"], run["mode"], run["seed"]) == ("dn", "ra", 0)
     rates = pd.read_csv(built / "runs" / "tiny" / "rate_accuracy.csv")
     assert list(rates.columns) == RATE_COLUMNS
-    assert set(rates["method"]) == {"codec", "npp_qa"} and set(rates["n"]) == {4}
+    assert set(rates["method"]) == {"codec", "npp_qa", "post", "both"} and set(rates["n"]) == {4}
 
 
 def test_nothing_changed_means_nothing_to_do(built):
@@ -147,11 +155,15 @@ def test_nothing_changed_means_nothing_to_do(built):
             "  dn:\n    processor: {name: SRResNet, width: 5",
             {"train_processor": 2, "cross_evaluate": 1, "report": 1, "book": 1},
         ),
-        ("    pictures: 4", "    pictures: 5", {"rate_accuracy": 1, "report": 1, "book": 1}),
         (
-            "preprocessor: {width: 2",
-            "preprocessor: {width: 3",
-            {"train_preprocessor": 1, "rate_accuracy": 1, "report": 1, "book": 1},
+            "    pictures: 4",
+            "    pictures: 5",
+            {"rate_accuracy": 1, "both_ends": 1, "report": 1, "book": 1},
+        ),
+        (
+            "    preprocessor: {width: 2",
+            "    preprocessor: {width: 3",
+            {"train_preprocessor": 2, "rate_accuracy": 1, "both_ends": 1, "report": 1, "book": 1},
         ),
     ],
 )

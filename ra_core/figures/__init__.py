@@ -4,6 +4,7 @@ A figure carries `alt`, one sentence with its main numbers, for the page that sh
 """
 
 from ra_core.figures.agreement import agreement_scatter
+from ra_core.figures.both_ends import both_ends_panel, same_bytes_gains, same_bytes_table
 from ra_core.figures.coding_pictures import bit_panel, coding_panel, detection_panel
 from ra_core.figures.look import (
     METHODS,
@@ -19,6 +20,7 @@ from ra_core.figures.look import (
 )
 from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
+from ra_core.figures.proxies import proxy_curves, proxy_table
 from ra_core.figures.rate_tables import (
     agreement_table,
     bd_table,
@@ -61,6 +63,7 @@ __all__ = [
     "bd_forest",
     "bd_table",
     "bit_panel",
+    "both_ends_panel",
     "codec_title",
     "coding_panel",
     "confusion",
@@ -78,10 +81,14 @@ __all__ = [
     "picture_grid",
     "picture_panel",
     "preprocessing_curves",
+    "proxy_curves",
+    "proxy_table",
     "rate_accuracy_curves",
     "rate_table",
     "recognizer_overview",
     "recognizer_table",
+    "same_bytes_gains",
+    "same_bytes_table",
     "save",
     "status_table",
     "style",

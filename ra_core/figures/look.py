@@ -77,7 +77,7 @@ METHODS = {
     "gaussian": Look("Gaussian filter", "#009E73", "D"),
     "bilateral": Look("bilateral filter", "#DDCC77", "P"),
     "post": Look("RA after", "#332288", "<"),
-    "npp_qa + post": Look("NPP-QA before, RA after", "#882255", "*"),
+    "both": Look("both ends", "#882255", "*"),
 }
 TRANSFERRED = "npp_qa for "  # and then the codec that it was trained for, behind another
 # Never drawn beside one that was trained for the codec in question, but all of them beside the codec alone.

@@ -97,7 +97,10 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
     return figure
 
 
-TERMS = {"bpp": "bits a pixel", "distortion": "distortion", "recognition": "recognition"}
+TERMS = {
+    "bpp": "bits a pixel", "distortion": "distortion", "recognition": "recognition",
+    "restoration": "restoration",
+}  # fmt: skip
 
 
 @style()

@@ -1,13 +1,19 @@
 """Differentiable stand-ins for codecs: what a real codec does to a picture and what it costs, with gradients."""
 
 import inspect
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import nn
 
-from ra_core.errors import ParameterError
+from ra_core.assets import ASSETS
+from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.proxy_dct import BlockDCT
 from ra_core.models.proxy_learned import Hyperprior, Minnen2018
+from ra_core.models.weights import load_weights
+
+SHIPPED = ASSETS / "proxies"
 
 PROXIES: dict[str, Callable[..., nn.Module]] = {
     "Minnen2018": Minnen2018,
@@ -32,3 +38,57 @@ def make_proxy(name: str, **sizes) -> nn.Module:
         if key not in allowed:
             raise ParameterError(f"proxy {name} has no size {key!r}; choose from {', '.join(allowed)}.")
     return PROXIES[name](**given)
+
+
+def proxy_stem(name: str, weight: float) -> str:
+    """Return what the files of a learned proxy are called: `hyperprior-512`."""
+    return f"{name.lower()}-{weight:g}"
+
+
+def shipped_proxies(name: str = "") -> list[str]:
+    """Return the learned proxies that ship (those of one kind), from few bits to many."""
+    stems = (path.stem for path in SHIPPED.glob(f"{name.lower()}*.safetensors"))
+    return sorted(stems, key=lambda stem: (stem.rpartition("-")[0], float(stem.rpartition("-")[2])))
+
+
+def read_proxy_sidecar(stem: str, folder: Path = SHIPPED) -> dict:
+    """Return how a learned proxy was made and what it reached on held-out pictures."""
+    path = folder / f"{stem}.json"
+    if not path.exists():
+        raise WeightsError(
+            f"{folder} holds no learned proxy {stem!r}; choose one that ships, {', '.join(shipped_proxies())}, or "
+            "train it with python -m ra_core.proxy_training."
+        )
+    try:
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
+        if not {"name", "n", "m", "weight"} <= set(sidecar):
+            raise ValueError("name, n, m or weight are missing")
+        return sidecar
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); copy or train the proxy again.") from error
+
+
+def load_proxy_weights(stem: str, folder: Path = SHIPPED) -> nn.Module:
+    """Return a trained learned proxy, `hyperprior-512` for instance, frozen.
+
+    Raises `WeightsError` where it does not ship (or is not in `folder`) or was trained for other sizes.
+    """
+    sidecar = read_proxy_sidecar(stem, folder)
+    return fill_proxy(sidecar["name"], sidecar["n"], sidecar["m"], folder / f"{stem}.safetensors")
+
+
+def fill_proxy(name: str, n: int, m: int, path: Path) -> nn.Module:
+    """Return a learned proxy of these sizes with the weights at `path`, frozen.
+
+    Raises `WeightsError` where they are no weights, or those of other sizes.
+    """
+    net = make_proxy(name, n=n, m=m)
+    try:
+        return load_weights(net, path).requires_grad_(False).eval()
+    except WeightsError as error:
+        if "was made for another network" not in str(error):
+            raise
+        raise WeightsError(
+            f"{path} was trained for other sizes than n = {n}, m = {m} of {name}; give those of its sidecar, or train "
+            "it anew with python -m ra_core.proxy_training."
+        ) from error
