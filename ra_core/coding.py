@@ -140,15 +140,14 @@ def preprocessor_parameters(
         "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
+        "mse_weight": settings.mse_weight,
     }  # fmt: skip
     if steps.proxy != "BlockDCT":
         parameters["learned_proxy"] = profile.proxy.model_dump()
-    if method == "npp_mse":
-        parameters["mse_weight"] = settings.mse_weight
     if method in ("post", "both"):
         parameters["postprocessor"] = settings.postprocessor.model_dump()
         parameters["restoration_weight"] = settings.restoration_weight
-    unused = ("preprocessor", "proxy", "learned_proxy") if method == "post" else ()
+    unused = ("preprocessor", "mse_weight", "proxy", "learned_proxy") if method == "post" else ()
     return {key: value for key, value in parameters.items() if key not in unused}
 
 

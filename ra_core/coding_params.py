@@ -101,7 +101,7 @@ class Preprocessing(Strict):
         {}, description="other codecs, with the qualities of their curve"
     )
     mse_weight: float = Field(
-        0.5, gt=0, description="weight of the squared error of npp_mse, which has no task"
+        0.5, gt=0, description="weight of the squared error of a preprocessor, published 0.5"
     )
     restoration_weight: float = Field(
         1000.0,

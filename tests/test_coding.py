@@ -148,6 +148,7 @@ def parameters(method="npp_qa", quality=None, seed=0, codec="jpeg", **cells) -> 
         {"training": {"steps": 4}},
         {"training": {"lr": 1e-4}},
         {"recognition": "soft_labels"},
+        {"mse_weight": 3.0},
         {"codecs": {"jpeg": {"rungs": [[5, 2], [60, 8]]}}},
         {"codecs": {"jpeg": {"proxy": "Hyperprior"}}},
     ],
@@ -165,7 +166,6 @@ def test_what_changes_the_result_is_a_parameter(cells):
         {"evaluation_batch": 1},
         {"transfer": {"avif": [10, 20]}},
         {"codecs": {"jpeg": {"curve": [1, 2], "baselines": ["gaussian"]}}},
-        {"mse_weight": 3.0},
         {"codecs": {"webp": {"rungs": []}}},
         {"codecs": {"jpeg": {"both_ends": False}}},
         {"postprocessor": {"width": 5}, "restoration_weight": 1.0},
@@ -180,8 +180,12 @@ def test_methods_differ_in_their_parameters():
     assert (
         parameters("npp", 5)["rungs"] == [[5, 1, 0.125]] and parameters("npp", 5)["recognition"] == "labels"
     )
-    assert parameters("npp_mse", 5)["recognition"] is None and parameters("npp_mse", 5)["mse_weight"] == 0.5
-    assert parameters("npp_mse", 5, mse_weight=3.0) != parameters("npp_mse", 5)
+    assert parameters("npp_mse", 5)["recognition"] is None
+    for method in ("npp_qa", "npp", "npp_mse", "both"):
+        quality = None if method in ("npp_qa", "both") else 5
+        assert parameters(method, quality)["mse_weight"] == 0.5
+        assert parameters(method, quality, mse_weight=3.0) != parameters(method, quality)
+    assert parameters("post", mse_weight=3.0) == parameters("post")
     assert parameters(quality=5) == parameters()  # one adaptive preprocessor has all qualities
     assert "JpegCodec" in parameters()["coder"]
     assert parameters(seed=1) != parameters() and json.dumps(parameters())
@@ -196,6 +200,7 @@ def test_a_postprocessor_depends_on_its_own_parameters(method):
         {"postprocessor": {"width": 5}},
         {"restoration_weight": 1.0},
         {"recognition": "soft_labels"},
+        {"mse_weight": 3.0},
     ):
         assert parameters(method, **cells) != found
     for cells in ({"preprocessor": {"width": 3}}, {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}):
