@@ -200,7 +200,6 @@ def test_a_postprocessor_depends_on_its_own_parameters(method):
         {"postprocessor": {"width": 5}},
         {"restoration_weight": 1.0},
         {"recognition": "soft_labels"},
-        {"mse_weight": 3.0},
     ):
         assert parameters(method, **cells) != found
     for cells in ({"preprocessor": {"width": 3}}, {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}):
@@ -392,6 +391,9 @@ def test_pictures_come_from_their_modules(monkeypatch):
     assert len(coding.load_pictures("cells", "test")) == 12
     few = coding.load_pictures("cells", "test", 5)
     assert (len(few), few.name) == (5, "test")
+    known = tiny.pictures(name="test").images
+    assert torch.equal(few.images, known[[0, 2, 4, 7, 9]])
+    assert len(coding.load_pictures("cells", "test", 99)) == 12
     coding.load_pictures("scenes", "test", 7)
     coding.load_pictures("scenes", "validation")
     assert asked == [("test", 7), ("validation", None)]
