@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from ra_core.channels import Coded
 from ra_core.codecs import Codec
-from ra_core.errors import ParameterError
 from ra_core.losses import (
     Mode,
     loss_terms,
@@ -81,10 +80,11 @@ class Preprocessing:
     """Networks around a real codec: the value comes from the codec, the gradient from its proxy.
 
     `networks` hold a `preprocessor`, a `postprocessor` that restores what was decoded before it is judged, or both.
-    Without a preprocessor the codec gets the clean pictures, and no proxy is needed. In each step every picture (with
-    a detector: the whole batch) is given one rung of `ladder` at random. `judge` is a frozen recognizer or detector;
-    `recognition` is `labels`, or `soft_labels`, which looks at none, or None for a preprocessor that only saves bits.
-    A postprocessor needs a `restoration_weight`.
+    Without a preprocessor the codec gets the clean pictures, and no proxy is needed. In each step every picture is given
+    one rung of `ladder` at random. `judge` is a frozen recognizer or detector; `recognition` is `labels` (cross-entropy,
+    or a detector's own losses, for which the whole batch has one rung), or `soft_labels`, which looks at none: what
+    the judge thinks of the received picture is to be what it thinks of the clean one; or None for a preprocessor that
+    only saves bits. A postprocessor needs a `restoration_weight`.
     """
 
     codec: Codec
@@ -96,8 +96,6 @@ class Preprocessing:
     restoration_weight: float = 0.0
 
     def __post_init__(self):
-        if self.recognition == "soft_labels" and is_detector(self.judge):
-            raise ParameterError("a detector has no soft labels; give recognition labels, or none at all.")
         if self.proxy is not None:
             self.proxy.requires_grad_(False).eval()  # a judge is frozen from the start
 
@@ -115,7 +113,8 @@ class Preprocessing:
         return [self.judge] if self.proxy is None else [self.proxy, self.judge]
 
     def prepare(self, images, labels, generator):
-        count = 1 if isinstance(labels, list) else len(images)  # a detector has one loss for a whole batch
+        together = isinstance(labels, list) and self.recognition == "labels"
+        count = 1 if together else len(images)  # a detector has one loss of its own for a whole batch
         drawn = torch.randint(len(self.ladder), (count,), generator=generator).expand(len(images))
         rungs = [self.ladder[i] for i in drawn.tolist()]
         quality, weight, strength = (torch.tensor(column).to(images) for column in zip(*rungs, strict=True))
@@ -162,17 +161,23 @@ class Preprocessing:
         return decoded, bits
 
     def _task(self, received: torch.Tensor, images: torch.Tensor, labels) -> torch.Tensor:
-        """Return the recognition loss: (B,), or a scalar of a detector."""
+        """Return the recognition loss: (B,), or a scalar where it is a detector's own."""
         if self.recognition is None:
             return received.new_zeros(len(images))
+        if self.recognition == "soft_labels":
+            return self._distance(received, images)
         if isinstance(labels, list):
             return sum(self.judge.losses(received, labels).values())
-        logits = self.judge(received).float()
-        if self.recognition == "labels":
-            return F.cross_entropy(logits, labels, reduction="none")
+        return F.cross_entropy(self.judge(received).float(), labels, reduction="none")
+
+    def _distance(self, received: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Return how far what the judge thinks of the received pictures is from what it thinks of the clean, (B,)."""
+        look = self.judge.soft_labels if is_detector(self.judge) else self.judge
         with torch.no_grad():
-            clean = self.judge(images).float()
-        return soft_label_distance(logits, clean, reduction="none")
+            clean = look(images).float()
+        if not is_detector(self.judge):
+            return soft_label_distance(look(received).float(), clean, reduction="none")
+        return (look(received).float() - clean).square().sum((1, 2))
 
 
 def _to(labels, device):

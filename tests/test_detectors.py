@@ -132,6 +132,30 @@ def test_the_gradient_is_that_of_the_losses(name):
     assert ((ahead - behind) / (2 * step)).item() == pytest.approx(slope.item(), rel=1e-3)
 
 
+def test_soft_labels_are_likelihoods_of_every_place_with_gradients(detector, batch):
+    images = batch[0].requires_grad_(True)
+    soft = detector.soft_labels(images)
+    one_stage = detector.name != "faster_rcnn"
+    assert len(soft) == 3 and soft.ndim == 3 and (soft.shape[2] > 1) == one_stage
+    assert soft.min() >= 0 and soft.max() <= 1 and soft.std() > 0
+    soft[0].square().sum().backward()
+    reached = images.grad.abs().amax((1, 2, 3))
+    assert reached[0] > 0 and (reached[1:] == 0).all()
+    with torch.no_grad():
+        torch.testing.assert_close(detector.soft_labels(images[1:2]), soft[1:2], rtol=1e-4, atol=1e-6)
+    assert not any(p.requires_grad for p in detector.parameters())
+
+
+def test_the_best_place_of_fcos_is_where_its_best_box_is():
+    detector = load_detector("fcos")
+    images, _ = scenes.load("validation", 2).batch(torch.arange(2))
+    with torch.no_grad():
+        soft = detector.soft_labels(images)
+    for found, likely in zip(detector(images), soft, strict=True):
+        assert found["scores"][0].item() == pytest.approx(likely.max().sqrt().item(), abs=1e-4)
+        assert found["labels"][0].item() == likely.amax(0).argmax().item()
+
+
 def test_asking_for_losses_leaves_everything_as_it_was(detector, batch):
     images, targets = batch
     before = {key: value.clone() for key, value in detector.state_dict().items()}

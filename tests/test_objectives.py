@@ -98,6 +98,9 @@ class Finder(nn.Module):
     def forward(self, images):
         return [{"boxes": torch.zeros(0, 4)} for _ in images]
 
+    def soft_labels(self, images):
+        return (self.weight * images).mean(3).transpose(1, 2).sigmoid()  # a place a row
+
     def losses(self, images, targets):
         seen = (self.weight * images).sum(1)
         inside = [seen[i, int(t[1]) : int(t[3])].mean() for i, t in enumerate(b["boxes"][0] for b in targets)]
@@ -405,9 +408,20 @@ def test_with_recognition_the_judge_is_run():
             terms_of(objective(ONE, recognition, judge=Raises()), Change())
 
 
-def test_soft_labels_of_a_detector_are_refused():
-    said = refusal(ParameterError, objective, ONE, "soft_labels", judge=Finder())
-    assert "a detector has no soft labels" in said
+def test_soft_labels_of_a_detector_compare_what_it_thinks_of_each_place():
+    what = objective(LADDER, "soft_labels", judge=Finder())
+    known = boxed.pictures(6).targets(torch.arange(6))
+    batch = what.prepare(images(6), known, generator())
+    assert len(set(batch["weight"].tolist())) > 1  # a rung for every picture
+    net = Change()
+    received = torch.stack([images(6) * 0.5, images(6)])
+    near, same = (what._distance(one, images(6)) for one in received)
+    thought = [Finder().soft_labels(one) for one in (received[0], images(6))]
+    torch.testing.assert_close(near, (thought[0] - thought[1]).square().sum((1, 2)))
+    assert near.shape == (6,) and near.min() > 0 and (same == 0).all()
+    terms = what.terms({"preprocessor": net}, batch)
+    terms["loss"].backward()
+    assert net.factor.grad.abs().min() > 0
 
 
 # Through the training loop

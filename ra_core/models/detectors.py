@@ -186,6 +186,21 @@ class Detector(nn.Module):
     def forward(self, images) -> list[Target]:
         return self.net(list(images))
 
+    def soft_labels(self, images) -> torch.Tensor:
+        """Return how likely each class is at every place, before boxes are drawn: (B, places, classes), in [0, 1].
+
+        With FCOS it is weighted by how central the place is, as its scores are; of Faster R-CNN it is the
+        likelihood of any object in its first stage. The gradient reaches the pictures, which are of one size.
+        """
+        pictures, _ = self.net.transform(list(images))
+        features = list(self.net.backbone(pictures.tensors).values())
+        if hasattr(self.net, "rpn"):
+            objectness, _ = self.net.rpn.head(features)
+            return torch.cat([level.flatten(1) for level in objectness], 1).sigmoid()[..., None]
+        answer = self.net.head(features)
+        likely = answer["cls_logits"].sigmoid()
+        return likely * answer["bbox_ctrness"].sigmoid() if "bbox_ctrness" in answer else likely
+
     def losses(self, images, targets: list[Target]) -> dict[str, torch.Tensor]:
         """Return the detector's own losses by name, each a scalar; their gradient reaches the pictures.
 
