@@ -80,11 +80,11 @@ class Preprocessing:
     """Networks around a real codec: the value comes from the codec, the gradient from its proxy.
 
     `networks` hold a `preprocessor`, a `postprocessor` that restores what was decoded before it is judged, or both.
-    Without a preprocessor the codec gets the clean pictures, and no proxy is needed. In each step every picture is given
-    one rung of `ladder` at random. `judge` is a frozen recognizer or detector; `recognition` is `labels` (cross-entropy,
-    or a detector's own losses, for which the whole batch has one rung), or `soft_labels`, which looks at none: what
-    the judge thinks of the received picture is to be what it thinks of the clean one; or None for a preprocessor that
-    only saves bits. A postprocessor needs a `restoration_weight`.
+    Without a preprocessor the codec gets the clean pictures, and no proxy is needed. In each step every picture is
+    given one rung of `ladder` at random. `judge` is a frozen recognizer or detector. `recognition` is `labels`
+    (cross-entropy, or a detector's own losses, for which the whole batch has one rung); `soft_labels`, which looks at
+    none: what the judge thinks of the received picture is to be what it thinks of the clean one; or None for a
+    preprocessor that only saves bits. A postprocessor needs a `restoration_weight`.
     """
 
     codec: Codec
