@@ -119,7 +119,7 @@ rule train_processor:
 
 CODING = NETWORKS + modules(
     "elpv", "scenes", "boxes", "detection", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives",
-    "losses", "channels", "chain", "models/detectors",
+    "losses", "channels", "chain", "models/detectors", "models/cell_nets", "models/efficientnet_lite",
     "models/preprocessors", "models/prox*", "models/dct_rate", "proxy_ladder",
 )  # fmt: skip
 
