@@ -319,6 +319,8 @@ def test_heat_map_frames_what_each_preprocessor_was_trained_for():
 def test_what_was_not_measured_is_said():
     bd = BD[~((BD["codec"] == "webp") & (BD["recognizer"] == "wide"))]
     assert texts(figures.transfer_heatmap(bd)).count("not measured") == 2
+    nowhere = figures.transfer_heatmap(BD.assign(bd=np.nan, low=np.nan, high=np.nan))
+    assert all(axes.images[0].get_clim() == (-10, 10) for axes in nowhere.axes if axes.images)
 
 
 @settings(max_examples=5)

@@ -245,7 +245,7 @@ def transfer_heatmap(bd: pd.DataFrame) -> Figure:
     names = ordered(rows.drop_duplicates("recognizer"), lambda row: row.role)
     roles = dict(names[["recognizer", "role"]].itertuples(index=False))
     groups = dict(iter(rows.groupby("trained", sort=False)))
-    limit = float(np.clip(np.nanmax(rows["bd"].abs(), initial=10.0), 10, 50))
+    limit = float(np.clip(rows["bd"].abs().fillna(0).max(), 10, 50))
     sizes = [mine["codec"].nunique() for mine in groups.values()]
     figure = new_figure(height=1.3 + 0.58 * sum(sizes) + 0.35 * len(groups))
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
