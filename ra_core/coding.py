@@ -195,7 +195,8 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
 
     def validate() -> dict:
         chain = chain_of(nets, codec, middle.quality, middle.strength)
-        answers = evaluate(chain, {"source": judge}, splits["validation"], settings.evaluation_batch, device)
+        shown = (splits["validation"], settings.evaluation_batch, device)
+        answers = evaluate(chain, {"source": judge}, *shown, with_ssim=False)
         return {"quality": middle.quality} | summary(answers, splits["validation"], "source")
 
     started, training = now(), settings.training

@@ -22,14 +22,15 @@ PAIRED_COLUMNS = ["profile", "task", "mode", "seed", "recognizer", "role", "n", 
 class Answers:
     """What one chain did, picture by picture.
 
-    PSNR (dB) and SSIM are (N,), behind a real codec also the `bytes` of each file; each recognizer has `top1` and
-    `top5` (right or not), `answer` (class index) and `confidence` (probability of the answer), all (N,). A detector
-    has in `detections` what it found, one dict of boxes, scores and labels a picture; `precision` keeps its score and
-    that on other draws of the pictures (`ra_core.rate_accuracy.precision`), once they were asked for.
+    PSNR (dB) and SSIM (where it was asked for) are (N,), behind a real codec also the `bytes` of each file; each
+    recognizer has `top1` and `top5` (right or not), `answer` (class index) and `confidence` (probability of the
+    answer), all (N,). A detector has in `detections` what it found, one dict of boxes, scores and labels a picture;
+    `precision` keeps its score and that on other draws of the pictures (`ra_core.curves.precision`), once they were
+    asked for.
     """
 
     psnr: torch.Tensor
-    ssim: torch.Tensor
+    ssim: torch.Tensor | None
     by_recognizer: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     bytes: torch.Tensor | None = None
     detections: dict[str, list[dict]] = field(default_factory=dict)
@@ -42,9 +43,17 @@ class Answers:
 
 @torch.inference_mode()
 def evaluate(
-    chain: Chain, recognizers: dict, pictures, batch: int = 250, device: str | torch.device = "cpu"
+    chain: Chain,
+    recognizers: dict,
+    pictures,
+    batch: int = 250,
+    device: str | torch.device = "cpu",
+    with_ssim: bool = True,
 ) -> Answers:
-    """Run every picture once through the chain and show the result to every recognizer or detector."""
+    """Run every picture once through the chain and show the result to every recognizer or detector.
+
+    On large pictures SSIM costs more than a recognizer; without it `ssim` is None.
+    """
     quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
     classifiers = {name: r for name, r in recognizers.items() if name not in detections}
@@ -54,7 +63,8 @@ def evaluate(
         images = images.to(device)
         out = chain(images, indices)
         quality["psnr"].append(psnr(out["stored"], images))
-        quality["ssim"].append(ssim(out["stored"], images))
+        if with_ssim:
+            quality["ssim"].append(ssim(out["stored"], images))
         if "bytes" in out:
             quality["bytes"].append(out["bytes"])
         for name, found in detections.items():
@@ -74,8 +84,8 @@ def evaluate(
         return torch.cat(parts).cpu()
 
     by_recognizer = {name: {k: joined(v) for k, v in record.items()} for name, record in answers.items()}
-    sizes = joined(quality["bytes"]) if quality["bytes"] else None
-    return Answers(joined(quality["psnr"]), joined(quality["ssim"]), by_recognizer, sizes, detections)
+    similar, sizes = (joined(quality[key]) if quality[key] else None for key in ("ssim", "bytes"))
+    return Answers(joined(quality["psnr"]), similar, by_recognizer, sizes, detections)
 
 
 def _check_classes(name: str, known: int, pictures) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from ra_core.bd_rate import bd_rate
@@ -69,7 +70,7 @@ def measure(
     """Send all pictures at each quality and show what arrives to every judge."""
     found = {}
     for quality in qualities:
-        found[quality] = evaluate(chain_at(quality), judges, pictures, batch, device)
+        found[quality] = evaluate(chain_at(quality), judges, pictures, batch, device, with_ssim=False)
         name, answers = next(iter(judges)), found[quality]
         print(
             f"{codec} {method} at {quality:g}: {answers.bytes.double().mean():.0f} bytes, "
@@ -186,7 +187,7 @@ def trained(
     """Return the networks of a run by name, trained first where they are not."""
     run = (profile, dataset, codec, method, quality, seed)
     nets = load_nets(train_preprocessor(*run), preprocessor_parameters(*run))
-    return {name: net.to(device) for name, net in nets.items()}
+    return {name: net.to(device, memory_format=torch.channels_last) for name, net in nets.items()}
 
 
 def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataFrame, pd.DataFrame]:

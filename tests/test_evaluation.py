@@ -160,6 +160,15 @@ def test_psnr_and_ssim_are_of_the_8_bit_picture():
     assert torch.allclose(one_level.psnr, torch.tensor(20 * math.log10(255)), atol=1e-3)
 
 
+def test_ssim_is_left_out_where_it_is_not_asked_for():
+    pictures = of_level([10, 20, 30], [0, 0, 0])
+    quick, full = (
+        evaluate(Chain(None, Add(0.1)), {"it": Level()}, pictures, with_ssim=w) for w in (False, True)
+    )
+    assert quick.ssim is None and full.ssim.shape == (3,)
+    assert torch.equal(quick.psnr, full.psnr) and quick.share("it") == full.share("it")
+
+
 def test_psnr_is_of_the_processor_s_picture_and_answers_are_of_the_transformer_s():
     pictures = of_level([1, 2, 3], [3, 4, 5])
     found = evaluate(Chain(None, Add(0.0), Add(2 / 255)), {"it": Level()}, pictures)
