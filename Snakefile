@@ -120,7 +120,7 @@ rule train_processor:
 CODING = NETWORKS + modules(
     "elpv", "scenes", "boxes", "detection", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives",
     "losses", "channels", "chain", "models/detectors", "models/cell_nets", "models/efficientnet_lite",
-    "models/preprocessors", "models/prox*", "models/dct_rate", "proxy_ladder",
+    "models/preprocessors", "models/registry", "models/prox*", "models/dct_rate", "proxy_ladder",
 )  # fmt: skip
 
 

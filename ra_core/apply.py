@@ -36,7 +36,7 @@ from pathlib import Path
 from ra_core.applied_runs import load_method
 from ra_core.codec_base import check_whole, cores
 from ra_core.contact_sheet import contact_sheet, fitted
-from ra_core.errors import DataError, OutputError, ParameterError, RAError
+from ra_core.errors import DataError, OutputError, ParameterError, RAError, exit_status
 from ra_core.files import atomic, write_json, write_text
 from ra_core.folders import open_picture
 from ra_core.picture_jobs import COLUMNS, Job, finished, output_names, process, readable
@@ -220,12 +220,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--transformer", action="store_true", help="apply the processor's transformer too")
     parser.add_argument("--workers", type=int, help="pictures at once (default: one a core, at most four)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    try:
-        apply(**vars(parser.parse_args(arguments)))
-    except RAError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    given = vars(parser.parse_args(arguments))
+    return exit_status(lambda: apply(**given))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ra_core.errors import OutputError, RAError
+from ra_core.errors import OutputError, exit_status
 from ra_core.figures.look import codec_title
 from ra_core.files import write_text
 from ra_core.params import load_profile
@@ -305,13 +305,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("profile", help="name of a file in params/")
     parser.add_argument("--output", type=Path, help="folder that gets _build/html (default: runs/PROFILE)")
     given = parser.parse_args(arguments)
-    try:
+
+    def build() -> None:
         root = project_root()
         print(build_book(given.profile, root, given.output or root / "runs" / given.profile).resolve())
-    except RAError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_status(build)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Errors a user can mend: each message is one sentence that says what was given, what is allowed, what to do."""
 
+import sys
+from collections.abc import Callable
+
 
 class RAError(Exception):
     """Base of every error this package raises on purpose."""
@@ -27,3 +30,13 @@ class OutputError(RAError):
 
 class CodecError(RAError):
     """A picture cannot be coded, or bytes cannot be decoded."""
+
+
+def exit_status(work: Callable[[], object]) -> int:
+    """Do the work of a command. Return 0, or 1 after the one sentence of an `RAError`."""
+    try:
+        work()
+    except RAError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ra_core import human_yaml
-from ra_core.errors import ParameterError, RAError
+from ra_core.errors import ParameterError, RAError, exit_status
 from ra_core.progress import BATCH_VARIABLE
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
@@ -87,12 +87,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2:
         print(__doc__, file=sys.stderr)
         return 2
-    try:
-        execute(Path(arguments[0]), Path(arguments[1]), dict(map(_parameter, arguments[2:])))
-    except RAError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    notebook, output, *given = arguments
+    return exit_status(lambda: execute(Path(notebook), Path(output), dict(map(_parameter, given))))
 
 
 def _parameter(argument: str) -> tuple[str, object]:

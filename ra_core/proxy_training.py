@@ -15,7 +15,7 @@ from ra_core import elpv, scenes
 from ra_core.coding_params import LearnedProxy
 from ra_core.crops import Crops, picture_folder
 from ra_core.data import fingerprint
-from ra_core.errors import RAError
+from ra_core.errors import exit_status
 from ra_core.files import atomic, write_json, write_text
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
@@ -171,15 +171,12 @@ def main(arguments: list[str] | None = None) -> int:
         "begun_as": given.start.name.removesuffix(".safetensors") if given.start else None,
         "recipe": recipe, "seed": given.seed,
     }  # fmt: skip
-    try:
-        sidecar = train_proxy(
-            made, *training_pictures(given.pictures), given.folder, given.start, given.device
-        )
-    except RAError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(json.dumps(sidecar, indent=2))
-    return 0
+
+    def train() -> None:
+        pictures = training_pictures(given.pictures)
+        print(json.dumps(train_proxy(made, *pictures, given.folder, given.start, given.device), indent=2))
+
+    return exit_status(train)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Source: Lu et al. 2022, "Preprocessing Enhanced Image Compression for Machine Vision".
 """
 
-import inspect
 import math
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from ra_core.errors import ParameterError
 from ra_core.models.padding import check_pictures, pad_to_multiple
+from ra_core.models.registry import make_by_name
 
 STRIDE = 16  # four halvings
 BATCH_NORMS = ("train", "frozen")
@@ -201,14 +201,7 @@ def make_preprocessor(name: str, **sizes) -> NPP:
 
     Sizes that are None keep their default. Raises `ParameterError` for an unknown name, size or value.
     """
-    if name not in PREPROCESSORS:
-        raise ParameterError(f"preprocessor {name!r} is unknown; choose one of {', '.join(PREPROCESSORS)}.")
-    given = {key: value for key, value in sizes.items() if value is not None}
-    allowed = list(inspect.signature(PREPROCESSORS[name]).parameters)
-    for key in given:
-        if key not in allowed:
-            raise ParameterError(f"preprocessor {name} has no {key!r}; choose from {', '.join(allowed)}.")
-    return PREPROCESSORS[name](**given)
+    return make_by_name(PREPROCESSORS, "preprocessor", "", name, sizes)
 
 
 def preprocess(net: nn.Module, images: torch.Tensor, strength: torch.Tensor | float | None = None):

@@ -1,6 +1,5 @@
 """Differentiable stand-ins for codecs: what a real codec does to a picture and what it costs, with gradients."""
 
-import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from ra_core.assets import ASSETS
-from ra_core.errors import ParameterError, WeightsError
+from ra_core.errors import WeightsError
 from ra_core.models.proxy_dct import BlockDCT
 from ra_core.models.proxy_learned import Hyperprior, Minnen2018
+from ra_core.models.registry import make_by_name
 from ra_core.models.weights import load_weights
 
 SHIPPED = ASSETS / "proxies"
@@ -30,14 +30,7 @@ def make_proxy(name: str, **sizes) -> nn.Module:
     `bits`, the sum of `bits_y` (content) and `bits_z` (side information).
     Sizes that are None keep their default. Raises `ParameterError` for an unknown name, size or value.
     """
-    if name not in PROXIES:
-        raise ParameterError(f"proxy {name!r} is unknown; choose one of {', '.join(PROXIES)}.")
-    given = {key: value for key, value in sizes.items() if value is not None}
-    allowed = list(inspect.signature(PROXIES[name]).parameters)
-    for key in given:
-        if key not in allowed:
-            raise ParameterError(f"proxy {name} has no size {key!r}; choose from {', '.join(allowed)}.")
-    return PROXIES[name](**given)
+    return make_by_name(PROXIES, "proxy", "size ", name, sizes)
 
 
 def proxy_stem(name: str, weight: float) -> str:
