@@ -6,7 +6,6 @@ Each step finds what it needs, makes what is missing, and leaves finished work a
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +18,7 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.experiments import set_threads
 from ra_core.metrics import to_8bit
-from ra_core.models.preprocessors import make_preprocessor, preprocess
+from ra_core.models.preprocessors import interpolated, make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import load_recognizer
 from ra_core.models.weights import load_weights
@@ -93,9 +92,7 @@ def rungs(settings: Ladder, method: str, quality: float | None) -> tuple[Rung, .
 
 def strength_at(settings: Ladder, quality: float) -> float:
     """Return the strength for any quality: that of the rungs, interpolated in log2 between them."""
-    known = sorted(settings.rungs)
-    logs = np.log2([STRENGTH * weight for _, weight in known])
-    return float(2 ** np.interp(quality, [q for q, _ in known], logs))
+    return interpolated({q: STRENGTH * weight for q, weight in settings.rungs}, quality)
 
 
 def run_name(method: str, codec: str, quality: float | None = None) -> str:
