@@ -142,7 +142,7 @@ def preprocessor_parameters(
         "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
-        "mse_weight": settings.mse_weight,
+        "mse_weight": (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight,
     }  # fmt: skip
     if steps.proxy != "BlockDCT":
         parameters["learned_proxy"] = profile.proxy.model_dump()
