@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ra_core import elpv
+from ra_core import elpv, shipped_runs
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
@@ -161,10 +161,10 @@ def train_preprocessor(
     quality: float | None = None,
     seed: int = 0,
 ) -> Path:
-    """Train what a method has around a codec unless that is done, and return its run folder."""
+    """Train what a method has around a codec unless that is done or ships, and return its run folder."""
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     folder = preprocessor_folder(profile.name, dataset, method, codec, quality, seed)
-    if not is_complete(folder, parameters):
+    if not is_complete(folder, parameters) and not shipped_runs.take(folder, parameters):
         _train(profile, folder, parameters)
     tidy(folder)
     return folder
