@@ -47,7 +47,7 @@ def compare(fp32: pd.DataFrame, bf16: pd.DataFrame, mode: str) -> dict[str, dict
     full, half = by_seed(fp32, mode), by_seed(bf16, mode)
     found = {}
     for key in UNITS:
-        difference, low, high = mean_interval((half[key] - full[key]).to_numpy())
+        difference, low, high = mean_interval((half[key] - full[key]).tolist())
         spread = statistics.stdev(full[key])
         found[key] = {
             "fp32": full[key].mean(), "bf16": half[key].mean(), "seeds_sd": spread,

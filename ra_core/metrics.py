@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import torch
+from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
 
 IDENTICAL_DB = 100.0  # just above the PSNR of 224 x 224 pictures that differ by one grey level in one value
 PUBLISHED_EPSILON = 1e-9
 
-_BELL = [math.exp(-(i**2) / (2 * 1.5**2)) for i in range(6)]
-SSIM_TAPS = [tap / (2 * sum(_BELL) - 1) for tap in _BELL]  # from the middle of the window outwards
+_BELL = [math.exp(-(i**2) / (2 * 1.5**2)) for i in range(-5, 6)]
+SSIM_TAPS = [tap / sum(_BELL) for tap in _BELL]
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 Z = NormalDist().inv_cdf(0.975)
@@ -53,22 +54,23 @@ def ssim(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Structural Similarity", IEEE Transactions on Image Processing 13(4), 2004, equation 13.
     """
     _check_pair(images, target)
-    inside = _blur(torch.ones(1, 1, *images.shape[-2:], dtype=torch.float64)).to(images.device, torch.float32)
-    # As much at once as stays in a core's cache, where additions cost little.
+    rows, columns = (_inside(size) for size in images.shape[-2:])
+    inside = torch.outer(rows, columns).to(images.device, torch.float32)
+    # As much at once as stays in a core's cache.
     count = max(1, (2**16 if images.device.type == "cpu" else 2**24) // inside.numel())
     pairs = zip(images.float().split(count), target.float().split(count), strict=True)
     return torch.cat([_ssim(x, y, inside) for x, y in pairs])
 
 
-def _ssim(x: torch.Tensor, y: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Return `ssim` of a few pictures; `inside` (1, 1, H, W) is how much of the window lies on the picture.
+def _ssim(images: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Return `ssim` of a few pictures; `inside` (H, W) is how much of the window lies on the picture.
 
     Squares of the difference to one level a picture are small, so that variances do not cancel in float32. Beyond
     the border that level would be black, hence `border`, which is the same in variance and covariance.
     """
-    level = y.mean((1, 2, 3), keepdim=True)
-    x, y = x - level, y - level
-    mean_x, mean_y, squares, product = _blur(torch.stack([x, y, x * x + y * y, x * y]))
+    level = target.mean((1, 2, 3), keepdim=True)
+    x, y = images - level, target - level
+    mean_x, mean_y, squares, product = _blur(torch.cat([x, y, x * x + y * y, x * y], 1)).chunk(4, 1)
     border = 2 * level * (1 - inside) * (level * inside + mean_x + mean_y)
     variances = squares - mean_x**2 - mean_y**2 + border
     covariance = 2 * (product - mean_x * mean_y) + border
@@ -203,15 +205,21 @@ def _squared_error(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (images.double() - target.double()) ** 2
 
 
-def _blur(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps (..., H, W) under `ssim`'s window, zeros beyond the border.
+def _inside(size: int) -> torch.Tensor:
+    """Return how much of `ssim`'s window along one axis lies on the picture at each place, (size,) in float64."""
+    taps = torch.tensor(SSIM_TAPS, dtype=torch.float64)
+    return F.conv1d(taps.new_ones(1, 1, size), taps[None, None], padding=len(SSIM_TAPS) // 2)[0, 0]
 
-    Sums of shifted maps, which autocast and TF32 leave alone, are many times as fast as convolutions on a CPU.
+
+def _blur(maps: torch.Tensor) -> torch.Tensor:
+    """Return maps (B, C, H, W) under `ssim`'s window, zeros beyond the border.
+
+    Each channel alone, channels last, first along columns, then along rows: so it is many times as fast as with the
+    square window. Neither autocast nor TF32, of which cuDNN makes use, may touch it.
     """
-    for axis in (-1, -2):
-        size, result = maps.shape[axis], maps * SSIM_TAPS[0]
-        for shift, tap in enumerate(SSIM_TAPS[1:size], start=1):
-            for to, of in ((0, shift), (shift, 0)):
-                result.narrow(axis, to, size - shift).add_(maps.narrow(axis, of, size - shift), alpha=tap)
-        maps = result
-    return maps
+    channels, middle = maps.shape[1], len(SSIM_TAPS) // 2
+    window = torch.tensor(SSIM_TAPS, device=maps.device).expand(channels, 1, 1, -1)
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(maps.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
+        maps = F.conv2d(maps, window.mT.contiguous(), padding=(middle, 0), groups=channels)
+        return F.conv2d(maps, window.contiguous(), padding=(0, middle), groups=channels).contiguous()
