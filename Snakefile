@@ -55,7 +55,7 @@ rule book:
         f"{RUNS}/data.json",
         f"{RUNS}/recognizers.csv",
         f"{RUNS}/reference.done",
-                modules("book", "report"),
+        modules("book", "report"),
         [str(path) for path in Path("runs/benchmarks").glob("throughput.json")],  # shown where it is there
         sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and "_build" not in page.parts),
     output:
