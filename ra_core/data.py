@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ra_core.draws import draw
 from ra_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Pictures:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `batch(indices)` with each picture mirrored left to right with probability one half."""
         images, labels = self.batch(indices)
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        mirrored = draw(torch.rand, (len(images),), generator) < 0.5
         images[mirrored] = images[mirrored].flip(-1)
         return images, labels
 

@@ -10,6 +10,7 @@ from ra_core.chain import Chain
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
+from ra_core.processes import Team
 
 ACCURACY_COLUMNS = [
     "profile", "task", "mode", "seed", "recognizer", "role", "n",
@@ -49,16 +50,19 @@ def evaluate(
     batch: int = 250,
     device: str | torch.device = "cpu",
     with_ssim: bool = True,
+    team: Team | None = None,
 ) -> Answers:
     """Run every picture once through the chain and show the result to every recognizer or detector.
 
+    The processes of a `team` share the batches; each returns the answers of all.
     On large pictures SSIM costs more than a recognizer; without it `ssim` is None.
     """
     quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
     classifiers = {name: r for name, r in recognizers.items() if name not in detections}
     answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
-    for indices in torch.arange(len(pictures)).split(batch):
+    batches = torch.arange(len(pictures)).split(batch)
+    for indices in batches[team.part(len(batches))] if team else batches:
         images, labels = pictures.batch(indices)
         images = images.to(device)
         out = chain(images, indices)
@@ -80,11 +84,16 @@ def evaluate(
             record["answer"].append(answer)
             record["confidence"].append(confidence)
 
-    def joined(parts):
-        return torch.cat(parts).cpu()
+    def everyones(parts):
+        return team.gather(parts) if team else parts
 
+    def joined(parts):
+        return torch.cat(everyones([part.cpu() for part in parts]))
+
+    detections = {name: everyones(found) for name, found in detections.items()}
     by_recognizer = {name: {k: joined(v) for k, v in record.items()} for name, record in answers.items()}
-    similar, sizes = (joined(quality[key]) if quality[key] else None for key in ("ssim", "bytes"))
+    similar = joined(quality["ssim"]) if with_ssim else None
+    sizes = joined(quality["bytes"]) if any(everyones([bool(quality["bytes"])])) else None
     return Answers(joined(quality["psnr"]), similar, by_recognizer, sizes, detections)
 
 

@@ -30,13 +30,14 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.params import Profile
-from ra_core.runs import begin, is_complete, now, profile_folder, project_root, record, run_folder, tidy
+from ra_core.processes import Team, find_team, processes_here
+from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, run_folder, tidy
 from ra_core.training import fit, pick_device
 
 
 def set_threads(profile: Profile) -> None:
-    """Give torch the CPU threads the profile asks for."""
-    torch.set_num_threads(profile.threads or os.cpu_count() or 1)
+    """Give torch the CPU threads the profile asks for; without, this process's part of the cores."""
+    torch.set_num_threads(profile.threads or max(1, (os.cpu_count() or 1) // processes_here()))
 
 
 def load_splits(profile: Profile, *parts: str) -> dict:
@@ -97,52 +98,52 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
 
 
 def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
-    """Train one processor (and transformer) unless that is done, and return its run folder."""
+    """Train one processor (and transformer) unless that is done, and return its run folder.
+
+    Several processes that call it (see `ra_core.processes`) train it together.
+    """
     parameters = run_parameters(profile, task, mode, seed)
     mode = parameters["mode"]
-    folder = run_folder(profile.name, task, mode, seed)
-    if not is_complete(folder, parameters):
-        _train(profile, task, mode, seed, folder, parameters)
-    tidy(folder)  # also where a run was killed right after it ended
+    folder, team = run_folder(profile.name, task, mode, seed), find_team(profile.device)
+    if not team.ask_main(lambda: is_complete(folder, parameters)):
+        _train(profile, task, mode, seed, folder, parameters, team)
+    team.ask_main(lambda: tidy(folder))  # also where a run was killed right after it ended
     return folder
 
 
-def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict) -> None:
+def _train(
+    profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict, team: Team
+) -> None:
     """Train one processor, or go on with it, and write all of its folder; `run.json` comes last."""
     set_threads(profile)
-    chosen, training, device = (
-        profile.mode(mode, task),
-        profile.task(task).training,
-        pick_device(profile.device),
-    )
+    chosen, training, device = profile.mode(mode, task), profile.task(task).training, team.device
     splits = load_splits(profile, "train", "validation")
     channel = make_channel(task, **profile.channels.model_dump())
     networks = make_networks(profile, task, mode, seed)
     recognizer = load_recognizer(profile.source).to(device)
-    # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
-    begin(folder, parameters)
-    torch.manual_seed(seed)
 
     def validate() -> dict:
         chain = Chain(channel, networks["processor"], networks.get("transformer"))
-        answers = evaluate(
-            chain, {"source": recognizer}, splits["validation"], profile.evaluation_batch, device
-        )
+        shown = (splits["validation"], profile.evaluation_batch, device)
+        answers = evaluate(chain, {"source": recognizer}, *shown, team=team)
         return {
             "psnr": answers.psnr.mean().item(),
             "ssim": answers.ssim.mean().item(),
             "top1": answers.share("source"),
         }
 
-    started = now()
-    summary = fit(
-        networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
-        steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
-        name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
-        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
-    )  # fmt: skip
-    keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")}
-    record(folder, keys, splits, networks, device, started, summary)
+    # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
+    with begun(folder, parameters, team):
+        torch.manual_seed(seed)
+        started = now()
+        summary = fit(
+            networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
+            steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
+            name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
+            **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
+        )  # fmt: skip
+        keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")} | team.told
+        team.ask_main(lambda: record(folder, keys, splits, networks, device, started, summary))
 
 
 def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:

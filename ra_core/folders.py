@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ra_core.draws import draw
 from ra_core.errors import DataError, ParameterError
 
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
@@ -136,7 +137,7 @@ class FolderPictures:
 
         Three numbers a picture are drawn, in the order of `indices`, before any file is read.
         """
-        return self._decode(indices, torch.rand(len(indices), 3, generator=generator).tolist())
+        return self._decode(indices, draw(torch.rand, (len(indices), 3), generator).tolist())
 
     def digests(self) -> Iterator[bytes]:
         """Yield the SHA-256 of each picture's class, file name and file size (its pixels are not read)."""
