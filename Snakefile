@@ -54,6 +54,7 @@ rule book:
         f"{RUNS}/report/values.json",
         f"{RUNS}/data.json",
         f"{RUNS}/recognizers.csv",
+        f"{RUNS}/reference.done",
         modules("book"),
         sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and "_build" not in page.parts),
     output:
@@ -267,5 +268,20 @@ rule report:
     threads: THREADS
     log:
         notebook=f"{RUNS}/notebooks/05_report.ipynb",
+    shell:
+        EXECUTE
+
+
+rule reference_results:
+    input:
+        f"{RUNS}/report/values.json",
+        sorted(str(path) for path in Path("results").glob("*/*")),
+        modules("reference", "figures/*"),
+        notebook="notebooks/11_reference_results.ipynb",
+    output:
+        touch(f"{RUNS}/reference.done"),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/11_reference_results.ipynb",
     shell:
         EXECUTE
