@@ -78,6 +78,7 @@ class Noise:
             shape = images.shape[1:]
             noise = torch.stack([torch.randn(shape, generator=_seeded(int(i))) for i in indices])
         elif generator is not None:
+            generator = _near(images.device, generator)
             noise = torch.randn(images.shape, generator=generator, device=generator.device)
         else:
             raise ParameterError(
@@ -203,6 +204,13 @@ def _weights(before: int, after: int, like: torch.Tensor) -> torch.Tensor:
     near, far = (1.5 * x - 2.5) * x**2 + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
     weights = torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
     return (weights / weights.sum(1, keepdim=True) * UNIT).round()
+
+
+def _near(device: torch.device, generator: torch.Generator) -> torch.Generator:
+    """Return a generator for a batch of noise: a GPU's own, which begins with a number out of the one given."""
+    if device.type != "cuda" or generator.device.type == "cuda":
+        return generator
+    return torch.Generator(device).manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from ra_core.chain import Chain
+from ra_core.data import is_labelled
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
@@ -52,7 +53,8 @@ def evaluate(
 ) -> Answers:
     """Run every picture once through the chain and show the result to every recognizer or detector.
 
-    On large pictures SSIM costs more than a recognizer; without it `ssim` is None.
+    On large pictures SSIM costs more than a recognizer; without it `ssim` is None. Where the pictures have no labels,
+    right is what the same recognizer answers to the clean picture.
     """
     quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
@@ -72,7 +74,10 @@ def evaluate(
         labels = labels.to(device) if classifiers else labels
         for name, recognizer in classifiers.items():
             logits = recognizer(out["seen"]).float()
-            _check_classes(name, logits.shape[1], pictures)
+            if is_labelled(pictures):
+                _check_classes(name, logits.shape[1], pictures)
+            else:
+                labels = recognizer(images).argmax(1)
             confidence, answer = logits.softmax(1).max(1)
             record = answers[name]
             record["top1"].append(topk_correct(logits, labels, 1))

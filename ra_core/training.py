@@ -19,6 +19,7 @@ from ra_core.errors import ParameterError, TrainingError
 from ra_core.files import write_text
 from ra_core.models.weights import save_weights
 from ra_core.objectives import Objective
+from ra_core.prefetch import ahead, on_device, pinned
 from ra_core.progress import Progress
 
 SCHEDULES, PRECISIONS = ("drops", "cosine"), ("fp32", "bf16")
@@ -84,6 +85,7 @@ def fit(
     device: str = "auto",
     precision: str = "fp32",
     channels_last: bool = False,
+    compile: bool = False,
     clip: float = 0.0,
     checkpoint_seconds: float = 30.0,
     validate: Callable[[], dict] | None = None,
@@ -92,8 +94,9 @@ def fit(
 ) -> dict:
     """Train `networks` with Adam for an objective and write their weights into `folder`, one file a name.
 
-    `pictures` gives `training_batch(indices, generator)`. A network's gradient longer than `clip` is shortened to
-    it (0: never). A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
+    `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. A network's gradient longer than
+    `clip` is shortened to it (0: never). A checkpoint is written every `checkpoint_seconds`; a run found unfinished
+    goes on from it.
     `log.jsonl` gets a line of averaged terms about a hundred times, in long runs every few seconds, and about
     `validations` times what `validate` returns.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
@@ -106,6 +109,8 @@ def fit(
     memory = torch.channels_last if channels_last else torch.contiguous_format
     for net in [*networks.values(), *objective.frozen]:
         net.to(place, memory_format=memory)
+        if compile:
+            net.compile()  # in place: its state keeps its names
     parameters = [p for net in networks.values() for p in net.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=lr)  # elementwise, so one Adam equals one a network
 
@@ -131,14 +136,18 @@ def fit(
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
         save_checkpoint(folder / "checkpoint.pt", state)
 
-    for step in range(first, steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, lr, schedule, drops)
+    def read(step: int) -> tuple:
         generator = _generator(seed, step)
         epoch, position = divmod(step, per_epoch)  # the last, short batch of an epoch is kept
         indices = _order(epoch, len(pictures), seed)[position * batch : (position + 1) * batch]
         images, labels = pictures.training_batch(indices, generator)
-        images = images.to(place, memory_format=memory, non_blocking=True)
+        return step, pinned(images, place), labels, generator
+
+    batches = ahead(read, range(first, steps), getattr(pictures, "prefetch", 0))
+    for step, images, labels, generator in batches:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps, lr, schedule, drops)
+        images = on_device(images, place, memory)
         prepared = _laid_out(objective.prepare(images, labels, generator), memory)
         for net in networks.values():
             net.train()

@@ -65,6 +65,7 @@ def pristine(tmp_path_factory) -> Path:
         (report / f"{name}.svg").write_text(SVG)
     for name in ("headline", "against_the_paper", "status"):
         (report / f"{name}.md").write_text(TABLE)
+    (report / "published.md").write_text("")  # not a run on ImageNet
     (report / "values.json").write_text(json.dumps({name: f"value-of-{name}" for name in VALUES}))
     return root
 

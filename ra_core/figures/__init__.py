@@ -40,6 +40,7 @@ from ra_core.figures.results import (
 )
 from ra_core.figures.tables import (
     accuracy_table,
+    beside_published,
     headline_table,
     paired_table,
     paper_table,
@@ -62,6 +63,7 @@ __all__ = [
     "agreement_table",
     "bd_forest",
     "bd_table",
+    "beside_published",
     "bit_panel",
     "both_ends_panel",
     "codec_title",
