@@ -11,6 +11,7 @@ from ra_core.data import is_labelled
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
+from ra_core.prefetch import ahead
 
 ACCURACY_COLUMNS = [
     "profile", "task", "mode", "seed", "recognizer", "role", "n",
@@ -60,8 +61,9 @@ def evaluate(
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
     classifiers = {name: r for name, r in recognizers.items() if name not in detections}
     answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
-    for indices in torch.arange(len(pictures)).split(batch):
-        images, labels = pictures.batch(indices)
+    batches = torch.arange(len(pictures)).split(batch)
+    read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
+    for indices, (images, labels) in zip(batches, read, strict=True):
         images = images.to(device)
         out = chain(images, indices)
         quality["psnr"].append(psnr(out["stored"], images))

@@ -49,17 +49,13 @@ def load_splits(profile: Profile, *parts: str) -> dict:
         from ra_core import flat_folders, folders
 
         # A relative path starts at the project, wherever the notebook runs.
-        root, sizes = (
-            project_root() / Path(data.source).expanduser(),
-            {"resize": data.resize, "crop": data.crop},
-        )
+        root = project_root() / Path(data.source).expanduser()
         if flat_folders.is_flat(root):
-            splits = flat_folders.load(root, data.test_share, data.validation_share, **sizes)
-            _list_skipped(profile, splits["train"])
-            return {part: splits[part] for part in parts}
+            found = _flat_splits(profile, root)
+            return {part: found[part] for part in parts}
 
         def load(source, part):
-            return folders.load(root, part, **sizes)
+            return folders.load(root, part, resize=data.resize, crop=data.crop)
 
     if {"train", "validation"} & set(parts):
         splits |= split_train(load(data.source, "train"), data.validation_per_class)
@@ -70,6 +66,21 @@ def load_splits(profile: Profile, *parts: str) -> dict:
         if data.test_per_class:
             splits["test"] = first_per_class(splits["test"], data.test_per_class)
     return {part: splits[part] for part in parts}
+
+
+def _flat_splits(profile: Profile, root: Path) -> dict:
+    """Return the three splits of a folder without class folders, and list what was skipped."""
+    from ra_core import flat_folders
+
+    data = profile.data
+    if data.train_per_class or data.test_per_class:
+        raise DataError(
+            f"{data.source} has no class folders, so train_per_class and test_per_class mean nothing there; "
+            "leave them out and state test_share and validation_share."
+        )
+    splits = flat_folders.load(root, data.test_share, data.validation_share, data.resize, data.crop)
+    _list_skipped(profile, splits["train"])
+    return splits
 
 
 def _list_skipped(profile: Profile, pictures) -> None:

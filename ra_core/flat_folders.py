@@ -24,7 +24,7 @@ UNKNOWN = ("unlabelled",)  # the one class of pictures of which nothing is known
 
 def is_flat(root: Path) -> bool:
     """Say whether a folder holds pictures without a tree of class folders."""
-    return root.is_dir() and not (root / "train").is_dir()
+    return root.is_dir() and not any((root / name).is_dir() for name in ("train", "val"))
 
 
 def load(

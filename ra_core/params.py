@@ -27,7 +27,9 @@ class Data(Strict):
     source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
     train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
     test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
-    validation_per_class: int = Field(50, ge=1, description="pictures a class set aside from training")
+    validation_per_class: int = Field(
+        50, ge=1, description="pictures a class set aside from training (not of flat folders)"
+    )
     resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
     crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import torch
 
-T = TypeVar("T")
+N, T = TypeVar("N"), TypeVar("T")
 
 
-def ahead(make: Callable[[int], T], numbers: Iterable[int], depth: int) -> Iterator[T]:
+def ahead(make: Callable[[N], T], numbers: Iterable[N], depth: int) -> Iterator[T]:
     """Yield `make(n)` for each of `numbers` in their order, up to `depth` of them made ahead by another thread.
 
     With a depth of 0 each is made when it is asked for. What `make` raises is raised in its turn.

@@ -81,8 +81,10 @@ def test_a_part_without_pictures_is_refused(photos):
 
 def test_a_tree_of_class_folders_is_not_flat(photos):
     assert is_flat(photos) and not is_flat(photos / "nowhere")
-    (photos / "train").mkdir()
-    assert not is_flat(photos)
+    for name in ("train", "val"):
+        (photos / name).mkdir()
+        assert not is_flat(photos)
+        (photos / name).rmdir()
 
 
 # --- pictures alone

@@ -119,6 +119,13 @@ def test_what_was_skipped_is_listed(project, capsys):
     assert not path.exists()
 
 
+def test_counts_a_class_mean_nothing_without_classes(project):
+    said = refusal(DataError, load_splits, profile(data=FOLDER | {"test_per_class": 2}), "test")
+    assert said.startswith(
+        "data/photos has no class folders, so train_per_class and test_per_class mean nothing"
+    )
+
+
 @pytest.mark.parametrize("mode", ["ra", "ra_transformer"])
 def test_modes_with_labels_are_refused_without_them(project, mode):
     said = refusal(DataError, train_run, profile(modes=["plain", mode]), "dn", mode, 0)

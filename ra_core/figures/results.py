@@ -317,7 +317,7 @@ def against_the_paper(paired: pd.DataFrame, published: pd.DataFrame, dataset: st
         bottom.set_xlabel("gain on plain, points of top-1")
     _mode_legend(figure, modes, f"{dataset}: {note(rows)}; the paper gives no intervals")
     figure.alt = (
-        "Gains on plain in points of top-1, measured here and published for another data set, on the source "
+        "Gains on plain in points of top-1, measured here and published for ImageNet, on the source "
         f"recognizer: {'; '.join(sentences)}."
     )
     return figure
