@@ -56,7 +56,7 @@ format: .venv/.stamp ## put style right and take results out of notebooks
 	$(NBSTRIPOUT) notebooks/*.ipynb
 
 lock: .venv/.stamp ## renew requirements.lock after a change of pyproject.toml (ARGS=--upgrade takes newer versions)
-	$(UV_PIP) compile --quiet --universal --python-version 3.11 --no-header --no-annotate --all-extras $(ARGS) \
+	$(UV_PIP) compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra book --extra coding --extra dev $(ARGS) \
 	  pyproject.toml -o requirements.lock
 
 clean: ## delete runs, the built book and caches (not .venv, not data)

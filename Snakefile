@@ -36,13 +36,13 @@ def weights(*names):
     return [str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*"))]
 
 
-PICTURES = modules("data", "cifar10", "folders", "channels", "metrics")
-NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets")
+PICTURES = modules("data", "cifar10", "folders", "flat_folders", "channels", "metrics")
+NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite")
 
 
 wildcard_constraints:
     task="sr|dn|jpeg",
-    mode="[a-z_]+",
+    mode="[a-z_]+(@[0-9.e-]+)?",
     dataset="cells|scenes",
     run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",
@@ -105,7 +105,7 @@ rule train_processor:
         PICTURES,
         NETWORKS,
         weights(PROFILE.source),
-        modules("losses", "training", "experiments", "evaluation", "chain"),
+        modules("losses", "training", "prefetch", "experiments", "evaluation", "chain"),
         notebook="notebooks/03_train_processor.ipynb",
     output:
         f"{RUNS}/{{task}}/{{mode}}/seed{{seed}}/run.json",

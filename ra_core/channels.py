@@ -79,7 +79,7 @@ class Noise:
             shape = images.shape[1:]
             noise = torch.stack([torch.randn(shape, generator=_seeded(int(i))) for i in indices])
         elif generator is not None:
-            noise = draw(torch.randn, tuple(images.shape), generator)
+            noise = draw(torch.randn, tuple(images.shape), generator, images.device)
         else:
             raise ParameterError(
                 "noise needs a generator (in training) or picture indices (in evaluation); give one of them."

@@ -65,6 +65,11 @@ def fingerprint(pictures: "Pictures | FolderPictures") -> str:
     return hashlib.sha256(b"".join(sorted(pictures.digests()))).hexdigest()
 
 
+def is_labelled(pictures: "Pictures | FolderPictures") -> bool:
+    """Say whether it is known what is on the pictures; those of an unlabelled folder have one class."""
+    return len(pictures.classes) > 1
+
+
 def _per_class(labels: torch.Tensor, which: slice) -> torch.Tensor:
     """Return, in order, the indices of the pictures at `which` places within their class."""
     chosen = [torch.nonzero(labels == c).flatten()[which] for c in labels.unique()]

@@ -7,9 +7,11 @@ import pandas as pd
 import torch
 
 from ra_core.chain import Chain
+from ra_core.data import is_labelled
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
+from ra_core.prefetch import ahead
 from ra_core.processes import Team
 
 ACCURACY_COLUMNS = [
@@ -55,15 +57,17 @@ def evaluate(
     """Run every picture once through the chain and show the result to every recognizer or detector.
 
     The processes of a `team` share the batches; each returns the answers of all.
-    On large pictures SSIM costs more than a recognizer; without it `ssim` is None.
+    On large pictures SSIM costs more than a recognizer; without it `ssim` is None. Where the pictures have no labels,
+    right is what the same recognizer answers to the clean picture.
     """
     quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
     classifiers = {name: r for name, r in recognizers.items() if name not in detections}
     answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
     batches = torch.arange(len(pictures)).split(batch)
-    for indices in batches[team.part(len(batches))] if team else batches:
-        images, labels = pictures.batch(indices)
+    batches = batches[team.part(len(batches))] if team else batches
+    read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
+    for indices, (images, labels) in zip(batches, read, strict=True):
         images = images.to(device)
         out = chain(images, indices)
         quality["psnr"].append(psnr(out["stored"], images))
@@ -76,7 +80,10 @@ def evaluate(
         labels = labels.to(device) if classifiers else labels
         for name, recognizer in classifiers.items():
             logits = recognizer(out["seen"]).float()
-            _check_classes(name, logits.shape[1], pictures)
+            if is_labelled(pictures):
+                _check_classes(name, logits.shape[1], pictures)
+            else:
+                labels = recognizer(images).argmax(1)
             confidence, answer = logits.softmax(1).max(1)
             record = answers[name]
             record["top1"].append(topk_correct(logits, labels, 1))

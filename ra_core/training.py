@@ -23,6 +23,7 @@ from ra_core.files import write_text
 from ra_core.memory import told_what_fits
 from ra_core.models.weights import save_weights
 from ra_core.objectives import Objective
+from ra_core.prefetch import ahead, on_device, pinned
 from ra_core.processes import Team, digest, find_team
 from ra_core.processes import pick_device as pick_device  # where it was before there were several
 from ra_core.progress import Progress
@@ -77,6 +78,7 @@ def fit(
     device: str = "auto",
     precision: str = "fp32",
     channels_last: bool = False,
+    compile: bool = False,
     clip: float = 0.0,
     checkpoint_seconds: float = 30.0,
     validate: Callable[[], dict] | None = None,
@@ -85,10 +87,9 @@ def fit(
 ) -> dict:
     """Train `networks` with Adam for an objective and write their weights into `folder`, one file a name.
 
-    Several processes share each batch of `batch` pictures, and the first one writes.
-
-    `pictures` gives `training_batch(indices, generator)`. A network's gradient longer than `clip` is shortened to
-    it (0: never). A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
+    `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. Several processes share each batch
+    of `batch` pictures, and the first one writes. A network's gradient longer than `clip` is shortened to it (0: never).
+    A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
     `log.jsonl` gets a line of averaged terms about a hundred times, in long runs every few seconds, and about
     `validations` times what `validate` returns.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
@@ -108,6 +109,8 @@ def fit(
     memory = torch.channels_last if channels_last else torch.contiguous_format
     for net in [*networks.values(), *objective.frozen]:
         net.to(place, memory_format=memory)
+        if compile and (team.size == 1 or net in objective.frozen):
+            net.compile()  # in place: its state keeps its names; shared normalisation is not compiled
     parameters = [p for net in networks.values() for p in net.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=lr)  # elementwise, so one Adam equals one a network
 
@@ -138,9 +141,18 @@ def fit(
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
         save_checkpoint(folder / "checkpoint.pt", state)
 
+    def read(step: int) -> tuple:
+        """Return the pictures of a step that are this process's, and how many there are in all."""
+        epoch, position = divmod(step, per_epoch)  # the last, short batch of an epoch is kept
+        indices = _order(epoch, len(pictures), seed)[position * batch : (position + 1) * batch]
+        part, share = team.share(len(indices))
+        generator = StepGenerator(_seed(seed, step), len(indices), part)
+        images, labels = pictures.training_batch(indices[part], generator)
+        return step, pinned(images, place), labels, generator, len(indices), share
+
     def gradients(images, labels, generator, team: Team, share: float) -> dict[str, torch.Tensor]:
         """Leave the gradients of these pictures, a share of the batch, in the networks; return the terms."""
-        images = images.to(place, memory_format=memory, non_blocking=True)
+        images = on_device(images, place, memory)
         prepared = _laid_out(objective.prepare(images, labels, generator), memory)
         for net in networks.values():
             net.train()
@@ -156,16 +168,12 @@ def fit(
         labels = None if labels is None else labels[:count]
         gradients(images[:count], labels, torch.Generator(), Team(device), share=1.0)
 
-    for step in range(first, steps):
+    batches = ahead(read, range(first, steps), getattr(pictures, "prefetch", 0))
+    for step, images, labels, generator, count, share in batches:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, lr, schedule, drops)
-        epoch, position = divmod(step, per_epoch)  # the last, short batch of an epoch is kept
-        indices = _order(epoch, len(pictures), seed)[position * batch : (position + 1) * batch]
-        part, share = team.share(len(indices))
-        generator = StepGenerator(_seed(seed, step), len(indices), part)
-        images, labels = pictures.training_batch(indices[part], generator)
         trial = partial(smaller, images, labels)
-        with told_what_fits(trial, len(images), len(indices), place, partial(_kept, folder)):
+        with told_what_fits(trial, len(images), count, place, partial(_kept, folder)):
             terms = gradients(images, labels, generator, team, share)
             team.add_up([p.grad for p in parameters if p.grad is not None] + list(terms.values()))
             for net in (
@@ -175,8 +183,8 @@ def fit(
             optimiser.step()
 
         for key, value in terms.items():
-            sums[key] = sums.get(key, 0) + value * len(indices)
-        seen, done, now = seen + len(indices), step + 1, time.monotonic()
+            sums[key] = sums.get(key, 0) + value * count
+        seen, done, now = seen + count, step + 1, time.monotonic()
         progress.step()
         due = done == steps or done % validate_every == 0 or now - saved >= checkpoint_seconds
         due = team.is_main and due

@@ -17,6 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
 NEEDED_BY_CONDA_ONLY = {"pip"}  # it links the package itself
 PIP_ONLY = {"elpv-dataset"}  # which conda-forge does not have
+LEFT_OUT = {"imagenet-sample"}  # the one extra that a user adds
 
 PYTHONS = ("3.11.0", "3.11.9", "3.12.5", "3.13.1", "3.14.0")
 PLATFORMS = {
@@ -27,8 +28,9 @@ PLATFORMS = {
 
 
 def wanted() -> list[Requirement]:
-    """Return every dependency of pyproject.toml, extras included."""
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    """Return every dependency of the ordinary set-up, extras included."""
+    extras = [lines for name, lines in PROJECT["optional-dependencies"].items() if name not in LEFT_OUT]
+    groups = [PROJECT["dependencies"], *extras]
     return [Requirement(line) for group in groups for line in group]
 
 
