@@ -16,9 +16,10 @@ import yaml
 from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
 from ra_core.files import remove, write_json, write_text
-from ra_core.locks import held
+from ra_core.guards import alone
 from ra_core.processes import Team
 
+LOCK = ".training.lock"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
 
 
@@ -71,7 +72,7 @@ def begun(folder: Path, parameters: dict, team: Team) -> Iterator[None]:
     with ExitStack() as stack:
 
         def work() -> None:
-            stack.enter_context(held(folder))
+            stack.enter_context(alone(folder / LOCK, f"the training in {folder}"))
             begin(folder, parameters)
 
         team.ask_main(work)

@@ -87,9 +87,9 @@ def fit(
 ) -> dict:
     """Train `networks` with Adam for an objective and write their weights into `folder`, one file a name.
 
-    `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. Several processes share each batch
-    of `batch` pictures, and the first one writes. A network's gradient longer than `clip` is shortened to it (0: never).
-    A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
+    `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. Several processes share each
+    batch of `batch` pictures, and the first one writes. A network's gradient longer than `clip` is shortened to it
+    (0: never). A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
     `log.jsonl` gets a line of averaged terms about a hundred times, in long runs every few seconds, and about
     `validations` times what `validate` returns.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
