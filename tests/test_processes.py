@@ -20,8 +20,9 @@ from ra_core.processes import Team, digest, find_team
 
 HERE = Path(__file__).parent
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")
-# A convolution before batch normalisation has a bias without effect; its gradient is nothing but rounding.
-IDLE = ("body.0.body.0.bias", "body.0.body.3.bias")
+# A convolution before batch normalisation has a bias without effect, whose gradient is nothing but rounding; the
+# running mean after it takes the bias away again.
+IDLE = [f"body.0.body.{name}" for name in ("0.bias", "1.running_mean", "3.bias", "4.running_mean")]
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +66,9 @@ def test_several_processes_end_as_one_does(root, said, name, count):
     alone, shared = root / f"{name} 1", root / f"{name} {count}"
     assert tiny.names(shared) == tiny.names(alone)
     for key, values in losses(alone).items():
-        assert losses(shared)[key] == pytest.approx(values, rel=1e-4), key
+        assert losses(shared)[key] == pytest.approx(values, rel=1e-5), key
     for key, value in weights(alone).items():
-        torch.testing.assert_close(weights(shared)[key], value, rtol=1e-3, atol=1e-4, msg=key)
+        torch.testing.assert_close(weights(shared)[key], value, rtol=0, atol=1e-6, msg=key)
 
 
 def test_in_bf16_too_but_for_its_rounding(root, said):

@@ -71,7 +71,7 @@ def write_nothing() -> None:
 
     def hook(event, arguments):
         if event == "open" and isinstance(arguments[0], str | Path) and arguments[2] & WRITING:
-            assert not str(arguments[0]).startswith(os.getcwd()), f"{arguments[0]} is written"
+            assert not str(arguments[0]).startswith(os.getcwd() + os.sep), f"{arguments[0]} is written"
 
     sys.addaudithook(hook)
 
@@ -126,7 +126,7 @@ def preprocessing(folder: Path) -> dict:
     torch.manual_seed(0)
     ladder, proxy = (Rung(10, 0.5, 1.0), Rung(80, 2.0, 4.0)), make_proxy("BlockDCT")
     objective = Preprocessing(load_codec("jpeg"), proxy, tiny.source(), ladder)
-    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="train")
+    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="frozen")
     return fit({"preprocessor": net}, objective, tiny.pictures(), folder=folder, steps=3, batch=5, device="cpu",
                lr=1e-3, checkpoint_seconds=0)  # fmt: skip
 
