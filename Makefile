@@ -2,6 +2,7 @@
 
 PROFILE ?= quick
 JOBS ?=
+CLUSTER ?=
 ARGS ?=
 
 # The first Python for which every locked package has a wheel, else python3.
@@ -21,15 +22,21 @@ NBSTRIPOUT = $(BIN)/python -m nbstripout --keep-id \
 # The published book has a fixed place; that of the smoke profile must not overwrite it.
 HTML = $(if $(filter smoke,$(PROFILE)),runs/smoke/_build,book/_build)/html/index.html
 
+# Snakemake's own lock outlives a killed workflow; that of the Snakefile does not.
+HERE = --cores all --keep-going --rerun-incomplete --nolock --quiet host rules
+
 .PHONY: help book smoke test test-slow bench lab lint format lock clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
-	@echo "make TARGET [PROFILE=quick] [JOBS=2]    targets:"
+	@echo "make TARGET [PROFILE=quick] [JOBS=2] [CLUSTER=slurm]    targets:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s%s\n", $$1, $$2}'
 
-book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of params/), JOBS notebooks at a time
-	@$(BIN)/python -m snakemake --cores all --keep-going --rerun-incomplete --nolock --quiet host rules \
+book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of params/), JOBS notebooks at a time, or on a CLUSTER
+	@$(if $(CLUSTER),$(BIN)/python -c 'import snakemake_executor_plugin_$(CLUSTER)' 2>/dev/null || { \
+	  echo "CLUSTER=$(CLUSTER) is slurm or kubernetes and needs the extra 'cluster': $(UV_PIP) install -c requirements.lock -e '.[cluster]'." >&2; \
+	  exit 1; })
+	@$(BIN)/python -m snakemake $(if $(CLUSTER),--workflow-profile workflow/$(CLUSTER),$(HERE)) \
 	  --config profile=$(PROFILE) $(if $(JOBS),jobs=$(JOBS))
 	@echo "$(CURDIR)/$(HTML)"
 
@@ -60,8 +67,8 @@ format: .venv/.stamp ## put style right and take results out of notebooks
 	$(NBSTRIPOUT) notebooks/*.ipynb
 
 lock: .venv/.stamp ## renew requirements.lock after a change of pyproject.toml (ARGS=--upgrade takes newer versions)
-	$(UV_PIP) compile --quiet --universal --python-version 3.11 --no-header --no-annotate --all-extras $(ARGS) \
-	  pyproject.toml -o requirements.lock
+	$(UV_PIP) compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --extra book --extra coding --extra processes --extra dev $(ARGS) pyproject.toml -o requirements.lock
 
 clean: ## delete runs, the built book and caches (not .venv, not data)
 	rm -rf runs book/_build build dist ra_core.egg-info .snakemake .cache .ruff_cache .hypothesis

@@ -2,20 +2,27 @@
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from ra_core.coding import needed, planned, preprocessor_parameters
 from ra_core.errors import RAError
 from ra_core.experiments import run_parameters
+from ra_core.guards import alone, check_place
 from ra_core.params import load_profile
 
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
+    if workflow.is_main_process:
+        check_place(Path(), map(Path, ("ra_core", "notebooks", "book", f"runs/{PROFILE.name}")))
 except RAError as error:
     sys.exit(str(error))  # one sentence instead of Snakemake's traceback
 NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
 OUTPUT = RUNS if NAME == "smoke" else "book"  # the published book has a fixed place
-THREADS = max(1, workflow.cores // int(config.get("jobs", PROFILE.jobs)))  # of each notebook
+CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings.nodes or 0
+CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
+THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(config.get("jobs", PROFILE.jobs)))  # of each
+LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable)
 EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME}"
 
@@ -36,13 +43,38 @@ def weights(*names):
     return [str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*"))]
 
 
-PICTURES = modules("data", "cifar10", "folders", "channels", "metrics")
-NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets")
+def asks(hours, memory_gb, device=True):
+    """What a step asks of a cluster: minutes, MB, and a GPU where it computes on the profile's device."""
+    gpu = {"gpu": 1, "gpu_manufacturer": "nvidia"} if device and PROFILE.device in ("auto", "cuda") else {}
+    return {"runtime": 60 * hours, "mem_mb": 1000 * memory_gb, **(gpu if CLUSTER else {})}
+
+
+PICTURES = modules("data", "cifar10", "folders", "flat_folders", "channels", "draws", "metrics")
+NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite")
+
+
+localrules:
+    book,
+
+
+onstart:
+    try:
+        LOCK.enter_context(alone(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
+    except RAError as error:
+        sys.exit(str(error))
+
+
+onsuccess:
+    LOCK.close()
+
+
+onerror:
+    LOCK.close()
 
 
 wildcard_constraints:
     task="sr|dn|jpeg",
-    mode="[a-z_]+",
+    mode="[a-z_]+(@[0-9.e-]+)?",
     dataset="cells|scenes",
     run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",
@@ -77,6 +109,8 @@ rule data_and_channels:
         depends_on("data", "channels"),
         list(PROFILE.tasks),
     threads: THREADS
+    resources:
+        **asks(1, 16, device=False),
     log:
         notebook=f"{RUNS}/notebooks/01_data_and_channels.ipynb",
     shell:
@@ -95,6 +129,8 @@ rule recognizers:
     params:
         depends_on("data", "source", "unseen"),
     threads: THREADS
+    resources:
+        **asks(4, 32),
     log:
         notebook=f"{RUNS}/notebooks/02_recognizers.ipynb",
     shell:
@@ -106,13 +142,15 @@ rule train_processor:
         PICTURES,
         NETWORKS,
         weights(PROFILE.source),
-        modules("losses", "training", "experiments", "evaluation", "chain"),
+        modules("losses", "training", "prefetch", "experiments", "evaluation", "chain"),
         notebook="notebooks/03_train_processor.ipynb",
     output:
         f"{RUNS}/{{task}}/{{mode}}/seed{{seed}}/run.json",
     params:
         lambda wildcards: run_parameters(PROFILE, wildcards.task, wildcards.mode, int(wildcards.seed)),
     threads: THREADS
+    resources:
+        **asks(24, 32),
     log:
         notebook=f"{RUNS}/notebooks/03_train_processor-{{task}}-{{mode}}-seed{{seed}}.ipynb",
     shell:
@@ -154,6 +192,8 @@ rule train_proxy:
             for name, settings in PROFILE.preprocessing.items()
         },
     threads: THREADS
+    resources:
+        **asks(24, 32),
     log:
         notebook=f"{RUNS}/notebooks/06_train_proxy.ipynb",
     shell:
@@ -180,6 +220,8 @@ rule train_preprocessor:
         lambda wildcards: preprocessor_parameters(PROFILE, **preprocessor(wildcards)),
         given=lambda wildcards: " ".join(f"{k}={v}" for k, v in preprocessor(wildcards).items() if v is not None),
     threads: THREADS
+    resources:
+        **asks(24, 32),
     log:
         notebook=f"{RUNS}/notebooks/07_train_preprocessor-{{dataset}}-{{run}}-seed{{seed}}.ipynb",
     shell:
@@ -202,6 +244,8 @@ rule rate_accuracy:
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS
+    resources:
+        **asks(24, 32),
     log:
         notebook=f"{RUNS}/notebooks/08_rate_accuracy-{{dataset}}-{{codec}}.ipynb",
     shell:
@@ -217,6 +261,8 @@ rule both_ends:
     output:
         touch(f"{RUNS}/{{dataset}}/both_ends-{{codec}}.done"),
     threads: THREADS
+    resources:
+        **asks(4, 16),
     log:
         notebook=f"{RUNS}/notebooks/09_both_ends-{{dataset}}-{{codec}}.ipynb",
     shell:
@@ -240,6 +286,8 @@ rule cross_evaluate:
     params:
         depends_on("data", "channels", "source", "unseen", "evaluation_batch"),
     threads: THREADS
+    resources:
+        **asks(8, 32),
     log:
         notebook=f"{RUNS}/notebooks/04_cross_evaluate-{{task}}.ipynb",
     shell:
@@ -267,6 +315,8 @@ rule report:
         f"{RUNS}/paired.csv",
         f"{RUNS}/report/values.json",
     threads: THREADS
+    resources:
+        **asks(1, 16, device=False),
     log:
         notebook=f"{RUNS}/notebooks/05_report.ipynb",
     shell:

@@ -40,8 +40,17 @@ REPORT = (
     "headline.md",
     "against_the_paper.svg",
     "against_the_paper.md",
+    "published.md",
     "status.md",
 )
+# What a reader may compare with the paper's numbers, by whether the run is on ImageNet.
+LEVELS = {
+    True: "The pictures and recognizers are the paper's. Unlike the paper we score 8-bit pictures and give intervals; "
+    "the paper's numbers have none.",
+    False: "These are different data sets, networks and lengths of training. **Levels cannot be compared**: a top-1 "
+    "accuracy over a thousand classes and one over ten have little to do with each other. What can be compared is "
+    "whether each mode gains over `plain` of the same column, and in which order.",
+}
 STAMP = ".inputs"  # in the HTML folder: the digest of what it was built from
 NETWORK = re.compile(
     r"""<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\bsrc\s*=\s*["']?((?:https?:)?//[^"'\s>]+)"""
@@ -213,6 +222,8 @@ def _substitutions(profile: str, tasks: list[str], root: Path, files: dict[str, 
         "against_the_paper_figure": _figure("against_the_paper.svg", files),
         "training_curves_figures": curves,
         "throughput": throughput_text(root / "runs" / "benchmarks" / "throughput.json"),
+        "published_tables": files["generated/published.md"].decode(),
+        "levels": LEVELS[bool(files["generated/published.md"])],
     }
 
 

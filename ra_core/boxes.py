@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ra_core.draws import draw
 from ra_core.errors import DataError
 
 Target = dict[str, torch.Tensor]
@@ -105,7 +106,7 @@ class BoxedPictures:
     ) -> tuple[torch.Tensor, list[Target]]:
         """Return `batch(indices)` with each picture and its boxes mirrored left to right, or not, at random."""
         images, targets = self.batch(indices)
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        mirrored = draw(torch.rand, (len(images),), generator) < 0.5
         images[mirrored] = images[mirrored].flip(-1)
         for index in torch.nonzero(mirrored).flatten().tolist():
             for key in ("boxes", "ignored_boxes"):

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ra_core.codecs import Codec
+from ra_core.draws import draw
 from ra_core.errors import ParameterError
 from ra_core.metrics import to_8bit
 
@@ -78,7 +79,7 @@ class Noise:
             shape = images.shape[1:]
             noise = torch.stack([torch.randn(shape, generator=_seeded(int(i))) for i in indices])
         elif generator is not None:
-            noise = torch.randn(images.shape, generator=generator, device=generator.device)
+            noise = draw(torch.randn, tuple(images.shape), generator, images.device)
         else:
             raise ParameterError(
                 "noise needs a generator (in training) or picture indices (in evaluation); give one of them."

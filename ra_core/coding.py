@@ -25,9 +25,10 @@ from ra_core.models.weights import load_weights
 from ra_core.objectives import Preprocessing as Objective
 from ra_core.objectives import Rung
 from ra_core.params import Profile
+from ra_core.processes import Team, find_team
 from ra_core.proxy_ladder import REFERENCES, load_proxy
-from ra_core.runs import begin, is_complete, now, profile_folder, record, tidy
-from ra_core.training import fit, pick_device
+from ra_core.runs import begun, is_complete, now, profile_folder, record, tidy
+from ra_core.training import fit
 
 STRENGTH = 1 / 8  # of a preprocessor, for a lambda of 1; published
 
@@ -164,16 +165,17 @@ def train_preprocessor(
     """Train what a method has around a codec unless that is done or ships, and return its run folder."""
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     folder = preprocessor_folder(profile.name, dataset, method, codec, quality, seed)
-    if not is_complete(folder, parameters) and not shipped_runs.take(folder, parameters):
-        _train(profile, folder, parameters)
-    tidy(folder)
+    team = find_team(profile.device)
+    if not team.ask_main(lambda: is_complete(folder, parameters) or shipped_runs.take(folder, parameters)):
+        _train(profile, folder, parameters, team)
+    team.ask_main(lambda: tidy(folder))
     return folder
 
 
-def _train(profile: Profile, folder: Path, parameters: dict) -> None:
+def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None:
     set_threads(profile)
     dataset, codec, seed = parameters["dataset"], parameters["codec"], parameters["seed"]
-    settings, device = profile.coding(dataset), pick_device(profile.device)
+    settings, device = profile.coding(dataset), team.device
     splits = {
         "train": load_pictures(dataset, "train"),
         "validation": load_pictures(dataset, "validation", settings.validation_pictures),
@@ -187,27 +189,25 @@ def _train(profile: Profile, folder: Path, parameters: dict) -> None:
     proxy = load_proxy(parameters["proxy"], codec, profile, references) if "proxy" in parameters else None
     objective = Objective(coder, proxy, judge, chosen, parameters["recognition"], **extra)
     middle = chosen[len(chosen) // 2]
-    begin(folder, parameters)
-    torch.manual_seed(seed)
 
     def validate() -> dict:
         chain = chain_of(nets, codec, middle.quality, middle.strength)
         shown = (splits["validation"], settings.evaluation_batch, device)
-        answers = evaluate(chain, {"source": judge}, *shown, with_ssim=False)
+        answers = evaluate(chain, {"source": judge}, *shown, with_ssim=False, team=team)
         return {"quality": middle.quality} | summary(answers, splits["validation"], "source")
 
-    started, training = now(), settings.training
-    done = fit(
-        nets, objective, splits["train"], folder=folder, seed=seed, device=str(device),
-        steps=training.length(len(splits["train"])), validate=validate, validations=1, drops=tuple(training.drops),
-        name=f"{dataset} {folder.parent.name} seed{seed}",
-        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
-    )  # fmt: skip
-    keys = {
-        key: parameters[key] for key in ("profile", "dataset", "method", "codec", "quality", "seed", "source")
-    }
-    keys["coder"] = coder.describe()
-    record(folder, keys, splits, nets, device, started, done)
+    with begun(folder, parameters, team):
+        torch.manual_seed(seed)
+        started, training = now(), settings.training
+        done = fit(
+            nets, objective, splits["train"], folder=folder, seed=seed, device=str(device),
+            steps=training.length(len(splits["train"])), validate=validate, validations=1,
+            drops=tuple(training.drops), name=f"{dataset} {folder.parent.name} seed{seed}",
+            **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
+        )  # fmt: skip
+        told = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
+        keys = {key: parameters[key] for key in told} | {"coder": coder.describe()} | team.told
+        team.ask_main(lambda: record(folder, keys, splits, nets, device, started, done))
 
 
 def make_net(parameters: dict) -> nn.Module:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ra_core.draws import draw
 from ra_core.errors import DataError
 from ra_core.folders import ENDINGS, FolderPictures
 
@@ -37,7 +38,7 @@ class Crops:
         Raises `DataError` for a picture smaller than the crops.
         """
         side = self.sides[int(torch.randint(len(self.sides), (), generator=generator))]
-        draws = torch.rand(len(indices), 3, generator=generator).tolist()
+        draws = draw(torch.rand, (len(indices), 3), generator).tolist()
         crops = [self._crop(index, side, draw) for index, draw in zip(indices.tolist(), draws, strict=True)]
         return torch.stack(crops), None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ra_core.draws import draw
 from ra_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Pictures:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `batch(indices)` with each picture mirrored left to right with probability one half."""
         images, labels = self.batch(indices)
-        mirrored = torch.rand(len(images), generator=generator) < 0.5
+        mirrored = draw(torch.rand, (len(images),), generator) < 0.5
         images[mirrored] = images[mirrored].flip(-1)
         return images, labels
 
@@ -62,6 +63,11 @@ class Pictures:
 def fingerprint(pictures: "Pictures | FolderPictures") -> str:
     """Return the SHA-256 that identifies a set of pictures with their labels, in any order."""
     return hashlib.sha256(b"".join(sorted(pictures.digests()))).hexdigest()
+
+
+def is_labelled(pictures: "Pictures | FolderPictures") -> bool:
+    """Say whether it is known what is on the pictures; those of an unlabelled folder have one class."""
+    return len(pictures.classes) > 1
 
 
 def _per_class(labels: torch.Tensor, which: slice) -> torch.Tensor:

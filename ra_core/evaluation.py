@@ -7,9 +7,12 @@ import pandas as pd
 import torch
 
 from ra_core.chain import Chain
+from ra_core.data import is_labelled
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
+from ra_core.prefetch import ahead
+from ra_core.processes import Team
 
 ACCURACY_COLUMNS = [
     "profile", "task", "mode", "seed", "recognizer", "role", "n",
@@ -49,17 +52,22 @@ def evaluate(
     batch: int = 250,
     device: str | torch.device = "cpu",
     with_ssim: bool = True,
+    team: Team | None = None,
 ) -> Answers:
     """Run every picture once through the chain and show the result to every recognizer or detector.
 
-    On large pictures SSIM costs more than a recognizer; without it `ssim` is None.
+    The processes of a `team` share the batches; each returns the answers of all.
+    On large pictures SSIM costs more than a recognizer; without it `ssim` is None. Where the pictures have no labels,
+    right is what the same recognizer answers to the clean picture.
     """
     quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
     classifiers = {name: r for name, r in recognizers.items() if name not in detections}
     answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
-    for indices in torch.arange(len(pictures)).split(batch):
-        images, labels = pictures.batch(indices)
+    batches = torch.arange(len(pictures)).split(batch)
+    batches = batches[team.part(len(batches))] if team else batches
+    read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
+    for indices, (images, labels) in zip(batches, read, strict=True):
         images = images.to(device)
         out = chain(images, indices)
         quality["psnr"].append(psnr(out["stored"], images))
@@ -72,7 +80,10 @@ def evaluate(
         labels = labels.to(device) if classifiers else labels
         for name, recognizer in classifiers.items():
             logits = recognizer(out["seen"]).float()
-            _check_classes(name, logits.shape[1], pictures)
+            if is_labelled(pictures):
+                _check_classes(name, logits.shape[1], pictures)
+            else:
+                labels = recognizer(images).argmax(1)
             confidence, answer = logits.softmax(1).max(1)
             record = answers[name]
             record["top1"].append(topk_correct(logits, labels, 1))
@@ -80,11 +91,16 @@ def evaluate(
             record["answer"].append(answer)
             record["confidence"].append(confidence)
 
-    def joined(parts):
-        return torch.cat(parts).cpu()
+    def everyones(parts):
+        return team.gather(parts) if team else parts
 
+    def joined(parts):
+        return torch.cat(everyones([part.cpu() for part in parts]))
+
+    detections = {name: everyones(found) for name, found in detections.items()}
     by_recognizer = {name: {k: joined(v) for k, v in record.items()} for name, record in answers.items()}
-    similar, sizes = (joined(quality[key]) if quality[key] else None for key in ("ssim", "bytes"))
+    similar = joined(quality["ssim"]) if with_ssim else None
+    sizes = joined(quality["bytes"]) if any(everyones([bool(quality["bytes"])])) else None
     return Answers(joined(quality["psnr"]), similar, by_recognizer, sizes, detections)
 
 

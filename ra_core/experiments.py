@@ -14,7 +14,8 @@ import torch
 from ra_core import cifar10, shipped_runs
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
-from ra_core.data import first_per_class, split_train
+from ra_core.data import first_per_class, is_labelled, split_train
+from ra_core.errors import DataError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
     PAIRED_COLUMNS,
@@ -30,13 +31,14 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.params import Profile
-from ra_core.runs import begin, is_complete, now, profile_folder, project_root, record, run_folder, tidy
+from ra_core.processes import Team, find_team, processes_here
+from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, run_folder, tidy
 from ra_core.training import fit, pick_device
 
 
 def set_threads(profile: Profile) -> None:
-    """Give torch the CPU threads the profile asks for."""
-    torch.set_num_threads(profile.threads or os.cpu_count() or 1)
+    """Give torch the CPU threads the profile asks for; without, this process's part of the cores."""
+    torch.set_num_threads(profile.threads or max(1, (os.cpu_count() or 1) // processes_here()))
 
 
 def load_splits(profile: Profile, *parts: str) -> dict:
@@ -45,10 +47,16 @@ def load_splits(profile: Profile, *parts: str) -> dict:
     if data.kind == "cifar10":
         load = cifar10.load
     else:
-        from ra_core import folders
+        from ra_core import flat_folders, folders
 
-        def load(source, part):  # a relative path starts at the project, wherever the notebook runs
-            return folders.load(project_root() / source, part, resize=data.resize, crop=data.crop)
+        # A relative path starts at the project, wherever the notebook runs.
+        root = project_root() / Path(data.source).expanduser()
+        if flat_folders.is_flat(root):
+            found = _flat_splits(profile, root)
+            return {part: found[part] for part in parts}
+
+        def load(source, part):
+            return folders.load(root, part, resize=data.resize, crop=data.crop)
 
     if {"train", "validation"} & set(parts):
         splits |= split_train(load(data.source, "train"), data.validation_per_class)
@@ -59,6 +67,34 @@ def load_splits(profile: Profile, *parts: str) -> dict:
         if data.test_per_class:
             splits["test"] = first_per_class(splits["test"], data.test_per_class)
     return {part: splits[part] for part in parts}
+
+
+def _flat_splits(profile: Profile, root: Path) -> dict:
+    """Return the three splits of a folder without class folders, and list what was skipped."""
+    from ra_core import flat_folders
+
+    data = profile.data
+    if data.train_per_class or data.test_per_class:
+        raise DataError(
+            f"{data.source} has no class folders, so train_per_class and test_per_class mean nothing there; "
+            "leave them out and state test_share and validation_share."
+        )
+    splits = flat_folders.load(root, data.test_share, data.validation_share, data.resize, data.crop)
+    _list_skipped(profile, splits["train"])
+    return splits
+
+
+def _list_skipped(profile: Profile, pictures) -> None:
+    """Write which files are no whole pictures, and why, as `runs/<profile>/skipped.csv`."""
+    path = profile_folder(profile.name) / "skipped.csv"
+    if not pictures.skipped:
+        path.unlink(missing_ok=True)
+        return
+    rows = pd.DataFrame(pictures.skipped, columns=["file", "reason"])
+    write_text(path, rows.to_csv(index=False))
+    print(
+        f"{len(rows)} files of {profile.data.source} are not whole pictures and are skipped; {path} lists them."
+    )
 
 
 def load_recognizers(profile: Profile) -> dict[str, Recognizer]:
@@ -97,52 +133,57 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
 
 
 def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
-    """Train one processor (and transformer) unless that is done or ships, and return its run folder."""
+    """Train one processor (and transformer) unless that is done or ships, and return its run folder.
+
+    Several processes that call it (see `ra_core.processes`) train it together.
+    """
     parameters = run_parameters(profile, task, mode, seed)
     mode = parameters["mode"]
-    folder = run_folder(profile.name, task, mode, seed)
-    if not is_complete(folder, parameters) and not shipped_runs.take(folder, parameters):
-        _train(profile, task, mode, seed, folder, parameters)
-    tidy(folder)  # also where a run was killed right after it ended
+    folder, team = run_folder(profile.name, task, mode, seed), find_team(profile.device)
+    if not team.ask_main(lambda: is_complete(folder, parameters) or shipped_runs.take(folder, parameters)):
+        _train(profile, task, mode, seed, folder, parameters, team)
+    team.ask_main(lambda: tidy(folder))  # also where a run was killed right after it ended
     return folder
 
 
-def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict) -> None:
+def _train(
+    profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict, team: Team
+) -> None:
     """Train one processor, or go on with it, and write all of its folder; `run.json` comes last."""
     set_threads(profile)
-    chosen, training, device = (
-        profile.mode(mode, task),
-        profile.task(task).training,
-        pick_device(profile.device),
-    )
+    chosen, training, device = profile.mode(mode, task), profile.task(task).training, team.device
     splits = load_splits(profile, "train", "validation")
+    if chosen.recognition == "labels" and not is_labelled(splits["train"]):
+        raise DataError(
+            f"mode {mode} learns from labels, and {profile.data.source} holds pictures alone; "
+            f"train plain and ra_unsupervised, or add a table labels.csv or class folders."
+        )
     channel = make_channel(task, **profile.channels.model_dump())
     networks = make_networks(profile, task, mode, seed)
     recognizer = load_recognizer(profile.source).to(device)
-    # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
-    begin(folder, parameters)
-    torch.manual_seed(seed)
 
     def validate() -> dict:
         chain = Chain(channel, networks["processor"], networks.get("transformer"))
-        answers = evaluate(
-            chain, {"source": recognizer}, splits["validation"], profile.evaluation_batch, device
-        )
+        shown = (splits["validation"], profile.evaluation_batch, device)
+        answers = evaluate(chain, {"source": recognizer}, *shown, team=team)
         return {
             "psnr": answers.psnr.mean().item(),
             "ssim": answers.ssim.mean().item(),
             "top1": answers.share("source"),
         }
 
-    started = now()
-    summary = fit(
-        networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
-        steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
-        name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
-        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
-    )  # fmt: skip
-    keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")}
-    record(folder, keys, splits, networks, device, started, summary)
+    # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
+    with begun(folder, parameters, team):
+        torch.manual_seed(seed)
+        started = now()
+        summary = fit(
+            networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
+            steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
+            name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
+            **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip", "compile"}),
+        )  # fmt: skip
+        keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")} | team.told
+        team.ask_main(lambda: record(folder, keys, splits, networks, device, started, summary))
 
 
 def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:
@@ -205,9 +246,8 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
 
 def _write_panel(path, profile: Profile, chains: dict, answers: dict, test, device, count: int = 6) -> None:
     """Write the pictures of the book's panels: the first test picture of `count` classes through every chain."""
-    chosen = torch.tensor(
-        [int(torch.nonzero(test.labels == c)[0]) for c in range(min(count, len(test.classes)))]
-    )
+    firsts = np.unique(test.labels, return_index=True)[1] if is_labelled(test) else np.arange(len(test))
+    chosen = torch.tensor(firsts[:count])
     seed, images, versions_, found = profile.seeds[0], [], [], []
     for (mode, chain_seed), chain in chains.items():
         if chain_seed in (0, seed) and (mode in ("oracle", "unprocessed") or chain_seed == seed):
@@ -220,11 +260,13 @@ def _write_panel(path, profile: Profile, chains: dict, answers: dict, test, devi
     def collected(what: str) -> np.ndarray:
         return np.stack([[v[name][what][chosen].numpy() for name in names] for v in found])
 
+    labels, classes, given = test.labels[chosen].numpy(), test.classes, collected("answer")
+    if not is_labelled(test):  # right is what the source says to the clean picture
+        labels, classes = given[0, 0], [f"class {number}" for number in range(given.max() + 1)]
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file, images=np.stack(images), versions=np.array(versions_), recognizers=np.array(names),
-            answers=collected("answer"), confidences=collected("confidence"),
-            labels=test.labels[chosen].numpy(), classes=np.array(test.classes),
+            answers=given, confidences=collected("confidence"), labels=labels, classes=np.array(classes),
         )  # fmt: skip
 
 

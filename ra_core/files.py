@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,9 +22,11 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        now = temporary.stat().st_mtime  # by the clock of the disk, which this machine's may be far from
         for stale in path.parent.glob(f".{path.name}.????????{path.suffix}"):
             with suppress(OSError):  # another process may be done with it by now
-                if time.time() - stale.stat().st_mtime > STALE_SECONDS:  # left by a killed process
+                if now - stale.stat().st_mtime > STALE_SECONDS:  # left by a killed process
                     stale.unlink()
         yield temporary
         with open(temporary, "rb") as written:
@@ -39,6 +40,17 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file unless it is gone. Raises `OutputError` where that is not allowed."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be deleted ({error.strerror or error}); mend the permissions of its folder, then run "
+            "again."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Pictures from the user's own files: one picture, or a tree `root/{train,val}/<class>/<picture>`.
 
-The tree is what torchvision calls an ImageFolder. Pictures are decoded when a batch is made, so that the tree
-may be larger than memory.
+The tree is what torchvision calls an ImageFolder; `ra_core.flat_folders` reads folders without one. Pictures are
+decoded when a batch is made, so that the tree may be larger than memory.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ra_core.draws import draw
 from ra_core.errors import DataError, ParameterError
 
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
@@ -96,10 +97,11 @@ def _from_deep_grey(picture: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class FolderPictures:
-    """A labelled set of picture files, decoded batch by batch; the same interface as `ra_core.data.Pictures`.
+    """A set of picture files, decoded batch by batch; the same interface as `ra_core.data.Pictures`.
 
-    `files` are relative to `folder`; `labels` (N,) int64 index `classes`. Pictures are resized so that the
-    shorter side is `resize` pixels (bilinear with antialias) and cropped to `crop` x `crop`, as published.
+    `files` are relative to `folder`; `labels` (N,) int64 index `classes`, of which there is one where nothing is
+    known of the pictures. Pictures are resized so that the shorter side is `resize` pixels (bilinear with antialias)
+    and cropped to `crop` x `crop`, as published. `skipped` are files that are no pictures, each with the reason.
     """
 
     folder: Path
@@ -109,6 +111,8 @@ class FolderPictures:
     name: str
     resize: int = 256
     crop: int = 224
+    skipped: tuple[tuple[str, str], ...] = ()
+    prefetch = 2  # batches that are read while another is trained on
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.resize:
@@ -127,22 +131,24 @@ class FolderPictures:
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return centre crops (B, 3, crop, crop), float in [0, 1], and labels (B,)."""
-        return self._decode(indices, [None] * len(indices))
+        images, labels = self._decode(indices, [None] * len(indices))
+        return images.float().div_(255), labels
 
     def training_batch(
         self, indices: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return random crops, each mirrored left to right with probability one half, and labels.
+        """Return random crops (B, 3, crop, crop) uint8, each mirrored with probability one half, and labels.
 
-        Three numbers a picture are drawn, in the order of `indices`, before any file is read.
+        They are left as bytes, of which a device is sent a quarter as many as of floats. Three numbers a picture are
+        drawn, in the order of `indices`, before any file is read.
         """
-        return self._decode(indices, torch.rand(len(indices), 3, generator=generator).tolist())
+        return self._decode(indices, draw(torch.rand, (len(indices), 3), generator).tolist())
 
     def digests(self) -> Iterator[bytes]:
         """Yield the SHA-256 of each picture's class, file name and file size (its pixels are not read)."""
-        for file in self.files:
+        for file, label in zip(self.files, self.labels.tolist(), strict=True):
             size = (self.folder / file).stat().st_size
-            yield hashlib.sha256(f"{file}\n{size}".encode()).digest()
+            yield hashlib.sha256(f"{self.classes[label]}\n{file}\n{size}".encode()).digest()
 
     def _decode(
         self, indices: torch.Tensor, draws: list[list[float] | None]
@@ -150,7 +156,15 @@ class FolderPictures:
         files = [self.files[i] for i in indices.tolist()]
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow mostly works without the interpreter lock
             images = list(pool.map(self._read, files, draws))
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().div_(255), self.labels[indices]
+        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), self.labels[indices]
+
+    def check(self, file: str) -> str | None:
+        """Return why a file cannot be used, in one sentence, or None where it is whole."""
+        try:
+            self._read(file, None)
+        except DataError as error:
+            return str(error)
+        return None
 
     def _read(self, file: str, draw: list[float] | None) -> np.ndarray:
         """Return one crop (crop, crop, 3) uint8: the centre, or as the three numbers of `draw` say."""
@@ -184,7 +198,7 @@ def load(root: str | Path, part: str = "train", resize: int = 256, crop: int = 2
     folder = root / PARTS[part]
     try:
         classes = _classes(root, folder)
-        per_class = [_picture_files(folder, name) for name in classes]
+        per_class = [picture_files(folder, name) for name in classes]
     except OSError as error:
         raise DataError(
             f"{folder} cannot be read ({error.strerror or error}); mend its permissions."
@@ -228,8 +242,8 @@ def _classes(root: Path, folder: Path) -> tuple[str, ...]:
     return classes
 
 
-def _picture_files(folder: Path, name: str) -> list[str]:
-    """Return the picture files in and below one class folder, sorted, relative to `folder`."""
+def picture_files(folder: Path, name: str = "") -> list[str]:
+    """Return the picture files in and below `folder / name`, sorted, relative to `folder`."""
     found = [
         Path(where, file).relative_to(folder).as_posix()
         for where, _, files in os.walk(folder / name, followlinks=True)

@@ -3,7 +3,7 @@
 Every term is a named scalar tensor; `loss` is their weighted sum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -42,11 +42,15 @@ ALIASES = {"ra_transform": "ra_transformer"}  # the name in the published code; 
 def find_mode(name: str, weight: float | None = None) -> Mode:
     """Return the mode of that name with lambda `weight` (None: its usual one); `ra` with lambda 0 is `plain`.
 
+    A name such as `ra@0.01` is that of a mode with a lambda of its own, one point of a sweep.
     Raises `ParameterError` for an unknown name or a weight that is negative or not finite.
     """
-    mode = MODES.get(ALIASES.get(name, name))
+    base, swept, number = name.partition("@")
+    mode = MODES.get(ALIASES.get(base, base))
     if mode is None:
         raise ParameterError(f"mode {name!r} is unknown; choose one of {', '.join([*MODES, *ALIASES])}.")
+    if swept:
+        return _swept(mode, name, number)
     if weight is None:
         return mode
     if not 0 <= weight < float("inf"):
@@ -56,6 +60,19 @@ def find_mode(name: str, weight: float | None = None) -> Mode:
     if mode.name == "ra" and weight == 0:
         return MODES["plain"]
     return Mode(mode.name, mode.recognition, weight if mode.recognition else 0.0, mode.transformer)
+
+
+def _swept(mode: Mode, name: str, number: str) -> Mode:
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = 0.0
+    if not (mode.recognition and 0 < weight < float("inf")):
+        raise ParameterError(
+            f"mode {name!r} is not allowed; write a mode with a recognition term, @ and a lambda above 0, "
+            "such as ra@0.01."
+        )
+    return replace(mode, name=f"{mode.name}@{weight:g}", weight=weight)
 
 
 def soft_label_distance(

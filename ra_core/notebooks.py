@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from ra_core import human_yaml
 from ra_core.errors import ParameterError, RAError, exit_status
+from ra_core.guards import alone
 from ra_core.progress import BATCH_VARIABLE
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
@@ -54,7 +55,9 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     """Run a notebook with `parameters` and write the executed copy to `output`, also when a cell fails.
 
     Kernels talk over sockets in a folder of their own, so notebooks can run side by side without meeting on a port.
-    Raises `ParameterError` before anything runs, or `RAError` naming the cell and its error.
+    Two processes never write the same copy: a job may outlive the workflow that sent it to a cluster.
+    Raises `ParameterError` before anything runs, `OutputError` where another process writes `output`, or `RAError`
+    naming the cell and its error.
     """
     path, output = Path(path), Path(output)
     if not path.exists():
@@ -69,9 +72,9 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
             super().__init__(**kwargs | {"transport": "ipc", "ip": f"{sockets}/kernel"})
 
     os.environ[BATCH_VARIABLE] = "1"
-    output.parent.mkdir(parents=True, exist_ok=True)
+    lock = output.with_name(f".{output.name}.lock")
     try:
-        with TemporaryDirectory(prefix="ra-") as sockets:
+        with alone(lock, f"the notebook {output}"), TemporaryDirectory(prefix="ra-") as sockets:
             papermill.execute_notebook(
                 str(path), str(output), parameters, progress_bar=False, log_output=True,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,

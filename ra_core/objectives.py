@@ -1,10 +1,12 @@
 """What a training minimises: how a batch is prepared, and the named terms that its networks are judged by.
 
 An objective has `settings` (what a resumed run must agree with), `frozen` (networks that are used but not trained),
-`prepare` (in full precision: what happens to the pictures before the networks) and `terms` (under autocast).
+`prepare` (in full precision: what happens to the pictures before the networks) and `terms` (under autocast). One that
+is `divisible` has terms that are means over the pictures, so that several processes can share a batch.
 """
 
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 
 from ra_core.channels import Coded
 from ra_core.codecs import Codec
+from ra_core.draws import draw
 from ra_core.losses import (
     Mode,
     loss_terms,
@@ -31,6 +34,7 @@ class Objective(Protocol):
 
     settings: dict
     frozen: list[nn.Module]
+    divisible: bool  # absent: it is not
 
     def prepare(self, images: torch.Tensor, labels, generator: torch.Generator) -> dict:
         """Return what `terms` needs of one batch of clean pictures (B, 3, H, W)."""
@@ -46,6 +50,7 @@ class Restoration:
     mode: Mode
     channel: object
     recognizer: nn.Module | None = None
+    divisible = True
 
     @property
     def settings(self) -> dict:
@@ -112,10 +117,17 @@ class Preprocessing:
     def frozen(self) -> list[nn.Module]:
         return [self.judge] if self.proxy is None else [self.proxy, self.judge]
 
+    @property
+    def divisible(self) -> bool:
+        return not (self.recognition == "labels" and is_detector(self.judge))
+
     def prepare(self, images, labels, generator):
         together = isinstance(labels, list) and self.recognition == "labels"
-        count = 1 if together else len(images)  # a detector has one loss of its own for a whole batch
-        drawn = torch.randint(len(self.ladder), (count,), generator=generator).expand(len(images))
+        any_rung = partial(torch.randint, len(self.ladder))
+        if together:  # a detector has one loss of its own for a whole batch
+            drawn = any_rung((1,), generator=generator).expand(len(images))
+        else:
+            drawn = draw(any_rung, (len(images),), generator)
         rungs = [self.ladder[i] for i in drawn.tolist()]
         quality, weight, strength = (torch.tensor(column).to(images) for column in zip(*rungs, strict=True))
         known = _to(labels, images.device) if self.recognition == "labels" else None
@@ -200,6 +212,7 @@ class RateDistortion:
     """
 
     weight: float
+    divisible = False  # the networks draw noise for the pictures they are given
 
     @property
     def settings(self) -> dict:

@@ -21,14 +21,36 @@ class Data(Strict):
     """Where pictures come from."""
 
     kind: Literal["cifar10", "folder"] = Field(
-        "cifar10", description="CIFAR-10, or a folder of class folders"
+        "cifar10",
+        description="CIFAR-10, or a folder: of class folders, with labels.csv, or of pictures alone",
     )
     source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
     train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
     test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
-    validation_per_class: int = Field(50, ge=1, description="pictures a class set aside from training")
+    validation_per_class: int = Field(
+        50, ge=1, description="pictures a class set aside from training (not of flat folders)"
+    )
     resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
     crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
+
+    test_share: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="folder without class folders: share of the files that is only reported on",
+    )
+    validation_share: float = Field(
+        0.1, gt=0, lt=1, description="folder without class folders: share of the files that validates"
+    )
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self):
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError(
+                f"test_share = {self.test_share} and validation_share = {self.validation_share} "
+                "leave nothing to train on; their sum must be below 1"
+            )
+        return self
 
     @property
     def title(self) -> str:
@@ -60,6 +82,8 @@ class Task(Strict):
     @classmethod
     def _known_modes(cls, weights):
         for name, weight in weights.items():
+            if "@" in name:
+                raise ValueError(f"{name!r} has a lambda already; name a mode without @")
             if not (_known_mode(name).recognition and weight > 0):
                 raise ValueError(
                     "a lambda is a number above 0 for a mode with a recognition term (0 is the mode plain)"
@@ -78,7 +102,11 @@ class Profile(Strict):
         {}, description="preprocessing before a codec, by data set"
     )
     proxy: LearnedProxy = LearnedProxy()
-    modes: list[str] = Field(["plain", "ra", "ra_transformer", "ra_unsupervised"], min_length=1)
+    modes: list[str] = Field(
+        ["plain", "ra", "ra_transformer", "ra_unsupervised"],
+        min_length=1,
+        description="ra@0.01 is the mode ra with lambda 0.01: several of them are a sweep",
+    )
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: str = Field("resnet20", description="the recognizer that training sees")
     unseen: list[str] = Field(
@@ -143,6 +171,14 @@ class Profile(Strict):
     def recognizers(self) -> list[str]:
         """All recognizers, the source first."""
         return [self.source, *self.unseen]
+
+    @property
+    def is_published_setting(self) -> bool:
+        """Whether results can be set beside the paper's: pictures of one's own, judged by the paper's recognizers.
+
+        Recognizers of ImageNet refuse pictures of other classes, so such pictures are ImageNet's.
+        """
+        return self.data.kind == "folder" and self.source == "resnet18" and "resnet50" in self.unseen
 
     def task(self, name: str) -> Task:
         """Return a task of this profile. Raises `ParameterError` where it has none of that name."""

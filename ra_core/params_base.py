@@ -22,6 +22,7 @@ class Training(Strict):
     drops: list[float] = Field([4 / 6, 5 / 6], description="where the rate drops, fractions of the run")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 autocast, or none")
     clip: float = Field(0.0, ge=0, description="largest norm of the gradient, 0 for none")
+    compile: bool = Field(False, description="torch.compile: a minute at the start, then faster steps")
     channels_last: bool = Field(False, description="memory layout of pictures and weights")
 
     @field_validator("drops")

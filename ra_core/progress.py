@@ -15,12 +15,12 @@ def _watched() -> bool:
 
 
 class Progress:
-    """Shows step, every loss term, images/s and time left."""
+    """Shows step, every loss term, images/s and time left; with `shown` false it has no bar."""
 
-    def __init__(self, name: str, steps: int, first: int, every: float = 5.0):
+    def __init__(self, name: str, steps: int, first: int, every: float = 5.0, shown: bool = True):
         self.name, self.steps, self.every, self.shown = name, steps, every, time.monotonic()
         self.bar = None
-        if _watched():
+        if shown and _watched():
             from tqdm.auto import tqdm
 
             self.bar = tqdm(total=steps, initial=first, desc=name, unit="step")

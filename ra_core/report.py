@@ -1,10 +1,12 @@
 """What the pages of the book say in numbers, out of what the runs wrote."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 
+from ra_core import figures
 from ra_core.errors import OutputError
 from ra_core.params import Profile
 from ra_core.runs import run_folder, versions
@@ -34,6 +36,16 @@ def read_runs(profile: Profile) -> list[dict]:
     ]
 
 
+def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.DataFrame) -> str:
+    """Return the paper's tables beside ours as Markdown, one a task; nothing where the results are not on ImageNet."""
+    if not profile.is_published_setting:
+        return ""
+    tables = {task: figures.beside_published(accuracy, published, task) for task in profile.tasks}
+    return "\n".join(
+        f"**{figures.task_title(task)}**\n\n{figures.to_markdown(table)}" for task, table in tables.items()
+    )
+
+
 def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame) -> dict[str, str]:
     """Return every number the text of the book names, formatted, by a flat name.
 
@@ -55,6 +67,7 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
         "commit": (runs[0]["git"]["commit"] or "unknown")[:12],
         "torch": versions()["torch"],
     }
+    accuracy, paired = (rows.assign(mode=rows["mode"].map(_plain_name)) for rows in (accuracy, paired))
     for (task, mode), rows in accuracy.groupby(["task", "mode"]):
         values[f"{task}_{mode}_source"] = f"{rows.top1[rows.role == 'source'].mean():.1f}"
         values[f"{task}_{mode}_unseen"] = f"{rows.top1[rows.role == 'unseen'].mean():.1f}"
@@ -98,3 +111,8 @@ def _throughput_line(name: str, row: dict) -> str:
     wanted = f"{row['target']:g}" if row["target"] else "–"
     cells = [name, f"{ratio['median']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}", wanted, *rates]
     return f"| {' | '.join(cells)} |"
+
+
+def _plain_name(mode: str) -> str:
+    """Return a mode as a part of a name in the text of the book, which knows neither @ nor points."""
+    return re.sub(r"\W", "_", mode)

@@ -4,6 +4,8 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +15,11 @@ import yaml
 
 from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
-from ra_core.files import write_json, write_text
+from ra_core.files import remove, write_json, write_text
+from ra_core.guards import alone
+from ra_core.processes import Team
 
+LOCK = ".training.lock"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
 
 
@@ -56,9 +61,22 @@ def is_complete(folder: Path, parameters: dict) -> bool:
 def begin(folder: Path, parameters: dict) -> None:
     """Make a folder ready for a run: what a run with other parameters left there is given up."""
     if not is_begun(folder, parameters):
-        (folder / "checkpoint.pt").unlink(missing_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)
+        remove(folder / "checkpoint.pt")
+    remove(folder / "run.json")
     write_params(folder, parameters)
+
+
+@contextmanager
+def begun(folder: Path, parameters: dict, team: Team) -> Iterator[None]:
+    """Begin a run in the main process of a team, and hold its folder until the training has ended."""
+    with ExitStack() as stack:
+
+        def work() -> None:
+            stack.enter_context(alone(folder / LOCK, f"the training in {folder}"))
+            begin(folder, parameters)
+
+        team.ask_main(work)
+        yield
 
 
 def record(
@@ -84,7 +102,7 @@ def record(
 def tidy(folder: Path) -> None:
     """Delete from the folder of a finished run its checkpoint, and what killed writers left there."""
     for path in (folder / "checkpoint.pt", *folder.glob(".*.????????.*")):
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def git_state() -> dict:

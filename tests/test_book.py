@@ -11,6 +11,7 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ra_core import book
@@ -24,7 +25,17 @@ TABLE = "| task | top-1 in % |\n| :-- | --: |\n| sr | 61.25 |\n"
 VALUES = ["source", "unseen", "seeds", "test_pictures", "train_pictures", "runs", "training_minutes"]
 VALUES += ["peak_memory_gb", "device", "commit", "torch"]
 PAGES = ["intro", "method", "data_and_channels", "recognizers", "results/index", "results/sr", "results/jpeg"]
-PAGES += ["against_the_paper", "training_curves", "report", "status", "using", "architecture", "bibliography"]
+PAGES += [
+    "against_the_paper",
+    "training_curves",
+    "report",
+    "status",
+    "using",
+    "processes",
+    "clusters",
+    "architecture",
+]
+PAGES += ["bibliography"]
 
 
 def write_notebook(
@@ -65,6 +76,7 @@ def pristine(tmp_path_factory) -> Path:
         (report / f"{name}.svg").write_text(SVG)
     for name in ("headline", "against_the_paper", "status"):
         (report / f"{name}.md").write_text(TABLE)
+    (report / "published.md").write_text("")  # not a run on ImageNet
     (report / "values.json").write_text(json.dumps({name: f"value-of-{name}" for name in VALUES}))
     return root
 
@@ -298,3 +310,17 @@ def test_chromium_shows_the_page_without_network(built, tmp_path, page, wanted):
     ]  # fmt: skip
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert shown.returncode == 0 and wanted in shown.stdout, shown.stderr[-2000:]
+
+
+def test_a_run_on_imagenet_stands_beside_the_paper_number_by_number(project):
+    def substitutions() -> dict:
+        config = yaml.safe_load(book.collect("tiny", list(TASKS), project)["_config.yml"])
+        return config["parse"]["myst_substitutions"]
+
+    assert (
+        "**Levels cannot be compared**" in substitutions()["levels"]
+        and not substitutions()["published_tables"]
+    )
+    (project / "runs/tiny/report/published.md").write_text(TABLE)
+    assert "The pictures and recognizers are the paper's." in substitutions()["levels"]
+    assert substitutions()["published_tables"] == TABLE

@@ -337,3 +337,11 @@ def test_an_unknown_task_or_subsampling_is_refused():
     message = refusal(ParameterError, make_channel, "blur")
     assert "'blur'" in message and all(task in message for task in channels.TASKS)
     assert "'4:1:1'" in refusal(ParameterError, Jpeg, 10, "4:1:1")
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_the_noise_of_a_training_itself_from_the_generator_given():
+    images = torch.full((16, 3, 32, 32), 0.5, device="cuda")
+    first, again, other = (Noise(0.05)(images, generator=torch.Generator().manual_seed(s)) for s in (3, 3, 4))
+    assert first.device.type == "cuda" and torch.equal(first, again) and not torch.equal(first, other)
+    assert abs((first - images).std().item() - 0.05) < 1e-3 and abs((first - images).mean().item()) < 1e-3

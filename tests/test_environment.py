@@ -17,6 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
 NEEDED_BY_CONDA_ONLY = {"pip"}  # it links the package itself
 PIP_ONLY = {"elpv-dataset"}  # which conda-forge does not have
+ON_DEMAND = {"cluster", "imagenet-sample"}  # extras that neither the lock nor the environment of conda has
 
 PYTHONS = ("3.11.0", "3.11.9", "3.12.5", "3.13.1", "3.14.0")
 PLATFORMS = {
@@ -27,8 +28,9 @@ PLATFORMS = {
 
 
 def wanted() -> list[Requirement]:
-    """Return every dependency of pyproject.toml, extras included."""
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    """Return every dependency of pyproject.toml, those of the extras that everyone installs included."""
+    extras = PROJECT["optional-dependencies"].items()
+    groups = [PROJECT["dependencies"], *(lines for name, lines in extras if name not in ON_DEMAND)]
     return [Requirement(line) for group in groups for line in group]
 
 
@@ -78,6 +80,15 @@ def test_conda_environment_takes_from_pip_the_package_and_what_conda_has_not():
     assert conda["name"] == PROJECT["name"]
     (pip,) = [line["pip"] for line in conda["dependencies"] if not isinstance(line, str)]
     assert pip == [*(str(line) for line in wanted() if line.name in PIP_ONLY), "-e ."]
+
+
+def test_extras_on_demand_are_left_out_by_the_lock_and_the_ordinary_set_up():
+    extras = PROJECT["optional-dependencies"]
+    needed = {canonicalize_name(line.name) for line in wanted()}
+    demanded = {canonicalize_name(Requirement(line).name) for name in ON_DEMAND for line in extras[name]}
+    assert demanded.isdisjoint(needed | {line.name for line in locked()})
+    asked = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text())
+    assert {*asked, *ON_DEMAND} == {*extras} and not {*asked} & ON_DEMAND
 
 
 def test_lock_holds_versions_and_markers_only():

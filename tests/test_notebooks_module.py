@@ -10,7 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from refusal import refusal
 
 from ra_core import notebooks
-from ra_core.errors import ParameterError, RAError
+from ra_core.errors import OutputError, ParameterError, RAError
+from ra_core.guards import alone
 from ra_core.notebooks import check_parameters, execute, main
 from ra_core.progress import BATCH_VARIABLE
 
@@ -180,6 +181,14 @@ def test_a_kernel_that_dies_is_told(make, tmp_path):
     assert f"{path} lost its kernel" in said and str(output) in said
     assert printed(output)[1] == "one\n"
     assert list((tmp_path / "cwd").iterdir()) == []
+
+
+def test_two_processes_never_write_the_same_copy(make, tmp_path):
+    output = tmp_path / "out.ipynb"
+    with alone(tmp_path / ".out.ipynb.lock", "the first"):
+        said = refusal(OutputError, execute, make(), output, {})
+    assert said.startswith(f"the notebook {output} is under way already (process {os.getpid()} on ")
+    assert not output.exists()
 
 
 # The command line

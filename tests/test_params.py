@@ -17,7 +17,8 @@ TASKS = ("sr", "dn", "jpeg")
 
 
 def test_the_profiles_that_the_readme_promises_are_there():
-    assert {"smoke", "quick", "cifar10", "imagenet"} <= set(PROFILES)
+    promised = {"smoke", "quick", "cifar10", "imagenet", "imagenet_fast", "imagenet_sweep", "imagenet_sample"}
+    assert promised | {"quick_sweep"} <= set(PROFILES)
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -46,7 +47,8 @@ def test_what_runs_without_network_asks_for_nothing_from_it(name):
 
 def test_imagenet_is_the_published_recipe():
     profile = load_profile("imagenet", folder=HUB)
-    assert profile.recognizers == ["resnet18", "resnet50", "resnet101", "densenet121", "vgg16_bn"]
+    assert profile.recognizers[:5] == ["resnet18", "resnet50", "resnet101", "densenet121", "vgg16_bn"]
+    assert profile.recognizers[5:] == ["convnext_tiny", "vit_b_16", "swin_t"] and profile.is_published_setting
     assert (profile.data.kind, profile.data.resize, profile.data.crop) == ("folder", 256, 224)
     assert profile.data.train_per_class == profile.data.test_per_class == 0  # all
     assert profile.channels == Channels(factor=4, sigma=0.1, quality=10)
@@ -65,6 +67,32 @@ def test_imagenet_is_the_published_recipe():
             "plain": 0, "ra": 1e-3, "ra_transformer": 1e-2,
             "ra_unsupervised": 10 / 1000,  # published on the mean over the classes, ours is on their sum
         }  # fmt: skip
+
+
+def test_imagenet_fast_and_its_sweep_differ_in_means_alone():
+    published, fast, sweep = (
+        load_profile(name, folder=HUB) for name in ("imagenet", "imagenet_fast", "imagenet_sweep")
+    )
+    same = ("data", "channels", "source")
+    assert all(getattr(p, key) == getattr(published, key) for p in (fast, sweep) for key in same)
+    assert (fast.modes, fast.seeds, fast.unseen) == (published.modes, published.seeds, published.unseen)
+    for name, task in fast.tasks.items():
+        assert (task.processor, task.transformer) == (
+            published.task(name).processor,
+            published.task(name).transformer,
+        )
+        training = task.training
+        assert training == sweep.task(name).training and training.compile and training.precision == "bf16"
+        assert training.lr == pytest.approx(1e-4 * (training.batch / 20) ** 0.5, rel=0.02)
+        assert training.length(1_280_000) == 6 * 10_000
+    weights = [sweep.mode(mode, "sr").weight for mode in sweep.modes]
+    assert weights == [0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+    assert not load_profile("quick", folder=HUB).is_published_setting
+
+
+def test_shares_leave_something_to_train_on(write):
+    said = refusal(ParameterError, write, "data: {kind: folder, source: a, test_share: 0.9}")
+    assert "leave nothing to train on; their sum must be below 1" in said
 
 
 def test_the_published_recipe_for_small_data_is_thirty_epochs(write):

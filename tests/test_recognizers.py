@@ -1,5 +1,6 @@
 import json
 import urllib.error
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torchvision import models
 
 from ra_core import cifar10
 from ra_core.errors import ParameterError, WeightsError
+from ra_core.models import efficientnet_lite
 from ra_core.models.cifar_nets import FAMILIES, vgg8
 from ra_core.models.recognizers import (
     IMAGENET_MEAN,
@@ -244,7 +246,22 @@ def test_without_network_a_sentence_says_what_to_do(cache, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     message = refusal(WeightsError, load_recognizer, SMALL)
-    assert SMALL in message and "Name or service not known" in message and "safetensors file" in message
+    file = Path(torch.hub.get_dir()) / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    assert message == (
+        f"the ImageNet weights of {SMALL} are not whole in {file} and could not be fetched (<urlopen error Name or "
+        "service not known>); put that file there, name its cache folder in the environment variable TORCH_HOME, or "
+        "connect to the network once."
+    )
+
+
+def test_weights_in_a_cache_folder_need_no_network(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    net = models.get_model(SMALL, weights=None)
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(net.state_dict(), tmp_path / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    recognizer = load_recognizer(SMALL)
+    assert all(torch.equal(a, b) for a, b in zip(recognizer.parameters(), net.parameters(), strict=True))
 
 
 def test_a_download_that_is_damaged_or_breaks_off_is_told(cache, monkeypatch):
@@ -269,6 +286,22 @@ def test_a_file_of_weights_needs_no_network(cache, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(recognizer.parameters(), net.parameters(), strict=True))
     save_weights(vgg8(), tmp_path / "other.safetensors")
     assert "another network" in refusal(WeightsError, load_recognizer, SMALL, tmp_path / "other.safetensors")
+
+
+# --- EfficientNet-Lite
+
+
+def test_efficientnet_lite_is_scaled_as_it_was_trained(monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    net = efficientnet_lite.efficientnet_lite("lite0").eval()
+    monkeypatch.setattr(efficientnet_lite, "published", lambda name: {"lite0": net.state_dict()}[name])
+    recognizer, images = load_recognizer("efficientnet_lite0"), torch.rand(2, 3, 40, 40)
+    with torch.no_grad():
+        assert torch.allclose(recognizer(images), net((255 * images - 127) / 128), atol=1e-5)
+    save_weights(net, tmp_path / "own.safetensors")
+    monkeypatch.setattr(efficientnet_lite, "published", None)  # not asked for
+    assert load_recognizer("efficientnet_lite0", tmp_path / "own.safetensors").name == "efficientnet_lite0"
+    assert describe(recognizer) == {"name": "efficientnet_lite0", "parameters": 4_652_008}
 
 
 # --- custom ones

@@ -1,11 +1,45 @@
-"""The status page's account of speed. The report's other numbers are proved in test_book.py and test_experiments.py."""
+"""What the report says beside the paper, only where it means something, and the account of speed."""
 
 import json
 
+import pandas as pd
 import pytest
+from test_figures import make_accuracy
 
+from ra_core import figures
 from ra_core.errors import OutputError
-from ra_core.report import throughput_text
+from ra_core.params import load_profile
+from ra_core.report import published_tables, throughput_text
+from ra_core.runs import project_root
+
+PUBLISHED = pd.read_csv(project_root() / "book" / "published.csv")
+NAMES = {"resnet18": "source", "resnet50": "unseen", "swin_t": "unseen"}
+
+
+def test_a_table_gives_every_difference_to_the_paper():
+    accuracy = make_accuracy(recognizers=NAMES, seeds=3)
+    table = figures.beside_published(accuracy, PUBLISHED, "sr")
+    both = ("resnet18", "resnet50")  # the paper does not know the third
+    assert set(table.index) == {(mode, name) for mode in ("plain", "RA", "RA unsupervised") for name in both}
+    mine = accuracy[(accuracy["task"] == "sr") & (accuracy["recognizer"] == "resnet50")]
+    means = mine.groupby("mode")["top1"].mean()
+    row = table.loc[("RA", "resnet50")]
+    assert row["here, top-1 in %"].startswith(f"{means['ra']:.1f} [")
+    assert row["published, top-1 in %"] == "66.7"
+    assert row["difference in points"] == figures.tables.signed(means["ra"] - 66.7)
+    assert row["here, gain on plain"] == figures.tables.signed(means["ra"] - means["plain"])
+    assert row["published, gain on plain"] == figures.tables.signed(66.7 - 58.8)
+    assert table.loc[("plain", "resnet18"), "difference of the gains"] == "–"
+
+
+def test_only_a_run_on_imagenet_is_set_beside_the_paper():
+    accuracy = make_accuracy(recognizers=NAMES)
+    text = published_tables(load_profile("imagenet"), accuracy, PUBLISHED)
+    assert text.count("| mode | recognizer |") == 3 and "**Super-resolution**" in text
+    assert text.count("| RA | resnet18 |") == 3
+    for name in ("quick", "imagenet_sample"):
+        assert published_tables(load_profile(name), accuracy, PUBLISHED) == ""
+
 
 ROW = {"ratio": {"median": 4.0, "low": 3.5, "high": 4.25}, "target": 3.5, "ours": 1.82, "published": 0.45}
 FOUND = {

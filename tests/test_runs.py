@@ -16,7 +16,8 @@ from refusal import refusal
 
 from ra_core import runs
 from ra_core.data import fingerprint
-from ra_core.errors import ParameterError
+from ra_core.errors import OutputError, ParameterError
+from ra_core.processes import Team
 
 PARAMETERS = {"mode": "ra", "weight": 1e-3, "training": {"lr": 1e-5, "drops": [4 / 6, 5 / 6], "steps": None}}
 
@@ -149,6 +150,35 @@ def test_tidying_takes_the_checkpoint_and_what_killed_writers_left(tmp_path):
     runs.tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
     runs.tidy(tmp_path)
+
+
+def test_a_run_is_held_while_it_is_trained(tmp_path):
+    folder, team = tmp_path / "run", Team("cpu")
+    with runs.begun(folder, PARAMETERS, team):
+        with pytest.raises(OutputError) as caught, runs.begun(folder, PARAMETERS, team):
+            pass
+        said = str(caught.value)
+        assert f"the training in {folder} is under way already (process {os.getpid()} on " in said
+        assert f"where its machine is lost, delete {folder / runs.LOCK}" in said
+    assert tiny.names(folder) == ["params.yaml"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_first_process_alone_begins_a_run(tmp_path, place):
+    team = Team("cpu", 1, place)
+    team.ask_main = (lambda work: work()) if place == 0 else (lambda work: None)
+    with runs.begun(tmp_path / "run", PARAMETERS, team):
+        assert (tmp_path / "run" / "params.yaml").exists() == (place == 0)
+
+
+def test_a_file_that_cannot_be_deleted_is_told(tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    for work in (lambda: runs.begin(tmp_path, PARAMETERS), lambda: runs.tidy(tmp_path)):
+        said = refusal(OutputError, work)
+        assert "could not be deleted (Permission denied); mend the permissions of its folder" in said
 
 
 # What a run says of itself

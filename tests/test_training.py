@@ -160,7 +160,7 @@ def test_all_modes_of_a_seed_see_the_same_and_another_seed_sees_other_things(tmp
 @given(seed=st.integers(0, 1000), step=st.integers(0, 1_000_000))
 def test_training_noise_is_not_that_of_evaluation(seed, step):
     # Picture number i of a test set gets the noise of seed i.
-    assert 1_000_000 < training._generator(seed, step).initial_seed() < 2**63
+    assert 1_000_000 < training._seed(seed, step) < 2**63
 
 
 # Modes
@@ -517,11 +517,13 @@ def test_unknown_settings_are_refused(tmp_path, changes, said):
 )
 def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert pick_device("auto") == pick_device() == torch.device(best)
     assert pick_device("cpu") == torch.device("cpu")
     if cuda:
         assert pick_device("cuda:1") == torch.device("cuda", 1)
+        assert "device 'cuda:2' is not here" in refusal(ParameterError, pick_device, "cuda:2")
     else:
         assert "device 'cuda' is not here" in refusal(ParameterError, pick_device, "cuda")
 
@@ -567,7 +569,7 @@ def test_it_trains_on_a_gpu(tmp_path, precision):
 def test_it_runs_in_a_plain_script_without_pydantic(tmp_path):
     script = f"""
 import sys
-for name in ("pydantic", "pandas", "matplotlib", "papermill"):
+for name in ("pydantic", "pandas", "matplotlib", "papermill", "accelerate"):
     sys.modules[name] = None
 sys.path.insert(0, {str(HERE)!r})
 import tiny

@@ -41,6 +41,7 @@ from ra_core.figures.results import (
 )
 from ra_core.figures.tables import (
     accuracy_table,
+    beside_published,
     headline_table,
     paired_table,
     paper_table,
@@ -64,6 +65,7 @@ __all__ = [
     "bd_beside",
     "bd_forest",
     "bd_table",
+    "beside_published",
     "bit_panel",
     "both_ends_panel",
     "codec_title",

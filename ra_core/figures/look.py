@@ -3,11 +3,13 @@
 import base64
 import html
 import io
+import math
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from ra_core.coding_params import UNSEEN_QUALITIES
@@ -98,13 +100,27 @@ CODECS = {
 
 
 def look(mode: str) -> Look:
-    """Return label, colour and marker of a mode; an unknown one raises `ParameterError`."""
-    if mode not in MODES:
+    """Return label, colour and marker of a mode; an unknown one raises `ParameterError`.
+
+    One point of a sweep, such as `ra@0.01`, is named with its lambda, and the paler the smaller that is.
+    """
+    base, swept, weight = mode.partition("@")
+    if base not in MODES:
         raise ParameterError(
             f"mode {mode!r} has no colour; the figures know {', '.join(MODES)}: "
             "add it to ra_core.figures.look.MODES."
         )
-    return MODES[mode]
+    if not swept:
+        return MODES[base]
+    paleness = min(max(-math.log10(float(weight)) / 6, 0), 0.8)  # white at 1e-6
+    colour = [paleness + (1 - paleness) * part for part in to_rgb(MODES[base].colour)]
+    return MODES[base]._replace(label=f"{MODES[base].label}, λ {weight}", colour=to_hex(colour))
+
+
+def mode_rank(mode: str) -> tuple[int, float]:
+    """Return the place of a mode among others: in the order of the book, a sweep by its lambda."""
+    base, _, weight = mode.partition("@")
+    return (list(MODES).index(base) if base in MODES else len(MODES)), float(weight or 0)
 
 
 def codec_title(codec: str) -> str:

@@ -10,11 +10,11 @@ from ra_core.errors import ParameterError
 from ra_core.figures.look import (
     FAINT,
     INK,
-    MODES,
     Figure,
     codec_title,
     look,
     method_look,
+    mode_rank,
     new_figure,
     style,
     task_name,
@@ -23,6 +23,7 @@ from ra_core.figures.look import (
 from ra_core.figures.results import heat_cells
 from ra_core.figures.rows import listing
 
+MOST_CLASSES = 20  # that a confusion matrix can show
 CURVES = {  # title -> where a line of the log keeps the number
     "distortion (mean squared error)": ("distortion",),
     "recognition term (each mode its own)": ("recognition",),
@@ -67,7 +68,7 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
     """
     for mode in logs:
         look(mode)
-    modes = [mode for mode in MODES if logs.get(mode)]
+    modes = sorted((mode for mode in logs if logs[mode]), key=mode_rank)
     if not modes:
         raise ParameterError(f"there is no log line of task {task!r} to draw: give the lines of a log.jsonl.")
     figure = new_figure(height=5.0)
@@ -89,7 +90,9 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
     figure.suptitle(f"{task_title(task)}: training")
     labels = [look(mode).label for mode in modes]
     handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}  # the last have markers
-    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=len(modes))
+    figure.legend(
+        [handles[label] for label in labels], labels, loc="outside lower center", ncols=min(len(modes), 6)
+    )
     # `curves` is that of the last panel: top-1.
     ends = [f"{look(mode).label} {points[-1][1]:.1f} %" for mode, points in curves.items()]
     ending = f"; top-1 on the validation pictures ends at {listing(ends)}" if ends else ""
@@ -164,9 +167,18 @@ def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> 
 
 @style()
 def confusion(counts: np.ndarray, classes: Sequence[str], title: str = "") -> Figure:
-    """Draw how often a class (rows) gets an answer (columns), in percent of the class; `counts` is (C, C)."""
+    """Draw how often a class (rows) gets an answer (columns), in percent of the class; `counts` is (C, C).
+
+    Of many classes only those with the most mistakes are drawn.
+    """
     counts = np.asarray(counts, dtype=float)
+    overall = 100 * np.trace(counts) / max(counts.sum(), 1)
     percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    if len(classes) > MOST_CLASSES:
+        wrong = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
+        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+        percent, classes = percent[np.ix_(shown, shown)], [classes[i] for i in shown]
+        title = f"{title or 'Mistakes'}, the {MOST_CLASSES} classes with the most mistakes"
     figure = new_figure(height=5.6, width=6.5)
     axes = figure.subplots()
     texts = np.vectorize(lambda value: f"{value:.0f}" if value >= 0.5 else "")(percent)
@@ -179,7 +191,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str = "") -> Fi
     weakest = int(np.diag(percent).argmin())
     figure.alt = (
         f"Confusion matrix{f' of {title}' if title else ''}: "
-        f"{100 * np.trace(counts) / max(counts.sum(), 1):.1f} % of the answers are right; "
+        f"{overall:.1f} % of the answers are right; "
         f"{classes[weakest]} is recognized least often, {percent[weakest, weakest]:.0f} %."
     )
     return figure

@@ -7,7 +7,19 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ra_core.errors import ParameterError
-from ra_core.figures.look import FAINT, MODES, RIGHT, WIDTH, WRONG, Figure, style, task_name
+from ra_core.figures.look import (
+    FAINT,
+    MODES,
+    RIGHT,
+    WIDTH,
+    WRONG,
+    Figure,
+    Look,
+    look,
+    mode_rank,
+    style,
+    task_name,
+)
 from ra_core.figures.rows import listing
 
 VERSIONS = {"clean": "oracle", "degraded": "unprocessed"}  # other words for two of the modes
@@ -86,8 +98,13 @@ def degradations(clean: Sequence, degraded: Mapping[str, Sequence], columns: Seq
 
 def _mode_order(modes: Sequence[str]) -> list[int]:
     """Return the order of a panel's rows: unprocessed, the modes, then anything else, clean last."""
-    rank = {mode: i for i, mode in enumerate(MODES)} | {"unprocessed": -1, "oracle": len(MODES) + 1}
-    return sorted(range(len(modes)), key=lambda i: rank.get(modes[i], len(MODES)))
+    ends = {"unprocessed": (-1, 0.0), "oracle": (len(MODES) + 1, 0.0)}
+    return sorted(range(len(modes)), key=lambda i: ends.get(modes[i]) or mode_rank(modes[i]))
+
+
+def _version_look(version: str) -> Look:
+    """Return how a mode is drawn, or any other version of a picture."""
+    return look(version) if version.partition("@")[0] in MODES else Look(version, FAINT, "")
 
 
 def shorten(name: str, side: float) -> str:
@@ -110,7 +127,7 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
         panel["labels"],
     )
     modes = [VERSIONS.get(version, version) for version in map(str, panel["versions"])]
-    words = [MODES[mode].label if mode in MODES else mode for mode in modes]
+    words = [_version_look(mode).label for mode in modes]
     left, top, count = 1.45, 0.32, len(labels)
     side = min(1.5, max(0.95, (WIDTH - left) / count - GAP))
     height = side + LINE * len(names) + 0.17
@@ -120,7 +137,7 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
         name = shorten(classes[label], side)
         axes.text(x + side / 2, top - 0.13, name, ha="center", va="center", fontsize=9, weight="bold")
     for row, v in enumerate(_mode_order(modes)):
-        y, colour = top + row * height, MODES[modes[v]].colour if modes[v] in MODES else FAINT
+        y, colour = top + row * height, _version_look(modes[v]).colour
         label = textwrap.fill(words[v], 13)
         axes.text(left - 0.14, y + side / 2, label, ha="right", va="center", weight="bold")
         axes.plot([left - 0.07] * 2, [y, y + side], color=colour, linewidth=3, solid_capstyle="butt")

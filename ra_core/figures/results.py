@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from ra_core.figures.look import FAINT, INK, Figure, look, new_figure, style, task_name, task_title
 from ra_core.figures.rows import (
     PAPER_MODES,
+    fronts,
     gains,
     interval_ends,
     listing,
@@ -53,7 +54,7 @@ def _mode_legend(figure: Figure, modes: list[str], title: str, bars: bool = Fals
         for mode in modes
     ]
     legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(modes), columnspacing=1.2, handletextpad=0.3,
+        handles=handles, loc="outside lower center", ncols=min(len(modes), 6), columnspacing=1.2, handletextpad=0.3,
         title=title, title_fontsize=8.5,
     )  # fmt: skip
     legend.get_title().set_color(FAINT)
@@ -151,7 +152,7 @@ def accuracy_bars(accuracy: pd.DataFrame, task: str) -> Figure:
 def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
     """Draw top-1 with its 95 % interval against PSNR for each mode, on the source and the mean of the unseen.
 
-    The oracle has no PSNR and is a dashed line.
+    The oracle has no PSNR and is a dashed line. The lambdas of a sweep are joined by a line: the front.
     """
     rows = prepare(accuracy, task)
     cells, words = per_role(rows), role_names(rows)
@@ -171,6 +172,8 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
                 mine["psnr"], mine["value"], interval_ends(mine), fmt=look(mode).marker,
                 color=look(mode).colour, markersize=6, capsize=4, elinewidth=1.4,
             )  # fmt: skip
+        for front in fronts(measured[measured["role"] == role]):
+            _front(axes, front)
         axes.set_title(title)
         axes.set_xlabel("PSNR, dB")
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -187,6 +190,20 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
         f"Top-1 accuracy against PSNR in {task_name(task)}; {_role_sentence(rows)}; PSNR: {fidelity}."
     )
     return figure
+
+
+def _front(axes: Axes, front: pd.DataFrame) -> None:
+    """Join the points of one mode's sweep in the order of lambda, and write lambda beside each."""
+    axes.plot(front["psnr"], front["value"], color=look(front["base"].iloc[0]).colour, linewidth=1, zorder=1)
+    for row in front.itertuples():
+        axes.annotate(
+            f"{row.weight:g}",
+            (row.psnr, row.value),
+            (6, 4),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=FAINT,
+        )
 
 
 def _forest(axes: Axes, cells: pd.DataFrame, modes: list[str], numbers: bool = False) -> None:
@@ -300,7 +317,7 @@ def against_the_paper(paired: pd.DataFrame, published: pd.DataFrame, dataset: st
         bottom.set_xlabel("gain on plain, points of top-1")
     _mode_legend(figure, modes, f"{dataset}: {note(rows)}; the paper gives no intervals")
     figure.alt = (
-        "Gains on plain in points of top-1, measured here and published for another data set, on the source "
+        "Gains on plain in points of top-1, measured here and published for ImageNet, on the source "
         f"recognizer: {'; '.join(sentences)}."
     )
     return figure

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ra_core.errors import ParameterError
-from ra_core.figures.look import MODES, TASKS, look
+from ra_core.figures.look import TASKS, look, mode_rank
 
 NAMES = {"top1": "value", "top1_low": "low", "top1_high": "high", "difference": "value"}
 NEEDED = ["task", "mode", "recognizer", "role", "value"]
@@ -45,7 +45,7 @@ def prepare(frame: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
             )
     for mode in rows["mode"].unique():
         look(mode)
-    rank = {name: i for i, name in enumerate([*MODES, *ROLES])}
+    rank = {name: i for i, name in enumerate([*modes_of(rows), *ROLES])}
     return rows.sort_values(["role", "mode"], key=lambda names: names.map(rank), kind="stable")
 
 
@@ -72,7 +72,15 @@ def per_role(rows: pd.DataFrame) -> pd.DataFrame:
 
 def modes_of(rows: pd.DataFrame) -> list[str]:
     """Return the modes that occur, in the fixed order of the book."""
-    return [mode for mode in MODES if mode in set(rows["mode"])]
+    return sorted(rows["mode"].unique(), key=mode_rank)
+
+
+def fronts(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of each mode that was swept, `base`, in the order of lambda, `weight`."""
+    swept = rows[rows["mode"].str.contains("@")]
+    parts = swept["mode"].str.partition("@") if len(swept) else pd.DataFrame({0: [], 2: []})
+    swept = swept.assign(base=parts[0], weight=parts[2].astype(float)).sort_values("weight")
+    return [front for _, front in swept.groupby("base")]
 
 
 def recognizers_of(rows: pd.DataFrame) -> dict[str, str]:

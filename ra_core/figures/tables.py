@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from ra_core.figures.look import MODES, look, task_title
+from ra_core.figures.look import look, mode_rank, task_title
 from ra_core.figures.rows import (
     MINUS,
     PAPER_MODES,
+    gains,
     modes_of,
     per_recognizer,
     per_role,
@@ -130,6 +131,32 @@ def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = 
     return records_table(records, ["task", "mode"])
 
 
+def beside_published(accuracy: pd.DataFrame, published: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Return one of the paper's tables: our top-1 and gains on `plain`, those published, and our difference to them.
+
+    There is a row for each mode and recognizer that both know; it makes sense for results on ImageNet alone.
+    """
+    ours, theirs = prepare(accuracy, task), prepare_published(published[published["task"] == task])
+    keys, records = ["mode", "recognizer"], []
+    numbers = per_recognizer(ours).set_index(keys), per_recognizer(theirs).set_index(keys)["value"]
+    gained = [gains(rows).set_index(keys)["value"] for rows in (ours, theirs)]
+    for mode, name in numbers[1].index:
+        if (mode, name) in numbers[0].index:
+            here, paper = numbers[0].loc[(mode, name)], numbers[1][mode, name]
+            more = [values.get((mode, name), float("nan")) for values in gained]
+            records.append({
+                "mode": look(mode).label,
+                "recognizer": name,
+                "here, top-1 in %": f"{here['value']:.1f} [{here['low']:.1f}, {here['high']:.1f}]",
+                "published, top-1 in %": number(paper),
+                "difference in points": signed(here["value"] - paper),
+                "here, gain on plain": NOTHING if mode == "plain" else signed(more[0]),
+                "published, gain on plain": NOTHING if mode == "plain" else signed(more[1]),
+                "difference of the gains": NOTHING if mode == "plain" else signed(more[0] - more[1]),
+            })  # fmt: skip
+    return records_table(records, keys)
+
+
 def recognizer_table(sidecars: Sequence[dict]) -> pd.DataFrame:
     """Return one row for each recognizer: size, test accuracy and training, as far as they are known."""
 
@@ -152,11 +179,9 @@ def status_table(runs: Sequence[dict]) -> pd.DataFrame:
 
     A `+` after the commit marks a working tree with changes; what a run did not record is a dash.
     """
-    order = list(MODES)
 
     def place(run: dict) -> tuple:
-        mode = order.index(run["mode"]) if run["mode"] in order else len(order)
-        return *task_rank(run["task"]), mode, run["mode"], run["seed"]
+        return *task_rank(run["task"]), *mode_rank(run["mode"]), run["mode"], run["seed"]
 
     def record(run: dict) -> dict[str, str]:
         git, metrics = run.get("git", {}), run.get("metrics", {})

@@ -10,11 +10,14 @@ from torch import nn
 
 from ra_core.assets import ASSETS
 from ra_core.errors import ParameterError, WeightsError
+from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
 from ra_core.models.weights import load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE_MEAN, LITE_STD = efficientnet_lite.MEAN, efficientnet_lite.STD  # (255 x - 127) / 128
+PUBLISHED = {f"efficientnet_{size}": size for size in efficientnet_lite.SCALES}
 SHIPPED = ASSETS / "recognizers"
 
 
@@ -54,16 +57,21 @@ def load_recognizer(name: str, weights: str | Path | None = None, folder: Path =
     """Return a pretrained recognizer by name.
 
     `name` is one of the five families that ship (their files lie in `folder`), any classifier of torchvision
-    (with its ImageNet weights), or `package.module:function`, a function without arguments that returns a
-    classifier. `weights`, a safetensors file, takes the place of what they bring. A function's network may
-    carry `mean` and `std` (three numbers each) of its own, otherwise ImageNet's are used.
+    (with its ImageNet weights), `efficientnet_lite0` to `2` (with those of a package each), or
+    `package.module:function`, a function without arguments that returns a classifier. `weights`, a safetensors file,
+    takes the place of what they bring. A function's network may carry `mean` and `std` (three numbers each) of its own,
+    otherwise ImageNet's are used.
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
     if name in _ours():
         sidecar = read_sidecar(name, folder)
         net = load_weights(_ours()[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
         return Recognizer(net, name, sidecar["mean"], sidecar["std"])
-    if ":" in name:
+    if name in PUBLISHED:
+        net, mean, std = efficientnet_lite.efficientnet_lite(PUBLISHED[name]), LITE_MEAN, LITE_STD
+        if weights is None:
+            net.load_state_dict(efficientnet_lite.published(PUBLISHED[name]))
+    elif ":" in name:
         net = _custom(name)
         mean, std = getattr(net, "mean", IMAGENET_MEAN), getattr(net, "std", IMAGENET_STD)
     else:
@@ -110,7 +118,7 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     known = models.list_models(module=models)
     if name not in known:
         raise ParameterError(
-            f"recognizer {name!r} is unknown; choose one of {', '.join(_ours())}, a classifier of "
+            f"recognizer {name!r} is unknown; choose one of {', '.join([*_ours(), *PUBLISHED])}, a classifier of "
             "torchvision (for instance resnet18), or give package.module:function."
         )
     published = models.get_model_weights(name)
@@ -121,9 +129,10 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
         net = models.get_model(name, weights=chosen if pretrained else None)
     except Exception as error:  # urllib, http and torch each raise their own
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        place = Path(torch.hub.get_dir(), "checkpoints", Path(chosen.url).name)
         raise WeightsError(
-            f"the ImageNet weights of {name} could not be fetched ({reason}); connect to the network once, "
-            "or name a safetensors file of them."
+            f"the ImageNet weights of {name} are not whole in {place} and could not be fetched ({reason}); put that "
+            "file there, name its cache folder in the environment variable TORCH_HOME, or connect to the network once."
         ) from error
     return net, trained_with.mean, trained_with.std
 

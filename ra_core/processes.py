@@ -1,0 +1,187 @@
+"""Processes that train together: how many there are, which of them this is, and what they tell each other.
+
+A process that was started alone is a team of one, and nothing of Accelerate is imported. Where a launcher started
+several (`accelerate launch`, `torchrun`, `notebook_launcher`), Accelerate connects them.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from ra_core.errors import ParameterError, RAError, TrainingError
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Return the device asked for; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises `ParameterError` for a device that torch does not see here.
+    """
+    here = [torch.cuda.is_available() and "cuda", torch.backends.mps.is_available() and "mps", "cpu"]
+    here = [kind for kind in here if kind]
+    if device == "auto":
+        return torch.device(here[0])
+    kind, _, number = device.partition(":")
+    if kind not in here or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+        raise ParameterError(f"device {device!r} is not here; choose one of auto, {', '.join(here)}.")
+    return torch.device(device)
+
+
+class Team:
+    """The processes of one training, seen from one of them: number `place` of `size`, which asks for a device."""
+
+    def __init__(self, device: str = "auto", size: int = 1, place: int = 0):
+        self.asked, self.size, self.place = device, size, place
+
+    @cached_property
+    def device(self) -> torch.device:
+        """What this process computes on; raises `ParameterError` where that is not here."""
+        return pick_device(self.asked)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes and shows."""
+        return self.place == 0
+
+    @property
+    def told(self) -> dict[str, int]:
+        """What a record says of a team: `processes`, where there is more than one."""
+        return {"processes": self.size} if self.size > 1 else {}
+
+    def part(self, count: int) -> slice:
+        """Return which of `count` things in a row are this process's; parts differ by one at most and may be empty."""
+        return slice(count * self.place // self.size, count * (self.place + 1) // self.size)
+
+    def share(self, count: int) -> tuple[slice, float]:
+        """Return which of the `count` pictures of a batch this process works through, and their share of the batch.
+
+        A process for which there is none works through the first one, which counts for nothing.
+        """
+        part = self.part(count)
+        pictures = part.stop - part.start
+        return (part, pictures / count) if pictures else (slice(0, 1), 0.0)
+
+    def add_up(self, tensors: list[torch.Tensor]) -> None:
+        """Replace tensors by their sums over all processes, to the bit the same in each."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
+        with self._in_touch():
+            torch.distributed.all_reduce(flat)
+        with torch.no_grad():
+            for tensor, summed in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+                tensor.copy_(summed.view(tensor.shape))
+
+    def gather(self, items: list) -> list:
+        """Return the items of all processes, those of the first one first."""
+        if self.size == 1:
+            return items
+        from accelerate.utils import gather_object
+
+        with self._in_touch():
+            return gather_object(items)
+
+    def ask_main(self, work: Callable[[], object]):
+        """Let the main process alone do `work`; what it returns, or its `RAError`, is everyone's."""
+        if self.size == 1:
+            return work()
+        from accelerate.utils import broadcast_object_list
+
+        told: list = [None, None]
+        if self.is_main:
+            try:
+                told[0] = work()
+            except RAError as error:
+                told[1] = error
+        with self._in_touch():
+            broadcast_object_list(told)
+        if told[1] is not None:
+            raise told[1]
+        return told[0]
+
+    def agree(self, values: dict) -> None:
+        """Raise `TrainingError` unless all processes have the same values."""
+        first, *others = self.gather([values])
+        for number, other in enumerate(others, 1):
+            for key, value in first.items():
+                if other.get(key) != value:
+                    raise TrainingError(
+                        f"process {number} has {key} = {_short(other.get(key))}, process 0 has {_short(value)}; "
+                        "give every process the same profile, code, weights and pictures."
+                    )
+
+    @contextmanager
+    def _in_touch(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # what torch raises where a connection breaks
+            raise TrainingError(
+                f"process {self.place} of {self.size} lost touch with the others, one of which has ended; what was "
+                "saved last is kept: start again, with this number of processes or another."
+            ) from error
+
+
+def find_team(device: str = "auto") -> Team:
+    """Return the team of this process as its launcher told it; a process started alone is one.
+
+    Where a node has several devices of a kind, each process gets its own. Raises `ParameterError` where several
+    processes were started and cannot be a team, or the device is not here.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        return Team(device)
+    local, kind = processes_here(), pick_device(device).type
+    if kind == "mps":
+        raise ParameterError(
+            f"{size} processes were started on device 'mps', which serves one; start one, or choose device cpu."
+        )
+    if kind == "cuda" and local > torch.cuda.device_count():
+        raise ParameterError(
+            f"{local} processes were started on a node with {torch.cuda.device_count()} GPUs; "
+            "start at most as many processes a node as it has GPUs."
+        )
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise ParameterError(
+            f"{size} processes were started but the package accelerate is not installed; "
+            "install ra-core[processes], or start one process."
+        ) from error
+    state = PartialState(cpu=kind == "cpu")
+    return Team(str(state.device), state.num_processes, state.process_index)
+
+
+def processes_here() -> int:
+    """Return how many processes of this training run on this node and divide its cores."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Say whether this process is the first, or the only one, that a launcher started."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def part_ways() -> None:
+    """End the connection to the other processes, where there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def digest(modules: dict[str, nn.Module]) -> dict[str, str]:
+    """Return the SHA-256 of the weights of each network by name."""
+    found = {}
+    for name, module in modules.items():
+        said = hashlib.sha256()
+        for key, value in module.state_dict().items():
+            said.update(key.encode() + value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        found[name] = said.hexdigest()
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

