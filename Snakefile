@@ -54,6 +54,7 @@ rule book:
         f"{RUNS}/report/values.json",
         f"{RUNS}/data.json",
         f"{RUNS}/recognizers.csv",
+        f"{RUNS}/planning.csv",
         modules("book"),
         sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and "_build" not in page.parts),
     output:
@@ -267,5 +268,27 @@ rule report:
     threads: THREADS
     log:
         notebook=f"{RUNS}/notebooks/05_report.ipynb",
+    shell:
+        EXECUTE
+
+
+rule planning:
+    input:
+        expand(f"{RUNS}/{{task}}/{{mode}}/seed{{seed}}/run.json", task=PROFILE.tasks, mode=PROFILE.modes, seed=PROFILE.seeds),
+        [
+            f"{RUNS}/{dataset}/{run}/seed{seed}/run.json"
+            for dataset in PROFILE.preprocessing
+            for run in planned(PROFILE, dataset)
+            for seed in PROFILE.seeds
+        ],
+        modules("planning", "*workload", "figures/planning", "figures/look"),
+        notebook="notebooks/12_planning.ipynb",
+    output:
+        f"{RUNS}/planning.csv",
+    params:
+        {path.stem: path.read_text(encoding="utf-8") for path in sorted(Path("params").glob("*.yaml"))},
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/12_planning.ipynb",
     shell:
         EXECUTE

@@ -24,7 +24,12 @@ from ra_core.files import write_text
 from ra_core.params import load_profile
 from ra_core.runs import project_root
 
-PAGES = {"data_and_channels": "01_data_and_channels", "recognizers": "02_recognizers", "report": "05_report"}
+PAGES = {
+    "data_and_channels": "01_data_and_channels",
+    "recognizers": "02_recognizers",
+    "report": "05_report",
+    "planning": "12_planning",
+}
 TASK_PAGE, TASK_NOTEBOOK = "results/{}", "04_cross_evaluate-{}"
 CODING_INDEX = "coding/index"  # there only where the profile has preprocessing before codecs
 DATASET_TITLES = {"cells": "Solar cells", "scenes": "Scenes"}

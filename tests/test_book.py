@@ -24,7 +24,8 @@ TABLE = "| task | top-1 in % |\n| :-- | --: |\n| sr | 61.25 |\n"
 VALUES = ["source", "unseen", "seeds", "test_pictures", "train_pictures", "runs", "training_minutes"]
 VALUES += ["peak_memory_gb", "device", "commit", "torch"]
 PAGES = ["intro", "method", "data_and_channels", "recognizers", "results/index", "results/sr", "results/jpeg"]
-PAGES += ["against_the_paper", "training_curves", "report", "status", "using", "architecture", "bibliography"]
+PAGES += ["against_the_paper", "training_curves", "report", "status", "planning", "using"]
+PAGES += ["architecture", "bibliography"]
 
 
 def write_notebook(
