@@ -159,7 +159,9 @@ def test_a_training_validates_as_often_as_is_counted(tmp_path, steps, one_thread
 
 
 def test_evaluations_show_every_chain_to_every_recognizer(write):
-    (found,) = (job for job in jobs_of(write(PROFILE, seeds=[0, 1])) if (job.part, job.kind) == ("sr", "evaluation"))
+    (found,) = (
+        job for job in jobs_of(write(PROFILE, seeds=[0, 1])) if (job.part, job.kind) == ("sr", "evaluation")
+    )
     assert found.pictures == (2 + 4 * 2) * 2000  # clean, unprocessed, then modes x seeds
     judges = sum(recognizer_work(name, 32, 10)[0].macs for name in ("resnet20", "vgg8"))
     assert judges < found.work.macs and found.work.kept == 0 and found.trained == 0
@@ -170,7 +172,9 @@ def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):
     assert stock_of(write(PROFILE, data={"source": "download"})) == CIFAR10
     imagenet = write(PROFILE, data={"kind": "folder", "source": "data/imagenet"})
     assert stock_of(imagenet) == FOLDERS["imagenet"] == Stock(1_281_167, 50_000, 1000)
-    birds = write(PROFILE, data={"kind": "folder", "source": str(tmp_path / "birds"), "validation_per_class": 1})
+    birds = write(
+        PROFILE, data={"kind": "folder", "source": str(tmp_path / "birds"), "validation_per_class": 1}
+    )
     assert stock_of(birds, Stock(7, 5, 2)) == Stock(7, 5, 2)
     with pytest.raises(ParameterError, match=r"birds, which is not here; state how many there are"):
         stock_of(birds)

@@ -30,8 +30,8 @@ def _hours(hours: float) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    digits = 0 if low >= 10 else 1
-    return number(low, digits) if low == high else f"{number(low, digits)} to {number(high, digits)}"
+    ends = dict.fromkeys(number(value, 0 if value >= 10 else 1) for value in (low, high))
+    return " to ".join(ends)
 
 
 def machine_table(machines: Iterable) -> pd.DataFrame:
