@@ -87,6 +87,7 @@ rule book:
         f"{RUNS}/data.json",
         f"{RUNS}/recognizers.csv",
         f"{RUNS}/reference.done",
+        f"{RUNS}/planning.csv",
         modules("book", "report"),
         [str(path) for path in Path("runs/benchmarks").glob("throughput.json")],  # shown where it is there
         sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and "_build" not in page.parts),
@@ -332,7 +333,33 @@ rule reference_results:
     output:
         touch(f"{RUNS}/reference.done"),
     threads: THREADS
+    resources:
+        **asks(1, 16, device=False),
     log:
         notebook=f"{RUNS}/notebooks/11_reference_results.ipynb",
+    shell:
+        EXECUTE
+
+
+rule planning:
+    input:
+        expand(f"{RUNS}/{{task}}/{{mode}}/seed{{seed}}/run.json", task=PROFILE.tasks, mode=PROFILE.modes, seed=PROFILE.seeds),
+        [
+            f"{RUNS}/{dataset}/{run}/seed{seed}/run.json"
+            for dataset in PROFILE.preprocessing
+            for run in planned(PROFILE, dataset)
+            for seed in PROFILE.seeds
+        ],
+        modules("planning", "*workload", "figures/planning", "figures/look"),
+        notebook="notebooks/12_planning.ipynb",
+    output:
+        f"{RUNS}/planning.csv",
+    params:
+        {path.stem: path.read_text(encoding="utf-8") for path in sorted(Path("params").glob("*.yaml"))},
+    threads: THREADS
+    resources:
+        **asks(1, 16, device=False),
+    log:
+        notebook=f"{RUNS}/notebooks/12_planning.ipynb",
     shell:
         EXECUTE

@@ -30,6 +30,7 @@ PAGES = {
     "recognizers": "02_recognizers",
     "report": "05_report",
     "reference_results": "11_reference_results",
+    "planning": "12_planning",
 }
 TASK_PAGE, TASK_NOTEBOOK = "results/{}", "04_cross_evaluate-{}"
 CODING_INDEX = "coding/index"  # there only where the profile has preprocessing before codecs

@@ -30,6 +30,8 @@ PAGES += [
     "training_curves",
     "report",
     "status",
+    "planning",
+    "reference_results",
     "using",
     "processes",
     "clusters",

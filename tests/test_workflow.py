@@ -107,9 +107,23 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         "08_rate_accuracy-cells-jpeg",
         "09_both_ends-cells-jpeg",
     ]
-    assert {path.stem for path in folder.glob("*.ipynb")} == {*names, "05_report", "11_reference_results"}
+    assert {path.stem for path in folder.glob("*.ipynb")} == {
+        *names,
+        "05_report",
+        "11_reference_results",
+        "12_planning",
+    }
     html = built / "book" / "_build" / "html"
-    pages = ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status")
+    pages = (
+        "intro",
+        "data_and_channels",
+        "recognizers",
+        "results/sr",
+        "results/dn",
+        "report",
+        "status",
+        "planning",
+    )
     for page in (
         *pages,
         "coding/index",
@@ -148,22 +162,29 @@ def test_nothing_changed_means_nothing_to_do(built):
         (
             "unseen: [vgg8]",
             "unseen: [resnet26]",
-            {"recognizers": 1, "cross_evaluate": 2, "report": 1, "book": 1},
+            {"recognizers": 1, "cross_evaluate": 2, "report": 1, "book": 1, "planning": 1},
         ),
         (
             "  dn:\n    processor: {name: SRResNet, width: 4",
             "  dn:\n    processor: {name: SRResNet, width: 5",
-            {"train_processor": 2, "cross_evaluate": 1, "report": 1, "book": 1},
+            {"train_processor": 2, "cross_evaluate": 1, "report": 1, "book": 1, "planning": 1},
         ),
         (
             "    pictures: 4",
             "    pictures: 5",
-            {"rate_accuracy": 1, "both_ends": 1, "report": 1, "book": 1},
+            {"rate_accuracy": 1, "both_ends": 1, "report": 1, "book": 1, "planning": 1},
         ),
         (
             "    preprocessor: {width: 2",
             "    preprocessor: {width: 3",
-            {"train_preprocessor": 2, "rate_accuracy": 1, "both_ends": 1, "report": 1, "book": 1},
+            {
+                "train_preprocessor": 2,
+                "rate_accuracy": 1,
+                "both_ends": 1,
+                "report": 1,
+                "book": 1,
+                "planning": 1,
+            },
         ),
     ],
 )

@@ -21,6 +21,16 @@ from ra_core.figures.look import (
 )
 from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
+from ra_core.figures.planning import (
+    bounds_by_gpus,
+    compared_rates,
+    compared_trainings,
+    cost_bars,
+    machine_table,
+    planned_costs,
+    scaling_table,
+    storage_table,
+)
 from ra_core.figures.proxies import proxy_curves, proxy_table
 from ra_core.figures.rate_tables import (
     agreement_table,
@@ -68,9 +78,13 @@ __all__ = [
     "beside_published",
     "bit_panel",
     "both_ends_panel",
+    "bounds_by_gpus",
     "codec_title",
     "coding_panel",
+    "compared_rates",
+    "compared_trainings",
     "confusion",
+    "cost_bars",
     "cost_table",
     "degradations",
     "detection_panel",
@@ -79,12 +93,14 @@ __all__ = [
     "headline",
     "headline_table",
     "look",
+    "machine_table",
     "method_look",
     "paired_forest",
     "paired_table",
     "paper_table",
     "picture_grid",
     "picture_panel",
+    "planned_costs",
     "preprocessing_curves",
     "proxy_curves",
     "proxy_table",
@@ -95,7 +111,9 @@ __all__ = [
     "same_bytes_gains",
     "same_bytes_table",
     "save",
+    "scaling_table",
     "status_table",
+    "storage_table",
     "style",
     "task_title",
     "to_markdown",
