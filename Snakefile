@@ -154,6 +154,7 @@ rule train_proxy:
             for name, settings in PROFILE.preprocessing.items()
         },
     threads: THREADS
+    priority: 1  # long and on its own: at the end it would keep one notebook busy and none beside it
     log:
         notebook=f"{RUNS}/notebooks/06_train_proxy.ipynb",
     shell:
@@ -180,6 +181,7 @@ rule train_preprocessor:
         lambda wildcards: preprocessor_parameters(PROFILE, **preprocessor(wildcards)),
         given=lambda wildcards: " ".join(f"{k}={v}" for k, v in preprocessor(wildcards).items() if v is not None),
     threads: THREADS
+    priority: 1  # before what the long measurements behind it need not wait for
     log:
         notebook=f"{RUNS}/notebooks/07_train_preprocessor-{{dataset}}-{{run}}-seed{{seed}}.ipynb",
     shell:
@@ -202,6 +204,7 @@ rule rate_accuracy:
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS
+    priority: 1
     log:
         notebook=f"{RUNS}/notebooks/08_rate_accuracy-{{dataset}}-{{codec}}.ipynb",
     shell:
