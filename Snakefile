@@ -193,6 +193,7 @@ rule train_proxy:
             for name, settings in PROFILE.preprocessing.items()
         },
     threads: THREADS
+    priority: 1  # long and on its own: at the end it would keep one notebook busy and none beside it
     resources:
         **asks(24, 32),
     log:
@@ -221,6 +222,7 @@ rule train_preprocessor:
         lambda wildcards: preprocessor_parameters(PROFILE, **preprocessor(wildcards)),
         given=lambda wildcards: " ".join(f"{k}={v}" for k, v in preprocessor(wildcards).items() if v is not None),
     threads: THREADS
+    priority: 1  # before what the long measurements behind it need not wait for
     resources:
         **asks(24, 32),
     log:
@@ -245,6 +247,7 @@ rule rate_accuracy:
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS
+    priority: 1
     resources:
         **asks(24, 32),
     log:
