@@ -28,7 +28,9 @@ def alone(path: Path, work: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _locked(path)
     except BlockingIOError as error:
-        holder = path.read_text(encoding="utf-8") if path.exists() else ""
+        holder = ""
+        with suppress(OSError):  # it may end just now
+            holder = path.read_text(encoding="utf-8")
         raise OutputError(
             f"{work} is under way already ({holder or 'another process'}): wait until it ends, or end it, "
             f"or, where its machine is lost, delete {path}, then run again."
