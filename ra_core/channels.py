@@ -116,7 +116,7 @@ class Jpeg:
             decoded = [self._code(picture) for picture in pictures]
         else:
             decoded = list(_pool().map(self._code, pictures))
-        return from_arrays(decoded).to(images)
+        return from_arrays(decoded, images.device).to(images)
 
     def _code(self, picture: np.ndarray) -> np.ndarray:
         buffer = io.BytesIO()
@@ -147,7 +147,7 @@ class Coded:
         """Return what comes out of the decoder, (B, 3, H, W) in [0, 1], and the bytes of each file, (B,)."""
         small = images if self.shrink == 1 else Downsample(self.shrink)(images)
         files = self.codec.encode(to_arrays(small), self.quality)
-        decoded = from_arrays(self.codec.decode(files)).to(images)
+        decoded = from_arrays(self.codec.decode(files), images.device).to(images)
         if self.shrink > 1:
             decoded = Downsample(self.shrink).enlarge(decoded)
         return decoded, torch.tensor([len(file) for file in files])
@@ -165,9 +165,9 @@ def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
     return list(levels.cpu().contiguous().numpy())
 
 
-def from_arrays(arrays: Sequence[np.ndarray]) -> torch.Tensor:
-    """Return 8-bit arrays (H, W, 3) of one size as pictures (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255
+def from_arrays(arrays: Sequence[np.ndarray], device: str | torch.device = "cpu") -> torch.Tensor:
+    """Return 8-bit arrays (H, W, 3) of one size as pictures (B, 3, H, W) in [0, 1]; they travel as bytes."""
+    return torch.from_numpy(np.stack(arrays)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 Channel = Downsample | Noise | Jpeg | Coded
