@@ -40,7 +40,7 @@ class Sent(Preprocessing):
 
 def test_what_is_counted_is_what_the_objective_does(write):
     found = by_name(write(PROFILE))["npp_qa-jpeg"]
-    net = make_preprocessor("NPPQA", width=2, identity=True)
+    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="frozen")
     judge, proxy = load_recognizer("cell_resnet20"), make_proxy("BlockDCT", codec="jpeg")
     objective = Sent(None, proxy, judge, (Rung(40, 2.0, 0.25),), "soft_labels")
     images = torch.rand(2, 3, SMALL, SMALL, generator=torch.Generator().manual_seed(0))

@@ -100,6 +100,8 @@ def test_the_table_of_scaling_has_a_row_for_each_training_and_number():
     found = figures.scaling_table(SCALING)
     assert len(found) == 4 and list(found["GPUs"]) == ["1", "8", "1", "8"]
     assert list(found["bounded by"][:2]) == ["compute", "disk"] and found["one training"].iloc[0] == "3.0 h"
+    other = figures.scaling_table(SCALING.assign(run="npp_qa-heic"))
+    assert set(other.index.get_level_values("training")) == {"npp_qa-heic"}
 
 
 def test_storage_is_shown_with_two_digits_where_it_is_little():

@@ -8,7 +8,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ra_core import planning, runs
+from ra_core import planning
 from ra_core.errors import ParameterError
 from ra_core.params import load_profile
 from ra_core.planning import (
@@ -45,6 +45,13 @@ SMOKE = [
     ("jpeg", "plain", 53.71, 865.7), ("jpeg", "ra", 33.61, 871.7), ("jpeg", "ra_transformer", 34.42, 871.8),
     ("jpeg", "ra_unsupervised", 37.08, 869.7), ("cells", "npp_qa-jpeg-optimized", 2.38, 1437.8),
 ]  # fmt: skip
+# The same of the profile quick, two trainings side by side and nothing else on the machine; fitted to none of them.
+QUICK = [
+    ("sr", "plain", 349.62, 915.1), ("sr", "ra_transformer", 145.35, 985.8), ("dn", "ra", 213.80, 969.3),
+    ("dn", "ra_transformer", 135.76, 1013.9), ("dn", "ra_unsupervised", 201.42, 985.4),
+    ("jpeg", "plain", 355.91, 938.9), ("jpeg", "ra", 228.08, 966.8), ("jpeg", "ra_transformer", 147.99, 1004.3),
+    ("jpeg", "ra_unsupervised", 191.02, 971.4),
+]  # fmt: skip
 CELLS = [
     ("cells", "npp_qa-jpeg-optimized", 6.85, 1966.9), ("cells", "post-jpeg-optimized", 8.84, 1815.4),
     ("cells", "both-jpeg-optimized", 3.83, 2370.7), ("cells", "npp-jpeg-optimized-14", 8.81, 2217.9),
@@ -66,6 +73,9 @@ STEPS = [
     ("imagenet", "sr", "ra", "bf16", 4, 1.3827), ("imagenet", "dn", "plain", "bf16", 2, 2.0334),
     ("imagenet", "sr", "plain", "fp32", 4, 1.8921),
 ]  # fmt: skip
+
+
+AWAY = "data: {kind: folder, source: data/away}\nsource: resnet18\nunseen: []\n"
 
 
 def table(rows: list[tuple]) -> pd.DataFrame:
@@ -232,13 +242,12 @@ def test_what_runs_noted_comes_before_what_was_collected(tmp_path):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     tiny.project(tmp_path)
-    monkeypatch.setattr(runs, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(planning, "project_root", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_the_command_prints_a_row_for_each_profile_and_machine(project, capsys):
-    (project / "params" / "away.yaml").write_text("data: {kind: folder, source: data/away}\n")
+    (project / "params" / "away.yaml").write_text(AWAY)
     assert main([]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| tiny", "| away"))]
     assert len(lines) == 2 * len(MACHINES)
@@ -258,12 +267,12 @@ def test_the_command_prints_a_row_for_each_profile_and_machine(project, capsys):
     ],
 )
 def test_what_is_wrong_is_one_sentence(project, capsys, arguments, said):
-    (project / "params" / "away.yaml").write_text("data: {kind: folder, source: data/away}\n")
+    (project / "params" / "away.yaml").write_text(AWAY)
     assert main(arguments) == 1
     assert said in capsys.readouterr().err
 
 
 def test_a_profile_that_cannot_be_counted_does_not_stop_the_others(project):
-    (project / "params" / "away.yaml").write_text("data: {kind: folder, source: data/away}\n")
+    (project / "params" / "away.yaml").write_text(AWAY)
     found = costs(["away", "tiny"], CPU).set_index("profile")
     assert "is not here" in found["missing"]["away"] and found["missing"]["tiny"] == ""

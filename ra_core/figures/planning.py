@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ra_core.errors import ParameterError
-from ra_core.figures.look import FAINT, INK, WRONG, Figure, look, new_figure, style, task_title
+from ra_core.figures.look import FAINT, INK, MODES, WRONG, Figure, new_figure, style, task_title
 from ra_core.figures.networks import log_axis
 from ra_core.figures.rows import listing
 from ra_core.figures.tables import NOTHING, number, records_table
@@ -32,6 +32,10 @@ def _hours(hours: float) -> str:
 def _range(low: float, high: float) -> str:
     ends = dict.fromkeys(number(value, 0 if value >= 10 else 1) for value in (low, high))
     return " to ".join(ends)
+
+
+def _run_title(run: str) -> str:
+    return MODES[run].label if run in MODES else run
 
 
 def machine_table(machines: Iterable) -> pd.DataFrame:
@@ -193,7 +197,7 @@ def bounds_by_gpus(scaling: pd.DataFrame, run: str) -> Figure:
             for row in least.itertuples()
         ]
     figure.axes[0].set_ylabel("pictures/s")
-    figure.suptitle(f"{look(run).label}: what each resource allows (ring: what bounds)")
+    figure.suptitle(f"{_run_title(run)}: what each resource allows (ring: what bounds)")
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RESOURCES)
     )
@@ -209,7 +213,7 @@ def scaling_table(scaling: pd.DataFrame) -> pd.DataFrame:
     records = [
         {
             "task": task_title(row["part"]),
-            "training": look(row["run"]).label,
+            "training": _run_title(row["run"]),
             "GPUs": number(row["gpus"], 0),
             "pictures/s": number(row["images_per_s"], 0),
             "read, GB/s": number(row["gb_per_s"], 2),
