@@ -373,6 +373,9 @@ class WithoutLabels:
     def training_batch(self, indices, generator):
         return self.pictures.training_batch(indices, generator)[0], None
 
+    def digests(self):
+        return self.pictures.digests()
+
 
 def train(folder, name: str, recognizer, pictures) -> dict[str, nn.Module]:
     mode = MODES[name]
