@@ -21,7 +21,7 @@ NBSTRIPOUT = $(BIN)/python -m nbstripout --keep-id \
 # The published book has a fixed place; that of the smoke profile must not overwrite it.
 HTML = $(if $(filter smoke,$(PROFILE)),runs/smoke/_build,book/_build)/html/index.html
 
-.PHONY: help book smoke test test-slow lab lint format lock clean distclean
+.PHONY: help book smoke test test-slow bench lab lint format lock clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -41,6 +41,10 @@ test: .venv/.stamp ## run the tests (ARGS="-k data" runs some)
 
 test-slow: .venv/.stamp ## run the tests that are too slow for every day
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+bench: .venv/.stamp ## time training, evaluation and coding against the published way (some minutes, on an idle machine)
+	@$(BIN)/python benchmarks/throughput.py $(ARGS)
+	@$(BIN)/python benchmarks/coding.py
 
 lab: .venv/.stamp ## open the notebooks in JupyterLab
 	@$(BIN)/python -m jupyterlab notebooks

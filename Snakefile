@@ -54,8 +54,10 @@ rule book:
         f"{RUNS}/report/values.json",
         f"{RUNS}/data.json",
         f"{RUNS}/recognizers.csv",
+        f"{RUNS}/reference.done",
         f"{RUNS}/planning.csv",
-        modules("book"),
+        modules("book", "report"),
+        [str(path) for path in Path("runs/benchmarks").glob("throughput.json")],  # shown where it is there
         sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and "_build" not in page.parts),
     output:
         touch(f"{RUNS}/book.done"),
@@ -153,6 +155,7 @@ rule train_proxy:
             for name, settings in PROFILE.preprocessing.items()
         },
     threads: THREADS
+    priority: 1  # long and on its own: at the end it would keep one notebook busy and none beside it
     log:
         notebook=f"{RUNS}/notebooks/06_train_proxy.ipynb",
     shell:
@@ -179,6 +182,7 @@ rule train_preprocessor:
         lambda wildcards: preprocessor_parameters(PROFILE, **preprocessor(wildcards)),
         given=lambda wildcards: " ".join(f"{k}={v}" for k, v in preprocessor(wildcards).items() if v is not None),
     threads: THREADS
+    priority: 1  # before what the long measurements behind it need not wait for
     log:
         notebook=f"{RUNS}/notebooks/07_train_preprocessor-{{dataset}}-{{run}}-seed{{seed}}.ipynb",
     shell:
@@ -201,6 +205,7 @@ rule rate_accuracy:
     params:
         lambda wildcards: PROFILE.coding(wildcards.dataset).model_dump(mode="json"),
     threads: THREADS
+    priority: 1
     log:
         notebook=f"{RUNS}/notebooks/08_rate_accuracy-{{dataset}}-{{codec}}.ipynb",
     shell:
@@ -290,5 +295,20 @@ rule planning:
     threads: THREADS
     log:
         notebook=f"{RUNS}/notebooks/12_planning.ipynb",
+    shell:
+        EXECUTE
+
+
+rule reference_results:
+    input:
+        f"{RUNS}/report/values.json",
+        sorted(str(path) for path in Path("results").glob("*/*")),
+        modules("reference", "figures/*"),
+        notebook="notebooks/11_reference_results.ipynb",
+    output:
+        touch(f"{RUNS}/reference.done"),
+    threads: THREADS
+    log:
+        notebook=f"{RUNS}/notebooks/11_reference_results.ipynb",
     shell:
         EXECUTE

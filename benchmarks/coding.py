@@ -7,14 +7,17 @@ give the same pixels and bytes.
 
 Their coder is a C program; ours is Python (`coder.py`), which takes longer to start. So the published way is timed
 once more with the program's work done in this process, after starting a small C program through the shell in its
-stead: `ratio_c` is what the ratio would be had the coder been written in C. All timings of a round follow one
-another, so that a busy machine slows all of them.
+stead: `ratio_c` is what the ratio would be had the coder been written in C. Where real C programs are on the PATH
+(Debian: libheif-examples, libjpeg-turbo-progs) they are timed as well: `ratio_programs`. They bring their own versions
+of the libraries, so their bytes and pixels may differ a little; by how much is reported. All timings of a round follow
+one another, so that a busy machine slows all of them.
 """
 
 import argparse
 import os
 import platform
 import shlex
+import shutil
 import statistics
 import sys
 import tempfile
@@ -32,6 +35,14 @@ from ra_core.codecs import load_codec
 from ra_core.files import write_json
 
 QUALITIES = {"jpeg": 10, "heic": 34, "webp": 20, "avif": 40}
+PROGRAMS = {  # the file they read and write, and how they are called; Pillow keeps quantisers below 256 as well
+    "jpeg": (
+        ".ppm",
+        "cjpeg -baseline -quality {quality} -outfile {coded} {source}",
+        "djpeg -outfile {result} {coded}",
+    ),
+    "heic": (".png", "heif-enc {settings} -o {coded} {source}", "heif-convert --quiet {coded} {result}"),
+}
 
 
 def sample_pictures(count: int, side: int) -> list[np.ndarray]:
@@ -55,12 +66,12 @@ def our_way(codec: Codec, quality: float, pictures: list, threads: int | None = 
 
 
 def published_way(
-    codec: Codec, quality: float, pictures: list, folder: Path, run: Callable
+    codec: Codec, quality: float, pictures: list, folder: Path, run: Callable, kind: str = ".png"
 ) -> tuple[list, list]:
     """Code a batch as the published code does: files, shell, one picture after the other."""
     decoded, rates = [], []
     for number, picture in enumerate(pictures):
-        names = (f"{number}.png", f"{number}{codec.suffix}", f"{number}_out.png")
+        names = (f"{number}{kind}", f"{number}{codec.suffix}", f"{number}_out{kind}")
         source, coded, result = (str(folder / name) for name in names)
         Image.fromarray(picture).save(source)
         run("encode", codec.name, str(quality), source, coded)
@@ -82,8 +93,26 @@ def as_if_in_c(*arguments: str) -> None:
     coder.main(*arguments)
 
 
+def real_programs(codec: Codec, quality: float) -> tuple[Callable, str] | None:
+    """Return what starts the C programs of a codec with our settings, and the kind of file they take, if any."""
+    kind, encode, decode = PROGRAMS.get(codec.name, ("", "", ""))
+    if not (encode and shutil.which(encode.split()[0]) and shutil.which(decode.split()[0])):
+        return None
+    given = codec.describe()["settings"].get("enc_params", {}) | {"x265:qp": str(quality), "chroma": "420"}
+    settings = " ".join(f"-p {key}={value}" for key, value in given.items())
+
+    def run(task: str, name: str, *arguments: str) -> None:
+        *_, source, target = (shlex.quote(argument) for argument in arguments)
+        if task == "encode":
+            shell(encode.format(quality=quality, settings=settings, source=source, coded=target))
+        else:
+            shell(decode.format(coded=source, result=target))
+
+    return run, kind
+
+
 def shell(command: str) -> None:
-    if os.system(command):
+    if os.system(f"{command} >{os.devnull}"):
         raise SystemExit(f"this command failed: {command}")
 
 
@@ -96,7 +125,8 @@ def timed(work: Callable, *arguments) -> tuple[float, tuple | None]:
 def compare(codec: Codec, quality: float, pictures: list, rounds: int, folder: Path) -> dict:
     """Time both ways in turn; return seconds a batch and their ratios, round by round."""
     our_way(codec, quality, pictures)  # libraries are loaded
-    ours, theirs, in_c = [], [], []
+    ours, theirs, in_c, by_programs = [], [], [], []
+    programs, unlike = real_programs(codec, quality), {}
     for _ in range(rounds):
         seconds, (decoded, rates) = timed(our_way, codec, quality, pictures)
         ours.append(seconds)
@@ -106,13 +136,31 @@ def compare(codec: Codec, quality: float, pictures: list, rounds: int, folder: P
             same = all(np.array_equal(a, b) for a, b in zip(decoded, expected, strict=True))
             if not same or rates != expected_rates:
                 raise SystemExit(f"{codec.name}: the two ways do not give the same pictures and rates.")
-    return {
+        if programs:
+            seconds, (found, found_rates) = timed(published_way, codec, quality, pictures, folder, *programs)
+            by_programs.append(seconds)
+            unlike = differences(decoded, rates, found, found_rates)
+    extra = {
+        "programs_s": spread(by_programs), "programs_differ": unlike,
+        "ratio_programs": spread([b / a for a, b in zip(ours, by_programs, strict=True)]),
+    } if programs else {}  # fmt: skip
+    return extra | {
         "bits_a_pixel": statistics.mean(rates),
         "ours_s": spread(ours),
         "published_s": spread(theirs),
         "published_c_s": spread(in_c),
         "ratio": spread([b / a for a, b in zip(ours, theirs, strict=True)]),
         "ratio_c": spread([b / a for a, b in zip(ours, in_c, strict=True)]),
+    }
+
+
+def differences(decoded: list, rates: list, found: list, found_rates: list) -> dict[str, float]:
+    """Return by how much other programs' files and pictures differ from ours."""
+    gaps = [np.abs(a.astype(int) - b[..., :3]) for a, b in zip(decoded, found, strict=True)]
+    return {
+        "bytes_percent": 100 * (sum(found_rates) / sum(rates) - 1),
+        "mean_level": float(np.mean(gaps)),
+        "largest_level": int(np.max(gaps)),
     }
 
 
@@ -145,6 +193,12 @@ def show(name: str, result: dict) -> None:
     print(f"{name}: {result['bits_a_pixel']:.3f} bits a pixel")
     print(f"  ours {three('ours_s', 3)} s, published way {three('published_s', 2)} s a batch")
     print(f"  ratio {three('ratio', 1)}; were its programs in C {three('ratio_c', 1)}")
+    if "ratio_programs" in result:
+        unlike = result["programs_differ"]
+        print(
+            f"  with C programs from the PATH {three('ratio_programs', 1)}; their files are "
+            f"{unlike['bytes_percent']:+.1f} %, their pixels {unlike['mean_level']:.2f} levels off on average"
+        )
     for step, counts in result["scaling"].items():
         line = ", ".join(f"{n}: {row['pictures_s']:.0f} (x {row['gain']:.2f})" for n, row in counts.items())
         print(f"  {step}, pictures a second by threads: {line}", flush=True)

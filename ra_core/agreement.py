@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ra_core.channels import Coded
+from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import Codec, load_codec
 from ra_core.coding_params import Preprocessing
 from ra_core.metrics import psnr, to_8bit
@@ -21,12 +21,10 @@ STEP = 0.1  # by this share
 def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) -> pd.DataFrame:
     """Return `agreement` of every codec of a data set with all its proxies.
 
-    A codec that preprocessors are trained for is asked at about three qualities, any other at one.
+    A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one.
     """
-    places = {
-        codec: steps.curve[:: max(1, len(steps.curve) // 3)] for codec, steps in settings.codecs.items()
-    }
-    places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
+    places = {codec: _ends_and_middle(steps.curve) for codec, steps in settings.codecs.items()}
+    places |= {codec: [_middle(curve)] for codec, curve in settings.transfer.items()}
     return pd.concat(
         [
             agreement(
@@ -39,6 +37,14 @@ def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) 
         ],
         ignore_index=True,
     )
+
+
+def _middle(curve: list[float]) -> float:
+    return curve[len(curve) // 2]
+
+
+def _ends_and_middle(curve: list[float]) -> list[float]:
+    return list(dict.fromkeys([curve[0], _middle(curve), curve[-1]]))
 
 
 def agreement(
@@ -97,10 +103,10 @@ def proxy_slopes(proxy: nn.Module, images: torch.Tensor, quality: float) -> torc
 
 def codec_slopes(codec: Codec, images: torch.Tensor, quality: float) -> torch.Tensor:
     """Return the same of the real files, (B, 63), by central differences of a tenth of each frequency."""
-    channel = Coded(codec, quality)
 
     def bits(changed):
-        return 8.0 * channel.transmit(changed)[1]
+        files = codec.encode(to_arrays(to_8bit(changed)), quality)
+        return 8.0 * torch.tensor([len(file) for file in files])
 
     return torch.stack(
         [(bits(images + STEP * band) - bits(images - STEP * band)) / (2 * STEP) for band in bands(images)],

@@ -22,12 +22,14 @@ from ra_core.errors import OutputError, exit_status
 from ra_core.figures.look import codec_title
 from ra_core.files import write_text
 from ra_core.params import load_profile
+from ra_core.report import throughput_text
 from ra_core.runs import project_root
 
 PAGES = {
     "data_and_channels": "01_data_and_channels",
     "recognizers": "02_recognizers",
     "report": "05_report",
+    "reference_results": "11_reference_results",
     "planning": "12_planning",
 }
 TASK_PAGE, TASK_NOTEBOOK = "results/{}", "04_cross_evaluate-{}"
@@ -211,6 +213,7 @@ def _substitutions(profile: str, tasks: list[str], root: Path, files: dict[str, 
         "headline_figure": _figure("headline.svg", files),
         "against_the_paper_figure": _figure("against_the_paper.svg", files),
         "training_curves_figures": curves,
+        "throughput": throughput_text(root / "runs" / "benchmarks" / "throughput.json"),
     }
 
 

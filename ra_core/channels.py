@@ -158,7 +158,10 @@ class Coded:
 
 def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return pictures (B, 3, H, W) in [0, 1] as 8-bit arrays (H, W, 3), as they would be stored."""
-    return list((to_8bit(images) * 255).round().byte().permute(0, 2, 3, 1).cpu().contiguous().numpy())
+    levels = (
+        images.detach().float().permute(0, 2, 3, 1).clamp(0, 1).mul_(255).add_(0.5).byte()
+    )  # as `to_8bit`
+    return list(levels.cpu().contiguous().numpy())
 
 
 def from_arrays(arrays: Sequence[np.ndarray]) -> torch.Tensor:

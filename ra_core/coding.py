@@ -6,11 +6,10 @@ Each step finds what it needs, makes what is missing, and leaves finished work a
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from ra_core import elpv
+from ra_core import elpv, shipped_runs
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
@@ -19,7 +18,7 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.experiments import set_threads
 from ra_core.metrics import to_8bit
-from ra_core.models.preprocessors import make_preprocessor, preprocess
+from ra_core.models.preprocessors import interpolated, make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import load_recognizer
 from ra_core.models.weights import load_weights
@@ -93,9 +92,7 @@ def rungs(settings: Ladder, method: str, quality: float | None) -> tuple[Rung, .
 
 def strength_at(settings: Ladder, quality: float) -> float:
     """Return the strength for any quality: that of the rungs, interpolated in log2 between them."""
-    known = sorted(settings.rungs)
-    logs = np.log2([STRENGTH * weight for _, weight in known])
-    return float(2 ** np.interp(quality, [q for q, _ in known], logs))
+    return interpolated({q: STRENGTH * weight for q, weight in settings.rungs}, quality)
 
 
 def run_name(method: str, codec: str, quality: float | None = None) -> str:
@@ -145,7 +142,7 @@ def preprocessor_parameters(
         "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
-        "mse_weight": settings.mse_weight,
+        "mse_weight": (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight,
     }  # fmt: skip
     if steps.proxy != "BlockDCT":
         parameters["learned_proxy"] = profile.proxy.model_dump()
@@ -164,10 +161,10 @@ def train_preprocessor(
     quality: float | None = None,
     seed: int = 0,
 ) -> Path:
-    """Train what a method has around a codec unless that is done, and return its run folder."""
+    """Train what a method has around a codec unless that is done or ships, and return its run folder."""
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     folder = preprocessor_folder(profile.name, dataset, method, codec, quality, seed)
-    if not is_complete(folder, parameters):
+    if not is_complete(folder, parameters) and not shipped_runs.take(folder, parameters):
         _train(profile, folder, parameters)
     tidy(folder)
     return folder

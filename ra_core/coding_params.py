@@ -103,6 +103,11 @@ class Preprocessing(Strict):
     mse_weight: float = Field(
         0.5, gt=0, description="weight of the squared error of a preprocessor, published 0.5"
     )
+    npp_mse_weight: float = Field(
+        0.0,
+        ge=0,
+        description="the same of npp_mse, which has no other reason to keep a picture; 0: mse_weight",
+    )
     restoration_weight: float = Field(
         1000.0,
         gt=0,

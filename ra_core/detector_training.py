@@ -4,6 +4,7 @@ import argparse
 import json
 import platform
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from ra_core import scenes
 from ra_core.boxes import BoxedPictures
 from ra_core.data import fingerprint
 from ra_core.detection import detect, mean_ap
-from ra_core.errors import DataError
+from ra_core.errors import DataError, exit_status
 from ra_core.files import atomic, write_json
 from ra_core.models.detectors import SHIPPED, TRUNKS, make_detector
 from ra_core.training import fit
@@ -93,21 +94,25 @@ def train_detector(
     return sidecar
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train one of the shipped detectors on the scenes and print its sidecar."""
-    parser = argparse.ArgumentParser(prog="python -m ra_core.detector_training", description=main.__doc__)
+def main(arguments: list[str] | None = None) -> int:
+    """Train one of the shipped detectors on the scenes and print its sidecar. Return 0, or 1 after one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ra_core.detector_training",
+        description="Train one of the shipped detectors on the scenes.",
+    )
     parser.add_argument("name", choices=TRUNKS)
     parser.add_argument("--folder", type=Path, default=SHIPPED, help="where the weights are written")
     parser.add_argument("--steps", type=int, default=0, help="0: as the detectors that ship")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    train, validation = scenes.load("train"), scenes.load("validation")
-    print(
-        json.dumps(
-            train_detector(chosen.name, train, validation, chosen.folder, chosen.steps, chosen.seed), indent=2
-        )
-    )
+
+    def train() -> None:
+        parts = scenes.load("train"), scenes.load("validation")
+        sidecar = train_detector(chosen.name, *parts, chosen.folder, chosen.steps, chosen.seed)
+        print(json.dumps(sidecar, indent=2))
+
+    return exit_status(train)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ra_core import cifar10
+from ra_core import cifar10, shipped_runs
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
 from ra_core.data import first_per_class, split_train
@@ -97,11 +97,11 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
 
 
 def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
-    """Train one processor (and transformer) unless that is done, and return its run folder."""
+    """Train one processor (and transformer) unless that is done or ships, and return its run folder."""
     parameters = run_parameters(profile, task, mode, seed)
     mode = parameters["mode"]
     folder = run_folder(profile.name, task, mode, seed)
-    if not is_complete(folder, parameters):
+    if not is_complete(folder, parameters) and not shipped_runs.take(folder, parameters):
         _train(profile, task, mode, seed, folder, parameters)
     tidy(folder)  # also where a run was killed right after it ended
     return folder

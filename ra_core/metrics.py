@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import torch
+from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
 
 IDENTICAL_DB = 100.0  # just above the PSNR of 224 x 224 pictures that differ by one grey level in one value
 PUBLISHED_EPSILON = 1e-9
 
-SSIM_TAPS, SSIM_SIGMA = 11, 1.5
+_BELL = [math.exp(-(i**2) / (2 * 1.5**2)) for i in range(-5, 6)]
+SSIM_TAPS = [tap / sum(_BELL) for tap in _BELL]
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 Z = NormalDist().inv_cdf(0.975)
@@ -51,14 +53,31 @@ def ssim(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Source: Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to
     Structural Similarity", IEEE Transactions on Image Processing 13(4), 2004, equation 13.
     """
-    x, y = _exact_pair(images, target)
-    rows, columns = (_blur_matrix(size, x) for size in x.shape[-2:])
-    mean_x, mean_y, xx, yy, xy = rows @ torch.stack([x, y, x * x, y * y, x * y]) @ columns
-    variances = xx - mean_x**2 + yy - mean_y**2
-    covariance = xy - mean_x * mean_y
+    _check_pair(images, target)
+    rows, columns = (_inside(size) for size in images.shape[-2:])
+    inside = torch.outer(rows, columns).to(images.device, torch.float32)
+    # As much at once as stays in a core's cache.
+    count = max(1, (2**16 if images.device.type == "cpu" else 2**24) // inside.numel())
+    pairs = zip(images.float().split(count), target.float().split(count), strict=True)
+    return torch.cat([_ssim(x, y, inside) for x, y in pairs])
+
+
+def _ssim(images: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Return `ssim` of a few pictures; `inside` (H, W) is how much of the window lies on the picture.
+
+    Squares of the difference to one level a picture are small, so that variances do not cancel in float32. Beyond
+    the border that level would be black, hence `border`, which is the same in variance and covariance.
+    """
+    level = target.mean((1, 2, 3), keepdim=True)
+    x, y = images - level, target - level
+    mean_x, mean_y, squares, product = _blur(torch.cat([x, y, x * x + y * y, x * y], 1)).chunk(4, 1)
+    border = 2 * level * (1 - inside) * (level * inside + mean_x + mean_y)
+    variances = squares - mean_x**2 - mean_y**2 + border
+    covariance = 2 * (product - mean_x * mean_y) + border
+    mean_x, mean_y = mean_x + level * inside, mean_y + level * inside
     luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
-    structure = (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
-    return (luminance * structure).mean((1, 2, 3)).float().to(images.device)
+    structure = (covariance + SSIM_C2) / (variances + SSIM_C2)
+    return (luminance * structure).mean((1, 2, 3)).clamp(-1, 1)
 
 
 def to_8bit(images: torch.Tensor) -> torch.Tensor:
@@ -164,8 +183,7 @@ def _check_answers(correct: torch.Tensor) -> None:
         )
 
 
-def _exact_pair(images: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return both in float64, which autocast and TF32 leave alone and in which variances do not cancel."""
+def _check_pair(images: torch.Tensor, target: torch.Tensor) -> None:
     for batch in (images, target):
         if batch.ndim != 4 or batch.shape[1] != 3 or batch.numel() == 0 or not batch.is_floating_point():
             raise ParameterError(
@@ -177,24 +195,31 @@ def _exact_pair(images: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tenso
             f"Pictures of shape {tuple(images.shape)} cannot be scored against {tuple(target.shape)}; "
             "bring both to the same size and number."
         )
-    if images.device.type == "mps":  # has no float64
-        images, target = images.cpu(), target.cpu()
-    return images.double(), target.double()
 
 
 def _squared_error(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    x, y = _exact_pair(images, target)
-    return (x - y) ** 2
+    """Return it in float64, which autocast and TF32 leave alone."""
+    _check_pair(images, target)
+    if images.device.type == "mps":  # has no float64
+        images, target = images.cpu(), target.cpu()
+    return (images.double() - target.double()) ** 2
 
 
-def _blur_matrix(size: int, like: torch.Tensor) -> torch.Tensor:
-    """Return the (size, size) matrix that blurs along one axis with `ssim`'s window, zeros beyond the border.
+def _inside(size: int) -> torch.Tensor:
+    """Return how much of `ssim`'s window along one axis lies on the picture at each place, (size,) in float64."""
+    taps = torch.tensor(SSIM_TAPS, dtype=torch.float64)
+    return F.conv1d(taps.new_ones(1, 1, size), taps[None, None], padding=len(SSIM_TAPS) // 2)[0, 0]
 
-    A product with a band matrix is several times as fast as a depthwise convolution, at 32 and 224 pixels.
+
+def _blur(maps: torch.Tensor) -> torch.Tensor:
+    """Return maps (B, C, H, W) under `ssim`'s window, zeros beyond the border.
+
+    Each channel alone, channels last, first along columns, then along rows: so it is many times as fast as with the
+    square window. Neither autocast nor TF32, of which cuDNN makes use, may touch it.
     """
-    position = torch.arange(size, dtype=like.dtype, device=like.device)
-    distance = position[:, None] - position
-    weights = torch.exp(-(distance**2) / (2 * SSIM_SIGMA**2))
-    tap = torch.arange(SSIM_TAPS, dtype=like.dtype) - SSIM_TAPS // 2
-    total = torch.exp(-(tap**2) / (2 * SSIM_SIGMA**2)).sum().item()
-    return weights.where(distance.abs() <= SSIM_TAPS // 2, 0.0) / total
+    channels, middle = maps.shape[1], len(SSIM_TAPS) // 2
+    window = torch.tensor(SSIM_TAPS, device=maps.device).expand(channels, 1, 1, -1)
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(maps.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
+        maps = F.conv2d(maps, window.mT.contiguous(), padding=(middle, 0), groups=channels)
+        return F.conv2d(maps, window.contiguous(), padding=(0, middle), groups=channels).contiguous()

@@ -15,13 +15,23 @@ from ra_core.progress import BATCH_VARIABLE
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 
 
+def _papermill():
+    """Return the package papermill, without the grammar of web addresses that checking its files would build.
+
+    No notebook holds such an address, and the grammar takes two seconds of every start.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # to be left out, as where it is not installed
+    import papermill
+
+    return papermill
+
+
 def check_parameters(path: Path, given: dict) -> None:
     """Compare parameters with what the notebook's `parameters` cell declares.
 
     Raises `ParameterError` for a name it does not declare or a value of another type, or when it is no notebook.
     """
-    import papermill
-
+    papermill = _papermill()
     try:
         declared = papermill.inspect_notebook(str(path))
     except Exception as error:  # a damaged file can raise nearly anything
@@ -50,7 +60,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     if not path.exists():
         raise ParameterError(f"{path} does not exist; name a notebook of the folder notebooks/.")
     check_parameters(path, parameters)
-    import papermill
+    papermill = _papermill()
     from jupyter_client.manager import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
 

@@ -53,6 +53,7 @@ FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
         for t in (0.05, 0.15)
     },
 }
+FILTER_PICTURES = 200  # of validation, by which the best setting is found
 SHRINK = 2
 
 
@@ -114,7 +115,12 @@ def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, d
             chain_at = sent_by(codec, shrink=SHRINK)
         else:
             chosen = best_filter(
-                name, codec, steps.curve, judges, load_pictures(dataset, "validation"), *common[2:]
+                name,
+                codec,
+                steps.curve,
+                judges,
+                load_pictures(dataset, "validation", FILTER_PICTURES),
+                *common[2:],
             )
             print(f"{codec} {name}: {chosen} is best on validation", flush=True)
             make = FILTERS[name][chosen]

@@ -76,6 +76,6 @@ def test_every_codec_of_a_data_set_is_compared_with_all_its_proxies(monkeypatch)
         source="a", codecs={"jpeg": Ladder(curve=[5, 10, 20, 30, 40, 50])}, transfer={"webp": [20, 80]}
     )
     assert agreements("mine", settings, IMAGES).to_dict("records") == [
-        {"proxies": {"jpeg": "mine"}, "name": "jpeg", "at": [5, 20, 40]},
+        {"proxies": {"jpeg": "mine"}, "name": "jpeg", "at": [5, 30, 50]},
         {"proxies": {"webp": "mine"}, "name": "webp", "at": [80]},
     ]

@@ -186,6 +186,8 @@ def test_methods_differ_in_their_parameters():
         assert parameters(method, quality)["mse_weight"] == 0.5
         assert parameters(method, quality, mse_weight=3.0) != parameters(method, quality)
     assert parameters("post", mse_weight=3.0) == parameters("post")
+    assert parameters("npp_mse", 5, npp_mse_weight=300.0)["mse_weight"] == 300
+    assert parameters("npp", 5, npp_mse_weight=300.0) == parameters("npp", 5)
     assert parameters(quality=5) == parameters()  # one adaptive preprocessor has all qualities
     assert "JpegCodec" in parameters()["coder"]
     assert parameters(seed=1) != parameters() and json.dumps(parameters())

@@ -15,6 +15,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from ra_core import figures
 from ra_core.errors import OutputError, ParameterError
+from ra_core.figures import rows
 
 RECOGNIZERS = {"resnet20": "source", "vgg8": "unseen", "mobilenet": "unseen"}
 MODES = list(figures.MODES)
@@ -578,3 +579,7 @@ def test_status_table_sorts_the_runs_and_marks_changes():
         "cpu", "25,000", "123.4", "1,234", "400", "21.40", "49.0", "abcdef0+", "2025-01-01 10:00"
     ]  # fmt: skip
     assert set(table.loc[("sr", "ra", "0")]) == {"–"}
+
+
+def test_what_rounds_to_zero_has_no_minus():
+    assert [rows.signed(value) for value in (-0.04, 0.0, -0.06)] == ["+0.0", "+0.0", f"{rows.MINUS}0.1"]

@@ -116,6 +116,23 @@ def test_ssim_equals_its_definition_on_flat_bright_pictures():
     assert metrics.ssim(images, target).item() == pytest.approx(direct_ssim(images[0], target[0]), abs=1e-6)
 
 
+def test_ssim_in_single_precision_equals_double_on_large_bright_pictures_of_little_contrast():
+    drawn = torch.Generator().manual_seed(3)
+    target = 0.9 + 0.002 * torch.randn(3, 3, 150, 260, generator=drawn)  # more than is worked on at once
+    images = target + 0.002 * torch.randn(target.shape, generator=drawn)
+    x, y = images.double(), target.double()
+    taps = torch.exp(-(torch.arange(-5, 6).double() ** 2) / 4.5)
+    window = torch.outer(taps, taps).expand(3, 1, 11, 11) / taps.sum() ** 2
+
+    def blur(values):
+        return torch.nn.functional.conv2d(values, window, padding=5, groups=3)
+
+    u, v = blur(x), blur(y)
+    likeness = (2 * u * v + 1e-4) / (u * u + v * v + 1e-4)
+    likeness *= (2 * (blur(x * y) - u * v) + 9e-4) / (blur(x * x + y * y) - u * u - v * v + 9e-4)
+    assert torch.allclose(metrics.ssim(images, target), likeness.mean((1, 2, 3)).float(), rtol=0, atol=1e-6)
+
+
 def test_ssim_is_one_for_identical_and_falls_with_noise():
     target = cifar10.load("shipped", "test").images[:8].float() / 255
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))

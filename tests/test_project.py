@@ -130,7 +130,7 @@ def test_import_costs_little_more_than_torch_and_pulls_in_nothing_heavy():
 def test_make_lists_its_targets():
     listed = [line.split()[0] for line in run("make").stdout.splitlines()[1:]]
     assert listed == [
-        "help", "book", "smoke", "test", "test-slow", "lab", "lint", "format", "lock", "clean", "distclean",
+        "help", "book", "smoke", "test", "test-slow", "bench", "lab", "lint", "format", "lock", "clean", "distclean",
     ]  # fmt: skip
 
 

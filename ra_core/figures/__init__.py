@@ -4,6 +4,7 @@ A figure carries `alt`, one sentence with its main numbers, for the page that sh
 """
 
 from ra_core.figures.agreement import agreement_scatter
+from ra_core.figures.beside import bd_beside, gains_beside, trainings_table
 from ra_core.figures.both_ends import both_ends_panel, same_bytes_gains, same_bytes_table
 from ra_core.figures.coding_pictures import bit_panel, coding_panel, detection_panel
 from ra_core.figures.look import (
@@ -70,6 +71,7 @@ __all__ = [
     "against_the_paper",
     "agreement_scatter",
     "agreement_table",
+    "bd_beside",
     "bd_forest",
     "bd_table",
     "bit_panel",
@@ -84,6 +86,7 @@ __all__ = [
     "cost_table",
     "degradations",
     "detection_panel",
+    "gains_beside",
     "header_table",
     "headline",
     "headline_table",
@@ -113,6 +116,7 @@ __all__ = [
     "task_title",
     "to_markdown",
     "training_curves",
+    "trainings_table",
     "transfer_heatmap",
     "transfer_table",
 ]

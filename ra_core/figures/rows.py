@@ -126,8 +126,8 @@ def note(rows: pd.DataFrame) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a difference with one digit and its sign, such as +3.1."""
-    return f"{value:+.1f}".replace("-", MINUS)
+    """Return a difference with one digit and its sign, such as +3.1; what rounds to zero is +0.0."""
+    return f"{value:+z.1f}".replace("-", MINUS)
 
 
 def signed_interval(value: float, low: float, high: float) -> str:

@@ -3,9 +3,9 @@
 Source: Lu et al. 2022, "Preprocessing Enhanced Image Compression for Machine Vision".
 """
 
-import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -33,13 +33,15 @@ def strength_at(qp: float) -> float:
     """
     if not (isinstance(qp, int | float) and QP_RANGE[0] <= qp <= QP_RANGE[1]):
         raise ParameterError(f"QP {qp!r} is not allowed; give a number from {QP_RANGE[0]} to {QP_RANGE[1]}.")
-    table = {q: strength for q, _, strength in reversed(QP_TABLE)}  # the first of two entries is set last
-    below = max((q for q in table if q <= qp), default=min(table))
-    above = min((q for q in table if q >= qp), default=max(table))
-    if below >= above:
-        return table[min(below, above) if qp < min(table) else below]
-    share = (qp - below) / (above - below)
-    return 2 ** ((1 - share) * math.log2(table[below]) + share * math.log2(table[above]))
+    return interpolated(
+        {q: strength for q, _, strength in reversed(QP_TABLE)}, qp
+    )  # the first of two is set last
+
+
+def interpolated(strengths: dict[float, float], quality: float) -> float:
+    """Return the strength at any quality, in log2 between those that are known; outside them the ends hold."""
+    known = sorted(strengths)
+    return float(2 ** np.interp(quality, known, np.log2([strengths[q] for q in known])))
 
 
 def _conv_bn(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:

@@ -1,0 +1,146 @@
+"""Our training loop beside the published one, ready to be timed step by step."""
+
+import io
+import tempfile
+import time
+from contextlib import redirect_stdout
+from itertools import islice
+from pathlib import Path
+
+import torch
+from published import PublishedLoop
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import resnet18
+
+from ra_core import folders
+from ra_core.chain import Chain
+from ra_core.channels import make_channel
+from ra_core.evaluation import evaluate
+from ra_core.losses import find_mode
+from ra_core.models.processors import make_processor
+from ra_core.models.recognizers import IMAGENET_MEAN, IMAGENET_STD, Recognizer
+from ra_core.objectives import Restoration
+from ra_core.training import fit
+
+CLASSES = 8
+
+
+class _Enough(Exception):
+    """The steps to be timed are done."""
+
+
+class Clocked:
+    """An objective that stops the training loop once `steps` steps after the first `skipped` were timed."""
+
+    def __init__(self, objective, skipped: int, steps: int, device: torch.device):
+        self.objective, self.settings, self.frozen = objective, objective.settings, objective.frozen
+        self.first, self.last, self.device, self.calls = skipped, skipped + steps, device, 0
+        self.terms = objective.terms
+
+    def prepare(self, *batch):
+        if self.calls == self.first:
+            self.started = clock(self.device)
+        if self.calls == self.last:
+            self.seconds = clock(self.device) - self.started
+            raise _Enough
+        self.calls += 1
+        return self.objective.prepare(*batch)
+
+
+class Ready:
+    """Tensors that lie on the device, as pictures and as channel: a data path that costs nothing."""
+
+    name = "ready"
+
+    def __init__(self, channel, batch: int, device: torch.device):
+        self.images, self.labels = torch.rand(batch, 3, 224, 224, device=device), torch.zeros(batch).long()
+        self.degraded = channel(self.images.cpu(), generator=torch.Generator()).to(device)
+
+    def __len__(self):
+        return len(self.images)
+
+    def training_batch(self, indices, generator):
+        return self.images, self.labels
+
+    def __call__(self, images, generator=None):
+        return self.degraded
+
+
+def clock(device: torch.device) -> float:
+    """Return the time once the device has done all it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def networks(task: str) -> tuple[nn.Module, nn.Module]:
+    """Return a processor and a recognizer that still wants gradients, the same at every call."""
+    torch.manual_seed(0)
+    return make_processor("SRResNet", 4 if task == "sr" else 1), resnet18(num_classes=CLASSES).eval()
+
+
+class OurLoop:
+    """Our training step and evaluation, as a run of the book takes them."""
+
+    def __init__(self, task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device):
+        self.processor, net = networks(task)
+        self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD)
+        self.channel, self.batch, self.device = make_channel(task), batch, device
+        self.objective = Restoration(find_mode(mode), self.channel, self.recognizer)
+        self.training, self.validation = (folders.load(root, part) for part in ("train", "val"))
+        self.scratch = scratch
+
+    def seconds(self, skipped: int, steps: int, objective=None, pictures=None) -> float:
+        """Return the seconds of `steps` steps after the first `skipped`."""
+        clocked = Clocked(objective or self.objective, skipped, steps, self.device)
+        with (
+            tempfile.TemporaryDirectory(dir=self.scratch) as folder,
+            redirect_stdout(io.StringIO()),
+        ):
+            try:
+                fit(
+                    {"processor": self.processor}, clocked, pictures or self.training, folder=Path(folder),
+                    steps=10**6, batch=self.batch, device=str(self.device), precision="bf16",
+                    channels_last=True, checkpoint_seconds=float("inf"),
+                )  # fmt: skip
+            except _Enough:
+                return clocked.seconds
+        raise RuntimeError("the training ended before it was timed")
+
+    def ready_seconds(self, skipped: int, steps: int) -> float:
+        """Return the seconds of as many steps on tensors that lie ready on the device."""
+        ready = Ready(self.channel, self.batch, self.device)
+        return self.seconds(skipped, steps, Restoration(self.objective.mode, ready, self.recognizer), ready)
+
+    def evaluate(self) -> float:
+        """Go once through the validation pictures; return the mean SSIM."""
+        layout = {"device": self.device, "memory_format": torch.channels_last}
+        chain = Chain(self.channel, self.processor.to(**layout))
+        judges = {"source": self.recognizer.to(**layout)}
+        return evaluate(chain, judges, self.validation, self.batch, self.device).ssim.mean().item()
+
+    def flops(self) -> float:
+        """Return the floating-point operations of one step, forward and backward."""
+        ready = Ready(self.channel, self.batch, self.device)
+        batch = {"degraded": ready.degraded, "target": ready.images, "labels": ready.labels.to(self.device)}
+        with FlopCounterMode(display=False) as counter:
+            self.objective.terms({"processor": self.processor.to(self.device)}, batch)["loss"].backward()
+        return counter.get_total_flops()
+
+
+def their_loop(
+    task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device, workers: int
+) -> PublishedLoop:
+    return PublishedLoop(task, find_mode(mode).weight, *networks(task), root, scratch, batch, device, workers)
+
+
+def their_seconds(loop: PublishedLoop, skipped: int, steps: int) -> float:
+    """Return the seconds of `steps` published steps after the first `skipped`."""
+    batches = loop.batches()
+    for batch in islice(batches, skipped):
+        loop.step(batch)
+    started = clock(loop.device)
+    for batch in islice(batches, steps):
+        loop.step(batch)
+    return clock(loop.device) - started

@@ -1,0 +1,194 @@
+"""Times our training step and evaluation against the published way (`published.py`), on the machine at hand.
+
+`python benchmarks/throughput.py` prints ratios with their spread and writes runs/benchmarks/throughput.json, which
+the book's status page shows. Both ways get the same networks (the published SRResNet, ResNet-18 with random weights,
+which take as long as trained ones), pictures (files of about 340 x 256 pixels, made from those that ship, cropped to
+224) and batch, and take turns within each round, so that a busy machine slows both. Ours is `ra_core.training.fit`
+itself with bf16 and channels-last, from the file to the updated weights.
+
+On a GPU each way has its own best batch, and ours is set beside the same networks on tensors that lie ready on the
+card (1 is a data path that costs nothing) and beside the card's bf16 peak.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from coding import sample_pictures, spread
+from loops import CLASSES, OurLoop, their_loop, their_seconds
+from PIL import Image
+from published import ssims, through_file
+from throughput_gpu import BATCHES, time_gpu
+
+from ra_core.channels import Jpeg, from_arrays
+from ra_core.codec_base import cores
+from ra_core.errors import ParameterError
+from ra_core.files import write_json
+from ra_core.metrics import ssim
+from ra_core.runs import device_name, git_state, now, versions
+from ra_core.training import pick_device
+
+# What is asked for on two CPU cores with bf16 instructions, by what is timed.
+TARGETS = {
+    "sr ra": 1.6, "sr plain": 1.6, "dn ra": 3.5, "dn plain": 1.6, "jpeg ra": 3.5,
+    "jpeg channel, of a core": 5, "SSIM": 20,
+}  # fmt: skip
+GPU_TARGET, READY = 5, 0.95
+
+
+def write_pictures(root: Path, count: int) -> None:
+    """Write as many picture files of about 340 x 256 pixels for training as for validation."""
+    pictures = [Image.fromarray(p).resize((341, 256)) for p in sample_pictures(min(count, 64), 256)]
+    for part in ("train", "val"):
+        for number in range(count):
+            path = root / part / str(number % CLASSES) / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pictures[number % len(pictures)].save(path, quality=90)
+
+
+def in_turn(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> dict:
+    """Return the seconds of both ways, and their ratios, over rounds in which they take turns."""
+    seconds = [(theirs(), ours()) for _ in range(rounds)]
+    return {
+        "ours_s": spread([b for _, b in seconds]), "published_s": spread([a for a, _ in seconds]),
+        "ratio": spread([a / b for a, b in seconds]),
+    }  # fmt: skip
+
+
+def timed(work: Callable, tick: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """Return a function that does the work and returns how long that took."""
+
+    def run() -> float:
+        started = tick()
+        work()
+        return tick() - started
+
+    return run
+
+
+def time_training(name: str, options, root: Path, scratch: Path, device: torch.device) -> dict:
+    """Time the step of a task and mode on the CPU."""
+    task, mode = name.split()
+    ours = OurLoop(task, mode, root, scratch, options.batch, device)
+    theirs = their_loop(task, mode, root, scratch, options.batch, device, workers=0)
+    ours.seconds(0, 1), their_seconds(theirs, 0, 1)  # memory and kernels are chosen
+    found = in_turn(
+        lambda: ours.seconds(0, options.steps),
+        lambda: their_seconds(theirs, 0, options.steps), options.rounds,
+    )  # fmt: skip
+    pictures = options.batch * options.steps
+    return found | {key: pictures / found[f"{key}_s"]["median"] for key in ("ours", "published")}
+
+
+def time_evaluation(task: str, options, root: Path, scratch: Path, device: torch.device) -> dict:
+    """Time evaluation from the file to the numbers, fp32 both."""
+    ours = OurLoop(task, "ra", root, scratch, options.batch, device)
+    theirs = their_loop(task, "ra", root, scratch, options.batch, device, workers=0)
+    ours.evaluate(), theirs.evaluate()
+    return in_turn(timed(ours.evaluate), timed(theirs.evaluate), options.rounds)
+
+
+def time_parts(options, scratch: Path, device: torch.device) -> dict:
+    """Time what is done to each picture beside the networks: SSIM and the JPEG channel, and check that they agree."""
+    arrays = sample_pictures(16, 224)
+    images, channel = from_arrays(arrays).to(device), Jpeg(10)
+    pictures = [Image.fromarray(array) for array in arrays]
+
+    def through_files():
+        return torch.stack([through_file(p, scratch / f"{i}.jpeg") for i, p in enumerate(pictures)])
+
+    decoded = channel(images)
+    if not torch.equal(decoded.cpu(), through_files()):
+        raise SystemExit("the two JPEG channels do not give the same pictures.")
+    gap = (ssim(decoded, images).cpu() - torch.tensor(ssims(decoded, images))).abs().max().item()
+    if gap > 1e-4:
+        raise SystemExit(f"the two ways of SSIM differ by {gap:.2g}.")
+
+    def reached(tick: Callable) -> dict:
+        return in_turn(timed(lambda: channel(images), tick), timed(through_files, tick), options.rounds + 4)
+
+    blurred = in_turn(
+        timed(lambda: ssim(decoded, images).sum().item()),
+        timed(lambda: ssims(decoded, images)), options.rounds,
+    )  # fmt: skip
+    return {
+        "SSIM": blurred, "jpeg channel": reached(time.perf_counter),
+        "jpeg channel, of a core": reached(time.process_time),  # what other cores and the disk do is not counted
+    }  # fmt: skip
+
+
+def line(name: str, row: dict, target: float | None) -> str:
+    low, middle, high = (row["ratio"][key] for key in ("low", "median", "high"))
+    wanted = f", at least {target:g} x is wanted" if target else ""
+    rates = f": {row['ours']:.2f} against {row['published']:.2f} pictures/s" if "ours" in row else ""
+    return f"{name}: {middle:.2f} x ({low:.2f} to {high:.2f}{wanted}){rates}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time training and evaluation against the published way.")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--only", nargs="+", help="some of the names that are printed")
+    parser.add_argument("--batch", type=int, default=4, help="pictures a step on the CPU")
+    parser.add_argument("--steps", type=int, default=1, help="steps of each way in a round on the CPU")
+    parser.add_argument("--gpu-steps", type=int, default=40, help="steps of each way in a round on a GPU")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/throughput.json"))
+    options = parser.parse_args()
+    os.environ["RA_BATCH"] = "1"  # no bar
+    try:
+        device = pick_device(options.device)
+    except ParameterError as error:
+        parser.error(str(error))
+    here, started = torch.device("cpu"), time.perf_counter()
+    results: dict[str, dict] = {"training": {}, "parts": {}, "gpu": {}}
+
+    def wanted(name: str) -> bool:
+        return not options.only or name in options.only
+
+    def keep(part: str, name: str, row: dict, target: float | None) -> None:
+        results[part][name] = row | {"target": target}
+        print(line(name, row, target), flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
+        root, scratch = Path(folder) / "pictures", Path(folder) / "scratch"
+        scratch.mkdir()
+        write_pictures(root, max(BATCHES) if device.type == "cuda" else 4 * CLASSES)
+        for task in ("sr", "dn", "jpeg") if device.type == "cuda" else ():
+            if wanted(f"{task} ra"):
+                row = time_gpu(task, options, root, scratch, device)
+                keep("gpu", f"{task} ra", row, GPU_TARGET)
+                print(
+                    f"  batch {row['batch']} against {row['published_batch']}; {row['ready']['median']:.0%} of the "
+                    f"speed on ready tensors ({READY:.0%} is wanted); {row['tflops']:.0f} TFLOP/s, "
+                    f"{row['of_product']:.0%} of a large bf16 product"
+                )
+        if device.type != "cuda":
+            print("No CUDA device is used, so the step on a GPU is not timed.")
+            for name in ("sr ra", "sr plain", "dn ra", "dn plain", "jpeg ra"):
+                if wanted(name):
+                    keep("training", name, time_training(name, options, root, scratch, here), TARGETS[name])
+        if wanted("evaluation"):
+            keep("parts", "sr evaluation", time_evaluation("sr", options, root, scratch, device), None)
+        if wanted("parts"):
+            for name, row in time_parts(options, scratch, device).items():
+                keep("parts", name, row, TARGETS.get(name))
+    machine = {
+        "device": device_name(device), "cores": cores(), "machine": platform.machine(),
+        "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }  # fmt: skip
+    settings = {"batch": options.batch, "steps": options.steps, "rounds": options.rounds}
+    write_json(
+        options.output,
+        {"made": now(), "git": git_state(), "versions": versions(), "machine": machine, "settings": settings}
+        | results | {"seconds": time.perf_counter() - started},
+    )  # fmt: skip
+    print(f"{time.perf_counter() - started:.0f} s; written to {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The training step on a GPU: each way at its best batch, beside ready tensors and the card's bf16 peak."""
+
+import gc
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from coding import spread
+from loops import OurLoop, clock, their_loop, their_seconds
+
+from ra_core.codec_base import cores
+
+BATCHES = (16, 32, 64, 128, 256)  # tried; the published one is 20
+PEAKS = {
+    "H100 PCIe": 756,
+    "H100": 989,
+    "H200": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L4": 121,
+}  # dense bf16 TFLOP/s
+
+
+def peak_tflops(device: torch.device, size: int = 8192, repeats: int = 30) -> float:
+    """Return what a large bf16 matrix product reaches on the card."""
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(5):
+        a @ b
+    started = clock(device)
+    for _ in range(repeats):
+        a @ b
+    return 2 * size**3 * repeats / (clock(device) - started) / 1e12
+
+
+def best_batch(make: Callable[[int], Callable[[], float]], steps: int) -> tuple[int, float, Callable]:
+    """Return the batch that does most pictures a second, those pictures, and what takes its steps."""
+    found = []
+    for batch in BATCHES:
+        try:
+            run = make(batch)
+            found.append((batch * steps / run(), batch, run))
+        except torch.OutOfMemoryError:  # and larger ones will not fit either
+            break
+        finally:
+            gc.collect()
+            torch.cuda.empty_cache()
+    if not found:
+        raise SystemExit(f"not even a batch of {BATCHES[0]} pictures fits on this GPU.")
+    rate, batch, run = max(found, key=lambda row: row[0])
+    return batch, rate, run
+
+
+def time_gpu(task: str, options, root: Path, scratch: Path, device: torch.device) -> dict:
+    """Time the `ra` step at the best batch of each way, beside ready tensors and the card's peak."""
+    steps, skipped, workers = options.gpu_steps, 10, min(5, cores())  # five workers as published
+    loops: dict[int, OurLoop] = {}
+
+    def ours(batch: int) -> Callable[[], float]:
+        loops[batch] = OurLoop(task, "ra", root, scratch, batch, device)
+        return lambda: loops[batch].seconds(skipped, steps)
+
+    def theirs(batch: int) -> Callable[[], float]:
+        loop = their_loop(task, "ra", root, scratch, batch, device, workers)
+        return lambda: their_seconds(loop, skipped, steps)
+
+    (batch, _, run), (their_batch, _, their_run) = best_batch(ours, steps), best_batch(theirs, steps)
+    rows = []
+    for _ in range(options.rounds):
+        rows.append((their_run(), run(), loops[batch].ready_seconds(skipped, steps)))
+    rates = [batch * steps / row[1] for row in rows]
+    tflops = loops[batch].flops() / batch * statistics.median(rates) / 1e12
+    peak = peak_tflops(device)
+    name = torch.cuda.get_device_name(device)
+    stated = next((value for card, value in PEAKS.items() if card in name), None)
+    return {
+        "batch": batch, "published_batch": their_batch,
+        "ours": statistics.median(rates),
+        "published": their_batch * steps / statistics.median(row[0] for row in rows),
+        "ratio": spread([(row[0] / their_batch) / (row[1] / batch) for row in rows]),
+        "ready": spread([row[2] / row[1] for row in rows]),
+        "tflops": tflops, "of_product": tflops / peak, "of_peak": tflops / stated if stated else None,
+    }  # fmt: skip
