@@ -250,11 +250,9 @@ def compare(profile: Profile, found: pd.DataFrame, stated: Stock | None = None) 
         job = jobs.get((row["part"], row["run"]))
         if job is None:
             continue
-        machine = MACHINES["h100" if str(row["device"]).startswith("cuda") else "cpu"]
-        predicted = {
-            "images_per_s": images_per_second(job, machine),
-            "peak_memory_mb": memory_mb(job, machine),
-        }
+        machine, threads = _ran_on(str(row["device"]))
+        rate = threads * images_per_second(job, machine)
+        predicted = {"images_per_s": rate, "peak_memory_mb": memory_mb(job, machine)}
         rows.append(
             row | {"profile": profile.name} | {f"predicted_{key}": value for key, value in predicted.items()}
         )
