@@ -59,13 +59,17 @@ def be_killed_in_a_checkpoint(number: int) -> None:
     Path.write_bytes = half
 
 
-def train(project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0) -> None:
+def train(
+    project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0, recorded: bool = False
+) -> None:
     """Train in the present process, note what it did, and end."""
     os.chdir(project)
     experiments.fit = functools.partial(experiments.fit, checkpoint_seconds=0)
     cifar10.load = tiny.load
     if checkpoint:
         be_killed_in_a_checkpoint(checkpoint)
+    if recorded:  # after run.json, before the checkpoint is put away
+        experiments.tidy = lambda folder: kill()
     lines = count_lines(limit)
     experiments.train_run(load_profile("tiny"), "dn", mode, 0)
     sys.settrace(None)
@@ -108,7 +112,7 @@ def main(root: Path) -> dict:
         moments = [round(total * (i + 0.5) / MOMENTS) for i in range(MOMENTS)]
         plans = [[{"limit": limit}] for limit in moments]
         plans += [[{"checkpoint": 1}], [{"checkpoint": 2}, {"checkpoint": 2}], [{"limit": moments[2]}] * 3]
-        plans += [[{"limit": total - 2}]]  # after run.json, before the checkpoint is put away
+        plans += [[{"recorded": True}]]
         for number, plan in enumerate(plans):
             results[mode].append(killed_and_started_again(root / f"{mode}{number}", mode, *plan))
     return results
