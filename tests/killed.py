@@ -60,7 +60,7 @@ def be_killed_in_a_checkpoint(number: int) -> None:
 
 
 def train(
-    project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0, recorded: bool = False
+    project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0, before: str = ""
 ) -> None:
     """Train in the present process, note what it did, and end."""
     os.chdir(project)
@@ -68,8 +68,8 @@ def train(
     cifar10.load = tiny.load
     if checkpoint:
         be_killed_in_a_checkpoint(checkpoint)
-    if recorded:  # after run.json, before the checkpoint is put away
-        experiments.tidy = lambda folder: kill()
+    if before:  # the step of that name in `experiments`
+        setattr(experiments, before, lambda *_: kill())
     lines = count_lines(limit)
     experiments.train_run(load_profile("tiny"), "dn", mode, 0)
     sys.settrace(None)
@@ -112,7 +112,7 @@ def main(root: Path) -> dict:
         moments = [round(total * (i + 0.5) / MOMENTS) for i in range(MOMENTS)]
         plans = [[{"limit": limit}] for limit in moments]
         plans += [[{"checkpoint": 1}], [{"checkpoint": 2}, {"checkpoint": 2}], [{"limit": moments[2]}] * 3]
-        plans += [[{"recorded": True}]]
+        plans += [[{"before": "record"}], [{"before": "tidy"}]]
         for number, plan in enumerate(plans):
             results[mode].append(killed_and_started_again(root / f"{mode}{number}", mode, *plan))
     return results

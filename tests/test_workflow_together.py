@@ -103,7 +103,7 @@ def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project
     plugin = project / "snakemake_executor_plugin_pretended"
     plugin.mkdir(exist_ok=True)
     (plugin / "__init__.py").write_text(PRETENDED)
-    options = ["--executor", "pretended", "--jobs", "4", "--dry-run"]
+    options = ["--executor", "pretended", "--jobs", "4", "--dry-run", "--forceall"]
     said = start(project, *options, profile=profile, cores="", target="book").communicate(timeout=300)[0]
     asked = dict(re.findall(r"rule (\w+):\n(?:    .*\n)*?    resources: (.*)\n", said))
     asked.pop("book", None)  # runs where the workflow does
