@@ -353,7 +353,7 @@ rule planning:
             for run in planned(PROFILE, dataset)
             for seed in PROFILE.seeds
         ],
-        modules("planning", "*workload", "figures/planning", "figures/look"),
+        modules("planning", "*workload", "reference", "figures/planning", "figures/look"),
         notebook="notebooks/12_planning.ipynb",
     output:
         f"{RUNS}/planning.csv",

@@ -8,7 +8,7 @@ from torch import nn
 
 from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import Codec, load_codec
-from ra_core.coding_params import Preprocessing
+from ra_core.coding_params import Preprocessing, ends_and_middle
 from ra_core.metrics import psnr, to_8bit
 from ra_core.params import Profile
 from ra_core.proxy_ladder import stand_ins
@@ -23,8 +23,8 @@ def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) 
 
     A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one.
     """
-    places = {codec: _ends_and_middle(steps.curve) for codec, steps in settings.codecs.items()}
-    places |= {codec: [_middle(curve)] for codec, curve in settings.transfer.items()}
+    places = {codec: ends_and_middle(steps.curve) for codec, steps in settings.codecs.items()}
+    places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
     return pd.concat(
         [
             agreement(
@@ -37,14 +37,6 @@ def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) 
         ],
         ignore_index=True,
     )
-
-
-def _middle(curve: list[float]) -> float:
-    return curve[len(curve) // 2]
-
-
-def _ends_and_middle(curve: list[float]) -> list[float]:
-    return list(dict.fromkeys([curve[0], _middle(curve), curve[-1]]))
 
 
 def agreement(

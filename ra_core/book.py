@@ -21,7 +21,7 @@ import yaml
 from ra_core.errors import OutputError, exit_status
 from ra_core.figures.look import codec_title
 from ra_core.files import write_text
-from ra_core.params import load_profile
+from ra_core.params import load_profile, said_of
 from ra_core.report import throughput_text
 from ra_core.runs import project_root
 
@@ -211,14 +211,13 @@ def _as_page(notebook: nbformat.NotebookNode, stem: str, title: str | None) -> s
 def _substitutions(profile: str, tasks: list[str], root: Path, files: dict[str, bytes]) -> dict[str, str]:
     """Return what `{{ name }}` stands for in the pages: values and figures of the report, and more."""
     values = json.loads(files["generated/values.json"])
-    text = (root / "params" / f"{profile}.yaml").read_text(encoding="utf-8")
-    comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    command, about = said_of(profile, (root / "params" / f"{profile}.yaml").read_text(encoding="utf-8"))
     curves = "\n\n".join(_figure(f"curves-{task}.svg", files) for task in tasks)
     return values | {
         # Names in code spans are not replaced, so what is to look like code brings its own marks.
         "profile": f"`{profile}`",
-        "command": f"`{comments[0] if comments else f'make book PROFILE={profile}'}`",
-        "about": " ".join(comments[1:]) or profile,
+        "command": f"`{command}`",
+        "about": about or profile,
         "headline_figure": _figure("headline.svg", files),
         "against_the_paper_figure": _figure("against_the_paper.svg", files),
         "training_curves_figures": curves,

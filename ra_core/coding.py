@@ -201,9 +201,8 @@ def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None
         started, training = now(), settings.training
         done = fit(
             nets, objective, splits["train"], folder=folder, seed=seed, device=str(device),
-            steps=training.length(len(splits["train"])), validate=validate, validations=1,
-            drops=tuple(training.drops), name=f"{dataset} {folder.parent.name} seed{seed}",
-            **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip"}),
+            validate=validate, validations=1, name=f"{dataset} {folder.parent.name} seed{seed}",
+            **training.options(len(splits["train"])),
         )  # fmt: skip
         told = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
         keys = {key: parameters[key] for key in told} | {"coder": coder.describe()} | team.told

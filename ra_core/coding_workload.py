@@ -8,7 +8,7 @@ from torch import nn
 from ra_core import elpv, scenes
 from ra_core.cifar10 import CLASSES
 from ra_core.coding import planned
-from ra_core.coding_params import DATASETS, Ladder, Preprocessing
+from ra_core.coding_params import DATASETS, Ladder, Preprocessing, ends_and_middle
 from ra_core.models.detectors import Detector, make_detector
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
@@ -17,7 +17,7 @@ from ra_core.models.recognizers import CELL_FAMILIES, Recognizer, load_recognize
 from ra_core.params import Profile
 from ra_core.proxy_ladder import BLOCK_CODECS
 from ra_core.proxy_training import is_made, made_by
-from ra_core.rate_accuracy import FILTERS
+from ra_core.rate_accuracy import FILTER_PICTURES, FILTERS
 from ra_core.workload import Job, Work, count, trained_pictures
 
 PICTURES = {  # of each part, and the side of a picture
@@ -25,7 +25,6 @@ PICTURES = {  # of each part, and the side of a picture
     "scenes": (scenes.COUNTS, scenes.SIDE),
 }
 SMALL = 64  # side of the picture that is counted on; all that is counted here grows with the pixels
-TUNED_AT = 3  # qualities a filter's settings are compared at
 CROP = 112.0  # pixels, as a middle of the sides of the crops a learned proxy is trained on
 
 
@@ -150,15 +149,17 @@ def _evaluation(profile: Profile, dataset: str, settings: Preprocessing, codec: 
     if codec in settings.codecs:
         steps = settings.codecs[codec]
         passes, networks = _passes(profile, steps)
-        tuned = sum(TUNED_AT * (1 + len(FILTERS[name])) for name in steps.baselines if name in FILTERS)
+        at = len(ends_and_middle(steps.curve))
+        tuned = sum(at * (1 + len(FILTERS[name])) for name in steps.baselines if name in FILTERS)
     else:
         trained_for = sum(bool(steps.rungs) for steps in settings.codecs.values())
         networks = {"preprocessor": trained_for * len(settings.transfer[codec])}
         passes = len(settings.transfer[codec]) + networks["preprocessor"]
-    work = every.times(passes * test) + judges[0][0].times(tuned * parts["validation"])
+    tuned *= min(FILTER_PICTURES, parts["validation"])
+    work = every.times(passes * test) + judges[0][0].times(tuned)
     for kind, times in networks.items():
         work += forward[kind][0].times(times * test)
-    pictures, batch = passes * test + tuned * parts["validation"], settings.evaluation_batch
+    pictures, batch = passes * test + tuned, settings.evaluation_batch
     return Job(
         dataset, f"evaluation of {codec}", "evaluation", 1, -(-pictures // batch), batch, pictures, side,
         Work(work.macs / pictures, work.moved / pictures, 0.0, work.operators).times(side**2 / SMALL**2),

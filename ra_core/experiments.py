@@ -177,10 +177,9 @@ def _train(
         torch.manual_seed(seed)
         started = now()
         summary = fit(
-            networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder,
-            steps=training.length(len(splits["train"])), seed=seed, device=str(device), validate=validate,
-            name=f"{task} {mode} seed{seed}", drops=tuple(training.drops),
-            **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last", "clip", "compile"}),
+            networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder, seed=seed,
+            device=str(device), validate=validate, name=f"{task} {mode} seed{seed}",
+            **training.options(len(splits["train"])),
         )  # fmt: skip
         keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")} | team.told
         team.ask_main(lambda: record(folder, keys, splits, networks, device, started, summary))

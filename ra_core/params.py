@@ -214,6 +214,12 @@ def _known_mode(name: str) -> Mode:
         raise ValueError(str(error).rstrip(".")) from error
 
 
+def said_of(name: str, text: str) -> tuple[str, str]:
+    """Return the command and the description that the text of a profile's file begins with."""
+    comments = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    return comments[0] if comments else f"make book PROFILE={name}", " ".join(comments[1:])
+
+
 def load_profile(name: str, overrides: dict | None = None, folder: Path | None = None) -> Profile:
     """Return the profile `params/<name>.yaml`, with `overrides` merged into it.
 

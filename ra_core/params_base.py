@@ -42,6 +42,11 @@ class Training(Strict):
         """Return the number of steps on a training set of that size (published: six epochs)."""
         return self.steps or max(1, round((self.epochs or 6.0) * -(-pictures // self.batch)))
 
+    def options(self, pictures: int) -> dict:
+        """Return all of it as `ra_core.training.fit` takes it, on a training set of that size."""
+        rest = self.model_dump(exclude={"epochs", "steps", "drops"})
+        return rest | {"steps": self.length(pictures), "drops": tuple(self.drops)}
+
 
 class Network(Strict):
     """An image-to-image network and its size."""

@@ -18,6 +18,7 @@ import pandas as pd
 
 from ra_core.errors import ParameterError, RAError, exit_status
 from ra_core.params import Profile, load_profile
+from ra_core.reference import TRAINING_COLUMNS, training_row
 from ra_core.runs import project_root
 from ra_core.workload import Job, Stock, jobs_of, stock_of
 
@@ -37,7 +38,7 @@ CODED_SIDE = (
 )
 LOG_BYTES = 100_000  # of the text files of one run
 PANEL = 6  # pictures of each chain that a task keeps for the book
-MEASURED = ["part", "run", "seed", "device", "pictures", "wall_seconds", "images_per_s", "peak_memory_mb"]
+MEASURED = [column for column in TRAINING_COLUMNS if column not in ("profile", "commit")]
 
 
 @dataclass(frozen=True)
@@ -232,9 +233,7 @@ def measured(profile: str, root: Path | None = None) -> pd.DataFrame:
     rows = []
     for path in sorted((root / "runs" / profile).glob("*/*/seed*/run.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        keys = {"part": path.parents[2].name, "run": path.parents[1].name, "seed": record["seed"]}
-        pictures = record["images_per_s"] * record["wall_seconds"]
-        rows.append(keys | {"pictures": pictures} | {key: record[key] for key in MEASURED if key in record})
+        rows.append(training_row({"task": path.parents[2].name, "mode": path.parents[1].name} | record))
     table = root / "results" / profile / "trainings.csv"
     known = pd.read_csv(table).reindex(columns=MEASURED) if table.exists() else pd.DataFrame(columns=MEASURED)
     own = pd.DataFrame(rows, columns=MEASURED)

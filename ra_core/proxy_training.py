@@ -96,8 +96,7 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
     training = Training(**made["recipe"])
     report = fit(
         {"proxy": net}, RateDistortion(made["weight"]), train, folder=run, seed=made["seed"], device=device,
-        steps=training.length(len(train)), name=stem, drops=tuple(training.drops),
-        **training.model_dump(include={"batch", "lr", "schedule", "precision", "channels_last"}),
+        name=stem, **training.options(len(train)),
     )  # fmt: skip
     halved = {key: value.cpu().half().contiguous() for key, value in net.state_dict().items()}
     net.load_state_dict(halved)

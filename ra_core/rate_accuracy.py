@@ -25,7 +25,7 @@ from ra_core.coding import (
     train_preprocessor,
     whole,
 )
-from ra_core.coding_params import UNSEEN_QUALITIES, Ladder
+from ra_core.coding_params import UNSEEN_QUALITIES, Ladder, ends_and_middle
 from ra_core.curves import (
     BD_COLUMNS,
     RATE_COLUMNS,
@@ -89,8 +89,7 @@ def sent_by(codec: str, pre: Callable[[float], nn.Module | None] = lambda qualit
 
 def best_filter(name: str, codec: str, curve: list[float], judges, pictures, batch, device) -> str:
     """Return the setting of a filter with the lowest BD-rate on the source; `pictures` are not the test ones."""
-    places = sorted({0, len(curve) // 2, len(curve) - 1})
-    qualities, source = [curve[i] for i in places], next(iter(judges))
+    qualities, source = ends_and_middle(curve), next(iter(judges))
     only = {source: judges[source]}
 
     def line(chain_at) -> tuple:

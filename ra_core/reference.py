@@ -15,7 +15,7 @@ import pandas as pd
 from ra_core.coding import planned, run_name
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_json, write_text
-from ra_core.params import Profile, load_profile
+from ra_core.params import Profile, load_profile, said_of
 from ra_core.runs import profile_folder, project_root, run_folder
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
@@ -120,11 +120,11 @@ def _profile_text(name: str) -> str:
 
 
 def _about(name: str, records: list[dict]) -> dict:
-    comments = [line[1:].strip() for line in _profile_text(name).splitlines() if line.startswith("#")]
+    command, description = said_of(name, _profile_text(name))
     return {
         "profile": load_profile(name).name,
-        "command": comments[0] if comments else f"make book PROFILE={name}",
-        "about": " ".join(comments[1:]),
+        "command": command,
+        "about": description,
         "trainings": len(records),
         "training_hours": round(sum(record["wall_seconds"] for record in records) / 3600, 2),
         "peak_memory_mb": max((record["peak_memory_mb"] for record in records), default=0.0),

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core import cifar10, experiments, training
+from ra_core import experiments, training
 from ra_core.channels import Noise
 from ra_core.data import fingerprint, split_train
 from ra_core.errors import ParameterError, RAError, TrainingError
@@ -36,12 +36,8 @@ PAIRED = "profile,task,mode,seed,recognizer,role,n,difference,low,high"
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     """A project in a folder of its own, with tiny pictures in place of CIFAR-10."""
-    tiny.project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cifar10, "load", tiny.load)
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    with tiny.at_project(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 @pytest.fixture

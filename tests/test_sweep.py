@@ -4,10 +4,9 @@ import pandas as pd
 import pytest
 import test_figures
 import tiny
-import torch
 from refusal import refusal
 
-from ra_core import cifar10, figures
+from ra_core import figures
 from ra_core.errors import ParameterError
 from ra_core.experiments import evaluate_task, run_parameters
 from ra_core.figures.look import look, mode_rank
@@ -104,12 +103,8 @@ def test_every_figure_and_table_takes_a_sweep():
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    tiny.project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cifar10, "load", tiny.load)
-    threads = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(threads)
+    with tiny.at_project(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def test_a_sweep_trains_and_reports_every_lambda(project):

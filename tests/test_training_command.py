@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import tiny
-import torch
 
-from ra_core import cifar10, coding, experiments
+from ra_core import coding, experiments
 from ra_core.training_command import main
 
 HERE = Path(__file__).parent
@@ -17,11 +16,8 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar10, "load", tiny.load)
-    monkeypatch.chdir(tiny.project(tmp_path))
-    before = torch.get_num_threads()
-    yield tmp_path
-    torch.set_num_threads(before)
+    with tiny.at_project(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def test_it_trains_what_was_named_and_prints_its_folder(project, capsys):

@@ -3,11 +3,11 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import copied
 import nbformat
 import pandas as pd
 import pytest
@@ -15,8 +15,6 @@ import pytest
 from ra_core.curves import RATE_COLUMNS
 from ra_core.evaluation import ACCURACY_COLUMNS
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("ra_core", "notebooks", "params", "book", "Snakefile", "pyproject.toml")
 TINY = """# make book PROFILE=tiny
 # Two tasks and two modes, for the tests.
 data: {train_per_class: 2, test_per_class: 2, validation_per_class: 1}
@@ -48,14 +46,7 @@ LAST = {"report": 1, "reference_results": 1, "planning": 1, "book": 1}  # rules 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project, so that nothing is written into this one."""
-    copy = tmp_path_factory.mktemp("project")
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("_build", "__pycache__"))
-        else:
-            shutil.copy(ROOT / part, copy / part)
-    (copy / "params" / "tiny.yaml").write_text(TINY)
-    return copy
+    return copied.project(tmp_path_factory.mktemp("project"), tiny=TINY)
 
 
 def workflow(project: Path, *options: str, profile: str = "tiny") -> subprocess.CompletedProcess:

@@ -2,18 +2,16 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import copied
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("ra_core", "notebooks", "params", "book", "workflow", "Snakefile", "pyproject.toml")
 TARGET = "runs/tiny/data.json"
 COMPUTING = {"recognizers", "train_processor", "cross_evaluate"}
 PRETENDED = """
@@ -35,15 +33,10 @@ TINY = (
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project with a tiny profile for each device."""
-    copy = tmp_path_factory.mktemp("project")
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("_build", "__pycache__"))
-        else:
-            shutil.copy(ROOT / part, copy / part)
-    for name, device in {"tiny": "auto", "on_cpu": "cpu"}.items():
-        (copy / "params" / f"{name}.yaml").write_text(f"{TINY}device: {device}\n")
-    return copy
+    profiles = {
+        name: f"{TINY}device: {device}\n" for name, device in {"tiny": "auto", "on_cpu": "cpu"}.items()
+    }
+    return copied.project(tmp_path_factory.mktemp("project"), **profiles)
 
 
 def start(project: Path, *options: str, profile="tiny", cores="1", target=TARGET) -> subprocess.Popen:
@@ -118,7 +111,7 @@ def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project
 
 @pytest.mark.parametrize("cluster", ["slurm", "kubernetes"])
 def test_profiles_of_clusters_keep_what_makes_runs_safe(cluster):
-    settings = yaml.safe_load((ROOT / "workflow" / cluster / "config.yaml").read_text())
+    settings = yaml.safe_load((copied.ROOT / "workflow" / cluster / "config.yaml").read_text())
     assert settings["executor"] == cluster
     assert settings["nolock"] and settings["rerun-incomplete"] and settings["keep-going"]
     assert "cores" not in settings  # by this the Snakefile knows that it is on a cluster

@@ -1,11 +1,13 @@
 """Small things to train with: pictures of 16 x 16, networks of four channels, a recognizer of a hundred weights."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ra_core import cifar10
 from ra_core.channels import Noise
 from ra_core.data import Pictures
 from ra_core.losses import Mode, find_mode
@@ -108,6 +110,16 @@ def log(folder: Path) -> list[dict]:
 def names(folder: Path) -> list[str]:
     """The files of a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def at_project(folder: Path, monkeypatch):
+    """Work in a project of its own in `folder`, with tiny pictures in place of CIFAR-10."""
+    monkeypatch.chdir(project(folder))
+    monkeypatch.setattr(cifar10, "load", load)
+    threads = torch.get_num_threads()
+    yield folder
+    torch.set_num_threads(threads)
 
 
 def project(folder: Path, profile: str = PROFILE) -> Path:
