@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ra_core.boxes import BoxedPictures, Objects
+from ra_core.data.boxes import BoxedPictures, Objects
 
 CLASSES = ("red", "green", "blue")
 

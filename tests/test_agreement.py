@@ -4,13 +4,13 @@ import tiny
 import torch
 from torch import nn
 
-from ra_core import agreement as module
-from ra_core.agreement import COLUMNS, STEP, agreement, agreements, bands, codec_slopes, proxy_slopes
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
-from ra_core.coding_params import Ladder, Preprocessing
+from ra_core.coding import agreement as module
+from ra_core.coding.agreement import COLUMNS, STEP, agreement, agreements, bands, codec_slopes, proxy_slopes
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import make_proxy
+from ra_core.params.coding import Ladder, Preprocessing
 
 IMAGES, _ = tiny.pictures(5).batch(torch.arange(5))
 JPEG = load_codec("jpeg")

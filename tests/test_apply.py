@@ -15,14 +15,14 @@ from PIL import Image, ImageCms
 from refusal import refusal
 
 from ra_core import apply as module
-from ra_core import metrics, picture_jobs
-from ra_core.apply import apply, find_files, main
+from ra_core import metrics
+from ra_core.apply import apply, find_files, main, picture_jobs
+from ra_core.apply.picture_jobs import COLUMNS, output_names
 from ra_core.chain import Chain
 from ra_core.channels import Coded, from_arrays, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.coding import STRENGTH, AtStrength
 from ra_core.errors import DataError, OutputError, ParameterError, WeightsError
-from ra_core.picture_jobs import COLUMNS, output_names
 from ra_core.runs import write_params
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

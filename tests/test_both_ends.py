@@ -5,9 +5,9 @@ from refusal import refusal
 
 from ra_core import coding
 from ra_core.book import coding_pages
-from ra_core.both_ends import ENDS, check_both_ends, through_every_chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
+from ra_core.coding.both_ends import ENDS, check_both_ends, through_every_chain
 from ra_core.errors import ParameterError
 from ra_core.params import load_profile
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.box_folders import load
+from ra_core.data.box_folders import load
 from ra_core.errors import DataError, ParameterError
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from refusal import refusal
 
-from ra_core.boxes import BoxedPictures, Objects, clip, mirror
 from ra_core.data import fingerprint
+from ra_core.data.boxes import BoxedPictures, Objects, clip, mirror
 from ra_core.errors import DataError
 
 

@@ -17,11 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refusal
 
-from ra_core import bpg
-from ra_core.bpg import BpgCodec
-from ra_core.codec_base import MAX_PIXELS
-from ra_core.codec_headers import bpg_size
-from ra_core.codecs import load_codec
+from ra_core.codecs import bpg, load_codec
+from ra_core.codecs.base import MAX_PIXELS
+from ra_core.codecs.bpg import BpgCodec
+from ra_core.codecs.headers import bpg_size
 from ra_core.errors import CodecError, ParameterError
 
 REAL = all(shutil.which(program) for program in bpg.PROGRAMS)

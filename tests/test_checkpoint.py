@@ -7,8 +7,8 @@ import pytest
 import torch
 from refusal import refusal
 
-from ra_core.checkpoint import load_checkpoint, random_states, save_checkpoint, set_random_states
 from ra_core.errors import OutputError, TrainingError
+from ra_core.training.checkpoint import load_checkpoint, random_states, save_checkpoint, set_random_states
 
 SETTINGS = {"mode": "ra", "lr": 1e-4, "drops": [0.5, 0.75], "parameters": {"processor": 12}}
 STATE = {

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ra_core import cifar10
-from ra_core.data import Pictures, fingerprint, split_train
+from ra_core.data import Pictures, cifar10, fingerprint, split_train
 from ra_core.errors import DataError, ParameterError
 
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from refusal import refusal
 
-from ra_core import channels, cifar10, codec_base, codecs
-from ra_core.codecs import CODECS, jpeg_parts, load_codec
+from ra_core import channels, codecs
+from ra_core.codecs import CODECS, base, jpeg_parts, load_codec
+from ra_core.codecs.pillow import AvifCodec, JpegCodec, WebpCodec
+from ra_core.data import cifar10
 from ra_core.errors import CodecError, DataError, ParameterError
-from ra_core.pillow_codecs import AvifCodec, JpegCodec, WebpCodec
 
 IN_MEMORY = [name for name in CODECS if name != "bpg"]
 # Best, usual and coarse, in each codec's own unit.
@@ -422,4 +423,4 @@ def test_a_picture_of_48_megapixels(name):
     (decoded,) = codec.decode([file])
     assert decoded.shape == (6000, 8000, 3)
     assert error(decoded[:1000, :1000], array[:1000, :1000]) < 2000
-    assert codec_base.MAX_PIXELS >= 48_000_000
+    assert base.MAX_PIXELS >= 48_000_000

@@ -7,7 +7,7 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import coding, elpv, scenes
+from ra_core import coding
 from ra_core.chain import Chain
 from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import load_codec
@@ -30,7 +30,7 @@ from ra_core.coding import (
     summary,
     train_preprocessor,
 )
-from ra_core.coding_params import Ladder
+from ra_core.data import elpv, scenes
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers
 from ra_core.metrics import to_8bit
@@ -38,6 +38,7 @@ from ra_core.models.preprocessors import QP_TABLE, preprocess
 from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Rung
 from ra_core.params import load_profile
+from ra_core.params.coding import Ladder
 
 PREPROCESSING = """\
 preprocessing:

@@ -11,11 +11,12 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import coding_panels, figures
+from ra_core import figures
 from ra_core.codecs import jpeg_parts, load_codec
-from ra_core.coding_panels import equal_accuracy, few, panel_of, preprocessor_at
+from ra_core.codecs.jpeg_files import block_bits
+from ra_core.coding import panels
+from ra_core.coding.panels import equal_accuracy, few, panel_of, preprocessor_at
 from ra_core.errors import ParameterError
-from ra_core.jpeg_files import block_bits
 from ra_core.params import load_profile
 
 project = test_rate_accuracy.project
@@ -76,7 +77,7 @@ def test_pictures_are_shown_class_by_class():
 
 @pytest.mark.parametrize("method", ["npp_qa", "npp"])
 def test_a_panel_holds_what_the_files_of_the_rate_table_hold(project, tables, monkeypatch, method):
-    monkeypatch.setattr(coding_panels, "load_pictures", test_rate_accuracy.load)
+    monkeypatch.setattr(panels, "load_pictures", test_rate_accuracy.load)
     profile, (rates, _) = load_profile("tiny"), tables
     found = equal_accuracy(rates, "tiny:recognizer", 20, method)
     panel = panel_of(profile, "cells", "jpeg", found, count=24)
@@ -111,9 +112,9 @@ class Grey(nn.Module):
 
 @pytest.mark.parametrize(("codec", "by"), [("heic", "estimated by the proxy"), ("webp", None)])
 def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, monkeypatch, codec, by):
-    monkeypatch.setattr(coding_panels, "load_pictures", lambda *given: boxed.pictures(3))
-    monkeypatch.setattr(coding_panels, "load_judges", lambda *given: {"bright": test_evaluation.Bright()})
-    monkeypatch.setattr(coding_panels, "preprocessor_at", lambda *given: Grey())
+    monkeypatch.setattr(panels, "load_pictures", lambda *given: boxed.pictures(3))
+    monkeypatch.setattr(panels, "load_judges", lambda *given: {"bright": test_evaluation.Bright()})
+    monkeypatch.setattr(panels, "preprocessor_at", lambda *given: Grey())
     changed = {"source": "fcos", "codecs": {codec: {"curve": [20, 30]}}}
     profile = load_profile("tiny", {"preprocessing": {"scenes": changed}})
     rates = RATES[RATES["quality"] == 30].assign(metric="map50")

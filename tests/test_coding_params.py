@@ -1,9 +1,9 @@
 import pytest
 from refusal import refusal
 
-from ra_core.coding_params import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing
 from ra_core.errors import ParameterError
 from ra_core.params import Network, Profile
+from ra_core.params.coding import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing
 
 EXAMPLE = """\
 preprocessing:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from ra_core import elpv, scenes
-from ra_core.coding_workload import PICTURES, SMALL, coding_jobs
+from ra_core.data import elpv, scenes
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
 from ra_core.models.recognizers import load_recognizer
 from ra_core.objectives import Preprocessing, Rung
-from ra_core.workload import count
+from ra_core.planning.coding_workload import PICTURES, SMALL, coding_jobs
+from ra_core.planning.workload import count
 
 PROFILE = """
 preprocessing:

@@ -6,12 +6,12 @@ import test_rate_accuracy
 import torch
 from torch import nn
 
-from ra_core import costs
 from ra_core.codecs import load_codec
-from ra_core.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
+from ra_core.coding import costs
+from ra_core.coding.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
+from ra_core.coding.proxy_ladder import LearnedLadder
 from ra_core.models.proxies import make_proxy
 from ra_core.params import load_profile
-from ra_core.proxy_ladder import LearnedLadder
 
 project = test_rate_accuracy.project
 

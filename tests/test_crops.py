@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.crops import Crops, picture_folder
 from ra_core.data import fingerprint
+from ra_core.data.crops import Crops, picture_folder
 from ra_core.errors import DataError
 
 SETS = (tiny.pictures(3, 0, "one"), tiny.pictures(2, 1, "two"))

@@ -8,13 +8,13 @@ from refusal import refusal
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ra_core import detector_training
-from ra_core.boxes import BoxedPictures
 from ra_core.data import fingerprint
+from ra_core.data.boxes import BoxedPictures
 from ra_core.detection import detect, mean_ap
-from ra_core.detector_training import RECIPE, STEPS, Detection, main, train_detector
 from ra_core.errors import DataError, ParameterError
 from ra_core.models.detectors import TRUNKS, load_detector, make_detector
+from ra_core.pretraining import detectors
+from ra_core.pretraining.detectors import RECIPE, STEPS, Detection, main, train_detector
 
 SIDECAR = {
     "name", "classes", "input", "features", "parameters", "stored", "recipe", "seed", "trained_on",
@@ -67,13 +67,13 @@ def test_what_it_writes_is_a_detector_of_that_score(tmp_path):
 
 def test_the_features_begin_as_those_of_a_recognizer(tmp_path, monkeypatch):
     begun = []
-    make = detector_training.make_detector
+    make = detectors.make_detector
 
     def watched(*arguments, **options):
         begun.append(options)
         return make(*arguments, **options)
 
-    monkeypatch.setattr(detector_training, "make_detector", watched)
+    monkeypatch.setattr(detectors, "make_detector", watched)
     train(tmp_path, steps=1)
     assert begun == [{"trained_features": True}]
 
@@ -145,7 +145,7 @@ def test_the_command_trains_on_the_scenes(tmp_path, monkeypatch, capsys):
         called.append(arguments)
         return {"name": "fcos"}
 
-    monkeypatch.setattr(detector_training, "train_detector", note)
+    monkeypatch.setattr(detectors, "train_detector", note)
     main(["retinanet", "--folder", str(tmp_path), "--steps", "7", "--seed", "3"])
     name, train_, validation, *rest = called[0]
     assert (name, train_.name, validation.name, rest) == (

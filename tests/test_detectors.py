@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision import models
 
-from ra_core import cifar10, scenes
+from ra_core.data import cifar10, scenes
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models import detectors

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ra_core import folders
 from ra_core.channels import Noise
-from ra_core.crops import Crops
-from ra_core.draws import StepGenerator, draw
+from ra_core.data import folders
+from ra_core.data.crops import Crops
+from ra_core.data.draws import StepGenerator, draw
 
 
 @given(count=st.integers(1, 20), cut=st.integers(0, 20), seed=st.integers(0, 2**40))

@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core import elpv
-from ra_core.data import Pictures, fingerprint
+from ra_core.data import Pictures, elpv, fingerprint
 from ra_core.errors import DataError, ParameterError
 
 installed = pytest.mark.skipif(find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed")

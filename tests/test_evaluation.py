@@ -7,11 +7,10 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import cifar10
 from ra_core.chain import Chain
 from ra_core.channels import Coded, make_channel
 from ra_core.codecs import load_codec
-from ra_core.data import Pictures
+from ra_core.data import Pictures, cifar10
 from ra_core.errors import ParameterError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,

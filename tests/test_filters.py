@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusal import refusal
 
-from ra_core import cifar10
+from ra_core.coding.filters import Bilateral, Gaussian
+from ra_core.data import cifar10
 from ra_core.errors import ParameterError
-from ra_core.filters import Bilateral, Gaussian
 
 FILTERS = [Gaussian(0.5), Gaussian(2.0), Bilateral(1.0, 0.05), Bilateral(2.0, 0.15)]
 

@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core import flat_folders
-from ra_core.data import fingerprint, is_labelled
+from ra_core.data import fingerprint, flat_folders, is_labelled
+from ra_core.data.flat_folders import PARTS, is_flat, load
 from ra_core.errors import DataError
-from ra_core.flat_folders import PARTS, is_flat, load
 
 SIZES = [(40, 30), (33, 51), (64, 64), (30, 70), (50, 41)]
 SHARES = (0.4, 0.2)

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core import flat_folders
+from ra_core.data import flat_folders
+from ra_core.data.folders import FolderPictures
 from ra_core.errors import DataError
 from ra_core.experiments import evaluate_task, load_splits, train_run
-from ra_core.folders import FolderPictures
 from ra_core.params import load_profile
 
 FOLDER = {"kind": "folder", "source": "data/photos", "resize": 24, "crop": 16}

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ra_core import data, folders
+from ra_core import data
+from ra_core.data import folders
+from ra_core.data.folders import open_picture
 from ra_core.errors import DataError, ParameterError
-from ra_core.folders import open_picture
 
 
 def random_array(height, width, seed=0):

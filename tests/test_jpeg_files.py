@@ -11,8 +11,8 @@ from refusal import refusal
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import jpeg_parts, load_codec
+from ra_core.codecs.jpeg_files import HEADER_COLUMNS, block_bits, header_rows
 from ra_core.errors import CodecError
-from ra_core.jpeg_files import HEADER_COLUMNS, block_bits, header_rows
 
 JPEGS = ("jpeg", "jpeg-optimized", "jpeg-444", "jpeg-444-optimized")
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from ra_core.channels import Noise
 from ra_core.errors import TrainingError
-from ra_core.memory import is_out_of_memory, largest_that_fits, told_what_fits
+from ra_core.training.memory import is_out_of_memory, largest_that_fits, told_what_fits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.channels import Noise, to_arrays
-from ra_core.codec_base import Codec, Qualities
 from ra_core.codecs import load_codec
+from ra_core.codecs.base import Codec, Qualities
 from ra_core.errors import TrainingError
 from ra_core.losses import MODES, find_mode
 from ra_core.metrics import to_8bit

@@ -9,11 +9,8 @@ from applied import array, opened, saved
 from PIL import Image, ImageCms
 
 from ra_core import metrics
-from ra_core.codec_base import is_grey
-from ra_core.codecs import load_codec
-from ra_core.colour_profiles import embed
-from ra_core.errors import DataError
-from ra_core.picture_files import (
+from ra_core.apply.colour_profiles import embed
+from ra_core.apply.picture_files import (
     Picture,
     picture_psnr,
     read_picture,
@@ -22,6 +19,9 @@ from ra_core.picture_files import (
     write_pictures,
     write_png,
 )
+from ra_core.codecs import load_codec
+from ra_core.codecs.base import is_grey
+from ra_core.errors import DataError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -30,7 +30,7 @@ from ra_core.planning import (
     spread,
     storage_gb,
 )  # fmt: skip
-from ra_core.workload import Job, Stock, Work, jobs_of
+from ra_core.planning.workload import Job, Stock, Work, jobs_of
 
 CPU, GPU = MACHINES["cpu"], MACHINES["h100"]
 NETWORKS = Work(macs=2e9, moved=5e8, kept=1e8, operators=100)

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from ra_core.prefetch import ahead, on_device, pinned
+from ra_core.training.prefetch import ahead, on_device, pinned
 
 CPU = torch.device("cpu")
 

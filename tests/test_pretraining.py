@@ -8,11 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from ra_core import pretraining
 from ra_core.data import fingerprint
 from ra_core.errors import DataError, ParameterError, TrainingError
 from ra_core.models.recognizers import load_recognizer
-from ra_core.pretraining import accuracy, augment, normalise, train_recognizer
+from ra_core.pretraining import recognizers
+from ra_core.pretraining.recognizers import accuracy, augment, normalise, train_recognizer
 
 BATCH = 8
 SIDECAR = {
@@ -40,8 +40,8 @@ def colours(count: int, seed: int = 0):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(pretraining.FAMILIES, "resnet20", family)
-    monkeypatch.setitem(pretraining.RECIPE, "batch", BATCH)
+    monkeypatch.setitem(recognizers.FAMILIES, "resnet20", family)
+    monkeypatch.setitem(recognizers.RECIPE, "batch", BATCH)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -92,7 +92,7 @@ def test_every_picture_is_augmented_by_itself_and_from_the_generator():
 
 
 def test_normalising_takes_the_mean_and_divides_by_the_deviation():
-    mean, std = (torch.tensor(pretraining.RECIPE[key]) for key in ("mean", "std"))
+    mean, std = (torch.tensor(recognizers.RECIPE[key]) for key in ("mean", "std"))
     images = (255 * (mean + 2 * std)).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     torch.testing.assert_close(normalise(images), torch.full((2, 3, 4, 4), 2.0), rtol=1e-5, atol=1e-5)
 
@@ -102,8 +102,8 @@ def test_accuracy_counts_what_is_right():
 
     class Brightest(nn.Module):
         def forward(self, x):
-            return x.mean((2, 3)) * torch.tensor(pretraining.RECIPE["std"]) + torch.tensor(
-                pretraining.RECIPE["mean"]
+            return x.mean((2, 3)) * torch.tensor(recognizers.RECIPE["std"]) + torch.tensor(
+                recognizers.RECIPE["mean"]
             )
 
     right = (pictures.images.float().mean((2, 3)).argmax(1) == pictures.labels).float().mean().item()
@@ -182,8 +182,8 @@ def test_the_rate_rises_for_a_fifth_of_the_steps_and_falls_to_nearly_zero(tmp_pa
     assert all(pair[0] == pair[1] for pair in rates)
     assert [pair[0] for pair in rates] == pytest.approx(cycle(20))
     rates.clear()
-    monkeypatch.setitem(pretraining.CYCLES, "resnet20", (1, 2))
-    assert train(tmp_path, epochs=0)["recipe"] == pretraining.RECIPE | {"epochs": 3, "cycles": [1, 2]}
+    monkeypatch.setitem(recognizers.CYCLES, "resnet20", (1, 2))
+    assert train(tmp_path, epochs=0)["recipe"] == recognizers.RECIPE | {"epochs": 3, "cycles": [1, 2]}
     assert [pair[0] for pair in rates] == pytest.approx(cycle(5) + cycle(10))
 
 
@@ -195,9 +195,9 @@ class Killed(BaseException):
     ("cycles", "epoch"), [((3,), 1), ((3,), 2), ((3,), 3), ((1, 2), 1), ((1, 2), 2), ((2, 1), 3)]
 )
 def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, cycles, epoch):
-    monkeypatch.setitem(pretraining.CYCLES, "resnet20", cycles)
+    monkeypatch.setitem(recognizers.CYCLES, "resnet20", cycles)
     once = train(tmp_path / "once", epochs=0)
-    save, saved = pretraining.save_checkpoint, []
+    save, saved = recognizers.save_checkpoint, []
 
     def kill(path, state):
         save(path, state)
@@ -206,11 +206,11 @@ def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(pretraining, "save_checkpoint", kill)
+        patch.setattr(recognizers, "save_checkpoint", kill)
         train(tmp_path / "again", epochs=0)
     assert saved == list(range(1, epoch + 1)) and tiny.names(tmp_path / "again") == ["resnet20.checkpoint.pt"]
     epochs = []
-    monkeypatch.setattr(pretraining, "save_checkpoint", lambda path, state: epochs.append(state["epoch"]))
+    monkeypatch.setattr(recognizers, "save_checkpoint", lambda path, state: epochs.append(state["epoch"]))
     again = train(tmp_path / "again", epochs=0)
     assert epochs == list(range(epoch + 1, 4))
     assert tiny.names(tmp_path / "again") == ["resnet20.json", "resnet20.safetensors"]
@@ -225,14 +225,14 @@ def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypat
     [({"epochs": 5}, "cycles = [3]"), ({"seed": 1}, "seed = 0"), ({"train": colours(46)}, "pictures = 44")],
 )
 def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, changes, key):
-    save = pretraining.save_checkpoint
+    save = recognizers.save_checkpoint
 
     def kill(path, state):
         save(path, state)
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(pretraining, "save_checkpoint", kill)
+        patch.setattr(recognizers, "save_checkpoint", kill)
         train(tmp_path)
     assert f"made with {key}, this run has" in refusal(TrainingError, train, tmp_path, **changes)
     assert tiny.names(tmp_path) == ["resnet20.checkpoint.pt"]
@@ -249,13 +249,13 @@ def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
 
 
 def test_every_family_has_a_length():
-    assert set(pretraining.CYCLES) == set(pretraining.FAMILIES) | set(pretraining.CELL_FAMILIES)
-    assert all(cycles and min(cycles) >= 1 for cycles in pretraining.CYCLES.values())
+    assert set(recognizers.CYCLES) == set(recognizers.FAMILIES) | set(recognizers.CELL_FAMILIES)
+    assert all(cycles and min(cycles) >= 1 for cycles in recognizers.CYCLES.values())
 
 
 def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels():
     grey = torch.rand(16, 1, 12, 12, generator=torch.Generator().manual_seed(0)) * 255
-    varied = pretraining.augment_cells(grey.expand(-1, 3, -1, -1), torch.Generator().manual_seed(1), shift=0)
+    varied = recognizers.augment_cells(grey.expand(-1, 3, -1, -1), torch.Generator().manual_seed(1), shift=0)
     assert torch.equal(varied[:, 0], varied[:, 1]) and torch.equal(varied[:, 0], varied[:, 2])
     gains = varied[:, 0].flatten(1).sum(1) / grey.flatten(1).sum(1)
     assert gains.min() >= 0.8 and gains.max() <= 1.2 and gains.unique().numel() == 16
@@ -267,5 +267,5 @@ def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels(
 def test_a_shift_rolls_the_whole_batch():
     grey = torch.zeros(1, 3, 8, 8)
     grey[..., 3, 3] = 1
-    varied = pretraining.augment_cells(grey, torch.Generator().manual_seed(0), shift=2)
+    varied = recognizers.augment_cells(grey, torch.Generator().manual_seed(0), shift=2)
     assert (varied > 0).sum() == 3

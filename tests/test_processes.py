@@ -16,7 +16,7 @@ from refusal import refusal
 from safetensors.torch import load_file
 
 from ra_core.errors import ParameterError, TrainingError
-from ra_core.processes import Team, digest, find_team
+from ra_core.training.processes import Team, digest, find_team
 
 HERE = Path(__file__).parent
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")

@@ -11,11 +11,11 @@ from PIL import Image
 from refusal import refusal
 from torch.nn import functional as F
 
-from ra_core import cifar10
 from ra_core.channels import Jpeg
 from ra_core.codecs import load_codec
+from ra_core.codecs.jpeg_files import block_bits
+from ra_core.data import cifar10
 from ra_core.errors import ParameterError
-from ra_core.jpeg_files import block_bits
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.dct_rate import fit_weights, rate_features, soft_count, soft_runs, soft_size
 from ra_core.models.proxy_dct import CODECS, BlockDCT

@@ -4,10 +4,11 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import proxy_ladder
 from ra_core.channels import Coded
 from ra_core.codecs import CODECS, load_codec
 from ra_core.coding import load_proxy as of_the_chapters
+from ra_core.coding import proxy_ladder
+from ra_core.coding.proxy_ladder import LearnedLadder, load_proxy, stand_ins
 from ra_core.errors import ParameterError
 from ra_core.files import write_json
 from ra_core.losses import straight_through
@@ -15,7 +16,6 @@ from ra_core.metrics import to_8bit
 from ra_core.models.proxies import BlockDCT, make_proxy
 from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
-from ra_core.proxy_ladder import LearnedLadder, load_proxy, stand_ins
 
 IMAGES, _ = tiny.pictures(4).batch(torch.arange(4))
 WEIGHTS = (64.0, 512.0)

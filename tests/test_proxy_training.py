@@ -8,10 +8,8 @@ from refusal import refusal
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from ra_core import proxy_training
-from ra_core.coding_params import LearnedProxy
-from ra_core.crops import Crops
 from ra_core.data import fingerprint
+from ra_core.data.crops import Crops
 from ra_core.errors import ParameterError, TrainingError, WeightsError
 from ra_core.models.proxies import (
     load_proxy_weights,
@@ -22,8 +20,10 @@ from ra_core.models.proxies import (
 )
 from ra_core.objectives import RateDistortion
 from ra_core.params import load_profile
-from ra_core.params_base import Training
-from ra_core.proxy_training import (
+from ra_core.params.base import Training
+from ra_core.params.coding import LearnedProxy
+from ra_core.pretraining import proxies
+from ra_core.pretraining.proxies import (
     SHIPPED,
     made_by,
     main,
@@ -134,8 +134,8 @@ def test_killed_in_between_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
             raise Killed
         return terms(self, networks, batch)
 
-    fit = proxy_training.fit
-    monkeypatch.setattr(proxy_training, "fit", lambda *a, **k: fit(*a, **k, checkpoint_seconds=0))
+    fit = proxies.fit
+    monkeypatch.setattr(proxies, "fit", lambda *a, **k: fit(*a, **k, checkpoint_seconds=0))
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(RateDistortion, "terms", kill)
         train(tmp_path / "again", made)
@@ -170,8 +170,8 @@ def test_a_profile_trains_what_is_missing_and_only_that(tmp_path, monkeypatch):
     tiny.project(tmp_path, tiny.PROFILE + section)
     monkeypatch.chdir(tmp_path)
     data = Crops((tiny.pictures(8),), sides=(16,)), [tiny.pictures(3, 1, "others")]
-    monkeypatch.setattr(proxy_training, "training_pictures", lambda: data)
-    begun = tiny.count_trainings(monkeypatch, proxy_training)
+    monkeypatch.setattr(proxies, "training_pictures", lambda: data)
+    begun = tiny.count_trainings(monkeypatch, proxies)
     own = tmp_path / "runs" / "tiny" / "proxies"
     files = profile_proxies(load_profile("tiny"))
     stems = ["hyperprior-256", "hyperprior-64", "hyperprior-16"]

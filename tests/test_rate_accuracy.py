@@ -10,8 +10,7 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import coding, detection, rate_accuracy
-from ra_core.bd_rate import bd_rate, counts, resample
+from ra_core import coding, detection
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
@@ -20,11 +19,12 @@ from ra_core.coding import (
     load_nets,
     load_preprocessor,
     preprocessor_parameters,
+    rate_accuracy,
     train_preprocessor,
     whole,
 )
-from ra_core.coding_params import Ladder
-from ra_core.curves import (
+from ra_core.coding.bd_rate import bd_rate, counts, resample
+from ra_core.coding.curves import (
     BD_COLUMNS,
     RATE_COLUMNS,
     SAME_BYTES_COLUMNS,
@@ -35,12 +35,8 @@ from ra_core.curves import (
     resampled,
     same_bytes_rows,
 )
-from ra_core.errors import ParameterError
-from ra_core.evaluation import Answers, evaluate
-from ra_core.filters import Gaussian
-from ra_core.metrics import proportion_interval
-from ra_core.params import load_profile
-from ra_core.rate_accuracy import (
+from ra_core.coding.filters import Gaussian
+from ra_core.coding.rate_accuracy import (
     FILTERS,
     at_unseen_qualities,
     best_filter,
@@ -48,6 +44,11 @@ from ra_core.rate_accuracy import (
     measure,
     sent_by,
 )
+from ra_core.errors import ParameterError
+from ra_core.evaluation import Answers, evaluate
+from ra_core.metrics import proportion_interval
+from ra_core.params import load_profile
+from ra_core.params.coding import Ladder
 
 PREPROCESSING = """\
 preprocessing:

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import nn
 from torchvision import models
 
-from ra_core import cifar10
+from ra_core.data import cifar10
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models import efficientnet_lite
 from ra_core.models.cifar_nets import FAMILIES, vgg8

@@ -4,8 +4,7 @@ import torch
 from PIL import Image, ImageOps
 from refusal import refusal
 
-from ra_core import cifar10, scenes
-from ra_core.data import fingerprint, split_train
+from ra_core.data import cifar10, fingerprint, scenes, split_train
 from ra_core.errors import DataError, ParameterError
 
 PARTS = ("train", "validation", "test")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ra_core.processes import Team
-from ra_core.synced_norm import synced_norms
+from ra_core.training.processes import Team
+from ra_core.training.synced_norm import synced_norms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,11 +6,11 @@ import torch
 from applied import array, shaken
 from torch import nn
 
-from ra_core import tiles
+from ra_core.apply import tiles
+from ra_core.apply.tiles import geometry, run_net
 from ra_core.channels import from_arrays, to_arrays
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.processors import make_processor
-from ra_core.tiles import geometry, run_net
 
 NETS = {
     "NPP": lambda: make_preprocessor("NPP", width=2, identity=True),

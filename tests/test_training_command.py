@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from ra_core import coding, experiments
-from ra_core.training_command import main
+from ra_core.training.command import main
 
 HERE = Path(__file__).parent
 
@@ -60,7 +60,7 @@ SITE = """
 import sys
 sys.path.insert(0, {tests!r})
 import tiny
-from ra_core import cifar10
+from ra_core.data import cifar10
 cifar10.load = tiny.load
 """
 
@@ -70,7 +70,7 @@ cifar10.load = tiny.load
 def test_two_processes_are_launched(tmp_path, launcher):
     project = tiny.project(tmp_path)
     (project / "started.py").write_text(SITE.format(tests=str(HERE)) + (
-        "from ra_core.training_command import main\nsys.exit(main())\n" if launcher == "accelerate" else
+        "from ra_core.training.command import main\nsys.exit(main())\n" if launcher == "accelerate" else
         "from accelerate import notebook_launcher\n"
         "from ra_core.experiments import train_run\nfrom ra_core.params import load_profile\n"
         "notebook_launcher(train_run, (load_profile('tiny'), 'dn', 'ra', 0), num_processes=2, use_port='29517')\n"

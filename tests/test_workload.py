@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ra_core.costs import macs
+from ra_core.coding.costs import macs
 from ra_core.errors import ParameterError
 from ra_core.models.processors import make_processor
-from ra_core.params_base import Training
-from ra_core.workload import (
+from ra_core.params.base import Training
+from ra_core.planning.workload import (
     CIFAR10,
     FOLDERS,
     SHIPPED,
