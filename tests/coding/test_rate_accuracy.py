@@ -1,10 +1,10 @@
 import math
 
 import boxed
+import coded
 import numpy as np
 import pandas as pd
 import pytest
-import test_evaluation
 import tiny
 import torch
 from refusal import refusal
@@ -19,7 +19,6 @@ from ra_core.coding import (
     load_nets,
     load_preprocessor,
     preprocessor_parameters,
-    rate_accuracy,
     train_preprocessor,
     whole,
 )
@@ -50,52 +49,11 @@ from ra_core.metrics import proportion_interval
 from ra_core.params import load_profile
 from ra_core.params.coding import Ladder
 
-PREPROCESSING = """\
-preprocessing:
-  cells:
-    source: tiny:recognizer
-    unseen: [tiny:another]
-    preprocessor: {width: 2, identity: true}
-    postprocessor: {width: 4, blocks: 1, residual: true}
-    training: {steps: 2, batch: 5, lr: 1e-3}
-    evaluation_batch: 7
-    codecs:
-      jpeg:
-        curve: [5, 20, 60]
-        rungs: [[5, 1], [60, 8]]
-        single: [5, 60]
-        npp_mse: [5, 60]
-        baselines: [downscale, gaussian]
-        both_ends: true
-    transfer: {webp: [1, 60]}
-"""
+project, tables = coded.project, coded.tables
 PUBLIC = (
     "profile,dataset,task,method,codec,quality,seed,recognizer,role,n,bpp,bytes_mean,metric,"
     "value,value_low,value_high,psnr"
 )
-
-
-def load(dataset: str, part: str, count: int = 0):
-    """Stand in for `load_pictures`."""
-    return tiny.pictures(count or 24, seed=len(part), name=f"tiny/{part}")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A project in a folder of its own, with tiny pictures in place of solar cells, and all its curves."""
-    folder = tiny.project(tmp_path_factory.mktemp("project"), tiny.PROFILE + PREPROCESSING)
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for module in (coding, rate_accuracy):
-            patch.setattr(module, "load_pictures", load)
-        yield folder
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def tables(project) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return evaluate_codec(load_profile("tiny"), "cells", "jpeg")
 
 
 # The tables of a codec
@@ -117,7 +75,7 @@ def test_the_rate_table_is_the_contracted_one(project, tables):
 
 
 def test_bytes_are_those_of_real_files(tables):
-    rates, codec, pictures = tables[0], load_codec("jpeg"), load("cells", "test")
+    rates, codec, pictures = tables[0], load_codec("jpeg"), coded.load("cells", "test")
     arrays = list(pictures.images.permute(0, 2, 3, 1).numpy())
     for quality in (5, 20, 60):
         sizes = [len(file) for file in codec.encode(arrays, quality)]
@@ -129,7 +87,7 @@ def test_bytes_are_those_of_real_files(tables):
 
 
 def test_each_preprocessor_is_measured_where_it_was_trained(project, tables):
-    profile, pictures, codec = load_profile("tiny"), load("cells", "test"), load_codec("jpeg")
+    profile, pictures, codec = load_profile("tiny"), coded.load("cells", "test"), load_codec("jpeg")
     judges = coding.load_judges("cells", ["tiny:recognizer"])
     for method, quality, strength in (("npp", 60, 1.0), ("npp_mse", 5, 1.0), ("npp_qa", 20, None)):
         trained_at = None if method == "npp_qa" else quality
@@ -147,7 +105,7 @@ def test_each_preprocessor_is_measured_where_it_was_trained(project, tables):
 
 
 def test_a_postprocessor_is_measured_behind_the_codec(project, tables):
-    profile, pictures, codec = load_profile("tiny"), load("cells", "test"), load_codec("jpeg")
+    profile, pictures, codec = load_profile("tiny"), coded.load("cells", "test"), load_codec("jpeg")
     judges, rates = coding.load_judges("cells", ["tiny:recognizer"]), tables[0].set_index("method")
     for method in ("post", "both"):
         run = (profile, "cells", "jpeg", method, None, 0)
@@ -194,7 +152,10 @@ def test_another_codec_shows_what_transfers(project, tables):
         train_preprocessor(profile, "cells", "jpeg"),
         preprocessor_parameters(profile, "cells", "jpeg", "npp_qa", None, 0),
     )
-    pictures, found = load("cells", "test"), rates[rates.method == "npp_qa for jpeg"].set_index("quality")
+    pictures, found = (
+        coded.load("cells", "test"),
+        rates[rates.method == "npp_qa for jpeg"].set_index("quality"),
+    )
     for quality, strength in ((1, 1 / 8), (60, 1.0)):
         chain = Chain(Coded(load_codec("webp"), quality), pre=AtStrength(net, strength))
         sizes = evaluate(chain, {}, pictures).bytes.double()
@@ -353,7 +314,7 @@ def test_one_quality_is_no_curve():
 def test_detectors_go_through_the_same_rows(monkeypatch):
     times, match = [], detection._matched
     monkeypatch.setattr(detection, "_matched", lambda *sides: times.append(1) or match(*sides))
-    pictures, judges = boxed.pictures(12), {"bright": test_evaluation.Bright()}
+    pictures, judges = boxed.pictures(12), {"bright": boxed.Bright()}
     alone, blurred = (
         measure(name, "jpeg", 0, sent_by("jpeg", pre), [2, 20, 90], judges, pictures, 5, "cpu")
         for name, pre in (("codec", lambda quality: None), ("gaussian", lambda quality: Gaussian(1.5)))

@@ -11,7 +11,7 @@ import tiny
 from ra_core import coding, experiments
 from ra_core.training.command import main
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture

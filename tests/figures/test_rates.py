@@ -5,19 +5,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import EYES, JUDGES, lab, make_pictures, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Rectangle
-from test_figures import EYES, lab, texts
-from test_figures_coding_pictures import make_pictures
 
 from ra_core import figures
 from ra_core.errors import ParameterError
 from ra_core.figures.look import CODECS, OTHERS, TRANSFERS
 
 METHODS = list(figures.METHODS)
-RECOGNIZERS = {"net": "source", "wide": "unseen"}
 PIXELS = 296 * 296
 SENT = {
     "jpeg": ["codec", "npp_qa", "npp", "gaussian"],
@@ -27,7 +25,7 @@ SENT = {
 CHANGE = {"codec": 1.0, "npp_qa": 0.7, "npp": 0.65, "gaussian": 0.9}
 
 
-def make_rates(sent=SENT, recognizers=RECOGNIZERS, seeds=2) -> pd.DataFrame:
+def make_rates(sent=SENT, recognizers=JUDGES, seeds=2) -> pd.DataFrame:
     """Rows as the evaluation writes them, the most bytes first; only what is trained has several seeds."""
     rows = []
     for codec, method, (r, (name, role)) in (
@@ -50,7 +48,7 @@ def make_rates(sent=SENT, recognizers=RECOGNIZERS, seeds=2) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def make_bd(sent=SENT, recognizers=RECOGNIZERS, seeds=1) -> pd.DataFrame:
+def make_bd(sent=SENT, recognizers=JUDGES, seeds=1) -> pd.DataFrame:
     """BD-rates as the evaluation writes them: all but the codec alone, each another number."""
     rows = []
     for codec, methods in sent.items():
@@ -293,11 +291,11 @@ def test_heat_map_frames_what_each_preprocessor_was_trained_for():
         return rows["bd"].item()
 
     cells = [("jpeg", "npp_qa"), ("webp", "npp_qa for jpeg")]
-    expected = [[value(*cell, name) for name in RECOGNIZERS] for cell in cells]
+    expected = [[value(*cell, name) for name in JUDGES] for cell in cells]
     assert np.asarray(for_jpeg.images[0].get_array()).tolist() == expected
     drawn = np.ma.filled(for_heic.images[0].get_array(), np.nan)
     assert np.isnan(drawn[1]).all() and drawn[0].tolist() == [
-        value("heic", "npp_qa", name) for name in RECOGNIZERS
+        value("heic", "npp_qa", name) for name in JUDGES
     ]
     for axes, codecs in ((for_jpeg, ["JPEG", "WebP"]), (for_heic, ["HEIC", "WebP"])):
         assert [label.get_text() for label in axes.get_yticklabels()] == codecs
@@ -330,13 +328,13 @@ def test_what_was_not_measured_is_said():
         st.sets(st.sampled_from([*METHODS[1:], "npp_qa for jpeg", "npp_qa for webp"]), min_size=1),
         min_size=1, max_size=3,
     ),
-    names=st.sets(st.sampled_from(list(RECOGNIZERS)), min_size=1),
+    names=st.sets(st.sampled_from(list(JUDGES)), min_size=1),
     seeds=st.integers(1, 2),
 )  # fmt: skip
 def test_any_part_of_the_tables_can_be_shown(sent, names, seeds):
     """Whatever codecs, methods, recognizers and seeds a profile has: figures and tables show exactly those."""
     sent = {codec: ["codec", *methods] for codec, methods in sent.items()}
-    recognizers = {name: role for name, role in RECOGNIZERS.items() if name in names}
+    recognizers = {name: role for name, role in JUDGES.items() if name in names}
     rates, bd = make_rates(sent, recognizers, seeds), make_bd(sent, recognizers, seeds)
     figure = figures.rate_accuracy_curves(rates, min(names))
     shown = {axes.get_title(): len(axes.containers) for axes in figure.axes}

@@ -1,8 +1,8 @@
 """Counted multiply-accumulates are those of the layers; times and tables are there and whole."""
 
+import coded
 import pandas as pd
 import pytest
-import test_rate_accuracy
 import torch
 from torch import nn
 
@@ -13,7 +13,7 @@ from ra_core.coding.proxy_ladder import LearnedLadder
 from ra_core.models.proxies import make_proxy
 from ra_core.params import load_profile
 
-project = test_rate_accuracy.project
+project = coded.project
 
 
 def test_the_macs_of_layers_are_counted_exactly():
@@ -35,7 +35,7 @@ def test_times_are_medians_of_several_after_one_that_warms_up(monkeypatch):
 
 @pytest.fixture
 def measured(project, monkeypatch):
-    monkeypatch.setattr(costs, "load_pictures", test_rate_accuracy.load)
+    monkeypatch.setattr(costs, "load_pictures", coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     return measure_costs(load_profile("tiny"), "cells", "jpeg")
 
@@ -78,7 +78,7 @@ def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch
         return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
 
     monkeypatch.setattr(costs, "load_proxy", load)
-    monkeypatch.setattr(costs, "load_pictures", test_rate_accuracy.load)
+    monkeypatch.setattr(costs, "load_pictures", coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
     rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")

@@ -1,11 +1,10 @@
 """Two ways to send pictures at equal accuracy, and what the figures are fed."""
 
 import boxed
+import coded
 import numpy as np
 import pandas as pd
 import pytest
-import test_evaluation
-import test_rate_accuracy
 import tiny
 import torch
 from refusal import refusal
@@ -19,8 +18,8 @@ from ra_core.coding.panels import equal_accuracy, few, panel_of, preprocessor_at
 from ra_core.errors import ParameterError
 from ra_core.params import load_profile
 
-project = test_rate_accuracy.project
-tables = test_rate_accuracy.tables
+project = coded.project
+tables = coded.tables
 RATES = pd.DataFrame(
     [
         ("codec", 10, 0, 60.0, 100.0), ("codec", 30, 0, 70.0, 200.0), ("codec", 60, 0, 80.0, 400.0),
@@ -77,7 +76,7 @@ def test_pictures_are_shown_class_by_class():
 
 @pytest.mark.parametrize("method", ["npp_qa", "npp"])
 def test_a_panel_holds_what_the_files_of_the_rate_table_hold(project, tables, monkeypatch, method):
-    monkeypatch.setattr(panels, "load_pictures", test_rate_accuracy.load)
+    monkeypatch.setattr(panels, "load_pictures", coded.load)
     profile, (rates, _) = load_profile("tiny"), tables
     found = equal_accuracy(rates, "tiny:recognizer", 20, method)
     panel = panel_of(profile, "cells", "jpeg", found, count=24)
@@ -113,7 +112,7 @@ class Grey(nn.Module):
 @pytest.mark.parametrize(("codec", "by"), [("heic", "estimated by the proxy"), ("webp", None)])
 def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, monkeypatch, codec, by):
     monkeypatch.setattr(panels, "load_pictures", lambda *given: boxed.pictures(3))
-    monkeypatch.setattr(panels, "load_judges", lambda *given: {"bright": test_evaluation.Bright()})
+    monkeypatch.setattr(panels, "load_judges", lambda *given: {"bright": boxed.Bright()})
     monkeypatch.setattr(panels, "preprocessor_at", lambda *given: Grey())
     changed = {"source": "fcos", "codecs": {codec: {"curve": [20, 30]}}}
     profile = load_profile("tiny", {"preprocessing": {"scenes": changed}})

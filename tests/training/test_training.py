@@ -25,7 +25,7 @@ from ra_core.losses import MODES, find_mode
 from ra_core.objectives import Restoration
 from ra_core.training import fit, learning_rate, pick_device
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")

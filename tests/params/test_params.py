@@ -8,7 +8,7 @@ from ra_core.errors import ParameterError
 from ra_core.losses import MODES
 from ra_core.params import Channels, Data, Network, Profile, Task, Training, load_profile
 
-HUB = Path(__file__).parents[1] / "params"
+HUB = Path(__file__).parents[2] / "params"
 PROFILES = sorted(path.stem for path in HUB.glob("*.yaml"))
 TASKS = ("sr", "dn", "jpeg")
 

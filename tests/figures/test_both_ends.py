@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import JUDGES, texts
 from matplotlib.colors import to_hex
-from test_figures import texts
-from test_figures_rates import RECOGNIZERS
 
 from ra_core import figures
 from ra_core.errors import ParameterError
@@ -17,7 +16,7 @@ def make_same_bytes() -> pd.DataFrame:
     """Gains at the same bytes as the evaluation writes them: the preprocessor never has the most bytes."""
     rows = []
     for method, (name, role), (place, quality) in itertools.product(
-        ("npp_qa", "post", "both"), RECOGNIZERS.items(), enumerate((10, 50))
+        ("npp_qa", "post", "both"), JUDGES.items(), enumerate((10, 50))
     ):
         gain = 1.0 + len(rows)
         none = method == "npp_qa" and quality == 50

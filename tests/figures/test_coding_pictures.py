@@ -2,35 +2,15 @@
 
 import numpy as np
 import pytest
+from drawn import make_pictures, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.colors import to_hex
-from test_figures import texts
 
 from ra_core import figures
 from ra_core.figures.coding_pictures import amplified, matched, overlaps
 from ra_core.figures.look import WRONG
-
-
-def make_pictures(pictures=3, side=16, classes=("sound", "defective")) -> dict:
-    rng = np.random.default_rng(0)
-    clean = rng.integers(30, 220, (pictures, 3, side, side + 8), dtype=np.uint8)
-    return {
-        "clean": clean,
-        "sent": (clean + rng.integers(-3, 4, clean.shape)).astype(np.uint8),
-        "alone": clean[::-1],
-        "decoded": 255 - clean,
-        "bits_alone": rng.random((pictures, side // 8, side // 8 + 1), dtype=np.float32),
-        "bits_sent": 3 * rng.random((pictures, side // 8, side // 8 + 1), dtype=np.float32),
-        "bytes_alone": np.array([4000, 3000, 2000][:pictures]),
-        "bytes_sent": np.array([3000, 2500, 1250][:pictures]),
-        "labels": np.array([0, 1, 1][:pictures]),
-        "answers_alone": np.array([0, 0, 0][:pictures]),
-        "answers": np.array([1, 1, 1][:pictures]),
-        "classes": np.array(classes),
-        "bits_by": "a block, by hand",
-    }
 
 
 def test_coding_panel_draws_every_picture_and_its_difference(tmp_path):

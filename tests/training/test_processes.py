@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from ra_core.errors import ParameterError, TrainingError
 from ra_core.training.processes import Team, digest, find_team
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")
 # A convolution before batch normalisation has a bias without effect, whose gradient is nothing but rounding; the
 # running mean after it takes the bias away again.
