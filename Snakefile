@@ -49,7 +49,9 @@ def asks(hours, memory_gb, device=True):
     return {"runtime": 60 * hours, "mem_mb": 1000 * memory_gb, **(gpu if CLUSTER else {})}
 
 
-PICTURES = modules("data", "cifar10", "folders", "flat_folders", "channels", "draws", "metrics")
+PICTURES = modules(
+    "data/__init__", "data/cifar10", "data/folders", "data/flat_folders", "data/draws", "channels", "metrics",
+)  # fmt: skip
 NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite")
 
 
@@ -143,7 +145,7 @@ rule train_processor:
         PICTURES,
         NETWORKS,
         weights(PROFILE.source),
-        modules("losses", "training", "prefetch", "experiments", "evaluation", "chain"),
+        modules("losses", "training/__init__", "training/prefetch", "experiments", "evaluation", "chain"),
         notebook="notebooks/03_train_processor.ipynb",
     output:
         f"{RUNS}/{{task}}/{{mode}}/seed{{seed}}/run.json",
@@ -159,9 +161,10 @@ rule train_processor:
 
 
 CODING = NETWORKS + modules(
-    "elpv", "scenes", "boxes", "detection", "codec*", "pillow_codecs", "bpg", "coding", "coding_params", "objectives",
-    "losses", "channels", "chain", "models/detectors", "models/cell_nets", "models/efficientnet_lite",
-    "models/preprocessors", "models/registry", "models/prox*", "models/dct_rate", "proxy_ladder",
+    "data/elpv", "data/scenes", "data/boxes", "detection", "codecs/__init__", "codecs/base", "codecs/headers",
+    "codecs/pillow", "codecs/bpg", "coding/__init__", "coding/proxy_ladder", "params/coding", "objectives", "losses",
+    "channels", "chain", "models/detectors", "models/cell_nets", "models/efficientnet_lite", "models/preprocessors",
+    "models/registry", "models/prox*", "models/dct_rate",
 )  # fmt: skip
 
 
@@ -181,7 +184,8 @@ def preprocessor(wildcards):
 rule train_proxy:
     input:
         CODING,
-        modules("proxy_*", "crops", "training", "agreement", "figures/agreement", "figures/proxies"),
+        modules("coding/proxy_ladder", "coding/agreement", "pretraining/proxies", "data/crops", "training/__init__"),
+        modules("figures/agreement", "figures/proxies"),
         weights(f"{PROFILE.proxy.name.lower()}-*"),
         notebook="notebooks/06_train_proxy.ipynb",
     output:
@@ -212,7 +216,7 @@ def learned_proxy(wildcards):
 rule train_preprocessor:
     input:
         CODING,
-        modules("training", "evaluation"),
+        modules("training/__init__", "evaluation"),
         lambda wildcards: weights(PROFILE.coding(wildcards.dataset).source),
         learned_proxy,
         notebook="notebooks/07_train_preprocessor.ipynb",
@@ -234,8 +238,8 @@ rule train_preprocessor:
 rule rate_accuracy:
     input:
         CODING,
-        modules("rate_accuracy", "curves", "bd_rate", "filters", "evaluation", "figures/*"),
-        modules("coding_panels", "costs", "jpeg_files"),
+        modules("coding/rate_accuracy", "coding/curves", "coding/bd_rate", "coding/filters", "coding/panels"),
+        modules("coding/costs", "codecs/jpeg_files", "evaluation", "figures/*"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
         notebook="notebooks/08_rate_accuracy.ipynb",
@@ -258,7 +262,7 @@ rule rate_accuracy:
 
 rule both_ends:
     input:
-        modules("both_ends", "figures/*"),
+        modules("coding/both_ends", "figures/*"),
         rules.rate_accuracy.output,
         "book/drawings/both_ends.svg",
         notebook="notebooks/09_both_ends.ipynb",
@@ -353,7 +357,7 @@ rule planning:
             for run in planned(PROFILE, dataset)
             for seed in PROFILE.seeds
         ],
-        modules("planning", "*workload", "reference", "figures/planning", "figures/look"),
+        modules("planning/__init__", "planning/*workload", "reference", "figures/planning", "figures/look"),
         notebook="notebooks/12_planning.ipynb",
     output:
         f"{RUNS}/planning.csv",

@@ -29,9 +29,9 @@ import coder
 import numpy as np
 from PIL import Image
 
-from ra_core import cifar10
-from ra_core.codec_base import Codec, cores
 from ra_core.codecs import load_codec
+from ra_core.codecs.base import Codec, cores
+from ra_core.data import cifar10
 from ra_core.files import write_json
 
 QUALITIES = {"jpeg": 10, "heic": 34, "webp": 20, "avif": 40}

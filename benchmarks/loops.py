@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
 
-from ra_core import folders
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
+from ra_core.data import folders
 from ra_core.evaluation import evaluate
 from ra_core.losses import find_mode
 from ra_core.models.processors import make_processor

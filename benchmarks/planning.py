@@ -15,7 +15,7 @@ from ra_core.experiments import make_networks
 from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.objectives import Restoration
 from ra_core.params import load_profile
-from ra_core.workload import jobs_of
+from ra_core.planning.workload import jobs_of
 
 # Profile, task, mode, precision, pictures a step, steps.
 CASES = [

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ra_core.codecs import Codec
-from ra_core.draws import draw
+from ra_core.data.draws import draw
 from ra_core.errors import ParameterError
 from ra_core.metrics import to_8bit
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ra_core.boxes import BoxedPictures, Target
+from ra_core.data.boxes import BoxedPictures, Target
 from ra_core.errors import DataError, ParameterError
 from ra_core.metrics import Interval
 

@@ -11,8 +11,8 @@ from ra_core.data import is_labelled
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
-from ra_core.prefetch import ahead
-from ra_core.processes import Team
+from ra_core.training.prefetch import ahead
+from ra_core.training.processes import Team
 
 ACCURACY_COLUMNS = [
     "profile", "task", "mode", "seed", "recognizer", "role", "n",
@@ -28,8 +28,8 @@ class Answers:
     PSNR (dB) and SSIM (where it was asked for) are (N,), behind a real codec also the `bytes` of each file; each
     recognizer has `top1` and `top5` (right or not), `answer` (class index) and `confidence` (probability of the
     answer), all (N,). A detector has in `detections` what it found, one dict of boxes, scores and labels a picture;
-    `precision` keeps its score and that on other draws of the pictures (`ra_core.curves.precision`), once they were
-    asked for.
+    `precision` keeps its score and that on other draws of the pictures (`ra_core.coding.curves.precision`), once they
+    were asked for.
     """
 
     psnr: torch.Tensor

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ra_core import cifar10, shipped_runs
+from ra_core import shipped_runs
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
-from ra_core.data import first_per_class, is_labelled, split_train
+from ra_core.data import cifar10, first_per_class, is_labelled, split_train
 from ra_core.errors import DataError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
@@ -31,9 +31,9 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.params import Profile
-from ra_core.processes import Team, find_team, processes_here
 from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, run_folder, tidy
 from ra_core.training import fit, pick_device
+from ra_core.training.processes import Team, find_team, processes_here
 
 
 def set_threads(profile: Profile) -> None:
@@ -47,7 +47,7 @@ def load_splits(profile: Profile, *parts: str) -> dict:
     if data.kind == "cifar10":
         load = cifar10.load
     else:
-        from ra_core import flat_folders, folders
+        from ra_core.data import flat_folders, folders
 
         # A relative path starts at the project, wherever the notebook runs.
         root = project_root() / Path(data.source).expanduser()
@@ -71,7 +71,7 @@ def load_splits(profile: Profile, *parts: str) -> dict:
 
 def _flat_splits(profile: Profile, root: Path) -> dict:
     """Return the three splits of a folder without class folders, and list what was skipped."""
-    from ra_core import flat_folders
+    from ra_core.data import flat_folders
 
     data = profile.data
     if data.train_per_class or data.test_per_class:
@@ -135,7 +135,7 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
 def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
     """Train one processor (and transformer) unless that is done or ships, and return its run folder.
 
-    Several processes that call it (see `ra_core.processes`) train it together.
+    Several processes that call it (see `ra_core.training.processes`) train it together.
     """
     parameters = run_parameters(profile, task, mode, seed)
     mode = parameters["mode"]

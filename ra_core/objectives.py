@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ra_core.channels import Coded
 from ra_core.codecs import Codec
-from ra_core.draws import draw
+from ra_core.data.draws import draw
 from ra_core.losses import (
     Mode,
     loss_terms,

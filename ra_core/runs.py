@@ -17,7 +17,7 @@ from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
 from ra_core.files import remove, write_json, write_text
 from ra_core.guards import alone
-from ra_core.processes import Team
+from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")

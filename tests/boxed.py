@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+from torch import nn
 
-from ra_core.boxes import BoxedPictures, Objects
+from ra_core.data.boxes import BoxedPictures, Objects
 
 CLASSES = ("red", "green", "blue")
 
@@ -28,3 +29,24 @@ def pictures(count: int = 12, seed: int = 0, side: int = 64, name: str = "square
         box = torch.tensor([[left, top, left + square, top + square]]).float()
         objects.append(Objects(box, torch.tensor([number % 3 + 1]), torch.tensor([False])))
     return BoxedPictures(tuple(keys), paint, tuple(objects), CLASSES, name)
+
+
+class Bright(nn.Module):
+    """A detector that finds one box of what is bright, and says how bright, as it comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(images)
+        found = []
+        for image in images:
+            rows, columns = torch.nonzero(image.amax(0) > 0.6, as_tuple=True)
+            corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            found.append({"boxes": torch.stack(corners)[None].float(), "scores": image.max()[None],
+                          "labels": image.mean((1, 2)).argmax()[None] + 1})  # fmt: skip
+        return found
+
+    def losses(self, images, targets):
+        return {}

@@ -18,7 +18,8 @@ import tiny
 import torch
 
 import ra_core
-from ra_core import cifar10, experiments
+from ra_core import experiments
+from ra_core.data import cifar10
 from ra_core.params import load_profile
 
 PACKAGE = str(Path(ra_core.__file__).parent)

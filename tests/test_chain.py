@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from ra_core import channels, cifar10
+from ra_core import channels
 from ra_core.chain import Chain
 from ra_core.channels import Coded, Downsample, make_channel
 from ra_core.codecs import load_codec
+from ra_core.data import cifar10
 from ra_core.metrics import to_8bit
 from ra_core.models.processors import SRResNet
 

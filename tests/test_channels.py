@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from refusal import refusal
 
-from ra_core import channels, cifar10
+from ra_core import channels
 from ra_core.channels import Coded, Downsample, Jpeg, Noise, from_arrays, make_channel, to_arrays
 from ra_core.codecs import load_codec
-from ra_core.data import Pictures
+from ra_core.data import Pictures, cifar10
 from ra_core.errors import ParameterError
 
 

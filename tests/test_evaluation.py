@@ -7,11 +7,10 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import cifar10
 from ra_core.chain import Chain
 from ra_core.channels import Coded, make_channel
 from ra_core.codecs import load_codec
-from ra_core.data import Pictures
+from ra_core.data import Pictures, cifar10
 from ra_core.errors import ParameterError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
@@ -216,31 +215,10 @@ def test_without_a_codec_there_are_no_bytes():
     assert evaluate(Chain(make_channel("jpeg")), {}, of_level([1, 2], [0, 0])).bytes is None
 
 
-class Bright(nn.Module):
-    """A detector that finds one box of what is bright, and says how bright, as it comes."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def forward(self, images):
-        self.seen.append(images)
-        found = []
-        for image in images:
-            rows, columns = torch.nonzero(image.amax(0) > 0.6, as_tuple=True)
-            corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            found.append({"boxes": torch.stack(corners)[None].float(), "scores": image.max()[None],
-                          "labels": image.mean((1, 2)).argmax()[None] + 1})  # fmt: skip
-        return found
-
-    def losses(self, images, targets):
-        return {}
-
-
 @pytest.mark.parametrize("batch", [1, 4, 5, 250])
 def test_what_a_detector_finds_is_kept_picture_by_picture(batch):
     pictures = boxed.pictures(9)
-    found = evaluate(Chain(), {"bright": Bright()}, pictures, batch)
+    found = evaluate(Chain(), {"bright": boxed.Bright()}, pictures, batch)
     assert list(found.detections) == ["bright"] and found.by_recognizer == {}
     assert len(found.detections["bright"]) == 9 and (found.psnr == 100).all()
     for one, target in zip(found.detections["bright"], pictures.all_targets(), strict=True):
@@ -249,15 +227,19 @@ def test_what_a_detector_finds_is_kept_picture_by_picture(batch):
 
 
 def test_a_detector_sees_what_was_decoded():
-    pictures, detector, channel = boxed.pictures(5), Bright(), Coded(load_codec("jpeg"), 30)
-    found = evaluate(Chain(channel), {"a": detector, "b": Bright()}, pictures, batch=2)
+    pictures, detector, channel = boxed.pictures(5), boxed.Bright(), Coded(load_codec("jpeg"), 30)
+    found = evaluate(Chain(channel), {"a": detector, "b": boxed.Bright()}, pictures, batch=2)
     decoded, sizes = channel.transmit(pictures.batch(torch.arange(5))[0])
     assert torch.equal(torch.cat(detector.seen), decoded) and torch.equal(found.bytes, sizes)
     assert set(found.detections) == {"a", "b"} and found.psnr.max() < 60
 
 
 def test_a_detector_is_told_from_a_recognizer():
-    assert is_detector(Bright()) and not is_detector(Level()) and not is_detector(load_recognizer("resnet20"))
+    assert (
+        is_detector(boxed.Bright())
+        and not is_detector(Level())
+        and not is_detector(load_recognizer("resnet20"))
+    )
 
 
 # --- rows

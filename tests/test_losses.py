@@ -9,9 +9,8 @@ from refusal import refusal
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core import cifar10
 from ra_core.channels import make_channel
-from ra_core.data import first_per_class
+from ra_core.data import cifar10, first_per_class
 from ra_core.errors import ParameterError
 from ra_core.losses import (
     ALIASES,

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ra_core import cifar10, metrics
+from ra_core import metrics
+from ra_core.data import cifar10
 from ra_core.errors import ParameterError
 
 

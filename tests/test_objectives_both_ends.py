@@ -4,7 +4,7 @@ import boxed
 import pytest
 import tiny
 import torch
-from test_objectives import (
+from posterised import (
     LADDER,
     Change,
     Finder,

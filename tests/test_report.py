@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from test_figures import make_accuracy
+from drawn import make_accuracy
 
 from ra_core import figures
 from ra_core.errors import OutputError

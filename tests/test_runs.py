@@ -17,7 +17,7 @@ from refusal import refusal
 from ra_core import runs
 from ra_core.data import fingerprint
 from ra_core.errors import OutputError, ParameterError
-from ra_core.processes import Team
+from ra_core.training.processes import Team
 
 PARAMETERS = {"mode": "ra", "weight": 1e-3, "training": {"lr": 1e-5, "drops": [4 / 6, 5 / 6], "steps": None}}
 

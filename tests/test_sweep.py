@@ -1,8 +1,8 @@
 """A lambda in the name of a mode: one point of a sweep, from the profile to the figure."""
 
+import drawn
 import pandas as pd
 import pytest
-import test_figures
 import tiny
 from refusal import refusal
 
@@ -71,7 +71,7 @@ def test_a_sweep_is_named_by_lambda_and_paler_below():
 
 def swept() -> pd.DataFrame:
     """Rows with two sweeps of two lambdas, every PSNR and top-1 another number."""
-    rows = test_figures.make_accuracy(tasks=("sr",))
+    rows = drawn.make_accuracy(tasks=("sr",))
     names = {"ra": "ra@0.0001", "ra_transformer": "ra@0.01", "ra_unsupervised": "ra_unsupervised@0.1"}
     return rows.assign(mode=rows["mode"].replace(names))
 
@@ -89,15 +89,15 @@ def test_the_front_joins_the_lambdas_of_a_mode_in_their_order():
 
 def test_every_figure_and_table_takes_a_sweep():
     rows = swept()
-    paired = test_figures.make_paired(test_figures.make_accuracy(tasks=("sr",)))
+    paired = drawn.make_paired(drawn.make_accuracy(tasks=("sr",)))
     paired = paired.assign(mode=paired["mode"].replace({"ra_transformer": "ra@0.01"}))
     for draw in (figures.accuracy_heatmap, figures.accuracy_bars):
         assert "λ 0.01" in draw(rows, "sr").alt
     assert "RA, λ 0.01" in figures.accuracy_table(rows, "sr").index
     assert "λ 0.01" in figures.headline(rows).alt and "λ 0.01" in figures.paired_forest(paired, "sr").alt
-    log = test_figures.make_log(recognition=True)
+    log = drawn.make_log(recognition=True)
     assert "λ 0.01" in figures.training_curves({"ra@0.01": log, "plain": log}, "sr").alt
-    panel = test_figures.make_panel(versions=("oracle", "unprocessed", "plain", "ra@0.01"))
+    panel = drawn.make_panel(versions=("oracle", "unprocessed", "plain", "ra@0.01"))
     assert "RA, λ 0.01" in figures.picture_panel(panel).alt
 
 

@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from ra_core.curves import RATE_COLUMNS
+from ra_core.coding.curves import RATE_COLUMNS
 from ra_core.evaluation import ACCURACY_COLUMNS
 
 TINY = """# make book PROFILE=tiny

@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ra_core import cifar10
 from ra_core.channels import Noise
-from ra_core.data import Pictures
+from ra_core.data import Pictures, cifar10
 from ra_core.losses import Mode, find_mode
 from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import Recognizer

@@ -19,18 +19,19 @@ import tiny
 import torch
 from torch import nn
 
-from ra_core import cifar10, experiments
+from ra_core import experiments
 from ra_core.chain import Chain
 from ra_core.channels import Noise
 from ra_core.codecs import load_codec
+from ra_core.data import cifar10
 from ra_core.errors import ParameterError, RAError
 from ra_core.evaluation import evaluate
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Preprocessing, RateDistortion, Rung
 from ra_core.params import load_profile
-from ra_core.processes import find_team, part_ways
 from ra_core.training import fit
+from ra_core.training.processes import find_team, part_ways
 
 MODES = ("ra", "ra_transformer", "ra_unsupervised")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC

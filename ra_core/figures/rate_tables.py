@@ -103,7 +103,7 @@ def rate_table(rates: pd.DataFrame) -> pd.DataFrame:
 def header_table(headers: pd.DataFrame) -> pd.DataFrame:
     """Return how many of a JPEG file's bytes are header at each quality, where fewest are payload first."""
     columns = ["quality", "bytes_mean", "header_mean", "payload_mean"]
-    rows = checked(headers, columns, "what ra_core.jpeg_files.header_rows returns").sort_values(
+    rows = checked(headers, columns, "what ra_core.codecs.jpeg_files.header_rows returns").sort_values(
         "payload_mean"
     )
     records = [

@@ -19,7 +19,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from ra_core.assets import ASSETS
-from ra_core.boxes import Target
+from ra_core.data.boxes import Target
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.cifar_nets import FAMILIES
 from ra_core.models.recognizers import load_recognizer, read_sidecar

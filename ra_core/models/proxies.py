@@ -50,7 +50,7 @@ def read_proxy_sidecar(stem: str, folder: Path = SHIPPED) -> dict:
     if not path.exists():
         raise WeightsError(
             f"{folder} holds no learned proxy {stem!r}; choose one that ships, {', '.join(shipped_proxies())}, or "
-            "train it with python -m ra_core.proxy_training."
+            "train it with python -m ra_core.pretraining.proxies."
         )
     try:
         sidecar = json.loads(path.read_text(encoding="utf-8"))
@@ -83,5 +83,5 @@ def fill_proxy(name: str, n: int, m: int, path: Path) -> nn.Module:
             raise
         raise WeightsError(
             f"{path} was trained for other sizes than n = {n}, m = {m} of {name}; give those of its sidecar, or train "
-            "it anew with python -m ra_core.proxy_training."
+            "it anew with python -m ra_core.pretraining.proxies."
         ) from error

@@ -1,0 +1,7 @@
+"""`python -m ra_core.apply`."""
+
+import sys
+
+from ra_core.apply import main
+
+sys.exit(main())

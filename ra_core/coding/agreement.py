@@ -1,0 +1,106 @@
+"""How well a proxy stands in for a real codec: its rates, its pictures, and the way its gradient points."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import torch
+from torch import nn
+
+from ra_core.channels import Coded, to_arrays
+from ra_core.codecs import Codec, load_codec
+from ra_core.coding.proxy_ladder import stand_ins
+from ra_core.metrics import psnr, to_8bit
+from ra_core.params import Profile
+from ra_core.params.coding import Preprocessing, ends_and_middle
+
+COLUMNS = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
+SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
+STEP = 0.1  # by this share
+
+
+def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) -> pd.DataFrame:
+    """Return `agreement` of every codec of a data set with all its proxies.
+
+    A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one.
+    """
+    places = {codec: ends_and_middle(steps.curve) for codec, steps in settings.codecs.items()}
+    places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
+    return pd.concat(
+        [
+            agreement(
+                stand_ins(codec, profile, images),
+                load_codec(codec),
+                qualities,
+                images,
+            )
+            for codec, qualities in places.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def agreement(
+    proxies: Mapping[str, nn.Module], codec: Codec, qualities: list[float], images: torch.Tensor
+) -> pd.DataFrame:
+    """Compare proxies with a codec on pictures (B, 3, H, W) in [0, 1], at least three, sides multiples of 8.
+
+    A row a quality and proxy: `rate_correlation` (Pearson, over the pictures), `rate_ratio` (the proxy's bits over
+    the file's), `psnr` between the two reconstructions (dB, mean over pictures) and `gradient_cosine`, the mean over
+    pictures of the cosine between `proxy_slopes` and `codec_slopes`.
+    """
+    rows = []
+    stored = to_8bit(images)
+    for quality in qualities:
+        level = int(quality) if quality == int(quality) else quality
+        decoded, sizes = Coded(codec, level).transmit(stored)
+        bits, real = 8.0 * sizes, codec_slopes(codec, stored, level)
+        for name, proxy in proxies.items():
+            with torch.no_grad():
+                guess = proxy(stored, torch.full((len(stored),), float(quality)))
+            rows.append({
+                "proxy": name, "codec": codec.name, "quality": quality, "n": len(images),
+                "rate_correlation": torch.corrcoef(torch.stack([guess["bits"].double(), bits.double()]))[0, 1].item(),
+                "rate_ratio": (guess["bits"] / bits).mean().item(),
+                "psnr": psnr(to_8bit(guess["pictures"]), decoded).mean().item(),
+                "gradient_cosine": torch.cosine_similarity(proxy_slopes(proxy, stored, quality), real).mean().item(),
+            })  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def bands(images: torch.Tensor) -> torch.Tensor:
+    """Return what of a picture lies in each spatial frequency of 8 x 8 blocks but the mean: (63, B, 3, H, W)."""
+    place = torch.arange(SIDE, dtype=torch.float32)
+    basis = torch.cos(torch.pi * (place[None] + 0.5) * place[:, None] / SIDE)  # (frequency, pixel)
+    basis = basis / basis.norm(dim=1, keepdim=True)
+    batch, colours, height, width = images.shape
+    blocks = images.reshape(batch, colours, height // SIDE, SIDE, width // SIDE, SIDE)
+    coefficients = torch.einsum("bcyixj,ui,vj->bcyxuv", blocks, basis, basis)
+    found = []
+    for u in range(SIDE):
+        for v in range(SIDE):
+            if u or v:
+                part = torch.einsum("bcyx,i,j->bcyixj", coefficients[..., u, v], basis[u], basis[v])
+                found.append(part.reshape(images.shape))
+    return torch.stack(found)
+
+
+def proxy_slopes(proxy: nn.Module, images: torch.Tensor, quality: float) -> torch.Tensor:
+    """Return how the proxy's bits change as each frequency of a picture grows, (B, 63), by its gradient."""
+    inputs = images.clone().requires_grad_(True)
+    with torch.enable_grad():
+        bits = proxy(inputs, torch.full((len(images),), float(quality)))["bits"]
+    (gradient,) = torch.autograd.grad(bits.sum(), inputs)
+    return (bands(images) * gradient).sum((2, 3, 4)).T
+
+
+def codec_slopes(codec: Codec, images: torch.Tensor, quality: float) -> torch.Tensor:
+    """Return the same of the real files, (B, 63), by central differences of a tenth of each frequency."""
+
+    def bits(changed):
+        files = codec.encode(to_arrays(to_8bit(changed)), quality)
+        return 8.0 * torch.tensor([len(file) for file in files])
+
+    return torch.stack(
+        [(bits(images + STEP * band) - bits(images - STEP * band)) / (2 * STEP) for band in bands(images)],
+        dim=1,
+    )

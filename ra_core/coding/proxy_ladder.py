@@ -1,0 +1,92 @@
+"""Which proxy stands in for which codec, and learned proxies of several rates for the qualities of one codec."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import nn
+
+from ra_core.channels import Coded
+from ra_core.codecs import CODECS, Codec, load_codec
+from ra_core.data import scenes
+from ra_core.errors import ParameterError
+from ra_core.models.proxies import SHIPPED, load_proxy_weights, make_proxy, shipped_proxies
+from ra_core.params import Profile
+from ra_core.pretraining.proxies import profile_proxies
+
+REFERENCES = 8  # pictures on which the rates of codec and proxies are compared
+BLOCK_CODECS = {name: "jpeg" for name in CODECS if name.split("-")[0] == "jpeg"} | {
+    "heic": "heic",
+    "bpg": "heic",
+}
+
+
+class LearnedLadder(nn.Module):
+    """Learned proxies of several rates in place of one codec: each picture goes to the one nearest at its quality.
+
+    Nearest is the one whose bits a pixel on `references`, pictures (B, 3, H, W), are nearest to the codec's there, as
+    a ratio. It is called and answers as every proxy, but must be told the quality: a number, or one a picture (B,).
+    """
+
+    def __init__(self, proxies: Sequence[nn.Module], codec: Codec, references: torch.Tensor):
+        super().__init__()
+        self.proxies, pixels = nn.ModuleList(proxies), references.shape[-2] * references.shape[-1]
+        with torch.no_grad():
+            self.bpp = [proxy(references)["bits"].mean().item() / pixels for proxy in proxies]
+
+        @cache
+        def codec_bpp(quality: float) -> float:
+            level = int(quality) if quality == int(quality) else quality
+            return 8 * Coded(codec, level).transmit(references)[1].double().mean().item() / pixels
+
+        self.codec_bpp = codec_bpp
+
+    def nearest(self, quality: float) -> int:
+        """Return the number of the proxy that stands in at a quality."""
+        wanted = math.log(self.codec_bpp(quality))
+        return min(range(len(self.bpp)), key=lambda i: abs(math.log(self.bpp[i]) - wanted))
+
+    def forward(self, images, quality=None):
+        if quality is None:
+            raise ParameterError("a ladder of learned proxies was given no quality; give that of the codec.")
+        asked = torch.as_tensor(quality, dtype=torch.float64).expand(len(images)).tolist()
+        chosen = torch.tensor([self.nearest(q) for q in asked], device=images.device)
+        groups = {i: torch.nonzero(chosen == i).flatten() for i in chosen.unique().tolist()}
+        parts = [self.proxies[i](images[group]) for i, group in groups.items()]
+        back = torch.cat(list(groups.values())).argsort()
+        return {key: torch.cat([part[key] for part in parts])[back] for key in parts[0]}
+
+
+def load_proxy(
+    name: str, codec: str, profile: Profile | None = None, references: torch.Tensor | None = None
+) -> nn.Module:
+    """Return the frozen proxy of a codec, ready to give gradients.
+
+    `BlockDCT` stands in for codecs of block transforms. `Hyperprior` and `Minnen2018` stand in for any, by the weights
+    of the profile's learned proxy (trained now where they are missing), or, without a profile, by those that ship;
+    their rates are matched on `references` (as they stand, eight scenes). Raises `ParameterError` where there is none.
+    """
+    if name == "BlockDCT":
+        if codec not in BLOCK_CODECS:
+            raise ParameterError(
+                f"proxy BlockDCT cannot stand in for codec {codec!r}, only for {', '.join(sorted(BLOCK_CODECS))}; "
+                "choose a learned one, Hyperprior for instance."
+            )
+        return make_proxy(name, codec=BLOCK_CODECS[codec]).requires_grad_(False).eval()
+    files = profile_proxies(profile) if profile else [SHIPPED / stem for stem in shipped_proxies(name)]
+    if not files:
+        raise ParameterError(
+            f"no weights of proxy {name!r} ship, only {', '.join(shipped_proxies())}; choose one of their kind, or "
+            "a profile whose section proxy names it, which trains it."
+        )
+    if references is None:
+        references = scenes.load("validation", REFERENCES).batch(torch.arange(REFERENCES))[0]
+    proxies = [load_proxy_weights(path.name.removesuffix(".safetensors"), path.parent) for path in files]
+    return LearnedLadder(proxies, load_codec(codec), references).requires_grad_(False).eval()
+
+
+def stand_ins(codec: str, profile: Profile, references: torch.Tensor) -> dict[str, nn.Module]:
+    """Return every proxy that can stand in for a codec, by name."""
+    names = [*(["BlockDCT"] if codec in BLOCK_CODECS else []), profile.proxy.name]
+    return {name: load_proxy(name, codec, profile, references) for name in names}

@@ -1,0 +1,85 @@
+"""Random crops out of sets of pictures, without labels: what a learned codec is trained on."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ra_core.data.draws import draw
+from ra_core.data.folders import ENDINGS, FolderPictures
+from ra_core.errors import DataError
+
+SIDES = (64, 128)  # of the crops; multiples of 64, so that a learned codec pads nothing
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops of the pictures of several sets; each set has `batch`, `digests` and `name` as `ra_core.data.Pictures`.
+
+    All crops of a batch have the same side, one of `sides`.
+    """
+
+    sets: tuple
+    sides: tuple[int, ...] = SIDES
+
+    @property
+    def name(self) -> str:
+        """The names of the sets."""
+        return " + ".join(one.name for one in self.sets)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sets))
+
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, None]:
+        """Return crops (B, 3, side, side), float in [0, 1], each mirrored with probability one half, and no labels.
+
+        Raises `DataError` for a picture smaller than the crops.
+        """
+        side = self.sides[int(torch.randint(len(self.sides), (), generator=generator))]
+        draws = draw(torch.rand, (len(indices), 3), generator).tolist()
+        crops = [self._crop(index, side, draw) for index, draw in zip(indices.tolist(), draws, strict=True)]
+        return torch.stack(crops), None
+
+    def _crop(self, index: int, side: int, draw: list[float]) -> torch.Tensor:
+        for pictures in self.sets:
+            if index < len(pictures):
+                break
+            index -= len(pictures)
+        picture = pictures.batch(torch.tensor([index]))[0][0]
+        height, width = picture.shape[-2:]
+        if min(height, width) < side:
+            raise DataError(
+                f"{pictures.name} has a picture of {width} x {height} pixels, smaller than the crops of {side}; "
+                "leave it out, or ask for smaller crops."
+            )
+        top, left = int(draw[0] * (height - side + 1)), int(draw[1] * (width - side + 1))
+        crop = picture[:, top : top + side, left : left + side]
+        return crop.flip(-1) if draw[2] < 0.5 else crop
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield the digests of the pictures of every set."""
+        for pictures in self.sets:
+            yield from pictures.digests()
+
+
+def picture_folder(folder: str | Path, side: int = 256) -> FolderPictures:
+    """Return every picture file in and below a folder, sorted, resized and cut to `side` x `side`, as one class.
+
+    Raises `DataError` where there are fewer than two.
+    """
+    folder = Path(folder).expanduser()
+    files = tuple(sorted(
+        Path(where, file).relative_to(folder).as_posix()
+        for where, _, names in os.walk(folder, followlinks=True)
+        for file in names
+        if file.lower().endswith(ENDINGS) and not file.startswith(".")
+    ))  # fmt: skip
+    if len(files) < 2:
+        raise DataError(
+            f"{folder} holds {len(files)} pictures; give a folder with at least 2 files that end in "
+            f"{', '.join(ENDINGS)}."
+        )
+    labels = torch.zeros(len(files), dtype=torch.int64)
+    return FolderPictures(folder, files, labels, ("picture",), folder.resolve().name, side, side)

@@ -1,0 +1,151 @@
+"""Typed parameters of preprocessing before a codec; part of a profile (`ra_core.params`)."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ra_core.params.base import Network, Strict, Training
+
+DATASETS = {"cells": "classification", "scenes": "detection"}
+DatasetName = Literal["cells", "scenes"]
+METHODS = ("npp", "npp_qa", "npp_mse", "post", "both")
+ALL_RUNGS = ("npp_qa", "post", "both")  # one training for all qualities
+UNSEEN_QUALITIES = "npp_qa at unseen qualities"  # in tables: only those an adaptive one was not trained on
+
+
+class Preprocessor(Strict):
+    """The network before the codec."""
+
+    width: int = Field(32, ge=1, description="channels of the first level, 32 as published")
+    identity: bool = Field(False, description="begin as the identity; false is the published form")
+    batch_norm: Literal["train", "frozen"] = Field("frozen", description="frozen as published, or train")
+
+
+class Ladder(Strict):
+    """The qualities of one codec."""
+
+    curve: list[float] = Field(min_length=2, description="where the codec alone and every method is measured")
+    rungs: list[list[float]] = Field(
+        [], description="[quality, lambda]: what an adaptive preprocessor is trained on"
+    )
+    single: list[float] = Field([], description="qualities of the rungs with a preprocessor of their own")
+    baselines: list[Literal["downscale", "gaussian", "bilateral"]] = Field(
+        [], description="what stands beside the preprocessors, besides the codec alone"
+    )
+    npp_mse: list[float] = Field(
+        [], description="qualities of the rungs with a preprocessor that knows no task"
+    )
+    both_ends: bool = Field(
+        False, description="also train a postprocessor, alone (post) and behind a preprocessor (both)"
+    )
+    proxy: Literal["BlockDCT", "Hyperprior", "Minnen2018"] = Field(
+        "BlockDCT", description="the differentiable stand-in that gives the gradient"
+    )
+
+    @model_validator(mode="after")
+    def _on_the_ladder(self):
+        if any(len(rung) != 2 or rung[1] <= 0 for rung in self.rungs):
+            raise ValueError("a rung is [quality, lambda], the lambda above 0")
+        if self.both_ends and not self.rungs:
+            raise ValueError("both_ends needs rungs to train on")
+        known = [quality for quality, _ in self.rungs]
+        for name, qualities in (("single", self.single), ("npp_mse", self.npp_mse)):
+            if missing := [quality for quality in qualities if quality not in known]:
+                raise ValueError(f"{name} has {missing[0]}, which is the quality of no rung")
+        return self
+
+
+class LearnedProxy(Strict):
+    """The learned proxy, one network a rate; as it stands, what ships.
+
+    The network of each later weight begins as the one before it, and trains half as long as the first.
+    """
+
+    name: Literal["Hyperprior", "Minnen2018"] = "Hyperprior"
+    n: int = Field(32, ge=2, description="channels; 192 as published")
+    m: int = Field(48, ge=2, description="channels of the latent y; 192 as published")
+    weights: list[float] = Field(
+        [128.0, 512.0, 2048.0],
+        min_length=1,
+        description="of the squared error in [0, 1], one a rate, published 128 to 8192",
+    )
+    training: Training = Training(steps=3000, batch=8, lr=1e-3, schedule="cosine", channels_last=True)
+    seed: int = Field(0, ge=0, description="of the first weights and the crops")
+
+    @field_validator("weights")
+    @classmethod
+    def _rates(cls, weights):
+        if any(weight <= 0 for weight in weights) or len(set(weights)) < len(weights):
+            raise ValueError("the weights must be different and above 0")
+        return weights
+
+    @field_validator("training")
+    @classmethod
+    def _in_steps(cls, training):
+        if training.steps is None:
+            raise ValueError("the length of a proxy's training is given in steps")
+        return training
+
+
+def ends_and_middle(curve: list[float]) -> list[float]:
+    """Return up to three qualities that stand for a whole curve, where asking at all of them would take too long."""
+    return [curve[place] for place in sorted({0, len(curve) // 2, len(curve) - 1})]
+
+
+class Preprocessing(Strict):
+    """Preprocessing for one data set: what is trained, and against what it is measured."""
+
+    source: str = Field(description="the recognizer or detector that training sees")
+    unseen: list[str] = Field([], description="only in evaluation")
+    preprocessor: Preprocessor = Preprocessor()
+    postprocessor: Network = Network(residual=True)
+    training: Training = Training()
+    recognition: Literal["labels", "soft_labels"] = "labels"
+    codecs: dict[str, Ladder] = Field(min_length=1, description="codecs that preprocessors are trained for")
+    transfer: dict[str, list[float]] = Field(
+        {}, description="other codecs, with the qualities of their curve"
+    )
+    mse_weight: float = Field(
+        0.5, gt=0, description="weight of the squared error of a preprocessor, published 0.5"
+    )
+    npp_mse_weight: float = Field(
+        0.0,
+        ge=0,
+        description="the same of npp_mse, which has no other reason to keep a picture; 0: mse_weight",
+    )
+    restoration_weight: float = Field(
+        1000.0,
+        gt=0,
+        description="weight of the squared error of a postprocessor; 1000 at a lambda of 1 is mode ra",
+    )
+    pictures: int = Field(0, ge=0, description="test pictures, 0 for all")
+    validation_pictures: int = Field(0, ge=0, description="pictures a training ends with, 0 for all")
+    evaluation_batch: int = Field(16, ge=1, description="pictures a step of evaluation")
+
+    @field_validator("transfer")
+    @classmethod
+    def _two(cls, transfer):
+        if any(len(curve) < 2 for curve in transfer.values()):
+            raise ValueError("a curve needs at least two qualities")
+        return transfer
+
+    @model_validator(mode="after")
+    def _different(self):
+        if len(set(self.judges)) < len(self.judges):
+            raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different")
+        return self
+
+    @property
+    def all_codecs(self) -> list[str]:
+        """Every codec with a page: those trained for, then those that only show how far that carries."""
+        return [*self.codecs, *self.transfer]
+
+    @property
+    def both_ends(self) -> list[str]:
+        """The codecs that postprocessors are trained for."""
+        return [codec for codec, steps in self.codecs.items() if steps.both_ends]
+
+    @property
+    def judges(self) -> list[str]:
+        """All recognizers or detectors, the source first."""
+        return [self.source, *self.unseen]

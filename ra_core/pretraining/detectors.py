@@ -1,0 +1,117 @@
+"""Training of the small detectors that ship: `python -m ra_core.pretraining.detectors NAME --folder F`."""
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from ra_core.data import fingerprint, scenes
+from ra_core.data.boxes import BoxedPictures
+from ra_core.detection import detect, mean_ap
+from ra_core.errors import DataError, exit_status
+from ra_core.files import atomic, write_json
+from ra_core.models.detectors import SHIPPED, TRUNKS, make_detector
+from ra_core.training import fit
+
+STEPS = {"fcos": 2800, "faster_rcnn": 2000, "retinanet": 2800}  # about ten minutes each on two cores
+RECIPE = {"optimiser": "Adam", "batch": 8, "lr": 1e-3, "schedule": "cosine", "precision": "bf16"}
+AUGMENTATION = "mirror"
+
+
+class Detection:
+    """The detector's own losses, as an objective of `ra_core.training.fit`."""
+
+    frozen = ()
+
+    def __init__(self, name: str):
+        self.settings = {"detector": name}
+
+    def prepare(self, images, labels, generator):
+        """Return pictures and targets as the detector takes them."""
+        keys = ("boxes", "labels")
+        return {
+            "images": images,
+            "targets": [{key: t[key].to(images.device) for key in keys} for t in labels],
+        }
+
+    def terms(self, networks, batch):
+        """Return the losses by name, and their sum as `loss`."""
+        losses = networks["detector"](list(batch["images"]), batch["targets"])
+        return {"loss": sum(losses.values()), **losses}
+
+
+def train_detector(
+    name: str, train: BoxedPictures, validation: BoxedPictures, folder: Path, steps: int = 0, seed: int = 0,
+    device: str = "auto",
+) -> dict:  # fmt: skip
+    """Train the small detector `name`, write `folder/name.safetensors` with its sidecar, and return the sidecar.
+
+    `steps` of 0 takes those of the detectors that ship. The weights are written, and judged on `validation`, as
+    16-bit floats. A killed run goes on from the checkpoint in `folder/name.run`, which is removed at the end.
+    Raises `ParameterError` for an unknown name, and `DataError` when the pictures differ in size or the two sets in
+    their classes.
+    """
+    if train.classes != validation.classes:
+        raise DataError(
+            f"{train.name} and {validation.name} have different classes; load both with the same ones."
+        )
+    torch.manual_seed(seed)
+    net = make_detector(name, len(train.classes), trained_features=True)
+    run, steps = Path(folder) / f"{name}.run", steps or STEPS[name]
+    settings = {key: value for key, value in RECIPE.items() if key != "optimiser"}
+    report = fit(
+        {"detector": net}, Detection(name), train, folder=run, steps=steps, seed=seed, device=device,
+        channels_last=True, validate=lambda: mean_ap(detect(net, validation), validation.all_targets()),
+        validations=4, name=name, **settings,
+    )  # fmt: skip
+    weights = {
+        k: v.cpu().contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")
+    }
+    halved = {k: v.half() for k, v in weights.items()}
+    net.load_state_dict(halved, strict=False)
+    scores = mean_ap(detect(net, validation), validation.all_targets())
+    sidecar = {
+        "name": name, "classes": list(train.classes), "input": "RGB in [0, 1]",
+        "features": TRUNKS[name].recognizer, "parameters": sum(p.numel() for p in net.parameters()),
+        "stored": "16-bit floats", "recipe": RECIPE | {"steps": steps, "augmentation": AUGMENTATION}, "seed": seed,
+        "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
+        "validated_on": validation.name, "validation_fingerprint": fingerprint(validation),
+        "validation_pictures": len(validation),
+        "validation": {metric: round(value, 2) for metric, value in scores.items()},
+        "seconds": round(report["wall_seconds"]), "threads": torch.get_num_threads(),
+        "torch": torch.__version__, "machine": platform.machine(),
+    }  # fmt: skip
+    with atomic(Path(folder) / f"{name}.safetensors") as path:
+        path.write_bytes(save(halved, metadata={"sidecar": json.dumps(sidecar)}))
+    write_json(Path(folder) / f"{name}.json", sidecar)
+    shutil.rmtree(run)
+    return sidecar
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train one of the shipped detectors on the scenes and print its sidecar. Return 0, or 1 after one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ra_core.pretraining.detectors",
+        description="Train one of the shipped detectors on the scenes.",
+    )
+    parser.add_argument("name", choices=TRUNKS)
+    parser.add_argument("--folder", type=Path, default=SHIPPED, help="where the weights are written")
+    parser.add_argument("--steps", type=int, default=0, help="0: as the detectors that ship")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+
+    def train() -> None:
+        parts = scenes.load("train"), scenes.load("validation")
+        sidecar = train_detector(chosen.name, *parts, chosen.folder, chosen.steps, chosen.seed)
+        print(json.dumps(sidecar, indent=2))
+
+    return exit_status(train)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,258 @@
+"""BPG with stand-in programs: small scripts on a PATH of their own, well-behaved and hostile ones."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fuzz_codec import picture
+from hypothesis import given
+from hypothesis import strategies as st
+from refusal import refusal
+
+from ra_core.codecs import bpg, load_codec
+from ra_core.codecs.base import MAX_PIXELS
+from ra_core.codecs.bpg import BpgCodec
+from ra_core.codecs.headers import bpg_size
+from ra_core.errors import CodecError, ParameterError
+
+REAL = all(shutil.which(program) for program in bpg.PROGRAMS)
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="stand-ins are scripts with a first line for Unix")
+
+COMMON = """
+import json, os, sys, time
+with open({record!r}, "a") as record:
+    record.write(json.dumps([sys.argv[1:], os.getcwd(), sorted(os.listdir())]) + "\\n")
+"""
+# The stand-ins' format: a true BPG header, then the pixels as they are, the first one giving way to the QP.
+ENCODER = """
+from PIL import Image
+def number(value):
+    digits = [value & 127]
+    while value := value >> 7:
+        digits.append(value & 127 | 128)
+    return bytes(digits[::-1])
+arguments = dict(zip(sys.argv[1:-1:2], sys.argv[2:-1:2]))
+image = Image.open(sys.argv[-1])
+data = bytes([int(arguments["-q"])]) + image.tobytes()[1:]
+header = b"BPG\\xfb\\x20\\x00" + number(image.width) + number(image.height) + number(len(data))
+open(arguments["-o"], "wb").write(header + data)
+"""
+DECODER = """
+from PIL import Image
+file = open(sys.argv[-1], "rb").read()
+values, position = [0], 6
+while len(values) < 4:
+    values[-1] = values[-1] << 7 | file[position] & 127
+    if file[position] < 128:
+        values.append(0)
+    position += 1
+Image.frombytes("RGB", tuple(values[:2]), file[position:]).save(sys.argv[2])
+"""
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Return a function that writes the stand-ins; both become the only programs on PATH."""
+    folder = tmp_path / "programs; exit 1 #"
+    folder.mkdir()
+    temporary = tmp_path / "a b; touch $(hacked) `x`"
+    temporary.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+    def write(bpgenc: str | None = ENCODER, bpgdec: str | None = DECODER) -> BpgCodec:
+        for name, body in (("bpgenc", bpgenc), ("bpgdec", bpgdec)):
+            if body is not None:
+                text = f"#!{sys.executable}\n" + COMMON.format(record=str(tmp_path / "calls")) + body
+                (folder / name).write_text(text)
+                (folder / name).chmod(0o755)
+        return BpgCodec()
+
+    yield write
+    assert list(temporary.iterdir()) == [], "something was left in the temporary folder"
+
+
+def calls(tmp_path: Path) -> list:
+    record = tmp_path / "calls"
+    return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+
+def number(value: int) -> bytes:
+    digits = [value & 127]
+    while value := value >> 7:
+        digits.append(value & 127 | 128)
+    return bytes(digits[::-1])
+
+
+def whole(width: int, height: int, data: bytes = b"data") -> bytes:
+    return b"BPG\xfb\x20\x00" + number(width) + number(height) + number(len(data)) + data
+
+
+def test_pictures_come_back_in_order(programs):
+    programs()
+    codec, pictures = load_codec("bpg"), [picture(*sides) for sides in ((1, 1), (5, 300), (64, 48))]
+    files = codec.encode(pictures, 34, threads=3)
+    assert [bpg_size(file) for file in files] == [(1, 1), (300, 5), (48, 64)]
+    for decoded, array in zip(codec.decode(files), pictures, strict=True):
+        assert decoded.flat[0] == 34  # the stand-in keeps the QP there
+        assert np.array_equal(decoded.flat[1:], array.flat[1:])
+
+
+def test_programs_get_a_list_of_arguments_in_folders_of_their_own(programs, tmp_path):
+    codec = programs()
+    codec.decode(codec.encode([picture(8, 8)] * 2, 41, threads=1))
+    (first, second, third, fourth) = calls(tmp_path)
+    assert first[0] == second[0] == ["-q", "41", "-o", "out.bpg", "in.png"]
+    assert third[0] == fourth[0] == ["-o", "out.png", "in.bpg"]
+    assert len({call[1] for call in (first, second, third, fourth)}) == 4
+    assert first[2] == ["in.png", "said.txt"] and third[2] == ["in.bpg", "said.txt"]
+    assert not any(Path(folder).exists() for _, folder, _ in (first, second, third, fourth))
+
+
+def test_a_description_names_the_programs_versions(programs):
+    codec = programs("print('BPG Image Encoder version 0.9.8'); sys.exit(1)", "sys.exit(1)")
+    said = codec.describe()
+    assert said["versions"] == {"bpgenc": "BPG Image Encoder version 0.9.8", "bpgdec": "unknown"}
+    assert said["settings"]["arguments"] == ["-q", "quality"]
+
+
+def test_a_missing_program_is_named(programs, tmp_path):
+    for present in ((None, None), (ENCODER, None)):
+        programs(*present)
+        assert "bpgenc and bpgdec" in refusal(ParameterError, load_codec, "bpg")
+        assert "PATH" in refusal(ParameterError, BpgCodec().encode, [picture(8, 8)], 30)
+        assert "PATH" in refusal(ParameterError, BpgCodec().decode, [whole(8, 8)])
+    assert BpgCodec().describe()["versions"].keys() <= {"bpgenc"}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("sys.exit(3)", "status 3"),
+        ("sys.stderr.write('no memory. None\\nat all\\n'); sys.exit(1)", "no memory"),
+        ("os.kill(os.getpid(), 9)", "status -9"),
+        ("sys.stderr.write('x' * 10**7); sys.exit(1)", "xxx"),
+        ("print('y' * 10**7)", "wrote no file"),
+        ("", "wrote no file"),
+        ("open('out.bpg', 'w'); open('out.png', 'w')", "0 bytes"),
+        ("os.mkdir('out.bpg'); os.mkdir('out.png')", "wrote no file"),
+        ("os.mkfifo('out.bpg'); os.mkfifo('out.png')", "wrote no file"),
+        ("os.symlink('/dev/zero', 'out.bpg'); os.symlink('/dev/zero', 'out.png')", "wrote no file"),
+        ("os.symlink('in.png', 'out.bpg'); os.symlink('in.bpg', 'out.png')", "wrote no file"),
+        ("[os.truncate(os.open(f, os.O_CREAT | os.O_RDWR), 2**33) for f in ('out.bpg', 'out.png')]", "bytes"),
+        ("[open(f, 'wb').write(os.urandom(999)) for f in ('out.bpg', 'out.png')]", ""),
+        ("os.chmod('.', 0o500)", ""),
+    ],
+)
+def test_a_program_that_fails_is_one_error(programs, body, said):
+    codec = programs(body, body)
+    message = refusal(CodecError, codec.encode, [picture(8, 8)], 30)
+    assert said in message and "picture 0 of 8 x 8 pixels" in message
+    message = refusal(CodecError, codec.decode, [whole(8, 8)])
+    assert said in message and "file 0" in message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ENCODER.replace("image.width", "image.width + 1"),
+        ENCODER.replace("BPG", "BPF"),
+        ENCODER.replace("len(data)", "len(data) + 1"),
+    ],
+)
+def test_a_file_of_another_kind_or_size_is_no_result(programs, body):
+    refusal(CodecError, programs(body).encode, [picture(8, 9)], 30)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "from PIL import Image\nImage.new('L', (8, 8)).save('out.png')",
+        "from PIL import Image\nImage.new('RGB', (9, 8)).save('out.png')",
+        "from PIL import Image\nImage.new('RGB', (8, 8)).save('out.png', 'BMP')",
+        "from PIL import Image\nImage.new('RGB', (8, 8)).save('out.png'); os.truncate('out.png', 45)",
+    ],
+)
+def test_what_the_decoder_leaves_is_not_trusted(programs, body):
+    refusal(CodecError, programs(bpgdec=body).decode, [whole(8, 8)])
+
+
+def test_a_program_that_hangs_is_ended_with_all_it_started(programs, tmp_path):
+    child = tmp_path / "child"
+    hang = f"""
+import subprocess
+sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({str(child)!r}, "w").write(str(sleeper.pid))
+time.sleep(600)
+"""
+    programs(hang, hang)
+    start = time.monotonic()
+    message = refusal(CodecError, BpgCodec(seconds=0.2).encode, [picture(8, 8)], 30)
+    assert "bpgenc took more than 0.2 s" in message
+    message = refusal(CodecError, BpgCodec(seconds=2).decode, [whole(8, 8)])
+    assert "bpgdec took more than 2 s" in message
+    assert time.monotonic() - start < 30
+    state = Path(f"/proc/{child.read_text()}/stat")
+    for _ in range(100):  # whoever inherited the process may still have to collect it
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("what the program started is still there")
+
+
+def test_hostile_bytes_do_not_reach_the_program(programs, tmp_path):
+    codec, good = programs(), whole(40, 30)
+    hostile = [b"", b"BPG\xfb", good[:8], good[:-1], b"GIF" + good[3:], whole(0, 5), whole(2**13 + 1, 2**13)]
+    hostile += [b"BPG\xfb\x20\x00" + b"\xff" * 50, b"BPG\xfb\x20\x00" + b"\x80" * 10**6]
+    for file in hostile:
+        refusal(CodecError, codec.decode, [file])
+    assert calls(tmp_path) == []
+
+
+def test_quality_and_time_limit_are_checked():
+    assert "0 to 51" in refusal(ParameterError, BpgCodec.qualities.checked, 52)
+    for seconds in (0, -1, "1", float("nan")):
+        assert "time limit" in refusal(ParameterError, BpgCodec, seconds)
+
+
+@given(st.integers(1, 2**31), st.integers(1, 2**31), st.binary(max_size=300))
+def test_a_declared_size_is_read(width, height, data):
+    file = whole(width, height, data)
+    if width * height > MAX_PIXELS:
+        with pytest.raises(ValueError, match="pixels"):
+            bpg_size(file)
+    else:
+        assert bpg_size(file) == bpg_size(file + b"more") == (width, height)
+
+
+def test_ten_thousand_hostile_headers():
+    chance, good = random.Random(0), whole(40, 30, bytes(50))
+    for _ in range(10_000):
+        file = bytearray(good[: chance.randrange(len(good) + 1)] + chance.randbytes(chance.randrange(20)))
+        for _ in range(chance.randrange(4) if file else 0):
+            file[chance.randrange(len(file))] = chance.choice((0, 1, 127, 128, 255))
+        try:
+            width, height = bpg_size(bytes(file))
+            assert 0 < width * height <= MAX_PIXELS
+        except ValueError:
+            pass
+
+
+@pytest.mark.skipif(not REAL, reason="bpgenc and bpgdec are not here")
+def test_the_real_programs():
+    codec, array = load_codec("bpg"), picture(67, 90)
+    files = [codec.encode([array], qp)[0] for qp in (10, 30, 45)]
+    errors = [np.square(d.astype(float) - array).mean() for d in codec.decode(files)]
+    assert len(files[0]) > len(files[1]) > len(files[2]) and errors[0] < errors[1] < errors[2]
+    for file in (files[0][:50], files[1][:-5], files[2][:20] + bytes(2000)):
+        with contextlib.suppress(CodecError):
+            assert codec.decode([file])[0].shape == array.shape

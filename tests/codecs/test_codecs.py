@@ -1,0 +1,426 @@
+import io
+import json
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import fuzz_codec
+import numpy as np
+import pytest
+import torch
+from fuzz_codec import picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from refusal import refusal
+
+from ra_core import channels, codecs
+from ra_core.codecs import CODECS, base, jpeg_parts, load_codec
+from ra_core.codecs.pillow import AvifCodec, JpegCodec, WebpCodec
+from ra_core.data import cifar10
+from ra_core.errors import CodecError, DataError, ParameterError
+
+IN_MEMORY = [name for name in CODECS if name != "bpg"]
+# Best, usual and coarse, in each codec's own unit.
+LEVELS = {
+    "jpeg": (95, 50, 10),
+    "webp": (95, 50, 5),
+    "heic": (12, 30, 44),
+    "avif": (95, 50, 10),
+    "jpeg2000": (4, 20, 80),
+    "jpegxl": (0.5, 3, 12),
+}
+
+
+def levels(name: str) -> tuple[float, ...]:
+    return LEVELS[name.split("-")[0]]
+
+
+def codec_or_skip(name: str) -> codecs.Codec:
+    kind, usual = CODECS[name]
+    if not kind(**usual).available():
+        pytest.skip(f"{name} is not installed")
+    return load_codec(name)
+
+
+@pytest.fixture(params=IN_MEMORY)
+def codec(request) -> codecs.Codec:
+    return codec_or_skip(request.param)
+
+
+@pytest.fixture(scope="module")
+def mosaic() -> np.ndarray:
+    """Return real pictures laid out as one of 96 x 128 pixels."""
+    images, _ = cifar10.load("shipped", "test").batch(torch.arange(12))
+    tiles = (images * 255).round().byte().view(3, 4, 3, 32, 32).permute(0, 3, 1, 4, 2)
+    return tiles.reshape(96, 128, 3).numpy()
+
+
+def pillow_jpeg(array: np.ndarray, **settings) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", **settings)
+    return buffer.getvalue()
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.square(a.astype(float) - b.astype(float)).mean())
+
+
+# --- what every codec does
+
+
+def test_pictures_of_any_size_come_back_in_order(codec):
+    sides = [(1, 1), (1, 9), (17, 1), (33, 70), (64, 64)]
+    pictures = [picture(*side) for side in sides]
+    for quality in levels(codec.name):
+        files = codec.encode(pictures, quality)
+        decoded = codec.decode(files)
+        assert all(type(file) is bytes for file in files)
+        assert [array.shape for array in decoded] == [(*side, 3) for side in sides]
+        assert all(array.dtype == np.uint8 and array.flags.writeable for array in decoded)
+    assert codec.encode([], quality) == [] and codec.decode([]) == []
+
+
+def test_a_better_quality_costs_bytes_and_saves_error(codec, mosaic):
+    files = [codec.encode([mosaic], quality)[0] for quality in levels(codec.name)]
+    errors = [error(codec.decode([file])[0], mosaic) for file in files]
+    assert len(files[0]) > len(files[1]) > len(files[2])
+    assert errors[0] < errors[1] < errors[2]
+    assert errors[0] < 40 and errors[2] < 2000  # it is the same picture
+
+
+def test_the_stated_direction_and_range_of_quality_are_true(codec):
+    unit, array = codec.qualities, picture(40, 40)
+    worst, best = (unit.low, unit.high) if unit.better == "up" else (unit.high, unit.low)
+    small, large = (codec.encode([array], quality)[0] for quality in (worst, best))
+    assert len(small) < len(large)
+    assert error(codec.decode([large])[0], array) < error(codec.decode([small])[0], array)
+
+
+def test_bytes_do_not_depend_on_threads_or_company(codec, mosaic):
+    quality = levels(codec.name)[1]
+    pictures = [np.roll(mosaic, 8 * shift, 1) for shift in range(5)]
+    alone = [codec.encode([array], quality, threads=1)[0] for array in pictures]
+    assert codec.encode(pictures, quality, threads=4) == alone
+    assert codec.encode(np.stack(pictures), quality) == alone
+    assert codec.encode([np.asfortranarray(array) for array in pictures], quality) == alone
+    for one, other in zip(codec.decode(alone), codec.decode(alone, threads=3), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_pictures_are_left_as_they_were(codec):
+    array = picture(20, 30)
+    before = array.copy()
+    array.flags.writeable = False
+    codec.encode([array], levels(codec.name)[1])
+    assert np.array_equal(array, before)
+
+
+def test_codecs_are_values(codec):
+    again = pickle.loads(pickle.dumps(codec))
+    assert again == codec and hash(again) == hash(codec) and again.name == codec.name
+    assert len({load_codec(codec.name), codec}) == 1
+
+
+def test_a_description_says_versions_and_settings(codec):
+    said = json.loads(json.dumps(codec.describe()))
+    assert said["name"] == codec.name and said["suffix"] == codec.suffix
+    assert "quality" in json.dumps(said["settings"])
+    assert said["versions"] and all(value and value != "unknown" for value in said["versions"].values())
+    assert said["quality"]["low"] < said["quality"]["high"]
+
+
+def test_names_are_their_own():
+    assert [kind(**usual).name for kind, usual in CODECS.values()] == list(CODECS)
+
+
+opened: list | None = None
+
+
+def watch(event: str, args: tuple) -> None:
+    if opened is not None and event == "open" and not isinstance(args[0], int):
+        opened.append(args[0])
+
+
+def test_nothing_is_written_to_disk(codec):
+    global opened
+    codec.decode(codec.encode([picture(9, 9)] * 2, levels(codec.name)[1]))  # imports are done
+    sys.addaudithook(watch)
+    opened = []
+    codec.decode(codec.encode([picture(200, 200)] * 3, levels(codec.name)[1]))
+    seen, opened = opened, None
+    assert seen == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_threads_of_its_own():
+    codec, pictures = JpegCodec(), [picture(200, 200)] * 4
+    expected = codec.encode(pictures, 50, threads=3)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # a pool without threads would wait for ever
+        os._exit(codec.encode(pictures, 50, threads=3) != expected)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# --- JPEG
+
+
+@pytest.mark.parametrize("quality", [1, 10, 75, 100])
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("memory_file", [True, False])
+def test_jpeg_is_pillow_s_file_to_the_byte(mosaic, monkeypatch, quality, subsampling, optimize, memory_file):
+    if not memory_file:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    pictures = [mosaic, picture(1, 1), picture(37, 219), picture(700, 300)]
+    expected = [
+        pillow_jpeg(array, quality=quality, subsampling=subsampling, optimize=optimize) for array in pictures
+    ]
+    assert JpegCodec(subsampling, optimize).encode(pictures, quality) == expected
+    for one, file in zip(JpegCodec().decode(expected), expected, strict=True):
+        assert np.array_equal(one, np.asarray(Image.open(io.BytesIO(file))))
+
+
+def test_the_usual_jpeg_is_what_pillow_writes_unasked(mosaic):
+    assert load_codec("jpeg").encode([mosaic], 75) == [pillow_jpeg(mosaic)]
+
+
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+@pytest.mark.parametrize("quality", [10, 60])
+def test_the_jpeg_channel_and_the_codec_agree(mosaic, subsampling, quality):
+    pictures = np.stack([mosaic, mosaic[::-1], mosaic[:, ::-1]])
+    codec = JpegCodec(subsampling)
+    decoded = np.stack(codec.decode(codec.encode(pictures, quality)))
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    expected = torch.from_numpy(decoded).permute(0, 3, 1, 2).float() / 255
+    assert torch.equal(channels.Jpeg(quality, subsampling)(images), expected)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 100), st.booleans())
+def test_a_jpeg_file_is_header_and_payload(height, width, quality, optimize):
+    file = JpegCodec(optimize=optimize).encode([picture(height, width)], quality)[0]
+    header, payload = jpeg_parts(file)
+    assert header + payload == len(file) and payload > 2
+    assert header < 623 if optimize else header == 623
+    assert file[:header].rindex(b"\xff\xda") == header - 14
+
+
+@pytest.mark.parametrize("file", [b"", b"\xff\xd8", b"\xff\xd8" + b"\xff" * 60, b"GIF89a", bytes(1000)])
+def test_parts_of_what_is_no_jpeg_are_refused(file):
+    assert "JPEG" in refusal(CodecError, jpeg_parts, file)
+
+
+def test_a_small_jpeg_of_very_many_scans_is_refused():
+    file = pillow_jpeg(picture(64, 64), progressive=True)
+    last = file.rindex(b"\xff\xda")
+    assert JpegCodec().decode([file])[0].shape == (64, 64, 3)
+    bomb = file[:last] + file[last:-2] * 2**18 + b"\xff\xd9"
+    assert "scans" in refusal(CodecError, JpegCodec().decode, [bomb])
+
+
+# --- the others
+
+
+@pytest.mark.parametrize("qp", [0, 22, 34, 51])
+def test_heic_is_what_pillow_heif_saves_at_that_qp(mosaic, qp):
+    codec = codec_or_skip("heic")
+    import pillow_heif
+
+    parameters = {"x265:qp": str(qp), "x265:ipratio": "1.0", "x265:wpp": "0", "x265:pools": "none"}
+    parameters |= {"x265:frame-threads": "1", "preset": "medium"}
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(mosaic)).save(buffer, chroma=420, enc_params=parameters)
+    assert codec.encode([mosaic], qp) == [buffer.getvalue()]
+    assert np.array_equal(codec.decode([buffer.getvalue()])[0], np.asarray(pillow_heif.open_heif(buffer)))
+
+
+def test_heic_takes_the_preset_it_states(mosaic):
+    codec_or_skip("heic")
+    fast, usual = (load_codec("heic", preset=preset) for preset in ("ultrafast", "medium"))
+    assert usual == load_codec("heic") and usual.describe()["settings"]["enc_params"]["preset"] == "medium"
+    assert len(fast.encode([mosaic], 30)[0]) != len(usual.encode([mosaic], 30)[0])
+
+
+def test_webp_and_avif_take_the_effort_they_state(mosaic):
+    assert WebpCodec(method=0).encode([mosaic], 50) != WebpCodec(method=6).encode([mosaic], 50)
+    assert AvifCodec(speed=10).encode([mosaic], 50) != AvifCodec(speed=6).encode([mosaic], 50)
+    assert AvifCodec(subsampling="4:4:4").encode([mosaic], 50) != AvifCodec().encode([mosaic], 50)
+
+
+def test_jpeg2000_keeps_its_ratio():
+    codec, array = codec_or_skip("jpeg2000"), picture(256, 256)
+    for ratio in (10, 40.0, 100):
+        assert array.nbytes / len(codec.encode([array], ratio)[0]) == pytest.approx(ratio, rel=0.05)
+
+
+# --- what they refuse
+
+
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_a_quality_out_of_range_is_refused(name):
+    codec = codec_or_skip(name)
+    unit = codec.qualities
+    wrong = [unit.low - 1, unit.high + 1, float("nan"), float("inf"), "10", None, True]
+    for quality in wrong + [unit.low + 0.5] * unit.whole:
+        message = refusal(ParameterError, codec.encode, [picture(8, 8)], quality)
+        assert repr(quality) in message and f"{unit.low:g} to {unit.high:g}" in message
+    codec.encode([picture(8, 8)], np.int64(unit.high) if unit.whole else np.float64(unit.high))
+
+
+WRONG = {
+    "grey": np.zeros((8, 8), np.uint8),
+    "alpha": np.zeros((8, 8, 4), np.uint8),
+    "one channel": np.zeros((8, 8, 1), np.uint8),
+    "float": np.zeros((8, 8, 3), np.float32),
+    "no pixels": np.zeros((0, 8, 3), np.uint8),
+    "a tensor": torch.zeros(8, 8, 3, dtype=torch.uint8),
+    "a path": Path("it.png"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
+def test_a_picture_of_another_kind_is_refused(wrong):
+    message = refusal(DataError, JpegCodec().encode, [picture(8, 8), wrong], 50)
+    assert "picture 1" in message and "RGB" in message
+
+
+def test_a_picture_of_too_many_pixels_is_refused(codec):
+    huge = np.broadcast_to(np.uint8(0), (2**13 + 1, 2**13, 3))
+    assert "8193 x 8192" in refusal(DataError, codec.encode, [huge], levels(codec.name)[1])
+
+
+def test_a_side_that_the_format_does_not_have_is_refused():
+    long = np.zeros((1, 70_000, 3), np.uint8)
+    for name in ("jpeg", "jpeg-optimized", "webp"):
+        assert "1 x 70000" in refusal(CodecError, load_codec(name).encode, [long], 50)
+
+
+def test_an_unknown_codec_or_setting_is_refused():
+    message = refusal(ParameterError, load_codec, "jpg")
+    assert "'jpg'" in message and all(name in message for name in CODECS)
+    assert "'speed'" in refusal(ParameterError, load_codec, "heic", speed=3)
+    assert "'optimize'" in refusal(ParameterError, load_codec, "jpeg-optimized", optimize=False)
+    assert "medium" in refusal(ParameterError, load_codec, "heic", preset="fine")
+    assert "4:4:4" in refusal(ParameterError, load_codec, "jpeg", subsampling="4:1:1")
+    assert "0 to 6" in refusal(ParameterError, load_codec, "webp", method=7)
+    assert "threads" in refusal(ParameterError, JpegCodec().encode, [picture(200, 200)] * 2, 50, threads=0)
+
+
+@pytest.mark.parametrize(("name", "package"), [("heic", "pillow-heif"), ("jpegxl", "imagecodecs")])
+def test_a_missing_library_is_named(monkeypatch, name, package):
+    monkeypatch.setattr(codecs, "find_spec", lambda module: None)
+    assert package in refusal(ParameterError, load_codec, name)
+    codec = CODECS[name][0]()
+    assert not codec.available() and codec.describe()["versions"] == {}
+    assert package in refusal(ParameterError, codec.encode, [picture(8, 8)], 20)
+    assert package in refusal(ParameterError, codec.decode, [b""])
+
+
+def test_a_file_that_is_cut_off_anywhere_is_refused(codec):
+    file = codec.encode([picture(40, 50)], levels(codec.name)[2])[0]
+    lengths = range(len(file)) if codec.name != "heic" else range(0, len(file), 3)
+    for length in [*lengths, len(file) - 1]:
+        refusal(CodecError, codec.decode, [file[:length]])
+
+
+def test_another_s_file_is_refused_and_counted(codec):
+    array = picture(40, 40)
+    own = codec.encode([array], levels(codec.name)[1])[0]
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    for name in IN_MEMORY:
+        other = codec_or_skip(name)
+        if other.suffix != codec.suffix:
+            foreign = other.encode([array], levels(name)[1])[0]
+            assert "file 1" in refusal(CodecError, codec.decode, [own, foreign, own])
+    for foreign in (buffer.getvalue(), b"", bytes(5000), own[::-1]):
+        assert "file 2" in refusal(CodecError, codec.decode, [own, own, foreign])
+
+
+def test_a_grey_picture_is_stored_as_a_grey_jpeg_and_comes_back_with_three_equal_channels():
+    grey = np.repeat(np.random.default_rng(0).integers(0, 256, (40, 56, 1), np.uint8), 3, axis=2)
+    nearly = grey.copy()
+    nearly[-1, -1, 2] ^= 1
+    for optimize in (False, True):
+        codec = JpegCodec(optimize=optimize)
+        file, coloured = codec.encode([grey, nearly], 30)
+        assert [Image.open(io.BytesIO(one)).mode for one in (file, coloured)] == ["L", "RGB"]
+        assert len(file) < len(coloured)
+        plain = io.BytesIO()
+        Image.fromarray(grey[..., 0]).save(plain, "JPEG", quality=30, optimize=optimize)
+        assert file == plain.getvalue()
+        (decoded,) = codec.decode([file])
+        assert decoded.shape == grey.shape
+        assert (decoded == np.asarray(Image.open(plain))[..., None]).all()
+
+
+def test_grey_and_transparent_files_are_refused():
+    for mode, form, codec in (
+        ("CMYK", "JPEG", JpegCodec()),
+        ("RGBA", "WEBP", WebpCodec()),
+        ("L", "AVIF", AvifCodec()),
+    ):
+        buffer = io.BytesIO()
+        Image.new(mode, (8, 8)).save(buffer, form)
+        refusal(CodecError, codec.decode, [buffer.getvalue()])
+
+
+def declared(name: str, file: bytes, width: int, height: int) -> bytes:
+    """Return `file`, which is of 128 x 64 pixels, with another declared size."""
+    if name == "jpegxl":  # no eights, 30 bits a side, no ratio, all by default
+        bits = 3 << 1 | (height - 1) << 3 | 3 << 36 | (width - 1) << 38 | 1 << 68
+        return b"\xff\x0a" + bits.to_bytes(9, "little") + file[11:]
+    if name.startswith("jpeg") and name != "jpeg2000":
+        form, old, new = ">HH", (64, 128), (height, width)
+    else:
+        form, old, new = "<HH" if name == "webp" else ">II", (128, 64), (width, height)
+    assert struct.pack(form, *old) in file
+    return file.replace(struct.pack(form, *old), struct.pack(form, *new))
+
+
+@pytest.mark.parametrize("sides", [(16383, 16383), (8193, 8192), (12000, 16000)])
+def test_a_declared_size_is_checked_before_it_is_allocated(codec, sides):
+    file = codec.encode([picture(64, 128)], levels(codec.name)[1])[0]
+    message = refusal(CodecError, codec.decode, [declared(codec.name, file, *sides)])
+    assert f"{sides[0]} x {sides[1]} pixels" in message
+
+
+def test_damaged_files_are_refused_or_decoded_and_no_more(codec):
+    counts = fuzz_codec.run(codec, 150)
+    assert counts["decoded"] + counts["refused"] == 150 and counts["refused"] > 30
+
+
+# --- slow
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_ten_thousand_damaged_files(name, tmp_path):
+    codec_or_skip(name)
+    trace = tmp_path / "case"
+    command = [sys.executable, fuzz_codec.__file__, name, "10000", str(trace)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+    assert run.returncode == 0, f"{name}, case {trace.read_text()}: {run.returncode}\n{run.stderr[-3000:]}"
+    counts = json.loads(run.stdout)
+    print(name, counts)
+    assert counts["decoded"] + counts["refused"] == 10_000
+    assert counts["slowest_s"] < 10
+    assert all(megabytes < 3000 for megabytes in counts["grown_mb"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_a_picture_of_48_megapixels(name):
+    codec = codec_or_skip(name)
+    array = np.tile(picture(750, 1000), (8, 8, 1))
+    file = codec.encode([array], levels(name)[1])[0]
+    (decoded,) = codec.decode([file])
+    assert decoded.shape == (6000, 8000, 3)
+    assert error(decoded[:1000, :1000], array[:1000, :1000]) < 2000
+    assert base.MAX_PIXELS >= 48_000_000

@@ -1,0 +1,85 @@
+"""Where the bytes of JPEG files go, beside the files themselves."""
+
+import io
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from refusal import refusal
+
+from ra_core.channels import to_arrays
+from ra_core.codecs import jpeg_parts, load_codec
+from ra_core.codecs.jpeg_files import HEADER_COLUMNS, block_bits, header_rows
+from ra_core.errors import CodecError
+
+JPEGS = ("jpeg", "jpeg-optimized", "jpeg-444", "jpeg-444-optimized")
+
+
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def coded(picture: np.ndarray, **settings) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", **settings)
+    return buffer.getvalue()
+
+
+def payload_bits(file: bytes) -> int:
+    """The bits after the header, without the end marker and the zeros after every 255."""
+    return 8 * len(file[jpeg_parts(file)[0] : -2].replace(b"\xff\x00", b"\xff"))
+
+
+@pytest.mark.parametrize("quality", [5, 50, 95])
+@pytest.mark.parametrize("name", JPEGS)
+def test_the_bits_of_all_blocks_are_those_of_the_payload(name, quality):
+    (file,) = load_codec(name).encode([smooth(64, 96)], quality)
+    bits = block_bits(file)
+    assert bits.shape == (8, 12) and (bits > 0).all()
+    assert 0 <= payload_bits(file) - bits.sum() < 8  # the last byte is filled up
+
+
+def test_a_grey_file_of_any_size_has_its_blocks_one_by_one():
+    file = coded(smooth(60, 41)[:, :, 0], quality=40)
+    bits = block_bits(file)
+    assert bits.shape == (8, 6) and 0 <= payload_bits(file) - bits.sum() < 8
+
+
+def test_blocks_beyond_the_edge_are_left_out():
+    (file,) = load_codec("jpeg").encode([smooth(41, 60)], 40)  # coded in units of 16 x 16
+    bits = block_bits(file)
+    assert bits.shape == (6, 8) and (bits > 0).all() and bits.sum() <= payload_bits(file)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpeg-444-optimized"])
+def test_a_noisy_block_is_where_the_bits_are(name):
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    picture[16:24, 40:48] = np.random.default_rng(1).integers(0, 256, (8, 8, 1))
+    (file,) = load_codec(name).encode([picture], 60)
+    bits = block_bits(file)
+    assert np.unravel_index(bits.argmax(), bits.shape) == (2, 5)
+    assert bits[2, 5] > 10 * np.median(bits)
+
+
+def test_other_files_are_one_clear_sentence():
+    picture = smooth(48, 48)
+    whole = coded(picture, quality=50)
+    damaged = [whole[:-2], whole[:-40] + whole[-2:], b"", b"GIF89a", coded(picture, progressive=True)]
+    for file in [*damaged, coded(picture, restart_marker_blocks=2)]:
+        assert "make it again" in refusal(CodecError, block_bits, file)
+
+
+def test_header_and_payload_are_those_of_the_files():
+    codec, pictures = load_codec("jpeg-optimized"), tiny.pictures(5)
+    arrays = to_arrays(pictures.batch(torch.arange(5))[0])
+    rows = header_rows(codec, [5.0, 90], pictures, batch=2)
+    assert list(rows.columns) == HEADER_COLUMNS and list(rows.quality) == [5, 90]
+    for row in rows.itertuples():
+        files = codec.encode(arrays, row.quality)
+        assert row.bytes_mean == pytest.approx(np.mean([len(file) for file in files]))
+        assert row.header_mean == pytest.approx(np.mean([jpeg_parts(file)[0] for file in files]))
+        assert row.header_mean + row.payload_mean == pytest.approx(row.bytes_mean) and row.n == 5
+    assert rows.header_mean[0] / rows.bytes_mean[0] > rows.header_mean[1] / rows.bytes_mean[1]

@@ -1,0 +1,54 @@
+"""A tiny project whose pictures go through codecs: its profile, its pictures, and its tables."""
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from ra_core import coding
+from ra_core.coding import rate_accuracy
+from ra_core.coding.rate_accuracy import evaluate_codec
+from ra_core.params import load_profile
+
+PREPROCESSING = """\
+preprocessing:
+  cells:
+    source: tiny:recognizer
+    unseen: [tiny:another]
+    preprocessor: {width: 2, identity: true}
+    postprocessor: {width: 4, blocks: 1, residual: true}
+    training: {steps: 2, batch: 5, lr: 1e-3}
+    evaluation_batch: 7
+    codecs:
+      jpeg:
+        curve: [5, 20, 60]
+        rungs: [[5, 1], [60, 8]]
+        single: [5, 60]
+        npp_mse: [5, 60]
+        baselines: [downscale, gaussian]
+        both_ends: true
+    transfer: {webp: [1, 60]}
+"""
+
+
+def load(dataset: str, part: str, count: int = 0):
+    """Stand in for `load_pictures`."""
+    return tiny.pictures(count or 24, seed=len(part), name=f"tiny/{part}")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project in a folder of its own, with tiny pictures in place of solar cells, and all its curves."""
+    folder = tiny.project(tmp_path_factory.mktemp("project"), tiny.PROFILE + PREPROCESSING)
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for module in (coding, rate_accuracy):
+            patch.setattr(module, "load_pictures", load)
+        yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def tables(project) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return evaluate_codec(load_profile("tiny"), "cells", "jpeg")

@@ -1,0 +1,430 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from refusal import refusal
+
+from ra_core.coding.bd_rate import (
+    Resampled,
+    bd_rate,
+    bd_rate_interval,
+    counts,
+    curve,
+    gains_at,
+    isotonic,
+    overlap,
+    pchip,
+    resample,
+    value_at,
+)
+from ra_core.errors import ParameterError
+
+# What the Python package `bjontegaard` 1.3.0 (after VCEG-M33 and JCTVC-L1100) gives with its method "pchip": on the
+# curves in kbit/s and dB that it shows as its example, and on two that overlap in part.
+PUBLISHED = [
+    (
+        ([9487.76, 4593.60, 2486.44, 1358.24], [40.037, 38.615, 36.845, 34.851]),
+        ([9787.80, 4469.00, 2451.52, 1356.24], [40.121, 38.651, 36.970, 34.987]),
+        -4.417485350589,
+    ),
+    (
+        ([100, 210, 400, 900, 1700], [61.2, 64.0, 70.5, 71.3, 76.9]),
+        ([80, 190, 350, 700, 1500], [60.1, 66.2, 68.8, 73.1, 75.0]),
+        -24.519961212246,
+    ),
+]
+# Of SciPy 1.17's PchipInterpolator.
+SCIPY = [0, 2 / 3, 1, 1, 1.4362980769230769, 2.4134615384615383, 4.566951566951567, 4.974002849002849, 5]
+
+
+@st.composite
+def curves(draw, start: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates and values of two to six points, both rising by steps of ordinary size."""
+    points = draw(st.integers(2, 6))
+    up = draw(st.lists(st.floats(0.5, 5), min_size=points - 1, max_size=points - 1))
+    dear = draw(st.lists(st.floats(0.05, 1), min_size=points - 1, max_size=points - 1))
+    value = draw(st.floats(50, 52)) if start is None else start
+    log_rate = draw(st.floats(4, 6))
+    return np.exp(log_rate + np.cumsum([0, *dear])), value + np.cumsum([0, *up])
+
+
+# Known values
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.8, -20), (1, 0), (1.25, 25), (0.5, -50), (3, 200)])
+def test_a_constant_factor_is_that_many_percent(factor, expected):
+    rates, values = np.array([200.0, 350, 700, 1900]), [61.0, 70, 74.5, 76]
+    assert bd_rate((rates, values), (factor * rates, values)) == pytest.approx(expected, abs=1e-9)
+
+
+@given(curves(), st.floats(0.1, 10))
+def test_a_constant_factor_is_found_on_any_curve(line, factor):
+    found = bd_rate(line, (factor * line[0], line[1]))
+    assert found == pytest.approx(100 * (factor - 1), abs=1e-8)
+
+
+def test_straight_lines_are_integrated_as_one_does_on_paper():
+    reference, other = (np.exp([0, 1]), [0, 10]), (np.exp([0.5, 1]), [0, 10])
+    assert bd_rate(reference, other) == pytest.approx(100 * np.expm1(0.25), rel=1e-9)  # 0.5 - 0.05 v
+    higher = (np.exp([0, 2]), [5, 15])  # v / 5 - 1 against v / 10, over 5 to 10
+    assert bd_rate(reference, higher) == pytest.approx(100 * np.expm1(-0.25), rel=1e-9)
+
+
+@pytest.mark.parametrize(("reference", "other", "expected"), PUBLISHED)
+def test_values_of_another_implementation(reference, other, expected):
+    assert bd_rate(reference, other) == pytest.approx(expected, abs=1e-4)
+
+
+# Published points of interpolation
+
+
+def test_pchip_equals_scipy_s():
+    x, y = np.array([0.0, 1, 3, 4, 7]), np.array([0.0, 1, 1, 4, 5])
+    at = np.array([0, 0.5, 1, 2, 3.25, 3.5, 5, 6.5, 7])
+    assert pchip(x, y, at) == pytest.approx(SCIPY, abs=1e-9)
+
+
+def slopes(x: np.ndarray, y: np.ndarray) -> list[float]:
+    """Return Fritsch and Butland's slopes of rising points, written out place by place."""
+    h, s = [b - a for a, b in pairwise(x)], []
+    for i, width in enumerate(h):
+        s.append((y[i + 1] - y[i]) / width)
+    if len(h) == 1:
+        return [s[0], s[0]]
+
+    def end(near, far, h_near, h_far):
+        slope = near + (near - far) * h_near / (h_near + h_far)
+        if slope * near <= 0:
+            return 0.0
+        return 3 * near if near * far <= 0 and abs(slope) > 3 * abs(near) else slope
+
+    inner = []
+    for i in range(1, len(h)):
+        a, b = h[i - 1] + 2 * h[i], 2 * h[i - 1] + h[i]
+        inner.append((a + b) * s[i - 1] * s[i] / (a * s[i] + b * s[i - 1]) if s[i - 1] * s[i] > 0 else 0.0)
+    return [end(s[0], s[1], h[0], h[1]), *inner, end(s[-1], s[-2], h[-1], h[-2])]
+
+
+def integral(x: np.ndarray, y: np.ndarray, low: float, high: float) -> float:
+    """Return the area under the interpolated points, piece by piece from the cubics' coefficients."""
+    total, slope = 0.0, slopes(x, y)
+    for i in range(len(x) - 1):
+        a, b = max(low, x[i]) - x[i], min(high, x[i + 1]) - x[i]
+        if a >= b:
+            continue
+        h = x[i + 1] - x[i]
+        conditions = [[0, 0, 0, 1], [h**3, h**2, h, 1], [0, 0, 1, 0], [3 * h**2, 2 * h, 1, 0]]
+        cubic = np.linalg.solve(conditions, [y[i], y[i + 1], slope[i], slope[i + 1]])
+        area = np.polyint(cubic)
+        total += np.polyval(area, b) - np.polyval(area, a)
+    return total
+
+
+@given(curves(start=50), curves(start=50.4))
+def test_the_mean_difference_is_the_integral_of_the_cubics(reference, other):
+    low, high = max(reference[1][0], other[1][0]), min(reference[1][-1], other[1][-1])
+    areas = [integral(values, np.log(rates), low, high) for rates, values in (other, reference)]
+    expected = 100 * np.expm1((areas[0] - areas[1]) / (high - low))
+    assert bd_rate(reference, other) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+@given(curves(), st.integers(0, 10**6))
+def test_interpolation_never_overshoots(line, seed):
+    rates, values = np.log(line[0]), line[1]
+    at = np.sort(np.random.default_rng(seed).uniform(values[0], values[-1], 60))
+    at = np.sort(np.concatenate([at, values]))
+    found = pchip(values, rates, at)
+    assert (np.diff(found) >= -1e-12).all()
+    piece = np.clip(np.searchsorted(values, at, side="right") - 1, 0, len(values) - 2)
+    assert (found >= rates[piece] - 1e-12).all() and (found <= rates[piece + 1] + 1e-12).all()
+    assert pchip(values, rates, values) == pytest.approx(rates, abs=1e-12)
+
+
+def test_flat_stretches_stay_flat():
+    x = np.arange(5.0)
+    flat = pchip(x, np.array([0.0, 1, 1, 1, 2]), np.linspace(1, 3, 21))
+    assert flat == pytest.approx(np.ones(21), abs=1e-12)
+
+
+# What does not matter
+
+
+@given(curves(start=50), curves(start=50.4))
+def test_exchanging_the_two_inverts_the_factor(reference, other):
+    there, back = 1 + bd_rate(reference, other) / 100, 1 + bd_rate(other, reference) / 100
+    assert there * back == pytest.approx(1, rel=1e-12)
+
+
+@given(curves(start=50), curves(start=50.4), st.randoms(use_true_random=False))
+def test_units_and_the_order_of_the_points_do_not_matter(reference, other, random):
+    expected = bd_rate(reference, other)
+    places = list(range(len(other[0])))
+    random.shuffle(places)
+    assert bd_rate(reference, (other[0][places], other[1][places])) == pytest.approx(expected, abs=1e-9)
+    scaled = [(8 * rates / 296**2, values / 100) for rates, values in (reference, other)]
+    assert bd_rate(*scaled) == pytest.approx(expected, abs=1e-6)
+
+
+# Noise: more bytes with less accuracy
+
+
+@pytest.mark.parametrize(
+    ("values", "blocks"),
+    [
+        ([1, 2, 3], [[0], [1], [2]]),
+        ([1, 3, 2], [[0], [1, 2]]),
+        ([3, 2, 1], [[0, 1, 2]]),
+        ([1, 1, 2], [[0, 1], [2]]),
+        ([1, 4, 2, 2.5, 5], [[0], [1, 2, 3], [4]]),
+        ([2, 4, 0, 5], [[0, 1, 2], [3]]),
+        ([7], [[0]]),
+    ],
+)
+def test_neighbours_that_fall_are_one_block(values, blocks):
+    assert isotonic(values) == blocks
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=9), st.sampled_from([1, 3, 7, 656]))
+def test_blocks_are_those_of_isotonic_regression(right, pictures):
+    values = [100 * count / pictures for count in right]
+    blocks = isotonic(values)
+    assert [place for block in blocks for place in block] == list(range(len(values)))
+    means = [np.mean([values[i] for i in block]) for block in blocks]
+    assert all(a < b for a, b in pairwise(means))
+    fitted = [mean for mean, block in zip(means, blocks, strict=True) for _ in block]
+    n = len(values)
+    for i in range(n):  # the least squares fit among all that never fall, in closed form
+        best = max(min(np.mean(values[j : k + 1]) for k in range(i, n)) for j in range(i + 1))
+        assert fitted[i] == pytest.approx(best, abs=1e-9)
+
+
+def test_a_block_is_the_mean_of_its_log_rates_and_of_its_values():
+    log_rates, values = curve([400, 1000, 100], [60, 80, 70])
+    assert np.exp(log_rates) == pytest.approx([200, 1000]) and values.tolist() == [65, 80]
+    assert np.exp(curve([3, 1, 2], [9, 4, 6])[0]) == pytest.approx([1, 2, 3])
+
+
+def test_a_wiggle_counts_as_its_mean():
+    straight, wiggly = ([100, 200, 800], [60, 65, 80]), ([100, 100, 400, 800], [60, 70, 60, 80])
+    assert bd_rate(straight, wiggly) == pytest.approx(0, abs=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=2, max_size=8))
+def test_any_points_make_a_rising_curve_or_none(points):
+    rates, values = ([float(n) for n in column] for column in zip(*points, strict=True))
+    log_rates, rising = curve(rates, [100 * v / 7 for v in values])
+    assert (np.diff(rising) > 0).all() and (np.diff(log_rates) >= 0).all()
+    found = bd_rate((rates, values), (rates, values))
+    assert found == 0 if len(rising) > 1 else np.isnan(found)
+
+
+# Nothing is extrapolated
+
+
+@pytest.mark.parametrize(
+    ("values", "common"),
+    [
+        ([70, 80], (70, 60)),
+        ([60, 70], (60, 60)),  # touching is not overlapping
+        ([30, 40], (50, 40)),
+        ([58, 52], (55, 55)),  # which falls, so one value is left of it
+    ],
+)
+def test_without_common_values_there_is_no_bd_rate(values, common):
+    reference, other = ([10, 20, 30], [50, 55, 60]), ([1, 2], values)
+    assert np.isnan(bd_rate(reference, other)) and np.isnan(bd_rate(other, reference))
+    low, high = overlap(reference, other)
+    assert (low, high) == common and low >= high
+
+
+def test_only_common_values_count():
+    reference = ([10, 20, 40], [50, 55, 60])
+    assert overlap(reference, ([1, 2], [52, 90])) == (52, 60)
+    near, far = ([5, 10, 20, 40], [50, 55, 60, 65]), ([5, 10, 20, 10**9], [50, 55, 60, 65])
+    assert bd_rate(reference, near) == pytest.approx(-50)
+    assert -54 < bd_rate(reference, far) < -50  # only the slope at 60 knows of the next point
+
+
+@pytest.mark.parametrize(
+    ("rates", "values", "said"),
+    [
+        ([1], [2], "at least two"),
+        ([], [], "at least two"),
+        ([1, 2], [1, 2, 3], "as many of both"),
+        ([0, 1], [1, 2], "not above zero"),
+        ([-1, 1], [1, 2], "not above zero"),
+        ([1, float("inf")], [1, 2], "not finite"),
+        ([1, 2], [1, float("nan")], "not finite"),
+    ],
+)
+def test_what_is_no_curve_is_refused(rates, values, said):
+    assert said in refusal(ParameterError, bd_rate, ([1, 2], [1, 2]), (rates, values))
+
+
+# Intervals over pictures
+
+
+def made(pictures: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return bytes and answers (4 qualities, pictures); a picture that is hard at one quality is so at all."""
+    generator = np.random.default_rng(seed)
+    hard, size = generator.uniform(size=pictures), generator.uniform(0.5, 2, pictures)
+    sizes = np.array([1000, 1800, 3200, 6000])[:, None] * size
+    return sizes, (hard < np.array([0.55, 0.65, 0.75, 0.8])[:, None]).astype(float)
+
+
+def test_counts_draw_every_picture_equally_often():
+    times = counts(50, draws=2000)
+    assert times.shape == (2000, 50) and (times.sum(1) == 50).all() and (times >= 0).all()
+    assert times.mean(0) == pytest.approx(np.ones(50), abs=5 * (0.98 / 2000) ** 0.5)
+    assert times.var() == pytest.approx(0.98, abs=0.03)  # of a binomial
+    assert (counts(50, 20) == counts(50, 20)).all() and (counts(50, 20) != counts(50, 20, seed=1)).any()
+
+
+def test_a_drawn_curve_is_that_of_the_drawn_pictures():
+    sizes, scores = made(7)
+    times = counts(7, draws=5)
+    found = resample(sizes, scores, times)
+    assert found.rates == pytest.approx(sizes.mean(1)) and found.values == pytest.approx(100 * scores.mean(1))
+    for draw, row in enumerate(times):
+        chosen = np.repeat(np.arange(7), row)
+        assert found.drawn_rates[draw] == pytest.approx(sizes[:, chosen].mean(1))
+        assert found.drawn_values[draw] == pytest.approx(100 * scores[:, chosen].mean(1))
+    whole = resample(sizes, scores.astype(bool), np.ones((1, 7), int))
+    assert whole.drawn_rates[0] == pytest.approx(whole.rates)
+    assert whole.drawn_values[0] == pytest.approx(whole.values)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1, 0), (0.8, -20)])
+def test_the_same_answers_leave_no_doubt(factor, expected):
+    (sizes, scores), times = made(60), counts(60, 100)
+    found = bd_rate_interval(resample(sizes, scores, times), resample(factor * sizes, scores, times))
+    assert found["bd"] == pytest.approx(expected, abs=1e-9)
+    assert found["low"] == pytest.approx(expected, abs=1e-9) and found["no_overlap"] == 0
+    assert found["low"] <= found["bd"] + 1e-9 and found["high"] == pytest.approx(expected, abs=1e-9)
+
+
+def better(sizes: np.ndarray, scores: np.ndarray, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a method does that saves about a fifth and changes a few answers either way."""
+    generator = np.random.default_rng(seed)
+    changed = generator.uniform(size=scores.shape) < 0.03
+    return sizes * generator.uniform(0.7, 0.9, sizes.shape), np.where(changed, 1 - scores, scores)
+
+
+def compared(pictures: int, draws: int = 200, seed: int = 0) -> dict[str, float]:
+    codec, times = made(pictures), counts(pictures, draws)
+    method = better(*codec)
+    own = times if seed == 0 else counts(pictures, draws, seed)
+    return bd_rate_interval(resample(*codec, times), resample(*method, own))
+
+
+def test_the_interval_is_around_the_bd_rate_and_narrower_with_more_pictures():
+    few, many = compared(150), compared(2400)
+    for found in (few, many):
+        assert found["low"] < found["bd"] < found["high"] and found["no_overlap"] == 0
+    assert many["high"] - many["low"] < 0.5 * (few["high"] - few["low"])
+    assert many["low"] < -10 and many["high"] < 0
+
+
+def test_what_pictures_have_in_common_cancels():
+    paired, apart = compared(600), compared(600, seed=5)
+    assert paired["bd"] == apart["bd"]
+    assert paired["high"] - paired["low"] < 0.7 * (apart["high"] - apart["low"])
+
+
+def test_the_ends_are_percentiles_of_the_draws():
+    codec, times = made(100), counts(100, 60)
+    a, b = resample(*codec, times), resample(*better(*codec), times)
+    each = [
+        bd_rate((a.drawn_rates[i], a.drawn_values[i]), (b.drawn_rates[i], b.drawn_values[i]))
+        for i in range(60)
+    ]
+    found = bd_rate_interval(a, b)
+    assert [found["low"], found["high"]] == pytest.approx(np.percentile(each, [2.5, 97.5]))
+    assert found["bd"] == bd_rate((a.rates, a.values), (b.rates, b.values))
+
+
+def test_the_order_of_the_pictures_does_not_matter():
+    codec, times = made(80), counts(80, 50)
+    method = better(*codec)
+    order = np.random.default_rng(3).permutation(80)
+    one = bd_rate_interval(resample(*codec, times), resample(*method, times))
+    moved = [
+        resample(sizes[:, order], scores[:, order], times[:, order]) for sizes, scores in (codec, method)
+    ]
+    assert bd_rate_interval(*moved) == pytest.approx(one, abs=1e-6)
+
+
+# At the same bytes
+
+
+def test_values_lie_on_lines_over_the_log_rate_and_nowhere_beyond():
+    rates, values = np.array([400.0, 100, 200]), np.array([90.0, 60, 80])
+    found = value_at(rates, values, np.array([100, 100 * 2**0.5, 200, 400, 99, 401]))
+    assert found[:4] == pytest.approx([60, 70, 80, 90]) and np.isnan(found[4:]).all()
+
+
+def test_a_curve_gains_nothing_on_itself():
+    sizes, scores = made(60)
+    one = resample(sizes, scores, counts(60, 50))
+    for place, found in enumerate(gains_at(one, one)):
+        assert found == {"value": one.values[place], "gain": 0, "low": 0, "high": 0, "no_overlap": 0}
+
+
+def test_a_gain_at_the_same_bytes_is_that_of_the_interpolated_curve_draw_by_draw():
+    sizes, scores = made(80)
+    method = np.concatenate([0.5 * sizes[:1], 0.9 * sizes[1:-1], 1.5 * sizes[-1:]]), scores[:, ::-1]
+    reference, other = resample(sizes, scores, counts(80, 200)), resample(*method, counts(80, 200))
+    found = gains_at(reference, other)
+    for place, one in enumerate(found):
+        expected = np.interp(np.log(reference.rates[place]), np.log(other.rates), other.values)
+        assert one["value"] == pytest.approx(expected)
+        assert one["gain"] == pytest.approx(expected - reference.values[place])
+        each = [
+            np.interp(np.log(a[place]), np.log(b), v) - r[place]
+            for a, r, b, v in zip(
+                reference.drawn_rates,
+                reference.drawn_values,
+                other.drawn_rates,
+                other.drawn_values,
+                strict=True,
+            )
+        ]
+        assert [one["low"], one["high"]] == pytest.approx(np.percentile(each, [2.5, 97.5]))
+        assert one["no_overlap"] == 0
+
+
+def test_beyond_the_ends_of_a_curve_no_gain_is_said(recwarn):
+    sizes, scores = made(60)
+    times = counts(60, 50)
+    fewer = gains_at(resample(sizes, scores, times), resample(0.8 * sizes, scores, times))
+    assert np.isnan([fewer[-1][key] for key in ("value", "gain", "low", "high")]).all()
+    assert fewer[-1]["no_overlap"] == 1 and fewer[0]["no_overlap"] == 0 and fewer[0]["gain"] > 0
+    assert not recwarn.list
+
+
+def of_draws(overlapping: int, apart: int) -> tuple[Resampled, Resampled]:
+    """Return two curves; in some draws the second reaches only what the first does not."""
+    draws = overlapping + apart
+    rates, values = np.array([100.0, 200]), np.array([50.0, 60])
+    high = np.where(np.arange(draws)[:, None] < apart, 70, 0) + values
+    reference = Resampled(rates, values, np.tile(rates, (draws, 1)), np.tile(values, (draws, 1)))
+    return reference, Resampled(0.9 * rates, values, np.tile(0.9 * rates, (draws, 1)), high)
+
+
+@pytest.mark.parametrize(("apart", "known"), [(0, True), (5, True), (6, False), (100, False)])
+def test_where_draws_have_no_common_values_it_is_said(apart, known):
+    found = bd_rate_interval(*of_draws(100 - apart, apart))
+    assert found["no_overlap"] == apart / 100 and found["bd"] == pytest.approx(-10)
+    ends = (found["low"], found["high"])
+    assert ends == pytest.approx((-10, -10)) if known else np.isnan(ends).all()
+
+
+def test_curves_apart_are_nan_without_a_warning(recwarn):
+    sizes, scores = made(40)
+    times = counts(40, 20)
+    worse = resample(sizes, scores * 0.1, times)
+    found = bd_rate_interval(resample(sizes, scores, times), worse)
+    assert np.isnan([found["bd"], found["low"], found["high"]]).all() and found["no_overlap"] == 1
+    assert not recwarn.list

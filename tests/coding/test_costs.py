@@ -1,0 +1,86 @@
+"""Counted multiply-accumulates are those of the layers; times and tables are there and whole."""
+
+import coded
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from ra_core.codecs import load_codec
+from ra_core.coding import costs
+from ra_core.coding.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
+from ra_core.coding.proxy_ladder import LearnedLadder
+from ra_core.models.proxies import make_proxy
+from ra_core.params import load_profile
+
+project = coded.project
+
+
+def test_the_macs_of_layers_are_counted_exactly():
+    image = torch.zeros(1, 3, 16, 24)
+    with torch.no_grad():
+        assert macs(lambda: nn.Conv2d(3, 5, 3, padding=1)(image)) == 16 * 24 * 3 * 5 * 9
+        assert macs(lambda: nn.Conv2d(3, 5, 3, stride=2, padding=1)(image)) == 8 * 12 * 3 * 5 * 9
+        assert macs(lambda: nn.ConvTranspose2d(3, 4, 3, 2, 1, output_padding=1)(image)) == 16 * 24 * 3 * 4 * 9
+        assert macs(lambda: nn.Linear(7, 11)(torch.zeros(2, 7))) == 2 * 7 * 11
+        assert macs(lambda: image.relu()) == 0
+
+
+def test_times_are_medians_of_several_after_one_that_warms_up(monkeypatch):
+    calls = []
+    monkeypatch.setattr(costs.timeit, "repeat", lambda work, number, repeat: [work() for _ in range(repeat)])
+    times = iter([9.0, 0.1, 0.5, 0.2, 0.3, 0.4])
+    assert milliseconds(lambda: calls.append(1) or next(times)) == pytest.approx(300) and len(calls) == 6
+
+
+@pytest.fixture
+def measured(project, monkeypatch):
+    monkeypatch.setattr(costs, "load_pictures", coded.load)
+    monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
+    return measure_costs(load_profile("tiny"), "cells", "jpeg")
+
+
+def test_the_costs_of_a_codec_are_a_table(project, measured):
+    assert list(measured.columns) == COLUMNS
+    assert list(measured.network) == [
+        "NPP-QA, width 2", f"NPP-QA, width {PUBLISHED_WIDTH} (published)", "tiny:recognizer",
+        "postprocessor SRResNet", "proxy BlockDCT, forward and back", "jpeg at 20", "jpeg at 20",
+    ]  # fmt: skip
+    assert list(measured.use[-3:]) == ["training only", "encode", "decode"] and set(measured.width) == {16}
+    assert measured.use[3] == "behind the codec" and measured.macs_per_pixel[3] == 4 * (
+        2 * 3 * 81 + 3 * 4 * 9
+    )
+    assert measured.parameters[1] == 9_461_537 and measured.parameters[4] == 0
+    # of the published width a picture of 16 x 16 needs about 190,000 a pixel, most of them in the U-Net
+    assert 150_000 < measured.macs_per_pixel[1] < 250_000 and measured.macs_per_pixel[0] < 2_000
+    assert measured.macs_per_pixel[4] > 0 and measured.macs_per_pixel[5:].isna().all()
+    assert (measured.ms_per_picture == 2.5).all() and (measured.threads == 1).all()
+    written = pd.read_csv(project / "runs" / "tiny" / "cells" / "cost-jpeg.csv")
+    pd.testing.assert_frame_equal(written, measured, check_dtype=False)
+
+
+def test_what_codecs_share_stands_once_in_the_costs_of_all(project, measured):
+    found = merge_costs(load_profile("tiny"))
+    assert list(found.network) == [*measured.network, "webp at 60", "webp at 60"]
+    assert not found.duplicated(["dataset", "network", "use"]).any()
+    assert (project / "runs" / "tiny" / "cells" / "cost-webp.csv").exists()
+
+
+def test_a_real_time_is_above_zero():
+    assert 0 < milliseconds(lambda: sum(range(1000))) < 1000
+
+
+def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
+    made = []
+
+    def load(name, codec, profile, references):
+        made.append((name, codec, profile.name, references.shape))
+        return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
+
+    monkeypatch.setattr(costs, "load_proxy", load)
+    monkeypatch.setattr(costs, "load_pictures", coded.load)
+    monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
+    changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
+    rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")
+    assert made == [("Hyperprior", "jpeg", "tiny-custom", (1, 3, 16, 16))]
+    assert rows.loc["proxy Hyperprior, forward and back"].macs_per_pixel > 0

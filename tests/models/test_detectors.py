@@ -1,0 +1,330 @@
+import json
+import urllib.error
+
+import boxed
+import pytest
+import torch
+from refusal import refusal
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+from torchvision import models
+
+from ra_core.data import cifar10, scenes
+from ra_core.detection import detect, mean_ap
+from ra_core.errors import ParameterError, WeightsError
+from ra_core.models import detectors
+from ra_core.models.detectors import SHIPPED, TRUNKS, Detector, load_detector, make_detector
+from ra_core.models.recognizers import load_recognizer
+from ra_core.models.weights import save_weights
+
+LOSSES = {
+    "fcos": {"classification", "bbox_regression", "bbox_ctrness"},
+    "faster_rcnn": {"loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"},
+    "retinanet": {"classification", "bbox_regression"},
+}
+
+
+@pytest.fixture(scope="module", params=TRUNKS)
+def detector(request):
+    """Each small detector with features of a recognizer and a fresh head."""
+    torch.manual_seed(0)
+    return Detector(make_detector(request.param, 3, trained_features=True), request.param, boxed.CLASSES)
+
+
+@pytest.fixture
+def batch():
+    return boxed.pictures(3, side=96).batch(torch.arange(3))
+
+
+# The networks
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_the_first_features_are_those_of_the_recognizer_at_half_the_size(name):
+    trunk, net = TRUNKS[name], make_detector(name, 10, trained_features=True).eval()
+    classifier, images = load_recognizer(trunk.recognizer).net, torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        expected = nn.Sequential(*list(classifier)[: trunk.cuts[0]])(F.avg_pool2d(images, 2))
+        found = net.backbone.stages[0](images)
+    assert expected.shape == (2, trunk.widths[0], 8, 12)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_the_levels_have_strides_8_16_and_32(name):
+    features = make_detector(name, 10).backbone(torch.zeros(1, 3, 224, 224))
+    assert [tuple(level.shape) for level in features.values()] == [
+        (1, 64, 28, 28),
+        (1, 64, 14, 14),
+        (1, 64, 7, 7),
+    ]
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_every_size_of_object_is_learned_from(name):
+    """Of objects from 28 to 128 pixels, none is without a place in the picture that answers for it."""
+    torch.manual_seed(0)
+    net = make_detector(name, 10).train()
+    for side in (28, 40, 64, 90, 128):
+        target = {"boxes": torch.tensor([[50.0, 50.0, 50 + side, 50 + side]]), "labels": torch.tensor([1])}
+        losses = net([torch.rand(3, 224, 224)], [target])
+        regression = losses.get("bbox_regression", losses.get("loss_rpn_box_reg"))
+        assert regression > 0, side
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_all_weights_of_a_fresh_detector_can_be_trained(name):
+    net = make_detector(name, 3, trained_features=True)
+    assert all(p.requires_grad for p in net.parameters())
+    assert make_detector(name, 3).state_dict().keys() == net.state_dict().keys()
+
+
+def test_an_unknown_family_is_refused():
+    assert "detector 'yolo' is none of the small ones" in refusal(ParameterError, make_detector, "yolo", 3)
+
+
+# The wrapper
+
+
+def test_answers_are_boxes_scores_and_labels_in_the_picture(detector, batch):
+    images, _ = batch
+    with torch.inference_mode():
+        answers = detector(images[:, :, :80])
+    assert len(answers) == 3
+    for answer in answers:
+        count = len(answer["scores"])
+        assert answer["boxes"].shape == (count, 4) and answer["labels"].shape == (count,)
+        assert ((answer["labels"] >= 0) & (answer["labels"] <= 3)).all()
+        assert (answer["boxes"] >= 0).all() and (answer["boxes"] <= torch.tensor([96, 80, 96, 80])).all()
+
+
+def test_losses_give_gradients_to_the_pictures_and_never_to_the_weights(detector, batch):
+    images, targets = batch
+    images.requires_grad_(True)
+    torch.manual_seed(0)
+    losses = detector.losses(images, targets)
+    assert set(losses) == LOSSES[detector.name]
+    assert all(loss.ndim == 0 and loss.isfinite() and loss.requires_grad for loss in losses.values())
+    sum(losses.values()).backward()
+    assert (images.grad.abs().amax((1, 2, 3)) > 0).all() and images.grad.isfinite().all()
+    assert not any(p.requires_grad or p.grad is not None for p in detector.parameters())
+
+
+@pytest.mark.parametrize(
+    "name", ["fcos", "retinanet"]
+)  # the boxes that the third looks at depend on the picture
+def test_the_gradient_is_that_of_the_losses(name):
+    torch.manual_seed(0)
+    detector = Detector(make_detector(name, 3, trained_features=True), name, boxed.CLASSES).double()
+    images, targets = boxed.pictures(1).batch(torch.arange(1))
+    targets[0]["boxes"] = targets[0]["boxes"].double()
+    # A flat picture has equal maxima, where there is no one gradient.
+    images = torch.rand(images.shape, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(sum(detector.losses(images, targets).values()), images)
+    direction, step = torch.randn_like(images), 1e-6
+    with torch.no_grad():
+        ahead, behind = (
+            sum(detector.losses(images + s * direction, targets).values()) for s in (step, -step)
+        )
+    slope = (gradient * direction).sum()
+    assert slope.abs() > 1e-4
+    assert ((ahead - behind) / (2 * step)).item() == pytest.approx(slope.item(), rel=1e-3)
+
+
+def test_soft_labels_are_likelihoods_of_every_place_with_gradients(detector, batch):
+    images = batch[0].requires_grad_(True)
+    soft = detector.soft_labels(images)
+    one_stage = detector.name != "faster_rcnn"
+    assert len(soft) == 3 and soft.ndim == 3 and (soft.shape[2] > 1) == one_stage
+    assert soft.min() >= 0 and soft.max() <= 1 and soft.std() > 0
+    soft[0].square().sum().backward()
+    reached = images.grad.abs().amax((1, 2, 3))
+    assert reached[0] > 0 and (reached[1:] == 0).all()
+    with torch.no_grad():
+        torch.testing.assert_close(detector.soft_labels(images[1:2]), soft[1:2], rtol=1e-4, atol=1e-6)
+    assert not any(p.requires_grad for p in detector.parameters())
+
+
+def test_the_best_place_of_fcos_is_where_its_best_box_is():
+    detector = load_detector("fcos")
+    images, _ = scenes.load("validation", 2).batch(torch.arange(2))
+    with torch.no_grad():
+        soft = detector.soft_labels(images)
+    for found, likely in zip(detector(images), soft, strict=True):
+        assert found["scores"][0].item() == pytest.approx(likely.max().sqrt().item(), abs=1e-4)
+        assert found["labels"][0].item() == likely.amax(0).argmax().item()
+
+
+def test_asking_for_losses_leaves_everything_as_it_was(detector, batch):
+    images, targets = batch
+    before = {key: value.clone() for key, value in detector.state_dict().items()}
+    kept = [{key: value.clone() for key, value in target.items()} for target in targets]
+    once = (torch.manual_seed(1), detector.losses(images, targets))[1]
+    assert not any(module.training for module in detector.modules())
+    assert all(torch.equal(value, before[key]) for key, value in detector.state_dict().items())
+    assert all(torch.equal(t[key], k[key]) for t, k in zip(targets, kept, strict=True) for key in k)
+    again = (torch.manual_seed(1), detector.losses(images, targets))[1]
+    assert all(torch.equal(once[key], again[key]) for key in once)
+    wrong = [{"boxes": targets[0]["boxes"].flip(1), "labels": targets[0]["labels"]}] * 3
+    with pytest.raises(AssertionError):
+        detector.losses(images, wrong)
+    assert not any(module.training for module in detector.modules())
+
+
+def test_nothing_brings_it_out_of_evaluation_mode(detector):
+    nn.ModuleDict({"detector": detector}).train()
+    assert not any(module.training for module in detector.modules())
+
+
+def test_pictures_without_objects_have_losses_too(detector, batch):
+    images, _ = batch
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    losses = detector.losses(images[:2].requires_grad_(True), [nothing, nothing])
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+
+
+def test_ignored_objects_are_not_trained_on(detector, batch):
+    images, targets = batch
+    more = [
+        target | {"ignored_boxes": torch.zeros(1, 4), "ignored_labels": torch.tensor([2])}
+        for target in targets
+    ]
+    values = []
+    for given in (targets, more):
+        torch.manual_seed(0)
+        values.append(torch.stack(list(detector.losses(images, given).values())))
+    assert torch.equal(*values)
+
+
+def test_a_label_beyond_its_classes_is_refused(detector, batch):
+    images, targets = batch
+    targets[1]["labels"] = torch.tensor([4])
+    said = refusal(ParameterError, detector.losses, images, targets)
+    assert said.startswith("a target has label 4, detector ") and "knows 1 to 3" in said
+
+
+def test_pictures_are_normalised_and_padded_but_never_resized(detector):
+    pictures = [torch.rand(3, 50, 70), torch.rand(3, 64, 33)]
+    batch, _ = detector.net.transform(pictures)
+    assert batch.tensors.shape == (2, 3, 64, 96) and batch.image_sizes == [(50, 70), (64, 33)]
+    mean, std = (
+        torch.tensor(getattr(detector.net.transform, f"image_{key}")).view(3, 1, 1) for key in ("mean", "std")
+    )
+    assert torch.allclose(batch.tensors[0, :, :50, :70], (pictures[0] - mean) / std, atol=1e-6)
+    assert (batch.tensors[0, :, 50:] == 0).all()
+    with torch.inference_mode():
+        assert len(detector(pictures)) == 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 200)])
+def test_any_size_is_taken(detector, size):
+    with torch.inference_mode():
+        assert len(detector(torch.rand(1, 3, *size))) == 1
+
+
+# Those that ship
+
+TRAINED = sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_shipped_detector_is_small_documented_and_works(name):
+    file = SHIPPED / f"{name}.safetensors"
+    assert file.stat().st_size <= 4e6
+    sidecar = json.loads((SHIPPED / f"{name}.json").read_text())
+    assert sidecar["name"] == name and tuple(sidecar["classes"]) == cifar10.CLASSES
+    assert sidecar["trained_on"] == "scenes/train" and sidecar["validated_on"] == "scenes/validation"
+    assert sidecar["validation"]["map50"] >= 60
+    detector = load_detector(name)
+    assert detector.classes == cifar10.CLASSES
+    assert sidecar["parameters"] == sum(p.numel() for p in detector.parameters())
+    test = scenes.load("test", 24)
+    assert mean_ap(detect(detector, test), test.all_targets())["map50"] >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_shipped_detector_is_as_good_as_stated(name):
+    stated = json.loads((SHIPPED / f"{name}.json").read_text())["validation"]
+    validation = scenes.load("validation")
+    scores = mean_ap(detect(load_detector(name), validation), validation.all_targets())
+    assert scores == pytest.approx(stated, abs=0.3)
+
+
+def shipped(folder, name: str = "fcos", sidecar: object = None) -> None:
+    """Lay a detector of three classes into a folder."""
+    save_weights(make_detector(name, 3), folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(
+        json.dumps({"classes": boxed.CLASSES} if sidecar is None else sidecar)
+    )
+
+
+def test_a_detector_of_one_s_own_is_loaded_from_its_folder(tmp_path):
+    shipped(tmp_path)
+    detector = load_detector("fcos", folder=tmp_path)
+    assert (detector.name, detector.classes) == ("fcos", boxed.CLASSES)
+    assert not any(p.requires_grad for p in detector.parameters())
+    other = make_detector("fcos", 3)
+    save_weights(other, tmp_path / "other.safetensors")
+    found = load_detector("fcos", tmp_path / "other.safetensors", tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(found.net.parameters(), other.parameters(), strict=True))
+
+
+def test_weights_of_16_bits_are_read(tmp_path):
+    shipped(tmp_path)
+    net = make_detector("fcos", 3)
+    save_file({key: value.half() for key, value in net.state_dict().items()}, tmp_path / "fcos.safetensors")
+    detector = load_detector("fcos", folder=tmp_path)
+    assert all(p.dtype == torch.float32 for p in detector.parameters())
+    assert all(
+        torch.equal(a, b.half().float()) for a, b in zip(detector.parameters(), net.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("sidecar", [[], {"name": "fcos"}, 3])
+def test_broken_files_of_a_detector_are_refused(tmp_path, sidecar):
+    assert "fcos.json cannot be read" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
+    shipped(tmp_path, sidecar=sidecar)
+    assert "fcos.json cannot be read" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
+    shipped(tmp_path, sidecar={"classes": ["one"]})
+    assert "made for another network" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
+
+
+# torchvision's
+
+
+def test_a_pretrained_detector_keeps_its_normalisation_and_classes(monkeypatch):
+    asked = []
+
+    def small(name, **options):
+        asked.append((name, options))
+        net = make_detector("fcos", options["num_classes"] - 1)
+        net.transform.image_mean = [0.5, 0.25, 0.125]
+        return net
+
+    monkeypatch.setattr(models, "get_model", small)
+    detector = load_detector("fcos_resnet50_fpn")
+    weights = models.detection.FCOS_ResNet50_FPN_Weights.COCO_V1
+    assert asked == [("fcos_resnet50_fpn", {"weights": weights, "weights_backbone": None, "num_classes": 91})]
+    assert len(detector.classes) == 90 and detector.classes[:2] == ("person", "bicycle")
+    assert detector.net.transform.image_mean == [0.5, 0.25, 0.125]
+    assert isinstance(detector.net.transform, detectors.AsTheyCome)
+
+
+def test_a_pretrained_detector_without_network_says_what_to_do(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    said = refusal(WeightsError, load_detector, "fasterrcnn_mobilenet_v3_large_320_fpn")
+    assert "COCO weights of fasterrcnn_mobilenet_v3_large_320_fpn could not be fetched" in said
+    assert "Name or service not known" in said
+
+
+@pytest.mark.parametrize("name", ["ssd300_vgg16", "maskrcnn_resnet50_fpn", "resnet18", "FCOS", ""])
+def test_an_unknown_name_is_refused(name):
+    said = refusal(ParameterError, load_detector, name)
+    assert repr(name) in said and "fcos, faster_rcnn, retinanet, fasterrcnn_mobilenet" in said

@@ -1,0 +1,161 @@
+import pytest
+from refusal import refusal
+
+from ra_core.errors import ParameterError
+from ra_core.params import Network, Profile
+from ra_core.params.coding import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing
+
+EXAMPLE = """\
+preprocessing:
+  cells:
+    source: cell_resnet20
+    unseen: [cell_vgg8]
+    preprocessor: {width: 8, identity: true}
+    training: {steps: 40, batch: 4, lr: 1e-3}
+    codecs:
+      jpeg:
+        curve: [5, 10, 25.5]
+        rungs: [[10, 2], [25, 4.5]]
+        single: [10]
+        npp_mse: [25]
+        baselines: [downscale, gaussian]
+      heic: {curve: [34, 44], proxy: Hyperprior}
+    transfer: {webp: [10, 50]}
+"""
+
+
+def test_a_profile_may_have_preprocessing_or_none(write):
+    assert write("").preprocessing == {}
+    settings = write(EXAMPLE).coding("cells")
+    assert settings.judges == ["cell_resnet20", "cell_vgg8"]
+    assert (settings.preprocessor.width, settings.preprocessor.identity) == (8, True)
+    assert (settings.training.length(100), settings.training.lr) == (40, 1e-3)
+    jpeg, heic = settings.codecs["jpeg"], settings.codecs["heic"]
+    assert jpeg.curve == [5, 10, 25.5] and jpeg.rungs == [[10, 2], [25, 4.5]] and jpeg.proxy == "BlockDCT"
+    assert (heic.rungs, heic.single, heic.npp_mse, heic.baselines) == ([], [], [], [])
+    assert heic.proxy == "Hyperprior" and settings.transfer == {"webp": [10, 50]}
+
+
+def test_defaults_are_the_published_form():
+    settings = Preprocessing(source="a", codecs={"jpeg": Ladder(curve=[1, 2])})
+    published = settings.preprocessor
+    assert (published.width, published.identity, published.batch_norm) == (32, False, "frozen")
+    assert (settings.mse_weight, settings.recognition, settings.unseen) == (0.5, "labels", [])
+    assert settings.postprocessor == Network(residual=True) and settings.restoration_weight == 1000
+    assert not settings.codecs["jpeg"].both_ends
+
+
+def test_data_sets_and_methods_have_names():
+    assert DATASETS == {"cells": "classification", "scenes": "detection"}
+    assert METHODS == ("npp", "npp_qa", "npp_mse", "post", "both")
+
+
+def test_a_data_set_that_a_profile_lacks_is_refused(write):
+    said = refusal(ParameterError, write(EXAMPLE).coding, "scenes")
+    assert said == "profile mine has no preprocessing for 'scenes'; it has it for cells."
+    assert refusal(ParameterError, write("").coding, "scenes").endswith("it has it for none.")
+
+
+def test_overrides_reach_every_place(write):
+    changes = {"cells": {"training": {"steps": 2}, "codecs": {"jpeg": {"curve": [10, 90]}}}}
+    settings = write(EXAMPLE, preprocessing=changes).coding("cells")
+    assert settings.training.steps == 2 and settings.training.batch == 4
+    assert settings.codecs["jpeg"].curve == [10, 90] and settings.codecs["jpeg"].single == [10]
+    assert list(settings.codecs) == ["jpeg", "heic"]
+
+
+CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        # unknown and missing keys
+        (f"{CELLS}.sauce", 1, "sauce = 1 is an unknown key; known keys here are source, unseen, preprocessor,"),
+        (f"{JPEG}.q", 1, f"{JPEG}.q = 1 is an unknown key; known keys here are curve, rungs, single, baselines,"),
+        (f"{CELLS}.preprocessor.depth", 1, "known keys here are width, identity, batch_norm."),
+        (f"{CELLS}.training.rate", 1, "known keys here are epochs, steps, batch, lr, "),
+        ("preprocessing.houses", {}, "houses = 'houses' is not allowed; give 'cells' or 'scenes' ("),
+        ("preprocessing.scenes", {"source": "fcos"}, "preprocessing.scenes.codecs is missing; state it."),
+        ("preprocessing.scenes", {}, "preprocessing.scenes.source is missing; state it (1 more to mend)."),
+        (f"{CELLS}.codecs.webp", {}, "preprocessing.cells.codecs.webp.curve is missing; state it."),
+        # wrong types
+        (f"{JPEG}.curve", [5, "x"], "jpeg.curve[1] = 'x' is not allowed; give a number."),
+        (f"{JPEG}.rungs", [10], "jpeg.rungs[0] = 10 is not allowed; give a list."),
+        (JPEG, None, "jpeg = None is not allowed; give keys with values."),
+        # impossible values
+        (f"{JPEG}.curve", [5], "jpeg.curve = [5] is not allowed; give at least 2 of them."),
+        (f"{JPEG}.rungs", [[10]], "a rung is [quality, lambda], the lambda above 0."),
+        (f"{JPEG}.rungs", [[10, 0]], "a rung is [quality, lambda], the lambda above 0."),
+        (f"{JPEG}.rungs", [[10, -1]], "a rung is [quality, lambda], the lambda above 0."),
+        (f"{JPEG}.single", [11], "single has 11.0, which is the quality of no rung."),
+        (f"{JPEG}.npp_mse", [5], "npp_mse has 5.0, which is the quality of no rung."),
+        (f"{CELLS}.codecs.heic.both_ends", True, "is not allowed: both_ends needs rungs to train on."),
+        (f"{CELLS}.postprocessor", {"name": "SRDenseNet", "residual": True}, "only SRResNet can be residual."),
+        (f"{CELLS}.restoration_weight", 0, "cells.restoration_weight = 0 is not allowed; give a number above 0."),
+        (f"{JPEG}.baselines", ["box"], "= 'box' is not allowed; give 'downscale', 'gaussian' or 'bilateral'."),
+        (f"{JPEG}.proxy", "BPG", "= 'BPG' is not allowed; give 'BlockDCT', 'Hyperprior' or 'Minnen2018'."),
+        (f"{CELLS}.transfer.webp", [3], "is not allowed: a curve needs at least two qualities."),
+        (f"{CELLS}.unseen", ["a", "a"], "source = 'cell_resnet20' and unseen = ['a', 'a'] must be different."),
+        (f"{CELLS}.unseen", ["cell_resnet20"], "source = 'cell_resnet20' and unseen = ['cell_resnet20'] must be"),
+        (f"{CELLS}.recognition", "boxes", "= 'boxes' is not allowed; give 'labels' or 'soft_labels'."),
+        (f"{CELLS}.mse_weight", 0, "cells.mse_weight = 0 is not allowed; give a number above 0."),
+        (f"{CELLS}.preprocessor.width", 0, ".width = 0 is not allowed; give a number of at least 1."),
+        (f"{CELLS}.preprocessor.batch_norm", "off", "= 'off' is not allowed; give 'train' or 'frozen'."),
+        (f"{CELLS}.training.epochs", 1.0, "is not allowed: give epochs or steps, not both."),
+        (f"{CELLS}.pictures", -1, "cells.pictures = -1 is not allowed; give a number of at least 0."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_sentence(write, place, value, said):
+    for key in reversed(place.split(".")):
+        value = {key: value}
+    found = refusal(ParameterError, write, EXAMPLE, **value)
+    assert said in found, found
+
+
+def test_a_data_set_needs_a_codec():
+    with pytest.raises(ValueError, match="at least 1"):
+        Preprocessing(source="a", codecs={})
+
+
+PROXY = "name: Minnen2018, n: 192, m: 192, weights: [128], training: {steps: 9}"
+
+
+def test_the_learned_proxy_is_what_ships_or_what_the_profile_says(write):
+    usual = write(EXAMPLE).proxy
+    assert usual == LearnedProxy() and usual.name == "Hyperprior" and usual.training.length(10**6) == 3000
+    other = write(f"proxy: {{{PROXY}}}").proxy
+    assert (other.name, other.n, other.weights, other.training.steps) == ("Minnen2018", 192, [128], 9)
+    assert "codecs.heic.proxy = 'Hyperprior', but the learned proxy, proxy.name, is 'Minnen2018'" in refusal(
+        ParameterError, write, EXAMPLE + f"proxy: {{{PROXY}}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("name: BlockDCT", "proxy.name = 'BlockDCT' is not allowed; give 'Hyperprior' or 'Minnen2018'."),
+        ("weights: [1, 1]", "the weights must be different and above 0."),
+        ("weights: [0]", "the weights must be different and above 0."),
+        ("weights: []", "give at least 1 of them."),
+        ("n: 1", "proxy.n = 1 is not allowed; give a number of at least 2."),
+        ("training: {steps: null, epochs: 2}", "the length of a proxy's training is given in steps."),
+    ],
+)
+def test_a_learned_proxy_that_cannot_be_is_refused(write, given, said):
+    assert said in refusal(ParameterError, write, f"proxy: {{{given}}}")
+
+
+def test_every_number_is_described():
+    models = (LearnedProxy, Preprocessing, Ladder, type(Preprocessing.model_fields["preprocessor"].default))
+    assert [
+        (model.__name__, name)
+        for model in models
+        for name, field in model.model_fields.items()
+        if any(kind in str(field.annotation) for kind in ("int", "float")) and not field.description
+    ] == []
+
+
+def test_a_profile_with_preprocessing_can_be_written_and_read_again(write):
+    profile = write(EXAMPLE)
+    assert Profile.model_validate(profile.model_dump()) == profile

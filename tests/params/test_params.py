@@ -1,0 +1,319 @@
+from pathlib import Path
+
+import pytest
+from refusal import refusal
+
+from ra_core import params
+from ra_core.errors import ParameterError
+from ra_core.losses import MODES
+from ra_core.params import Channels, Data, Network, Profile, Task, Training, load_profile
+
+HUB = Path(__file__).parents[2] / "params"
+PROFILES = sorted(path.stem for path in HUB.glob("*.yaml"))
+TASKS = ("sr", "dn", "jpeg")
+
+
+# The profiles of the project
+
+
+def test_the_profiles_that_the_readme_promises_are_there():
+    promised = {"smoke", "quick", "cifar10", "imagenet", "imagenet_fast", "imagenet_sweep", "imagenet_sample"}
+    assert promised | {"quick_sweep"} <= set(PROFILES)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_every_profile_is_valid_and_its_first_line_runs_it(name):
+    profile = load_profile(name, folder=HUB)
+    assert profile.name == name
+    first = (HUB / f"{name}.yaml").read_text().splitlines()[0]
+    assert first == (f"# make {name}" if name == "smoke" else f"# make book PROFILE={name}")
+    for task in profile.tasks.values():
+        assert isinstance(task.training.lr, float)
+
+
+def test_quick_is_three_tasks_by_four_modes_by_five_recognizers():
+    profile = load_profile("quick", folder=HUB)
+    assert (tuple(profile.tasks), profile.modes, profile.seeds) == (TASKS, list(MODES), [0])
+    assert profile.recognizers == ["resnet20", "resnet26", "vgg8", "densenet17", "mobilenet"]
+    assert (profile.data.kind, profile.data.source) == ("cifar10", "shipped")
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick"])
+def test_what_runs_without_network_asks_for_nothing_from_it(name):
+    profile = load_profile(name, folder=HUB)
+    assert profile.data.source == "shipped"
+    assert set(profile.recognizers) <= {"resnet20", "resnet26", "vgg8", "densenet17", "mobilenet"}
+
+
+def test_imagenet_is_the_published_recipe():
+    profile = load_profile("imagenet", folder=HUB)
+    assert profile.recognizers[:5] == ["resnet18", "resnet50", "resnet101", "densenet121", "vgg16_bn"]
+    assert profile.recognizers[5:] == ["convnext_tiny", "vit_b_16", "swin_t"] and profile.is_published_setting
+    assert (profile.data.kind, profile.data.resize, profile.data.crop) == ("folder", 256, 224)
+    assert profile.data.train_per_class == profile.data.test_per_class == 0  # all
+    assert profile.channels == Channels(factor=4, sigma=0.1, quality=10)
+    assert (tuple(profile.tasks), profile.modes) == (
+        TASKS,
+        ["plain", "ra", "ra_transformer", "ra_unsupervised"],
+    )
+    for name, task in profile.tasks.items():
+        assert task.processor == Network(name="SRResNet", width=None, blocks=None)
+        assert task.transformer == Network(name="ResnetGenerator", width=None, blocks=None)
+        training = task.training
+        assert (training.lr, training.batch, training.schedule) == (1e-4, 20, "drops")
+        assert training.drops == [4 / 6, 5 / 6] and training.precision == "fp32"
+        assert training.length(1_281_167) == 6 * 64_059
+        assert {mode: profile.mode(mode, name).weight for mode in profile.modes} == {
+            "plain": 0, "ra": 1e-3, "ra_transformer": 1e-2,
+            "ra_unsupervised": 10 / 1000,  # published on the mean over the classes, ours is on their sum
+        }  # fmt: skip
+
+
+def test_imagenet_fast_and_its_sweep_differ_in_means_alone():
+    published, fast, sweep = (
+        load_profile(name, folder=HUB) for name in ("imagenet", "imagenet_fast", "imagenet_sweep")
+    )
+    same = ("data", "channels", "source")
+    assert all(getattr(p, key) == getattr(published, key) for p in (fast, sweep) for key in same)
+    assert (fast.modes, fast.seeds, fast.unseen) == (published.modes, published.seeds, published.unseen)
+    for name, task in fast.tasks.items():
+        assert (task.processor, task.transformer) == (
+            published.task(name).processor,
+            published.task(name).transformer,
+        )
+        training = task.training
+        assert training == sweep.task(name).training and training.compile and training.precision == "bf16"
+        assert training.lr == pytest.approx(1e-4 * (training.batch / 20) ** 0.5, rel=0.02)
+        assert training.length(1_280_000) == 6 * 10_000
+    weights = [sweep.mode(mode, "sr").weight for mode in sweep.modes]
+    assert weights == [0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+    assert not load_profile("quick", folder=HUB).is_published_setting
+
+
+def test_shares_leave_something_to_train_on(write):
+    said = refusal(ParameterError, write, "data: {kind: folder, source: a, test_share: 0.9}")
+    assert "leave nothing to train on; their sum must be below 1" in said
+
+
+def test_the_published_recipe_for_small_data_is_thirty_epochs(write):
+    profile = write("tasks: {sr: {training: {epochs: 30}}}")
+    training = profile.task("sr").training
+    assert training.length(5000) == 30 * 250
+    assert [round(drop * 30) for drop in training.drops] == [20, 25]
+
+
+def test_what_a_profile_leaves_out_is_the_published_recipe(write):
+    assert write("").model_dump() == write("# nothing\n").model_dump()
+    assert write("").task("dn").training == Training(
+        epochs=None, steps=None, batch=20, lr=1e-4, drops=[4 / 6, 5 / 6]
+    )
+
+
+def test_every_number_is_described():
+    numbers = [
+        (model.__name__, name)
+        for model in (Data, Channels, Network, Task, Training, Profile)
+        for name, field in model.model_fields.items()
+        if any(kind in str(field.annotation) for kind in ("int", "float")) and not field.description
+    ]
+    assert numbers == []
+
+
+# What a profile means
+
+
+@pytest.mark.parametrize(
+    ("training", "pictures", "steps"),
+    [
+        ({}, 100, 30),
+        ({}, 101, 36),  # the last short batch counts
+        ({"epochs": 2.0, "batch": 10}, 95, 20),
+        ({"epochs": 0.5, "batch": 10}, 100, 5),
+        ({"epochs": 0.001}, 100, 1),
+        ({"steps": 7}, 100, 7),
+    ],
+)
+def test_the_length_of_a_training(training, pictures, steps):
+    assert Training(**training).length(pictures) == steps
+
+
+def test_numbers_with_exponents_are_numbers(write):
+    profile = write("tasks: {dn: {training: {lr: 1e-4}, weights: {ra: 2e-3}}}\nchannels: {sigma: 5E-2}")
+    assert profile.task("dn").training.lr == 1e-4 and profile.channels.sigma == 0.05
+    assert profile.mode("ra", "dn").weight == 2e-3
+
+
+def test_a_whole_number_will_do_for_a_number(write):
+    assert write("tasks: {sr: {training: {epochs: 3, lr: 1}}}").task("sr").training.epochs == 3
+
+
+def test_modes_go_by_the_names_of_the_paper_too(write):
+    profile = write("modes: [plain, ra_transform]\ntasks: {dn: {weights: {ra_transform: 0.5}}}")
+    assert profile.modes == ["plain", "ra_transformer"]
+    assert profile.mode("ra_transform", "dn") == profile.mode("ra_transformer", "dn")
+    assert profile.mode("ra_transform", "dn").weight == 0.5
+
+
+def test_a_task_or_mode_that_a_profile_lacks_is_refused(write):
+    profile = write("modes: [plain, ra]\ntasks: {sr: {}, dn: {}}")
+    assert (
+        refusal(ParameterError, profile.task, "jpeg")
+        == "profile mine has no task 'jpeg'; choose one of sr, dn."
+    )
+    assert "has no mode 'ra_unsupervised'; choose one of plain, ra." in refusal(
+        ParameterError, profile.mode, "ra_unsupervised", "dn"
+    )
+    assert "mode 'best' is unknown" in refusal(ParameterError, profile.mode, "best", "dn")
+    assert "no task 'jpeg'" in refusal(ParameterError, profile.mode, "ra", "jpeg")
+
+
+def test_a_profile_does_not_change(write):
+    profile = write("")
+    with pytest.raises(ValueError, match="frozen"):
+        profile.task("sr").training.lr = 1.0
+
+
+# Overrides
+
+
+def test_overrides_are_merged_and_give_the_profile_another_name(write):
+    text = "tasks: {dn: {training: {steps: 9, lr: 1e-3}}, sr: {}}\nseeds: [0, 1]"
+    profile = write(text, tasks={"dn": {"training": {"lr": 0.5}}}, seeds=[7], device="cpu")
+    assert profile.name == "mine-custom"
+    assert profile.task("dn").training == Training(steps=9, lr=0.5)
+    assert (list(profile.tasks), profile.seeds, profile.device) == (["dn", "sr"], [7], "cpu")
+    assert write(text).name == "mine"
+
+
+def test_no_overrides_are_none(tmp_path, write):
+    write("seeds: [3]")
+    assert load_profile("mine", {}, tmp_path) == load_profile("mine", None, tmp_path)
+
+
+def test_wrong_overrides_are_refused_like_the_file_itself(write, tmp_path):
+    said = refusal(ParameterError, write, "", channels={"quality": 0})
+    assert said.startswith(f"{tmp_path / 'mine.yaml'} with overrides: channels.quality = 0 is not allowed;")
+    assert "name = 'x' is not allowed" in refusal(ParameterError, write, "", name="x")
+
+
+# What is refused
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
+    write("")
+    said = refusal(ParameterError, load_profile, "quik", None, tmp_path)
+    assert said == f"profile 'quik' is unknown; choose one of mine (they lie in {tmp_path})."
+    assert ", ".join(PROFILES) in refusal(ParameterError, load_profile, "quik", None, HUB)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # unknown keys
+        ("foo: 3", "foo = 3 is an unknown key; known keys here are data, channels, tasks, preprocessing, "),
+        ("data: {crops: 3}", "data.crops = 3 is an unknown key; known keys here are kind, source, "),
+        ("tasks: {sr: {net: x}}", "tasks.sr.net = 'x' is an unknown key; known keys here are processor, transformer, "),
+        ("tasks: {dn: {training: {lrate: 1}}}", "tasks.dn.training.lrate = 1 is an unknown key; known keys here are "),
+        ("tasks: {dn: {transformer: {depth: 1}}}", "known keys here are name, width, blocks, residual."),
+        ("preprocessing: {xx: {}}", "preprocessing.xx = 'xx' is not allowed; give 'cells' or 'scenes' ("),
+        ("tasks: {xx: {}}", "tasks.xx = 'xx' is not allowed; give 'sr', 'dn' or 'jpeg'."),
+        ("1: 2", "= 1 is not allowed; give a key that is a text."),
+        ("name: other", "name = 'other' is not allowed; a profile has the name of its file."),
+        # wrong types
+        ("seeds: 3", "seeds = 3 is not allowed; give a list."),
+        ("seeds: [true]", "seeds[0] = True is not allowed; give a whole number."),
+        ("seeds: [0, 1.5]", "seeds[1] = 1.5 is not allowed; give a whole number."),
+        ("threads: false", "threads = False is not allowed; give a whole number."),
+        ("threads: '2'", "threads = '2' is not allowed; give a whole number."),
+        ("tasks: {sr: {training: {steps: 1e3}}}", ".training.steps = 1000.0 is not allowed; give a whole number."),
+        ("tasks: {sr: {training: {lr: fast}}}", "tasks.sr.training.lr = 'fast' is not allowed; give a number."),
+        ("tasks: {sr: {training: {lr: yes}}}", "tasks.sr.training.lr = True is not allowed; give a number."),
+        ("tasks: {sr: {training: {lr: '1e-4'}}}", "tasks.sr.training.lr = '1e-4' is not allowed; give a number."),
+        ("tasks: {sr: {training: {channels_last: 1}}}", "channels_last = 1 is not allowed; give true or false."),
+        ("tasks: {sr: }", "tasks.sr = None is not allowed; give keys with values."),
+        ("tasks: [sr]", "tasks = ['sr'] is not allowed; give keys with values."),
+        ("channels: [4]", "channels = [4] is not allowed; give keys with values."),
+        ("source: 18", "source = 18 is not allowed; give a text."),
+        ("unseen: [3]", "unseen[0] = 3 is not allowed; give a text."),
+        ("modes: plain", "modes = 'plain' is not allowed; give a list."),
+        # impossible values
+        ("data: {kind: video}", "data.kind = 'video' is not allowed; give 'cifar10' or 'folder'."),
+        ("device: gpu", "device = 'gpu' is not allowed; give 'auto', 'cpu', 'cuda' or 'mps'."),
+        ("channels: {factor: 1}", "channels.factor = 1 is not allowed; give a number of at least 2."),
+        ("channels: {factor: 3}", "channels.factor = 3 is not allowed: SRResNet enlarges by 2, 4, 8 or 16."),
+        ("channels: {sigma: 0}", "channels.sigma = 0 is not allowed; give a number above 0."),
+        ("channels: {sigma: 25.5}", "channels.sigma = 25.5 is not allowed; give a number of at most 1."),
+        ("channels: {sigma: .nan}", "channels.sigma = nan is not allowed; give a finite number"),
+        ("channels: {quality: 101}", "channels.quality = 101 is not allowed; give a number of at most 100."),
+        ("tasks: {}", "tasks = {} is not allowed; give at least 1 of them."),
+        ("tasks: {sr: {processor: {name: UNet}}}", "= 'UNet' is not allowed; give 'SRResNet', 'SRDenseNet' or"),
+        ("tasks: {sr: {processor: {name: ResnetGenerator}}}", "keeps the size; give SRResNet or SRDenseNet."),
+        ("tasks: {sr: {training: {lr: 0}}}", "tasks.sr.training.lr = 0 is not allowed; give a number above 0."),
+        ("tasks: {sr: {training: {epochs: .inf}}}", ".training.epochs = inf is not allowed; give a finite number."),
+        ("tasks: {sr: {training: {schedule: linear}}}", "= 'linear' is not allowed; give 'drops' or 'cosine'."),
+        ("tasks: {sr: {training: {drops: [2]}}}", "drops = [2] is not allowed: every drop must lie between 0 and 1."),
+        ("tasks: {sr: {training: {epochs: 1, steps: 1}}}", "is not allowed: give epochs or steps, not both."),
+        ("tasks: {sr: {weights: {ra: -1}}}", "weights = {'ra': -1} is not allowed: a lambda is a number above 0"),
+        ("tasks: {sr: {weights: {ra: 0}}}", "weights = {'ra': 0} is not allowed: a lambda is a number above 0"),
+        ("tasks: {sr: {weights: {plain: 1}}}", "for a mode with a recognition term (0 is the mode plain)."),
+        ("tasks: {sr: {weights: {best: 1}}}", "mode 'best' is unknown; choose one of plain, ra, ra_transformer, "),
+        ("modes: [best]", "modes = ['best'] is not allowed: mode 'best' is unknown; choose one of plain, ra, "),
+        ("modes: []", "modes = [] is not allowed; give at least 1 of them."),
+        ("modes: [ra_transform, ra_transformer]", "is not allowed: a mode is named twice."),
+        ("seeds: [1, 1]", "seeds = [1, 1] is not allowed: seeds must be different and not negative."),
+        ("seeds: [-1]", "seeds = [-1] is not allowed: seeds must be different and not negative."),
+        ("source: vgg8", "source = 'vgg8' and unseen = ['resnet26', 'vgg8', "),
+        # no profile at all
+        ("seeds: [1", "is not YAML ("),
+        ("a: b: c", "is not YAML ("),
+        ("- sr\n- dn", "holds a list; it must hold keys with values."),
+        ("sr", "holds a str; it must hold keys with values."),
+        ("[]", "holds a list; it must hold keys with values."),
+        ("0", "holds a int; it must hold keys with values."),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_sentence_with_file_key_value_and_what_is_allowed(write, tmp_path, text, said):
+    found = refusal(ParameterError, write, text)
+    assert found.startswith(str(tmp_path / "mine.yaml")) and said in found, found
+
+
+def test_of_several_problems_the_first_is_told_and_the_others_are_counted(write):
+    said = refusal(ParameterError, write, "seeds: 3\ndevice: gpu\nthreads: -1")
+    assert "seeds = 3 is not allowed; give a list (2 more to mend)." in said
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "is not YAML (" in refusal(ParameterError, load_profile, "mine", None, tmp_path)
+
+
+def places(values: dict, path: tuple = ()) -> list[tuple]:
+    """Every place in a dumped profile that holds keys."""
+    found = [path]
+    for key, value in values.items():
+        if isinstance(value, dict) and key != "weights":
+            found += places(value, (*path, key))
+    return found
+
+
+FULL = Profile(name="x").model_dump()
+BY_NAME = [("tasks",), ("preprocessing",)]  # whose keys are names from a list
+
+
+@pytest.mark.parametrize("place", [p for p in places(FULL) if p not in BY_NAME], ids=".".join)
+def test_an_unknown_key_is_refused_wherever_it_stands(write, place):
+    overrides, there = {"a_key": 1}, FULL
+    for part in reversed(place):
+        overrides = {part: overrides}
+    for part in place:
+        there = there[part]
+    known = ", ".join(name for name in there if name != "name" or place)
+    said = refusal(ParameterError, write, "", **overrides)
+    assert f"{'.'.join((*place, 'a_key'))} = 1 is an unknown key; known keys here are {known}." in said
+
+
+def test_pydantic_speaks_through_us_only():
+    kinds = {"dataclass_type", "arguments_type"}  # none of ours has these
+    assert not kinds & set(params.WANTED)
+    for wanted in params.WANTED.values():
+        assert wanted.startswith(("a ", "at ", "true", "keys", "{expected}"))

@@ -1,0 +1,281 @@
+"""The plan against what was measured, and its laws: time follows work, and no resource is outrun."""
+
+import json
+
+import pandas as pd
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ra_core import planning
+from ra_core.errors import ParameterError
+from ra_core.params import load_profile
+from ra_core.planning import (
+    MACHINES,
+    MEASURED,
+    PICTURE_BYTES,
+    bottleneck,
+    bounds,
+    compare,
+    compute_seconds,
+    cost,
+    costs,
+    images_per_second,
+    main,
+    measured,
+    memory_mb,
+    run_seconds,
+    scaling,
+    spread,
+    storage_gb,
+)  # fmt: skip
+from ra_core.planning.workload import Job, Stock, Work, jobs_of
+
+CPU, GPU = MACHINES["cpu"], MACHINES["h100"]
+NETWORKS = Work(macs=2e9, moved=5e8, kept=1e8, operators=100)
+JOB = Job("sr", "ra", "training", 1, 1000, 20, 20_000, 224, NETWORKS, trained=700_000, folder=True)
+
+# Of `run.json` of finished trainings on one of two cores, beside other work: part, run, images/s, peak memory in MB.
+# Of `dn plain`, seed 1: seed 0 shared its core and got 20.9 images/s, which nothing that counts work can foretell.
+SMOKE = [
+    ("sr", "plain", 55.93, 865.4), ("sr", "ra", 44.79, 868.1), ("sr", "ra_transformer", 33.83, 873.7),
+    ("sr", "ra_unsupervised", 36.76, 869.1), ("dn", "plain", 44.13, 867.5), ("dn", "ra", 35.35, 872.1),
+    ("dn", "ra_transformer", 27.68, 872.5), ("dn", "ra_unsupervised", 33.91, 868.8),
+    ("jpeg", "plain", 53.71, 865.7), ("jpeg", "ra", 33.61, 871.7), ("jpeg", "ra_transformer", 34.42, 871.8),
+    ("jpeg", "ra_unsupervised", 37.08, 869.7), ("cells", "npp_qa-jpeg-optimized", 2.38, 1437.8),
+]  # fmt: skip
+# The same of the profile quick, two trainings side by side and nothing else on the machine; fitted to none of them.
+QUICK = [
+    ("sr", "plain", 349.62, 915.1), ("sr", "ra", 222.61, 952.7),
+    ("sr", "ra_transformer", 145.35, 985.8), ("sr", "ra_unsupervised", 179.82, 944.3),
+    ("dn", "plain", 303.99, 938.2), ("dn", "ra", 213.8, 969.3),
+    ("dn", "ra_transformer", 135.76, 1013.9), ("dn", "ra_unsupervised", 201.42, 985.4),
+    ("jpeg", "plain", 355.91, 938.9), ("jpeg", "ra", 228.08, 966.8),
+    ("jpeg", "ra_transformer", 147.99, 1004.3), ("jpeg", "ra_unsupervised", 191.02, 971.4),
+    ("cells", "npp_qa-heic", 5.54, 1974.5),
+]  # fmt: skip
+CELLS = [
+    ("cells", "npp_qa-jpeg-optimized", 6.85, 1966.9), ("cells", "post-jpeg-optimized", 8.84, 1815.4),
+    ("cells", "both-jpeg-optimized", 3.83, 2370.7), ("cells", "npp-jpeg-optimized-14", 8.81, 2217.9),
+    ("cells", "npp-jpeg-optimized-40", 8.71, 2218.3),
+]  # fmt: skip
+LONGER = {
+    "cells": {
+        "postprocessor": {"width": 8, "blocks": 2, "residual": True},
+        "codecs": {"jpeg-optimized": {"both_ends": True, "single": [14, 40]}},
+    }
+}
+# Seconds a core worked on a step, by `python benchmarks/planning.py`: profile, task, mode, precision, batch, seconds.
+STEPS = [
+    ("quick", "sr", "plain", "bf16", 32, 0.0798), ("quick", "sr", "ra", "bf16", 32, 0.1507),
+    ("quick", "sr", "ra_transformer", "bf16", 32, 0.2261), ("quick", "dn", "plain", "bf16", 32, 0.0883),
+    ("quick", "dn", "ra", "bf16", 32, 0.1581), ("quick", "dn", "ra_transformer", "bf16", 32, 0.2376),
+    ("quick", "sr", "ra", "fp32", 32, 0.2157), ("quick", "dn", "plain", "fp32", 32, 0.1208),
+    ("quick", "dn", "ra", "fp32", 32, 0.2790), ("imagenet", "sr", "plain", "bf16", 4, 1.1581),
+    ("imagenet", "sr", "ra", "bf16", 4, 1.3827), ("imagenet", "dn", "plain", "bf16", 2, 2.0334),
+    ("imagenet", "sr", "plain", "fp32", 4, 1.8921),
+]  # fmt: skip
+
+
+AWAY = "data: {kind: folder, source: data/away}\nsource: resnet18\nunseen: []\n"
+
+
+def table(rows: list[tuple]) -> pd.DataFrame:
+    found = pd.DataFrame(rows, columns=["part", "run", "images_per_s", "peak_memory_mb"])
+    return found.assign(seed=0, device="cpu (x86_64, 1 threads)").reindex(columns=MEASURED)
+
+
+def test_steps_take_what_was_fitted_to_them():
+    plans = {
+        name: {(j.part, j.name): j for j in jobs_of(load_profile(name))} for name in ("quick", "imagenet")
+    }
+    ratios = [
+        compute_seconds(plans[name][task, mode].work, CPU, precision, batch) / seconds
+        for name, task, mode, precision, batch, seconds in STEPS
+    ]
+    assert all(0.7 < ratio < 1.3 for ratio in ratios), ratios
+    assert 0.95 < spread(ratios)[0] < 1.05
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "rows"),
+    [("smoke", None, SMOKE), ("quick", None, QUICK), ("quick", {"preprocessing": LONGER}, CELLS)],
+)
+def test_the_model_foretells_finished_trainings_within_a_factor_of_two(name, changes, rows):
+    found = compare(load_profile(name, changes), table(rows))
+    assert list(zip(found["part"], found["run"], strict=True)) == [row[:2] for row in rows]
+    ratios = found["predicted_images_per_s"] / found["images_per_s"]
+    assert ratios.between(1 / 2, 2).all(), ratios.tolist()
+    memory = found["predicted_peak_memory_mb"] / found["peak_memory_mb"]
+    assert memory.between(0.7, 1.2).all(), memory.tolist()
+
+
+def test_a_training_on_two_threads_is_foretold_twice_as_fast():
+    one, two = (table(SMOKE[:1]).assign(device=f"cpu (x86_64, {n} threads)") for n in (1, 2))
+    ran = [compare(load_profile("smoke"), found)["predicted_images_per_s"][0] for found in (one, two)]
+    assert ran[1] == 2 * ran[0]
+    on_gpu = compare(load_profile("smoke"), table(SMOKE[:1]).assign(device="cuda (a GPU)"))
+    assert on_gpu["predicted_images_per_s"][0] > ran[1]
+
+
+@given(pictures=st.integers(1, 10**7), times=st.integers(1, 20), machine=st.sampled_from([CPU, GPU]))
+def test_time_is_linear_in_pictures_and_work(pictures, times, machine):
+    job = Job("sr", "ra", "training", 1, 1, 20, pictures, 224, NETWORKS)
+    many = Job("sr", "ra", "training", 1, 1, 20, times * pictures, 224, NETWORKS)
+    assert run_seconds(many, machine) == pytest.approx(times * run_seconds(job, machine))
+    free = Work(NETWORKS.macs, NETWORKS.moved)
+    seconds = [compute_seconds(work, machine, "fp32", 20) for work in (free, free.times(times))]
+    assert seconds[1] == pytest.approx(times * seconds[0])
+
+
+@given(
+    gpus=st.integers(1, 512), batch=st.integers(1, 512), macs=st.floats(1e6, 1e12), split=st.booleans(),
+    trained=st.integers(1, 10**8),
+)  # fmt: skip
+def test_no_training_outruns_decoding_or_the_disk(gpus, batch, macs, split, trained):
+    work = Work(macs, 1e8, 1e7, 300)
+    job = Job("jpeg", "ra", "training", 1, 10, batch, 10 * batch, 224, work, coders=(("jpeg", 1.0),), trained=trained,
+              folder=True)  # fmt: skip
+    found = bounds(job, GPU, gpus, split)
+    rate, used = min(found.values()), min(gpus, batch) if split else gpus
+    assert rate <= used * GPU.cores * GPU.decode and rate * PICTURE_BYTES <= GPU.storage * (1 + 1e-9)
+    assert run_seconds(job, GPU, gpus, split) >= job.pictures / found["decoding"] * (1 - 1e-9)
+    assert found[bottleneck(found)] == rate and ("network" in found) == (used > 1)
+
+
+@given(gpus=st.integers(2, 256))
+def test_what_grows_with_the_gpus_and_what_does_not(gpus):
+    one, many = bounds(JOB, GPU), bounds(JOB, GPU, gpus)
+    assert many["compute"] == pytest.approx(gpus * one["compute"])
+    assert many["decoding"] == pytest.approx(gpus * one["decoding"]) and many["disk"] == one["disk"]
+    link = GPU.link if gpus <= GPU.node else GPU.network
+    step = 2 * (gpus - 1) / gpus * 4 * JOB.trained / link
+    assert many["network"] == pytest.approx(gpus * JOB.batch / step)
+
+
+def test_with_the_same_whole_batch_launching_soon_bounds():
+    slow = Job("sr", "ra", "training", 1, 10, 20, 200, 224, Work(1e9, 1e8, 0, 500))
+    few, many = (bounds(slow, GPU, number, global_batch=True)["compute"] for number in (20, 4000))
+    assert few == many == pytest.approx(20 / (500 * GPU.launch))  # a picture cannot be split
+
+
+def test_the_bottleneck_moves_from_compute_to_the_disk():
+    found = [bottleneck(bounds(JOB, GPU, number)) for number in (1, 64)]
+    assert found == ["decoding", "disk"]
+    heavy = Job("dn", "ra", "training", 1, 10, 20, 200, 224, Work(1e11, 1e9), folder=True)
+    assert bottleneck(bounds(heavy, GPU)) == "compute"
+
+
+@pytest.mark.parametrize(("machine", "gpus"), [(CPU, 2), (GPU, 0), (CPU, -1)])
+def test_gpus_that_cannot_be_are_refused(machine, gpus):
+    with pytest.raises(ParameterError, match=f"{gpus} GPUs of {machine.name} are not allowed; give 1"):
+        bounds(JOB, machine, gpus)
+
+
+def test_a_core_decodes_and_codes_beside_its_computing():
+    alone = Job("sr", "ra", "training", 1, 10, 20, 200, 256, NETWORKS)
+    decoded = Job("sr", "ra", "training", 1, 10, 20, 200, 256, NETWORKS, coders=(("heic", 1.0),), folder=True)
+    extra = 1 / images_per_second(decoded, CPU) - 1 / images_per_second(alone, CPU)
+    assert extra == pytest.approx(1 / CPU.decode + planning.CODER_MS["heic"] / 1000)
+
+
+def test_memory_is_what_lies_in_it():
+    assert memory_mb(JOB, CPU) == pytest.approx(CPU.base_mb + 16 * 0.7 + 20 * 100)
+    half = Job("sr", "ra", "training", 1, 1, 20, 20, 10, NETWORKS, "bf16", frozen=10**6, held=10**5)
+    assert memory_mb(half, CPU) == pytest.approx(CPU.base_mb + 4 + 10 * 100 + 30)
+
+
+def test_costs_are_sums_and_runs_go_side_by_side(write):
+    profile = write(tiny.PROFILE)
+    jobs, (one, two) = jobs_of(profile), (cost(profile, CPU), cost(write(tiny.PROFILE, seeds=[0, 1]), CPU))
+    assert one["trainings"] == 4 and two["training_hours"] == pytest.approx(2 * one["training_hours"])
+    together = one["training_hours"] + one["evaluation_hours"]
+    longest = max(run_seconds(job, CPU) for job in jobs) / 3600
+    assert one["hours"] == pytest.approx(max(together / 2, longest))
+    many = cost(profile, GPU, gpus=100)
+    assert many["hours"] == pytest.approx(max(run_seconds(job, GPU) for job in jobs) / 3600)
+
+
+def test_scaling_has_a_row_for_every_training_number_and_resource(write):
+    profile = write(
+        tiny.PROFILE, data={"kind": "folder", "source": "data/imagenet"}, source="resnet18", unseen=[]
+    )
+    rows = scaling(profile, GPU, (1, 8))
+    assert len(rows) == 4 * (3 + 4) and set(rows["gpus"]) == {1, 8}
+    assert (rows["images_per_s"] == rows.groupby(["run", "gpus"])["allows"].transform("min")).all()
+    assert (rows["gb_per_s"] == rows["images_per_s"] * PICTURE_BYTES / 1e9).all()
+
+
+def test_storage(write):
+    profile, stock = (
+        write(tiny.PROFILE, data={"kind": "folder", "source": "x"}, source="resnet18", unseen=[]),
+        Stock(80, 20, 3),
+    )
+    jobs = jobs_of(profile, stock)
+    sizes = [job.trained for job in jobs if job.kind == "training"]
+    found = storage_gb(profile, jobs, stock, at_once=2)
+    assert found["pictures"] == pytest.approx(100 * PICTURE_BYTES / 1e9)
+    assert found["weights"] == pytest.approx(4 * sum(sizes) / 1e9)
+    assert found["checkpoints"] == pytest.approx(12 * sum(sorted(sizes)[-2:]) / 1e9) and found["results"] > 0
+
+
+def test_what_runs_noted_comes_before_what_was_collected(tmp_path):
+    own = {
+        "seed": 0,
+        "device": "cpu",
+        "wall_seconds": 2.0,
+        "images_per_s": 8.0,
+        "peak_memory_mb": 900.0,
+        "metrics": {},
+    }
+    path = tmp_path / "runs" / "mine" / "sr" / "ra" / "seed0"
+    path.mkdir(parents=True)
+    assert measured("mine", tmp_path).empty and list(measured("mine", tmp_path).columns) == MEASURED
+    (path / "run.json").write_text(json.dumps(own))
+    (tmp_path / "results" / "mine").mkdir(parents=True)
+    lines = ["profile,part,run,seed,device,commit,pictures,wall_seconds,images_per_s,peak_memory_mb"]
+    lines += ["mine,sr,ra,0,cuda,abc,16,1,16,1000", "mine,dn,ra,0,cuda,abc,16,1,16,1000"]
+    (tmp_path / "results" / "mine" / "trainings.csv").write_text("\n".join(lines) + "\n")
+    found = measured("mine", tmp_path)
+    assert list(found["device"]) == ["cpu", "cuda"] and list(found["part"]) == ["sr", "dn"]
+    assert found["pictures"][0] == 16 and list(found.columns) == MEASURED
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    tiny.project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_prints_a_row_for_each_profile_and_machine(project, capsys):
+    (project / "params" / "away.yaml").write_text(AWAY)
+    assert main([]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| tiny", "| away"))]
+    assert len(lines) == 2 * len(MACHINES)
+    assert sum("not counted: profile away has its pictures in data/away" in line for line in lines) == len(
+        MACHINES
+    )
+    assert main(["away", "--machine", "h100", "--gpus", "8", "--pictures", "900", "90", "10"]) == 0
+    assert "model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--machine", "abacus"], "machine 'abacus' is unknown; choose one of cpu, h100."),
+        (["nope"], "profile 'nope' is unknown; choose one of away, tiny"),
+        (["away"], "state how many there are: --pictures TRAIN TEST CLASSES."),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(project, capsys, arguments, said):
+    (project / "params" / "away.yaml").write_text(AWAY)
+    assert main(arguments) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_profile_that_cannot_be_counted_does_not_stop_the_others(project):
+    (project / "params" / "away.yaml").write_text(AWAY)
+    found = costs(["away", "tiny"], CPU).set_index("profile")
+    assert "is not here" in found["missing"]["away"] and found["missing"]["tiny"] == ""

@@ -1,0 +1,222 @@
+import json
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from refusal import refusal
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from ra_core.data import fingerprint
+from ra_core.data.crops import Crops
+from ra_core.errors import ParameterError, TrainingError, WeightsError
+from ra_core.models.proxies import (
+    load_proxy_weights,
+    make_proxy,
+    proxy_stem,
+    read_proxy_sidecar,
+    shipped_proxies,
+)
+from ra_core.objectives import RateDistortion
+from ra_core.params import load_profile
+from ra_core.params.base import Training
+from ra_core.params.coding import LearnedProxy
+from ra_core.pretraining import proxies
+from ra_core.pretraining.proxies import (
+    SHIPPED,
+    made_by,
+    main,
+    measure,
+    profile_proxies,
+    train_proxy,
+    training_pictures,
+)
+
+SIDECAR = {
+    "name", "n", "m", "weight", "begun_as", "recipe", "seed", "input", "objective", "parameters", "stored", "crops",
+    "trained_on", "train_fingerprint", "train_pictures", "held_out", "seconds", "threads", "torch", "machine",
+}  # fmt: skip
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def settings(
+    name: str = "Hyperprior", steps: int = 3, weights: tuple[float, ...] = (256.0,), **more
+) -> LearnedProxy:
+    training = Training(steps=steps, batch=4, lr=1e-3)
+    return LearnedProxy(name=name, n=4, m=4, weights=list(weights), training=training, **more)
+
+
+def train(folder, made=None, **changes) -> dict:
+    arguments = {
+        "train": Crops((tiny.pictures(8),), sides=(16,)), "held_out": [tiny.pictures(3, 1, "others")], "folder": folder,
+        "device": "cpu",
+    }  # fmt: skip
+    return train_proxy(made or made_by(settings(), 256.0), **arguments | changes)
+
+
+@pytest.mark.parametrize("name", ["Hyperprior", "Minnen2018"])
+def test_it_says_what_it_did_and_leaves_three_files(tmp_path, name):
+    made, stem = made_by(settings(name), 256.0), f"{name.lower()}-256"
+    sidecar = train(tmp_path, made)
+    assert tiny.names(tmp_path) == [f"{stem}.json", f"{stem}.jsonl", f"{stem}.safetensors"]
+    assert set(sidecar) == SIDECAR and made.items() <= sidecar.items()
+    assert json.loads((tmp_path / f"{stem}.json").read_text()) == sidecar
+    assert sidecar["train_fingerprint"] == fingerprint(tiny.pictures(8))
+    assert sidecar["parameters"] == sum(p.numel() for p in make_proxy(name, n=4, m=4).parameters())
+    with safe_open(tmp_path / f"{stem}.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["sidecar"]) == sidecar
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
+    lines = [json.loads(line) for line in (tmp_path / f"{stem}.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3]
+
+
+def test_what_it_measured_is_what_the_stored_weights_do(tmp_path):
+    sidecar = train(tmp_path)
+    proxy, pictures = load_proxy_weights("hyperprior-256", tmp_path), tiny.pictures(3, 1, "others")
+    found = sidecar["held_out"]["others"]
+    assert found == {"pictures": 3, "fingerprint": fingerprint(pictures)} | measure(proxy, pictures)
+    assert found["bpp"] == pytest.approx(found["bpp_y"] + found["bpp_z"], abs=2e-4)
+    images, _ = pictures.batch(torch.arange(3))
+    with torch.no_grad():
+        out = proxy(images)
+    assert found["bpp"] == pytest.approx(out["bits"].mean().item() / 256, abs=1e-4)
+    stored = (out["pictures"] * 255).round() / 255
+    errors = (stored - images).square().mean((1, 2, 3))
+    assert found["psnr"] == pytest.approx(-10 * errors.log10().mean().item(), abs=1e-3)
+
+
+def test_measuring_rounds_and_does_not_depend_on_the_batch():
+    torch.manual_seed(0)
+    proxy, pictures = make_proxy("Hyperprior", n=4, m=4).train(), tiny.pictures(5)
+    once = measure(proxy, pictures, batch=5)
+    assert not proxy.training and once == measure(proxy, pictures, batch=2)
+
+
+def test_it_learns_and_a_larger_weight_spends_more_bits(tmp_path):
+    found = {}
+    for weight in (16.0, 4096.0):
+        made = made_by(settings(steps=30), weight=256.0) | {"weight": weight}
+        made["recipe"] |= {"lr": 1e-2}
+        found[weight] = train(tmp_path, made)["held_out"]["others"]
+        loss = [json.loads(line)["loss"] for line in (tmp_path / f"hyperprior-{weight:g}.jsonl").open()]
+        assert loss[-1] < 0.8 * loss[0]
+    assert found[4096.0]["bpp"] > 1.2 * found[16.0]["bpp"]
+
+
+def test_it_begins_with_other_weights_where_told_to(tmp_path):
+    train(tmp_path)
+    start = load_file(tmp_path / "hyperprior-256.safetensors")
+    made = made_by(settings(weights=(256.0, 512.0)), 512.0)
+    made["recipe"] |= {"steps": 1, "lr": 1e-6}
+    sidecar = train(tmp_path, made, start=tmp_path / "hyperprior-256.safetensors")
+    assert sidecar["begun_as"] == "hyperprior-256"
+    after = load_file(tmp_path / "hyperprior-512.safetensors")
+    assert all(torch.allclose(value, after[key], atol=1e-4) for key, value in start.items())
+    said = refusal(
+        WeightsError, train, tmp_path, made | {"m": 6}, start=tmp_path / "hyperprior-256.safetensors"
+    )
+    assert "was trained for other sizes than n = 4, m = 6 of Hyperprior; " in said
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_in_between_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    made = made_by(settings(steps=4), 256.0)
+    once = train(tmp_path / "once", made)
+    terms, calls = RateDistortion.terms, []
+
+    def kill(self, networks, batch):
+        calls.append(1)
+        if len(calls) == 3:
+            raise Killed
+        return terms(self, networks, batch)
+
+    fit = proxies.fit
+    monkeypatch.setattr(proxies, "fit", lambda *a, **k: fit(*a, **k, checkpoint_seconds=0))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(RateDistortion, "terms", kill)
+        train(tmp_path / "again", made)
+    assert tiny.names(tmp_path / "again") == ["hyperprior-256.run"]
+    other = made | {"recipe": made["recipe"] | {"lr": 0.5}}
+    assert "was made with lr = 0.001" in refusal(TrainingError, train, tmp_path / "again", other)
+    again = train(tmp_path / "again", made)
+    weights = [load_file(tmp_path / run / "hyperprior-256.safetensors") for run in ("once", "again")]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    assert again | {"seconds": 0} == once | {"seconds": 0}
+
+
+def test_sizes_that_cannot_be_are_refused(tmp_path):
+    assert "n = 1" in refusal(ParameterError, train, tmp_path, made_by(settings(), 256.0) | {"n": 1})
+    assert not list(tmp_path.iterdir())
+
+
+# Those of a profile
+
+
+def test_each_later_weight_begins_as_the_one_before_and_takes_half_the_steps_of_the_first():
+    many = settings(steps=5, weights=(64.0, 256.0, 512.0), seed=3)
+    first, second, third = (made_by(many, weight) for weight in many.weights)
+    assert (first["begun_as"], first["recipe"]["steps"], first["seed"]) == (None, 5, 3)
+    assert second["recipe"] == third["recipe"] == first["recipe"] | {"steps": 3}
+    assert second == first | {"weight": 256.0, "begun_as": "hyperprior-64", "recipe": second["recipe"]}
+    assert third == second | {"weight": 512.0, "begun_as": "hyperprior-256"}
+
+
+def test_a_profile_trains_what_is_missing_and_only_that(tmp_path, monkeypatch):
+    section = "proxy: {n: 4, m: 4, weights: [256, 64, 16], training: {steps: 2, batch: 4}}\n"
+    tiny.project(tmp_path, tiny.PROFILE + section)
+    monkeypatch.chdir(tmp_path)
+    data = Crops((tiny.pictures(8),), sides=(16,)), [tiny.pictures(3, 1, "others")]
+    monkeypatch.setattr(proxies, "training_pictures", lambda: data)
+    begun = tiny.count_trainings(monkeypatch, proxies)
+    own = tmp_path / "runs" / "tiny" / "proxies"
+    files = profile_proxies(load_profile("tiny"))
+    stems = ["hyperprior-256", "hyperprior-64", "hyperprior-16"]
+    assert files == [own / f"{stem}.safetensors" for stem in stems] and begun == stems
+    assert read_proxy_sidecar("hyperprior-16", own)["begun_as"] == "hyperprior-64"
+    assert profile_proxies(load_profile("tiny")) == files and len(begun) == 3
+    (own / "hyperprior-64.json").unlink()
+    assert profile_proxies(load_profile("tiny")) == files and begun[3:] == ["hyperprior-64"]
+    changed = load_profile("tiny", {"proxy": {"training": {"lr": 1e-2}}}).model_copy(update={"name": "tiny"})
+    profile_proxies(changed)
+    assert len(begun) == 7
+
+
+def test_what_ships_is_what_the_defaults_ask_for(tmp_path, monkeypatch):
+    tiny.project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    usual = load_profile("tiny")
+    stems = [proxy_stem("Hyperprior", weight) for weight in usual.proxy.weights]
+    assert sorted(stems) == sorted(shipped_proxies("Hyperprior")) == sorted(shipped_proxies())
+    assert profile_proxies(usual) == [SHIPPED / f"{stem}.safetensors" for stem in stems]
+    rates = []
+    for stem in shipped_proxies():
+        assert (SHIPPED / f"{stem}.safetensors").stat().st_size < 2e6
+        sidecar = read_proxy_sidecar(stem)
+        assert set(sidecar) == SIDECAR and not load_proxy_weights(stem).training
+        rates.append([sidecar["held_out"][part]["bpp"] for part in ("scenes/validation", "elpv/validation")])
+    assert rates == sorted(rates) and rates[0][0] < 0.2 and rates[-1][0] > 0.3
+
+
+# The command
+
+
+def test_the_command_trains_on_a_folder_and_holds_every_tenth_picture_out(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for number in range(11):
+        Image.new("RGB", (200, 150), (20 * number, 90, 40)).save(tmp_path / "in" / f"{number:02}.png")
+    train_, (held_out,) = training_pictures(tmp_path / "in")
+    assert (len(train_), train_.name, held_out.files) == (9, "in/train", ("00.png", "10.png"))
+    given = ["Minnen2018", "--weight", "0.5", "--folder", str(tmp_path), "--pictures", str(tmp_path / "in")]
+    assert main([*given, "--steps", "1", "--batch", "2", "--n", "2", "--m", "2", "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    said = json.loads(printed[printed.index("{") :])  # after the lines of progress
+    assert said == read_proxy_sidecar("minnen2018-0.5", tmp_path)
+    assert (said["weight"], said["n"], list(said["held_out"])) == (0.5, 2, ["in/held out"])
+    assert main([*given[:-1], str(tmp_path / "none"), "--steps", "1"]) == 1
+    assert "holds 0 pictures" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["BlockDCT", "--weight", "1", "--folder", str(tmp_path)])

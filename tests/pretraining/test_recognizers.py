@@ -1,0 +1,271 @@
+import json
+
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from ra_core.data import fingerprint
+from ra_core.errors import DataError, ParameterError, TrainingError
+from ra_core.models.recognizers import load_recognizer
+from ra_core.pretraining import recognizers
+from ra_core.pretraining.recognizers import accuracy, augment, normalise, train_recognizer
+
+BATCH = 8
+SIDECAR = {
+    "name", "classes", "mean", "std", "input", "parameters", "recipe", "seed", "trained_on", "train_fingerprint",
+    "train_pictures", "tested_on", "test_fingerprint", "test_pictures", "test_top1", "seconds", "threads", "torch",
+    "machine",
+}  # fmt: skip
+
+
+def family(classes: int) -> nn.Module:
+    """A classifier of a few hundred weights, with BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(32, classes),
+    )  # fmt: skip
+
+
+def colours(count: int, seed: int = 0):
+    """Pictures whose class is their brightest channel, which is easy to learn."""
+    pictures = tiny.pictures(count, seed, f"colours{seed}")
+    picture = torch.arange(count)
+    pictures.images[picture, pictures.labels] = pictures.images[picture, pictures.labels] // 2 + 128
+    return pictures
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setitem(recognizers.FAMILIES, "resnet20", family)
+    monkeypatch.setitem(recognizers.RECIPE, "batch", BATCH)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# Augmentation
+
+
+def crops(image: torch.Tensor, pad: int) -> list[torch.Tensor]:
+    """Every crop of the size of `image` (3, H, W) out of it with a border reflected by hand, and its mirror image."""
+    _, height, width = image.shape
+
+    def reflected(size):
+        return [*range(pad, 0, -1), *range(size), *range(size - 2, size - 2 - pad, -1)]
+
+    larger = image[:, reflected(height)][:, :, reflected(width)]
+    found = []
+    for top in range(2 * pad + 1):
+        for left in range(2 * pad + 1):
+            crop = larger[:, top : top + height, left : left + width]
+            found += [crop, crop.flip(-1)]
+    return found
+
+
+def test_an_augmented_picture_is_a_mirrored_crop_of_the_reflected_one():
+    images = torch.randint(0, 256, (400, 3, 7, 9), generator=torch.Generator().manual_seed(1)).byte()
+    images[:] = images[:1]  # one picture, so that every crop comes up
+    out = augment(images, torch.Generator().manual_seed(0), pad=2)
+    assert out.shape == images.shape and out.dtype == torch.float32
+    expected = torch.stack(crops(images[0], 2)).float()
+    which = [
+        int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out
+    ]  # exact, each of them
+    counts = torch.bincount(torch.tensor(which), minlength=50)
+    assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50
+    assert 150 < counts[::2].sum() < 250  # half of them mirrored
+
+
+def test_every_picture_is_augmented_by_itself_and_from_the_generator():
+    images = tiny.pictures(16).images
+    out = augment(images, torch.Generator().manual_seed(0))
+    assert torch.equal(out, augment(images, torch.Generator().manual_seed(0)))
+    assert not torch.equal(out, augment(images, torch.Generator().manual_seed(1)))
+    for picture, augmented in zip(images, out, strict=True):
+        assert any(torch.equal(crop.float(), augmented) for crop in crops(picture, 4))
+    assert torch.equal(images, tiny.pictures(16).images)
+
+
+def test_normalising_takes_the_mean_and_divides_by_the_deviation():
+    mean, std = (torch.tensor(recognizers.RECIPE[key]) for key in ("mean", "std"))
+    images = (255 * (mean + 2 * std)).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    torch.testing.assert_close(normalise(images), torch.full((2, 3, 4, 4), 2.0), rtol=1e-5, atol=1e-5)
+
+
+def test_accuracy_counts_what_is_right():
+    pictures = colours(1100)  # more than one batch
+
+    class Brightest(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)) * torch.tensor(recognizers.RECIPE["std"]) + torch.tensor(
+                recognizers.RECIPE["mean"]
+            )
+
+    right = (pictures.images.float().mean((2, 3)).argmax(1) == pictures.labels).float().mean().item()
+    assert 0.5 < right < 1
+    assert accuracy(Brightest(), pictures) == pytest.approx(100 * right)
+
+
+# Training
+
+
+def train(folder, **changes):
+    arguments = {
+        "name": "resnet20",
+        "train": colours(44),
+        "test": colours(12, 1),
+        "folder": folder,
+        "epochs": 3,
+    }
+    return train_recognizer(**arguments | changes)
+
+
+def test_it_learns_and_says_what_it_did(tmp_path, capfd):
+    sidecar = train(tmp_path, epochs=12)
+    assert sidecar["test_top1"] > 60
+    assert tiny.names(tmp_path) == ["resnet20.json", "resnet20.safetensors"]
+    assert set(sidecar) == SIDECAR
+    assert json.loads((tmp_path / "resnet20.json").read_text()) == json.loads(json.dumps(sidecar))
+    assert (sidecar["recipe"]["epochs"], sidecar["recipe"]["batch"], sidecar["seed"]) == (12, BATCH, 0)
+    assert (sidecar["train_pictures"], sidecar["test_pictures"], sidecar["classes"]) == (
+        44,
+        12,
+        list(tiny.CLASSES),
+    )
+    assert sidecar["train_fingerprint"] == fingerprint(colours(44))
+    assert sidecar["test_fingerprint"] == fingerprint(colours(12, 1))
+    assert sidecar["parameters"] == sum(p.numel() for p in family(3).parameters())
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 12 and lines[0].startswith("resnet20  epoch 1/12  loss ")
+
+
+def test_what_it_writes_is_a_recognizer_of_that_accuracy(tmp_path):
+    sidecar = train(tmp_path, epochs=6)
+    recognizer = load_recognizer("resnet20", folder=tmp_path)
+    images, labels = colours(12, 1).batch(torch.arange(12))
+    right = (recognizer(images).argmax(1) == labels).float().mean().item()
+    assert round(100 * right, 2) == sidecar["test_top1"]
+    with safe_open(tmp_path / "resnet20.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["sidecar"]) == json.loads((tmp_path / "resnet20.json").read_text())
+        assert not [name for name in file.keys() if name.endswith("num_batches_tracked")]  # noqa: SIM118
+
+
+def cycle(steps: int) -> list[float]:
+    """The rates of one cycle."""
+    rising = steps // 5
+    return [
+        0.2 * (step + 1) / rising if step < rising else 0.2 * (steps - step) / (steps - rising)
+        for step in range(steps)
+    ]
+
+
+def test_the_rate_rises_for_a_fifth_of_the_steps_and_falls_to_nearly_zero(tmp_path, monkeypatch):
+    rates, groups = [], []
+
+    class SGD(torch.optim.SGD):
+        def step(self, closure=None):
+            rates.append([group["lr"] for group in self.param_groups])
+            groups[:] = [
+                (group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in self.param_groups
+            ]
+            assert all(group["nesterov"] and group["momentum"] == 0.9 for group in self.param_groups)
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "SGD", SGD)
+    train(tmp_path, epochs=4)  # of five whole batches each
+    assert groups == [(5e-4, {True}), (0.0, {False})]
+    assert all(pair[0] == pair[1] for pair in rates)
+    assert [pair[0] for pair in rates] == pytest.approx(cycle(20))
+    rates.clear()
+    monkeypatch.setitem(recognizers.CYCLES, "resnet20", (1, 2))
+    assert train(tmp_path, epochs=0)["recipe"] == recognizers.RECIPE | {"epochs": 3, "cycles": [1, 2]}
+    assert [pair[0] for pair in rates] == pytest.approx(cycle(5) + cycle(10))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("cycles", "epoch"), [((3,), 1), ((3,), 2), ((3,), 3), ((1, 2), 1), ((1, 2), 2), ((2, 1), 3)]
+)
+def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, cycles, epoch):
+    monkeypatch.setitem(recognizers.CYCLES, "resnet20", cycles)
+    once = train(tmp_path / "once", epochs=0)
+    save, saved = recognizers.save_checkpoint, []
+
+    def kill(path, state):
+        save(path, state)
+        saved.append(state["epoch"])
+        if state["epoch"] == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(recognizers, "save_checkpoint", kill)
+        train(tmp_path / "again", epochs=0)
+    assert saved == list(range(1, epoch + 1)) and tiny.names(tmp_path / "again") == ["resnet20.checkpoint.pt"]
+    epochs = []
+    monkeypatch.setattr(recognizers, "save_checkpoint", lambda path, state: epochs.append(state["epoch"]))
+    again = train(tmp_path / "again", epochs=0)
+    assert epochs == list(range(epoch + 1, 4))
+    assert tiny.names(tmp_path / "again") == ["resnet20.json", "resnet20.safetensors"]
+    weights = [load_file(tmp_path / name / "resnet20.safetensors") for name in ("once", "again")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert again | {"seconds": 0} == once | {"seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [({"epochs": 5}, "cycles = [3]"), ({"seed": 1}, "seed = 0"), ({"train": colours(46)}, "pictures = 44")],
+)
+def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, changes, key):
+    save = recognizers.save_checkpoint
+
+    def kill(path, state):
+        save(path, state)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(recognizers, "save_checkpoint", kill)
+        train(tmp_path)
+    assert f"made with {key}, this run has" in refusal(TrainingError, train, tmp_path, **changes)
+    assert tiny.names(tmp_path) == ["resnet20.checkpoint.pt"]
+
+
+def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
+    said = refusal(ParameterError, train, tmp_path / "run", name="resnet21")
+    assert "recognizer 'resnet21' cannot be trained; choose one of resnet20, resnet26, vgg8, " in said
+    assert (
+        refusal(DataError, train, tmp_path / "run", train=colours(7))
+        == "colours0 has 7 pictures; at least a batch of 8 is needed."
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_family_has_a_length():
+    assert set(recognizers.CYCLES) == set(recognizers.FAMILIES) | set(recognizers.CELL_FAMILIES)
+    assert all(cycles and min(cycles) >= 1 for cycles in recognizers.CYCLES.values())
+
+
+def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels():
+    grey = torch.rand(16, 1, 12, 12, generator=torch.Generator().manual_seed(0)) * 255
+    varied = recognizers.augment_cells(grey.expand(-1, 3, -1, -1), torch.Generator().manual_seed(1), shift=0)
+    assert torch.equal(varied[:, 0], varied[:, 1]) and torch.equal(varied[:, 0], varied[:, 2])
+    gains = varied[:, 0].flatten(1).sum(1) / grey.flatten(1).sum(1)
+    assert gains.min() >= 0.8 and gains.max() <= 1.2 and gains.unique().numel() == 16
+    for one, other, gain in zip(grey[:, 0], varied[:, 0], gains, strict=True):
+        sides = [torch.rot90(x, turns) for x in (one, one.flip(-1)) for turns in range(4)]
+        assert any(torch.allclose(gain * side, other, atol=1e-2) for side in sides)
+
+
+def test_a_shift_rolls_the_whole_batch():
+    grey = torch.zeros(1, 3, 8, 8)
+    grey[..., 3, 3] = 1
+    varied = recognizers.augment_cells(grey, torch.Generator().manual_seed(0), shift=2)
+    assert (varied > 0).sum() == 3

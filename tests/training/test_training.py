@@ -1,0 +1,587 @@
+import errno
+import hashlib
+import inspect
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from refusal import refusal
+from torch import nn
+
+from ra_core import training
+from ra_core.channels import Noise
+from ra_core.errors import OutputError, ParameterError, TrainingError
+from ra_core.losses import MODES, find_mode
+from ra_core.objectives import Restoration
+from ra_core.training import fit, learning_rate, pick_device
+
+HERE = Path(__file__).parents[1]
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Interrupt(Exception):
+    """Stands for whatever ends a process in the middle."""
+
+
+class Troubled(Noise):
+    """Noise with something wrong in one step of the process, the first being 1."""
+
+    def __init__(self, step: int):
+        super().__init__(0.1)
+        object.__setattr__(self, "left", [step])  # a channel is frozen
+
+    def __repr__(self):
+        return repr(Noise(self.sigma))
+
+
+class Interrupted(Troubled):
+    """It breaks off."""
+
+    def __call__(self, images, generator=None, indices=None):
+        self.left[0] -= 1
+        if self.left[0] == 0:
+            raise Interrupt
+        return super().__call__(images, generator, indices)
+
+
+class Spoiled(Troubled):
+    """Its pictures are no numbers."""
+
+    def __call__(self, images, generator=None, indices=None):
+        self.left[0] -= 1
+        return super().__call__(images, generator, indices) * (math.nan if self.left[0] == 0 else 1)
+
+
+class Recording:
+    """A channel without effect that notes what passes through it."""
+
+    def __init__(self):
+        self.seen, self.draws = [], []
+
+    def __call__(self, images, generator=None, indices=None):
+        self.seen.append(images.clone())
+        self.draws.append(torch.rand(4, generator=generator))
+        return images
+
+
+# The published recipe
+
+
+@given(per_epoch=st.integers(1, 70_000), epochs=st.sampled_from([6, 30]), peak=st.sampled_from([1e-4, 1e-3]))
+def test_rates_drop_tenfold_at_the_published_epochs(per_epoch, epochs, peak):
+    drops = inspect.signature(fit).parameters["drops"].default
+    first, second = (4, 5) if epochs == 6 else (20, 25)
+    for epoch in range(epochs):
+        expected = peak * (1 if epoch < first else 0.1 if epoch < second else 0.01)
+        for step in (epoch * per_epoch, (epoch + 1) * per_epoch - 1):  # the first and the last of the epoch
+            assert learning_rate(step, epochs * per_epoch, peak, drops=drops) == pytest.approx(expected)
+
+
+def test_defaults_are_the_published_recipe():
+    defaults = {name: p.default for name, p in inspect.signature(fit).parameters.items()}
+    assert (defaults["lr"], defaults["batch"], defaults["schedule"]) == (1e-4, 20, "drops")
+    assert (defaults["precision"], defaults["device"]) == ("fp32", "auto")
+
+
+def test_the_optimiser_is_plain_adam_and_follows_the_schedule(tmp_path):
+    tiny.train(tmp_path, lr=1e-4, steps=6)
+    (group,) = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["optimiser"]["param_groups"]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
+    assert not group["amsgrad"] and not group["maximize"]
+    rates = [line["lr"] for line in tiny.log(tmp_path) if "lr" in line]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 1e-4, 1e-5, 1e-6])
+
+
+def test_one_step_is_one_step_of_adam(tmp_path):
+    net, pictures, noise = tiny.networks()["processor"], tiny.pictures(4), Recording()
+    tiny.train(tmp_path, pictures=pictures, channel=noise, batch=4, steps=1, lr=1e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    nn.functional.mse_loss(net(noise.seen[0]), noise.seen[0]).backward()
+    optimiser.step()
+    trained = tiny.networks()["processor"]
+    from ra_core.models.weights import load_weights
+
+    load_weights(trained, tmp_path / "processor.safetensors")
+    for name, value in trained.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(value, net.state_dict()[name], rtol=0, atol=1e-6)
+
+
+@given(steps=st.integers(2, 2000))
+def test_the_cosine_rises_for_a_twentieth_and_falls_to_nearly_nothing(steps):
+    rates = [learning_rate(step, steps, 1e-3, "cosine") for step in range(steps)]
+    top = max(1, round(0.05 * steps)) - 1
+    assert max(rates) == pytest.approx(1e-3) and rates[top] == pytest.approx(1e-3)
+    assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
+    assert rates[0] > 0 and (steps < 100 or rates[-1] < 1e-5)
+
+
+# What a step sees
+
+
+def test_every_epoch_runs_once_through_all_pictures_in_an_order_of_its_own(tmp_path):
+    pictures, channel = tiny.pictures(12), Recording()
+    tiny.train(tmp_path, pictures=pictures, channel=channel, steps=6, batch=5)
+    assert [len(images) for images in channel.seen] == [5, 5, 2] * 2  # the last short batch is kept
+    means = pictures.images.float().mean((1, 2, 3)) / 255  # a mirrored picture keeps its mean
+    orders = []
+    for epoch in (channel.seen[:3], channel.seen[3:]):
+        found = torch.cat(epoch).mean((1, 2, 3))
+        orders.append((found[:, None] - means).abs().argmin(1).tolist())
+        assert sorted(orders[-1]) == list(range(12))
+    assert orders[0] != orders[1]
+
+
+def test_all_modes_of_a_seed_see_the_same_and_another_seed_sees_other_things(tmp_path):
+    seen = {}
+    for name, mode, seed in (("plain", "plain", 0), ("ra", "ra", 0), ("other", "plain", 1)):
+        seen[name] = Recording()
+        tiny.train(tmp_path / name, mode, channel=seen[name], seed=seed, steps=4)
+    for a, b in zip(seen["plain"].seen, seen["ra"].seen, strict=True):
+        assert torch.equal(a, b)
+    pairs = zip(seen["plain"].seen, seen["other"].seen, strict=True)
+    assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
+    draws = torch.cat([*seen["plain"].draws, *seen["other"].draws])
+    assert len(draws.unique()) == len(draws)  # no step's noise comes again, in this seed or another
+
+
+@given(seed=st.integers(0, 1000), step=st.integers(0, 1_000_000))
+def test_training_noise_is_not_that_of_evaluation(seed, step):
+    # Picture number i of a test set gets the noise of seed i.
+    assert 1_000_000 < training._seed(seed, step) < 2**63
+
+
+# Modes
+
+
+def test_the_processor_of_ra_transformer_ends_as_that_of_plain_bit_for_bit(tmp_path):
+    tiny.train(tmp_path / "plain", "plain")
+    tiny.train(tmp_path / "ra_transformer", "ra_transformer")
+    tiny.train(tmp_path / "ra", "ra")
+    plain, both, ra = (tiny.weights(tmp_path / name) for name in ("plain", "ra_transformer", "ra"))
+    assert both["processor.safetensors"] == plain["processor.safetensors"] != ra["processor.safetensors"]
+
+
+def test_every_trained_network_moves_and_the_recognizer_does_not(tmp_path):
+    source, nets = tiny.source(), tiny.networks("ra_transformer")
+    before = {key: {n: p.clone() for n, p in net.named_parameters()} for key, net in nets.items()}
+    frozen = {name: value.clone() for name, value in source.state_dict().items()}
+    tiny.train(tmp_path, "ra_transformer", networks=nets, recognizer=source)
+    for key, net in nets.items():
+        moved = [not torch.equal(p, before[key][n]) for n, p in net.named_parameters()]
+        assert all(moved)
+    assert all(torch.equal(value, frozen[name]) for name, value in source.state_dict().items())
+    assert all(p.grad is None for p in source.parameters()) and not source.training
+
+
+def test_plain_needs_no_recognizer(tmp_path):
+    tiny.train(tmp_path, recognizer=None)
+    assert [sorted(line) for line in tiny.log(tmp_path)] == [
+        ["distortion", "images_per_s", "loss", "lr", "seconds_left", "step", "steps"]
+    ] * 6
+
+
+def test_it_learns(tmp_path):
+    tiny.train(tmp_path, lr=1e-2, steps=60, checkpoint_seconds=60)
+    losses = [line["loss"] for line in tiny.log(tmp_path)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+# What a run leaves
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_exact_files_and_terms_of_a_run(tmp_path, mode):
+    summary = tiny.train(tmp_path, mode)
+    files = ["checkpoint.pt", "log.jsonl", "processor.safetensors"]
+    assert tiny.names(tmp_path) == files + ["transformer.safetensors"] * (mode == "ra_transformer")
+    terms = {"loss", "distortion"} | ({"recognition"} if mode != "plain" else set())
+    for number, line in enumerate(tiny.log(tmp_path), 1):
+        assert set(line) == terms | {"step", "steps", "lr", "images_per_s", "seconds_left"}
+        assert (line["step"], line["steps"]) == (number, 6)
+        assert line["loss"] == pytest.approx(
+            line["distortion"] + MODES[mode].weight * line.get("recognition", 0)
+        )
+    assert summary["validation"] == {} and summary["wall_seconds"] > 0
+    assert summary["images_per_s"] == pytest.approx(24 / summary["wall_seconds"])  # twice 12, no more
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """However slow the machine, no line is due."""
+    monkeypatch.setattr(training.Progress, "due", lambda self: False)
+
+
+def test_about_a_hundred_lines_hold_the_means_over_the_pictures_since_the_line_before(tmp_path, patient):
+    channel, net = Recording(), tiny.networks()["processor"]
+    tiny.train(tmp_path, channel=channel, steps=210, lr=1e-12, checkpoint_seconds=600, validations=1)
+    lines = tiny.log(tmp_path)
+    assert [line["step"] for line in lines] == list(range(2, 211, 2))
+    sizes = [len(images) for images in channel.seen[:4]]
+    losses = [nn.functional.mse_loss(net(images), images).item() for images in channel.seen[:4]]
+    assert sizes == [5, 5, 2, 5]
+    assert lines[0]["distortion"] == pytest.approx((5 * losses[0] + 5 * losses[1]) / 10, rel=1e-4)
+    assert lines[1]["distortion"] == pytest.approx((2 * losses[2] + 5 * losses[3]) / 7, rel=1e-4)
+
+
+def test_a_slow_run_is_logged_every_few_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Progress, "due", lambda self: True)
+    tiny.train(tmp_path, steps=210, checkpoint_seconds=600, validations=1, channel=Recording(), batch=1)
+    assert [line["step"] for line in tiny.log(tmp_path)] == list(range(1, 211))
+
+
+def test_validation_is_called_at_even_distances_and_at_the_end(tmp_path):
+    calls = []
+
+    def validate():
+        calls.append(1)
+        return {"psnr": float(len(calls))}
+
+    summary = tiny.train(tmp_path, validate=validate, validations=3, checkpoint_seconds=60)
+    found = [
+        (line["step"], line["validation"]["psnr"]) for line in tiny.log(tmp_path) if "validation" in line
+    ]
+    assert found == [(2, 1.0), (4, 2.0), (6, 3.0)] and summary["validation"] == {"psnr": 3.0}
+
+
+# Killed and started again
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What `killed.py` found: trainings killed with SIGKILL at many moments, and the same undisturbed."""
+    root = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, str(HERE / "killed.py"), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("mode", ["ra", "ra_transformer"])
+def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed, mode):
+    undisturbed, *runs = killed[mode]
+    expected = tiny.weights(Path(undisturbed["run"]))
+    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (
+        mode == "ra_transformer"
+    )
+    for run in runs:
+        assert run["signals"] and set(run["signals"]) == {signal.SIGKILL} and run["end"] == 0
+        assert tiny.weights(Path(run["run"])) == expected, run
+
+
+def test_the_kills_met_runs_in_all_their_states(killed):
+    left = [set(run["left"]) for mode in ("ra", "ra_transformer") for run in killed[mode][1:]]
+    half = [names for names in left if any(name.startswith(".checkpoint.pt.") for name in names)]
+    assert len(half) >= 4  # a checkpoint was being written
+    assert any("checkpoint.pt" not in names for names in left)  # before the first
+    assert any("processor.safetensors" in names and "run.json" not in names for names in left)
+    assert any({"checkpoint.pt", "run.json"} <= names for names in left)  # all but put away
+    resumed = [run for run in killed["ra"][1:] if "checkpoint.pt" in run["left"]]
+    assert len(resumed) >= 5
+
+
+def test_a_run_killed_and_started_again_leaves_the_same_files_and_log(killed):
+    for mode in ("ra", "ra_transformer"):
+        undisturbed = Path(killed[mode][0]["run"])
+        steps = [(line["step"], "validation" in line) for line in tiny.log(undisturbed)]
+        assert steps == sorted(set(steps)) and steps[-1] == (5, True)
+        for run in killed[mode][1:]:
+            folder = Path(run["run"])
+            assert tiny.names(folder) == tiny.names(undisturbed)
+            assert [(line["step"], "validation" in line) for line in tiny.log(folder)] == steps
+            for again, once in zip(tiny.log(folder), tiny.log(undisturbed), strict=True):
+                timed = ("images_per_s", "seconds_left")
+                assert {k: v for k, v in again.items() if k not in timed} == {
+                    k: v for k, v in once.items() if k not in timed
+                }
+
+
+def test_killed_or_not_the_processor_of_ra_transformer_is_that_of_plain(killed):
+    plain = tiny.weights(Path(killed["plain"][0]["run"]))["processor.safetensors"]
+    for run in killed["ra_transformer"]:
+        assert tiny.weights(Path(run["run"]))["processor.safetensors"] == plain
+
+
+class Dropping(nn.Module):
+    """A processor that draws from torch's global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = tiny.networks()["processor"]
+
+    def forward(self, x):
+        return self.net(nn.functional.dropout(x, 0.2, self.training))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"precision": "bf16"}, {"channels_last": True}, {"precision": "bf16", "channels_last": True}],
+    ids=["fp32", "bf16", "channels_last", "both"],
+)
+def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how):
+    def run(folder, channel):
+        torch.manual_seed(3)
+        objective = Restoration(find_mode("ra"), channel, tiny.source())
+        return fit(
+            {"processor": Dropping()}, objective, tiny.pictures(), folder=folder, steps=6,
+            batch=5, lr=1e-3, device="cpu", checkpoint_seconds=0, **how,
+        )  # fmt: skip
+
+    run(tmp_path / "once", channel=Noise(0.1))
+    for step in (3, 2):  # of the process: the second one goes on at step 3 and ends in step 4
+        with pytest.raises(Interrupt):
+            run(tmp_path / "again", channel=Interrupted(step))
+    rest = Interrupted(-1)
+    run(tmp_path / "again", channel=rest)
+    assert rest.left == [-1 - 3]  # three of the six steps were left
+    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
+    assert [line["step"] for line in tiny.log(tmp_path / "again")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_saved_long_ago_repeats_those_steps(tmp_path):
+    tiny.train(tmp_path / "once", validations=2)
+    with pytest.raises(Interrupt):  # the last checkpoint is that of the validation after three steps
+        tiny.train(tmp_path / "again", validations=2, checkpoint_seconds=60, channel=Interrupted(6))
+    assert torch.load(tmp_path / "again" / "checkpoint.pt", weights_only=True)["step"] == 3
+    tiny.train(tmp_path / "again", validations=2, checkpoint_seconds=60)
+    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
+    assert [line["step"] for line in tiny.log(tmp_path / "again")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_whose_last_step_is_done_only_writes_its_weights(tmp_path):
+    tiny.train(tmp_path, "ra_transformer")
+    expected = tiny.weights(tmp_path)
+    for name in expected:
+        (tmp_path / name).unlink()
+    tiny.train(tmp_path, "ra_transformer", channel=Interrupted(1))
+    assert tiny.weights(tmp_path) == expected
+
+
+def test_a_checkpoint_holds_networks_optimiser_random_states_and_position(tmp_path):
+    nets = tiny.networks("ra_transformer")
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path, "ra_transformer", networks=nets, channel=Interrupted(5))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 4 and state["data"] == {"epoch": 1, "batch": 1}  # three batches an epoch
+    assert {key: list(value) for key, value in state["networks"].items()} == {
+        key: list(net.state_dict()) for key, net in nets.items()
+    }
+    for key, net in nets.items():
+        for name, value in net.state_dict().items():
+            assert torch.equal(state["networks"][key][name], value)
+    moments = state["optimiser"]["state"]
+    assert len(moments) == sum(1 for net in nets.values() for _ in net.parameters())
+    assert all(
+        set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4
+        for moment in moments.values()
+    )
+    assert torch.equal(state["random"]["cpu"], torch.get_rng_state())
+    assert [line["step"] for line in state["log"]] == [1, 2, 3, 4]
+    assert (state["settings"]["mode"], state["settings"]["steps"], state["settings"]["lr"]) == (
+        "ra_transformer",
+        6,
+        1e-3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "before", "now"),
+    [
+        ({"lr": 1e-2}, "lr", 1e-3, 1e-2),
+        ({"steps": 7}, "steps", 6, 7),
+        ({"batch": 4}, "batch", 5, 4),
+        ({"seed": 1}, "seed", 0, 1),
+        ({"schedule": "cosine"}, "schedule", "'drops'", "'cosine'"),
+        ({"drops": (0.5,)}, "drops", [4 / 6, 5 / 6], [0.5]),
+        ({"mode": find_mode("ra", 0.5)}, "weight", 1e-3, 0.5),
+        ({"mode": find_mode("ra_unsupervised")}, "mode", "'ra'", "'ra_unsupervised'"),
+        ({"precision": "bf16"}, "precision", "'fp32'", "'bf16'"),
+        ({"pictures": tiny.pictures(13)}, "pictures", 12, 13),
+        ({"pictures": tiny.pictures(name="more")}, "data", "'tiny'", "'more'"),
+        ({"channel": Noise(0.2)}, "channel", "'Noise(sigma=0.1)'", "'Noise(sigma=0.2)'"),
+        ({"networks": tiny.networks(width=5)}, "parameters", "{'processor': 2414}", "{'processor'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_going_on_with_other_parameters_is_refused(tmp_path, changes, key, before, now):
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path, "ra", channel=Interrupted(3))
+    changes = {"mode": "ra"} | changes
+    checkpoint = (tmp_path / "checkpoint.pt").read_bytes()
+    said = refusal(TrainingError, tiny.train, tmp_path, **changes)
+    assert f"made with {key} = {before}, this run has {now}" in said and "give the old value" in said
+    assert (tmp_path / "checkpoint.pt").read_bytes() == checkpoint
+
+
+# Trainings that go wrong
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    tiny.train(tmp_path / "good", steps=6)
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path / "good3", steps=6, channel=Interrupted(4))
+    said = refusal(TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(4))
+    assert "loss became nan by step 4" in said and "lower the learning rate" in said
+    assert f"the last good checkpoint, {tmp_path / 'bad' / 'checkpoint.pt'}, is kept" in said
+    assert tiny.names(tmp_path / "bad") == ["checkpoint.pt", "log.jsonl"]
+    kept = torch.load(tmp_path / "bad" / "checkpoint.pt", weights_only=True)
+    good = torch.load(tmp_path / "good3" / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == good["step"] == 3
+    for name, value in good["networks"]["processor"].items():
+        assert torch.equal(kept["networks"]["processor"][name], value)
+    before = (tmp_path / "bad" / "checkpoint.pt").read_bytes()
+    refusal(
+        TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(1)
+    )  # and the next attempt keeps it as well
+    assert (tmp_path / "bad" / "checkpoint.pt").read_bytes() == before
+    tiny.train(tmp_path / "bad", channel=Noise(0.1))
+    assert tiny.weights(tmp_path / "bad") == tiny.weights(tmp_path / "good")
+
+
+def test_a_loss_that_is_no_number_at_once_leaves_nothing(tmp_path):
+    said = refusal(TrainingError, tiny.train, tmp_path / "run", channel=Spoiled(1))
+    assert "loss became nan by step 1; no checkpoint was due yet" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_broke_under_a_finite_loss_reach_no_checkpoint(tmp_path):
+    net = tiny.networks()["processor"]
+    steps = []
+
+    def spoil(gradient):
+        steps.append(1)
+        return gradient * (math.inf if len(steps) == 3 else 1)
+
+    next(net.parameters()).register_hook(spoil)
+    said = refusal(TrainingError, tiny.train, tmp_path, networks={"processor": net})
+    assert "a weight of the processor is no longer finite by step 3" in said
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(value.isfinite().all() for value in state["networks"]["processor"].values())
+
+
+def test_a_disk_that_is_full_in_a_checkpoint_keeps_the_old_one(tmp_path, monkeypatch):
+    tiny.train(tmp_path / "once")
+    write, checkpoints = Path.write_bytes, []
+
+    def full(path, content):
+        if "checkpoint" in path.name:
+            checkpoints.append(1)
+            if len(checkpoints) == 3:
+                write(path, bytes(content)[:1000])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            kept.append(bytes(content))
+        return write(path, content)
+
+    kept = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        said = refusal(OutputError, tiny.train, tmp_path / "again")
+    assert str(tmp_path / "again" / "checkpoint.pt") in said and "No space left on device" in said
+    assert tiny.names(tmp_path / "again") == ["checkpoint.pt", "log.jsonl"]
+    assert (tmp_path / "again" / "checkpoint.pt").read_bytes() == kept[-1]
+    tiny.train(tmp_path / "again")
+    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": "linear"}, "schedule 'linear' is unknown; choose one of drops, cosine"),
+        ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of fp32, bf16"),
+        ({"device": "tpu"}, "device 'tpu' is not here; choose one of auto, "),
+    ],
+)
+def test_unknown_settings_are_refused(tmp_path, changes, said):
+    assert said in refusal(ParameterError, tiny.train, tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+
+
+# Devices, precision, memory layout
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda, mps, best):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pick_device("auto") == pick_device() == torch.device(best)
+    assert pick_device("cpu") == torch.device("cpu")
+    if cuda:
+        assert pick_device("cuda:1") == torch.device("cuda", 1)
+        assert "device 'cuda:2' is not here" in refusal(ParameterError, pick_device, "cuda:2")
+    else:
+        assert "device 'cuda' is not here" in refusal(ParameterError, pick_device, "cuda")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_precision_and_layout_are_those_asked_for(tmp_path, precision, channels_last):
+    nets, found = tiny.networks("ra_transformer"), []
+
+    def look(module, arguments, out):
+        layout = arguments[0].is_contiguous(memory_format=torch.channels_last)
+        found.append((out.dtype, layout, module.weight.is_contiguous(memory_format=torch.channels_last)))
+
+    for net in nets.values():
+        net.body[0].body[0].register_forward_hook(look)
+    tiny.train(
+        tmp_path, "ra_transformer", networks=nets, steps=30, lr=1e-2, precision=precision, channels_last=channels_last,
+        checkpoint_seconds=60,
+    )  # fmt: skip
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert len(found) == 60 and set(found) == {(dtype, channels_last, channels_last)}
+    assert all(p.dtype == torch.float32 for net in nets.values() for p in net.parameters())
+    losses = [line["loss"] for line in tiny.log(tmp_path)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_trains_on_a_gpu(tmp_path, precision):
+    nets = tiny.networks("ra_transformer")
+    tiny.train(
+        tmp_path, "ra_transformer", networks=nets, steps=30, lr=1e-2, device="cuda", precision=precision,
+        channels_last=True, checkpoint_seconds=60,
+    )  # fmt: skip
+    losses = [line["loss"] for line in tiny.log(tmp_path)]
+    assert all(p.is_cuda for p in nets["processor"].parameters()) and losses[-1] < 0.7 * losses[0]
+    assert set(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["random"]) >= {"cpu", "cuda:0"}
+
+
+# Outside of the book
+
+
+def test_it_runs_in_a_plain_script_without_pydantic(tmp_path):
+    script = f"""
+import sys
+for name in ("pydantic", "pandas", "matplotlib", "papermill", "accelerate"):
+    sys.modules[name] = None
+sys.path.insert(0, {str(HERE)!r})
+import tiny
+print(tiny.train({str(tmp_path / "run")!r}, "ra", steps=2))
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    line = r"training  step 2/2  loss \S+  distortion \S+  recognition \S+  lr \S+  \d+ images/s  0 s left"
+    assert re.fullmatch(line, done.stdout.splitlines()[0])
+    assert "'wall_seconds'" in done.stdout.splitlines()[1]
+    digest = hashlib.sha256((tmp_path / "run" / "processor.safetensors").read_bytes()).hexdigest()
+    tiny.train(tmp_path / "here", "ra", steps=2)
+    assert hashlib.sha256((tmp_path / "here" / "processor.safetensors").read_bytes()).hexdigest() == digest
