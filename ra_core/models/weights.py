@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -47,5 +48,12 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
                 f"{path} was made for another network than {type(net).__name__}: "
                 f"it {what} {names[0]!r}{more}; use the network it was trained as."
             )
-    net.load_state_dict(tensors, strict=False)
+    load_tensors(net, tensors)
     return net
+
+
+def load_tensors(net: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Fill `net` with tensors by their names; what is not named stays."""
+    state = net.state_dict()  # knows the versions of its modules; without them torch renames what looks old
+    state.update(tensors)
+    net.load_state_dict(state)

@@ -16,6 +16,7 @@ from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status
 from ra_core.files import atomic, write_json
 from ra_core.models.detectors import SHIPPED, TRUNKS, make_detector
+from ra_core.models.weights import load_tensors
 from ra_core.training import fit
 
 STEPS = {"fcos": 2800, "faster_rcnn": 2000, "retinanet": 2800}  # about ten minutes each on two cores
@@ -69,11 +70,9 @@ def train_detector(
         channels_last=True, validate=lambda: mean_ap(detect(net, validation), validation.all_targets()),
         validations=4, name=name, **settings,
     )  # fmt: skip
-    weights = {
-        k: v.cpu().contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")
-    }
-    halved = {k: v.half() for k, v in weights.items()}
-    net.load_state_dict(halved, strict=False)
+    kept = {k: v.cpu() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    halved = {k: v.half().contiguous() for k, v in kept.items()}
+    load_tensors(net, halved)
     scores = mean_ap(detect(net, validation), validation.all_targets())
     sidecar = {
         "name": name, "classes": list(train.classes), "input": "RGB in [0, 1]",

@@ -16,7 +16,7 @@ from ra_core.errors import ParameterError, WeightsError
 from ra_core.models import detectors
 from ra_core.models.detectors import SHIPPED, TRUNKS, Detector, load_detector, make_detector
 from ra_core.models.recognizers import load_recognizer
-from ra_core.models.weights import save_weights
+from ra_core.models.weights import load_weights, save_weights
 
 LOSSES = {
     "fcos": {"classification", "bbox_regression", "bbox_ctrness"},
@@ -242,6 +242,15 @@ def test_a_shipped_detector_is_small_documented_and_works(name):
     assert sidecar["parameters"] == sum(p.numel() for p in detector.parameters())
     test = scenes.load("test", 24)
     assert mean_ap(detect(detector, test), test.all_targets())["map50"] >= 40
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_weights_come_back_as_they_were(tmp_path, name):
+    net, other = make_detector(name, 3), make_detector(name, 3)
+    save_weights(net, tmp_path / "it.safetensors")
+    load_weights(other, tmp_path / "it.safetensors")
+    back = other.state_dict()
+    assert all(torch.equal(back[key], tensor) for key, tensor in net.state_dict().items())
 
 
 @pytest.mark.slow
