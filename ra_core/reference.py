@@ -22,7 +22,7 @@ TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
 PER_DATASET = ("same_bytes", "cost", "agreement")  # each in a file a codec, or one a data set
 TRAINING_COLUMNS = [
     "profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds", "images_per_s",
-    "peak_memory_mb",
+    "peak_memory_mb", "shipped",
 ]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def _records(profile: Profile) -> list[dict]:
 
 
 def training_row(record: dict) -> dict:
-    """Return a row of `trainings.csv` out of a `run.json`; `pictures` are those seen in training."""
+    """Return a row of `trainings.csv` out of a `run.json`; `pictures` are those seen, `shipped` says: not trained."""
     row = {key: record.get(key) for key in TRAINING_COLUMNS}
     git = record.get("git", {})
     return row | {
@@ -72,6 +72,7 @@ def training_row(record: dict) -> dict:
         "run": record.get("mode") or run_name(record["method"], record["codec"], record["quality"]),
         "commit": (git.get("commit") or "")[:12] + ("+" if git.get("dirty") else ""),
         "pictures": round(record["wall_seconds"] * record["images_per_s"]),
+        "shipped": "shipped" in record,
     }
 
 
@@ -121,12 +122,13 @@ def _profile_text(name: str) -> str:
 
 def _about(name: str, records: list[dict]) -> dict:
     command, description = said_of(name, _profile_text(name))
+    trained = [record for record in records if "shipped" not in record]
     return {
         "profile": load_profile(name).name,
         "command": command,
         "about": description,
-        "trainings": len(records),
-        "training_hours": round(sum(record["wall_seconds"] for record in records) / 3600, 2),
+        "trainings": len(trained),
+        "training_hours": round(sum(record["wall_seconds"] for record in trained) / 3600, 2),
         "peak_memory_mb": max((record["peak_memory_mb"] for record in records), default=0.0),
         "devices": sorted({record["device"] for record in records}),
         "commits": sorted({training_row(record)["commit"] for record in records}),

@@ -34,7 +34,9 @@ RUNS = {
     "dn/plain": record(task="dn", mode="plain"),
     "dn/ra": record(task="dn", mode="ra", peak_memory_mb=900.0, started="2026-11-22T11:00:00+00:00"),
     "cells/npp_qa-jpeg": record(dataset="cells", method="npp_qa", codec="jpeg", quality=None),
-    "cells/npp-jpeg-40": record(dataset="cells", method="npp", codec="jpeg", quality=40.0, wall_seconds=40.0),
+    "cells/npp-jpeg-40": record(
+        dataset="cells", method="npp", codec="jpeg", quality=40.0, wall_seconds=40.0, shipped="x"
+    ),
     "dn/ra_unsupervised": record(task="dn", mode="ra_unsupervised"),  # of an earlier form of the profile
 }
 
@@ -101,6 +103,7 @@ def test_every_training_the_profile_asks_for_is_a_row(project):
         ("dn", "plain"), ("dn", "ra"), ("cells", "npp_qa-jpeg"), ("cells", "npp-jpeg-40"),
     ]  # fmt: skip
     assert list(rows.pictures) == [240, 240, 240, 480]
+    assert list(rows.shipped) == [False, False, False, True]
     assert set(rows.commit) == {"0123456789ab"}
 
 
@@ -108,7 +111,11 @@ def test_it_says_where_results_come_from(project):
     reference.collect("mine")
     said = reference.about("mine")
     assert (said["command"], said["about"]) == ("make book PROFILE=mine", "One task, one ladder.")
-    assert (said["trainings"], said["training_hours"], said["peak_memory_mb"]) == (4, 0.03, 900.0)
+    assert (said["trainings"], said["training_hours"], said["peak_memory_mb"]) == (
+        3,
+        0.02,
+        900.0,
+    )  # without what ships
     assert (said["first"][:13], said["last"][:13]) == ("2026-11-22T10", "2026-11-22T11")
     assert said["versions"] == {"torch": "2.15.0"}
 

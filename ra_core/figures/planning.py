@@ -42,7 +42,7 @@ def machine_table(machines: Iterable) -> pd.DataFrame:
     """Return what each `ra_core.planning.Machine` does, and what of it is assumed."""
     records = [
         {
-            "name": machine.name, "machine": machine.title,
+            "": machine.title,
             "10¹² operations/s": ", ".join(f"{kind} {number(peak / 1e12, 2)}" for kind, peak in machine.peak.items()),
             "share reached": f"{machine.share:.0%}", "GB/s": number(machine.bandwidth / 1e9, 0),
             "share of it": f"{machine.bandwidth_share:.0%}", "µs an operator": number(1e6 * machine.launch, 0),
@@ -51,7 +51,7 @@ def machine_table(machines: Iterable) -> pd.DataFrame:
         }
         for machine in machines
     ]  # fmt: skip
-    return records_table(records, ["name"])
+    return records_table(records, [""]).T
 
 
 def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -60,16 +60,19 @@ def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> 
     for row in costs.to_dict("records"):
         keys = {"profile": row["profile"], "machine": row["machine"]}
         if row["missing"]:
-            records.append(keys | {"from": f"not counted: {row['missing'].rstrip('.')}"})
+            records.append(keys | {"from": "not counted"})
             continue
         records.append(keys | {
-            "from": "model", "trainings": number(row["trainings"], 0), "10¹⁵ MACs": number(row["pmacs"], 2),
+            "from": "model", "trainings": number(row["trainings"], 0),
             "trainings together": _hours(row["training_hours"]), "evaluation": _hours(row["evaluation_hours"]),
             "side by side": _hours(row["hours"]),
             "images/s": _range(row["images_per_s_low"], row["images_per_s_high"]),
             "peak memory, GB": number(row["peak_memory_mb"] / 1000),
         })  # fmt: skip
-    for (profile, device), rows in [] if measured is None else measured.groupby(["profile", "device"]):
+    finished = (
+        [] if measured is None else measured[~measured["shipped"].astype(bool)].groupby(["profile", "device"])
+    )
+    for (profile, device), rows in finished:
         records.append({
             "profile": profile, "machine": device, "from": "measured", "trainings": number(len(rows), 0),
             "trainings together": _hours(rows["wall_seconds"].sum() / 3600),
@@ -118,7 +121,7 @@ def compared_rates(compared: pd.DataFrame) -> Figure:
         log_axis(axis, "{x:g}")
     axes.set_xlabel("images/s, measured")
     axes.set_ylabel("images/s, predicted")
-    axes.set_title("The model against finished trainings (grey: within a factor of 2)")
+    axes.set_title("Predicted against measured (grey: factor of 2)")
     axes.grid()
     ratios = y / x
     figure.alt = (

@@ -80,7 +80,7 @@ MACHINES = {
         Machine(
             "h100", "H100 SXM, 16 cores a GPU", {"fp32": 494e12, "bf16": 989e12}, 0.3, 3.35e12, 0.7, 6e-6, 210.0, 16,
             1500.0, gpu=True,
-            assumed="shares of peak and bandwidth, time to launch, cores a GPU, link, network and storage",
+            assumed="all but the peaks and the decoding",
         ),
     )
 }  # fmt: skip
@@ -304,6 +304,9 @@ def main(arguments: list[str] | None = None) -> int:
                 load_profile(name), stated
             )  # a profile that was asked for and cannot be counted is an error
         tables = [costs(names, machine, given.gpus if machine.gpu else 1, stated) for machine in machines]
-        print(to_markdown(planned_costs(pd.concat(tables, ignore_index=True))), end="")
+        found = pd.concat(tables, ignore_index=True)
+        print(to_markdown(planned_costs(found)), end="")
+        for reason in dict.fromkeys(found.loc[found["missing"] != "", "missing"]):
+            print(f"not counted: {reason}")
 
     return exit_status(show)

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from ra_core.coding import planned
+from ra_core.coding import planned, preprocessor_parameters
 from ra_core.coding.proxy_ladder import BLOCK_CODECS
 from ra_core.coding.rate_accuracy import FILTER_PICTURES, FILTERS
 from ra_core.data import elpv, scenes
@@ -19,6 +19,7 @@ from ra_core.params import Profile
 from ra_core.params.coding import DATASETS, Ladder, Preprocessing, ends_and_middle
 from ra_core.planning.workload import Job, Work, count, trained_pictures
 from ra_core.pretraining.proxies import is_made, made_by
+from ra_core.shipped_runs import matching
 
 PICTURES = {  # of each part, and the side of a picture
     "cells": ({"train": 1644, "validation": 326, "test": 654}, elpv.CROP),
@@ -112,7 +113,9 @@ def _trainings(profile: Profile, dataset: str, settings: Preprocessing) -> list[
     (through, size), (look, _) = (_judge(dataset, settings.source, back) for back in (True, False))
     steps, pictures = trained_pictures(settings.training, parts["train"])
     checked, found = min(settings.validation_pictures or parts["validation"], parts["validation"]), []
-    for name, (codec, method, _) in planned(profile, dataset).items():
+    for name, (codec, method, quality) in planned(profile, dataset).items():
+        wanted = [preprocessor_parameters(profile, dataset, codec, method, quality, s) for s in profile.seeds]
+        runs = sum(matching(one) is None for one in wanted)  # what ships is not trained
         kinds = [kind for kind in nets if method == "both" or (method == "post") == (kind == "postprocessor")]
         work = sum((nets[kind][0] for kind in kinds), Work())
         if "preprocessor" in kinds:
@@ -123,7 +126,7 @@ def _trainings(profile: Profile, dataset: str, settings: Preprocessing) -> list[
             work += through + (look if settings.recognition == "soft_labels" else Work())
         check = sum((forward[kind][0] for kind in kinds), look)
         found.append(Job(
-            dataset, name, "training", len(profile.seeds), steps, settings.training.batch, pictures, side,
+            dataset, name, "training", runs, steps, settings.training.batch, pictures, side,
             work.times(pixels), settings.training.precision, check.times(pixels), checked, ((codec, 1.0),),
             sum(nets[kind][1] for kind in kinds), size, parts["train"] + parts["validation"],
         ))  # fmt: skip

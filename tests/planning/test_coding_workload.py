@@ -8,6 +8,7 @@ from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
 from ra_core.models.recognizers import load_recognizer
 from ra_core.objectives import Preprocessing, Rung
+from ra_core.params import load_profile
 from ra_core.planning.coding_workload import PICTURES, SMALL, coding_jobs
 from ra_core.planning.workload import count
 
@@ -49,6 +50,13 @@ def test_what_is_counted_is_what_the_objective_does(write):
     pixels = elpv.CROP**2 / SMALL**2
     assert done.macs * pixels == pytest.approx(found.work.macs, rel=0.02)
     assert done.kept * pixels == pytest.approx(found.work.kept, rel=0.2)
+
+
+def test_a_run_that_ships_is_not_trained():
+    found = by_name(load_profile("quick"))
+    assert found["npp_qa-heic"].runs == 1
+    assert [job.runs for job in coding_jobs(load_profile("quick")) if job.part == "scenes"] == [0, 1]
+    assert found["npp_qa-jpeg-optimized"].macs == 0  # that of the scenes; the last of its name
 
 
 def test_methods_ask_for_what_they_have(write):
