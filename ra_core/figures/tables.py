@@ -177,7 +177,8 @@ def recognizer_table(sidecars: Sequence[dict]) -> pd.DataFrame:
 def status_table(runs: Sequence[dict]) -> pd.DataFrame:
     """Return one row for each run out of its `run.json`: machine, time, memory, speed, result and commit.
 
-    A `+` after the commit marks a working tree with changes; what a run did not record is a dash.
+    A `+` after the commit marks a working tree with changes; what a run did not record is a dash. Device and commit
+    are left out where all runs have the same: the page names those of the first.
     """
 
     def place(run: dict) -> tuple:
@@ -200,4 +201,5 @@ def status_table(runs: Sequence[dict]) -> pd.DataFrame:
             "started": str(run.get("started", NOTHING))[:16].replace("T", " "),
         }
 
-    return records_table([record(run) for run in sorted(runs, key=place)], ["task", "mode", "seed"])
+    table = records_table([record(run) for run in sorted(runs, key=place)], ["task", "mode", "seed"])
+    return table.drop(columns=[name for name in ("device", "commit") if len(set(table[name])) == 1])

@@ -518,6 +518,10 @@ def test_status_table_sorts_the_runs_and_marks_changes():
         "cpu", "25,000", "123.4", "1,234", "400", "21.40", "49.0", "abcdef0+", "2025-01-01 10:00"
     ]  # fmt: skip
     assert set(table.loc[("sr", "ra", "0")]) == {"–"}
+    alike = figures.status_table(
+        [run, {**run, "mode": "plain"}]
+    )  # from one commit and device, which the page names
+    assert not {"device", "commit"} & set(alike) and {"device", "commit"} < set(table)
 
 
 def test_what_rounds_to_zero_has_no_minus():
