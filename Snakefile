@@ -29,7 +29,9 @@ EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} pr
 
 def modules(*names):
     """The files of the package that a step runs; other content in one of them runs the step again."""
-    return [str(path) for name in names for path in sorted(Path("ra_core").glob(f"{name}.py"))]
+    found = {name: sorted(Path("ra_core").glob(f"{name}.py")) for name in names}
+    assert all(found.values()), f"no module of ra_core is named {[name for name in found if not found[name]]}"
+    return [str(path) for paths in found.values() for path in paths]
 
 
 def depends_on(*fields):
@@ -357,7 +359,7 @@ rule planning:
             for run in planned(PROFILE, dataset)
             for seed in PROFILE.seeds
         ],
-        modules("planning/__init__", "planning/*workload", "reference", "figures/planning", "figures/look"),
+        modules("planning/__init__", "planning/*workload", "reference", "shipped_runs", "figures/planning", "figures/look"),
         notebook="notebooks/12_planning.ipynb",
     output:
         f"{RUNS}/planning.csv",
