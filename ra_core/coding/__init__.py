@@ -26,6 +26,7 @@ from ra_core.models.weights import load_weights
 from ra_core.objectives import Preprocessing as Objective
 from ra_core.objectives import Rung
 from ra_core.params import Profile
+from ra_core.params.base import Training
 from ra_core.params.coding import ALL_RUNGS, DATASETS, METHODS, Ladder
 from ra_core.runs import begun, is_complete, now, profile_folder, record, tidy
 from ra_core.training import fit
@@ -143,7 +144,8 @@ def preprocessor_parameters(
         "quality": None if method in ALL_RUNGS else quality, "seed": seed,
         "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
-        "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
+        "training": steps.training_of(method, settings.training).model_dump(),
+        "device": profile.device, "threads": profile.threads,
         "mse_weight": (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight,
     }  # fmt: skip
     if steps.proxy != "BlockDCT":
@@ -199,7 +201,7 @@ def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None
 
     with begun(folder, parameters, team):
         torch.manual_seed(seed)
-        started, training = now(), settings.training
+        started, training = now(), Training(**parameters["training"])
         done = fit(
             nets, objective, splits["train"], folder=folder, seed=seed, device=str(device),
             validate=validate, validations=1, name=f"{dataset} {folder.parent.name} seed{seed}",

@@ -28,6 +28,9 @@ class Ladder(Strict):
     rungs: list[list[float]] = Field(
         [], description="[quality, lambda]: what an adaptive preprocessor is trained on"
     )
+    adaptive_steps: int = Field(
+        0, ge=0, description="of trainings for all qualities, which have more to learn; 0: as all trainings"
+    )
     single: list[float] = Field([], description="qualities of the rungs with a preprocessor of their own")
     baselines: list[Literal["downscale", "gaussian", "bilateral"]] = Field(
         [], description="what stands beside the preprocessors, besides the codec alone"
@@ -53,6 +56,12 @@ class Ladder(Strict):
             if missing := [quality for quality in qualities if quality not in known]:
                 raise ValueError(f"{name} has {missing[0]}, which is the quality of no rung")
         return self
+
+    def training_of(self, method: str, usual: Training) -> Training:
+        """Return the training of a method, where `usual` is that of the data set."""
+        if method not in ALL_RUNGS or not self.adaptive_steps:
+            return usual
+        return usual.model_copy(update={"epochs": None, "steps": self.adaptive_steps})
 
 
 class LearnedProxy(Strict):

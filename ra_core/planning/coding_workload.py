@@ -16,6 +16,7 @@ from ra_core.models.processors import make_processor
 from ra_core.models.proxies import SHIPPED, make_proxy, proxy_stem
 from ra_core.models.recognizers import CELL_FAMILIES, Recognizer, load_recognizer
 from ra_core.params import Profile
+from ra_core.params.base import Training
 from ra_core.params.coding import DATASETS, Ladder, Preprocessing, ends_and_middle
 from ra_core.planning.workload import Job, Work, count, trained_pictures
 from ra_core.pretraining.proxies import is_made, made_by
@@ -111,10 +112,11 @@ def _trainings(profile: Profile, dataset: str, settings: Preprocessing) -> list[
     pixels = side**2 / SMALL**2
     nets, forward = _around(settings, back=True), _around(settings, back=False)
     (through, size), (look, _) = (_judge(dataset, settings.source, back) for back in (True, False))
-    steps, pictures = trained_pictures(settings.training, parts["train"])
     checked, found = min(settings.validation_pictures or parts["validation"], parts["validation"]), []
     for name, (codec, method, quality) in planned(profile, dataset).items():
         wanted = [preprocessor_parameters(profile, dataset, codec, method, quality, s) for s in profile.seeds]
+        training = Training(**wanted[0]["training"])
+        steps, pictures = trained_pictures(training, parts["train"])
         runs = sum(matching(one) is None for one in wanted)  # what ships is not trained
         kinds = [kind for kind in nets if method == "both" or (method == "post") == (kind == "postprocessor")]
         work = sum((nets[kind][0] for kind in kinds), Work())
@@ -126,8 +128,8 @@ def _trainings(profile: Profile, dataset: str, settings: Preprocessing) -> list[
             work += through + (look if settings.recognition == "soft_labels" else Work())
         check = sum((forward[kind][0] for kind in kinds), look)
         found.append(Job(
-            dataset, name, "training", runs, steps, settings.training.batch, pictures, side,
-            work.times(pixels), settings.training.precision, check.times(pixels), checked, ((codec, 1.0),),
+            dataset, name, "training", runs, steps, training.batch, pictures, side,
+            work.times(pixels), training.precision, check.times(pixels), checked, ((codec, 1.0),),
             sum(nets[kind][1] for kind in kinds), size, parts["train"] + parts["validation"],
         ))  # fmt: skip
     return found

@@ -194,6 +194,20 @@ def test_methods_differ_in_their_parameters():
     assert parameters(seed=1) != parameters() and json.dumps(parameters())
 
 
+def test_a_training_for_all_qualities_may_be_longer():
+    longer = {"codecs": {"jpeg": {"adaptive_steps": 77}}}
+    for method, quality, steps in (
+        ("npp_qa", None, 77),
+        ("post", None, 77),
+        ("both", None, 77),
+        ("npp", 5, None),
+    ):
+        found = parameters(method, quality, **longer)
+        usual = parameters(method, quality)["training"]
+        assert found["training"] == usual | ({"steps": steps, "epochs": None} if steps else {})
+    assert parameters("npp_mse", 5, **longer) == parameters("npp_mse", 5)
+
+
 @pytest.mark.parametrize("method", ["post", "both"])
 def test_a_postprocessor_depends_on_its_own_parameters(method):
     found = parameters(method)
