@@ -146,7 +146,8 @@ def collect(
         files[f"generated/{name}"] = path.read_bytes()
     values = _substitutions(profile, tasks, root, files)
     values["transfer_figures"] = "\n\n".join(
-        f"{_figure(f'{name}.svg', files)}\n\n{files[f'generated/{name}.md'].decode()}" for name in transfers
+        f"{_figure(f'{name}.svg', files)}\n\n::::{{div}} wide\n{files[f'generated/{name}.md'].decode()}\n::::"
+        for name in transfers
     )
     _check_names(files, values)
     config.setdefault("parse", {})["myst_substitutions"] = values

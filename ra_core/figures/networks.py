@@ -121,7 +121,7 @@ def preprocessing_curves(log: Sequence[dict], method: str, codec: str) -> Figure
         axes.plot(*zip(*points, strict=True), color=method_look(method).colour, linewidth=1.6, marker=marker)
         axes.set_title(TERMS[term], fontsize=9.5)
         axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid()
     figure.suptitle(f"{name}: training")
     ends = [f"{TERMS[term]} {points[-1][1]:.3g}" for term, points in curves.items()]

@@ -72,7 +72,7 @@ CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
     [
         # unknown and missing keys
         (f"{CELLS}.sauce", 1, "sauce = 1 is an unknown key; known keys here are source, unseen, preprocessor,"),
-        (f"{JPEG}.q", 1, f"{JPEG}.q = 1 is an unknown key; known keys here are curve, rungs, adaptive_steps, single, baselines,"),
+        (f"{JPEG}.q", 1, f"{JPEG}.q = 1 is an unknown key; known keys here are curve, rungs, adaptive_steps,"),
         (f"{CELLS}.preprocessor.depth", 1, "known keys here are width, identity, batch_norm."),
         (f"{CELLS}.training.rate", 1, "known keys here are epochs, steps, batch, lr, "),
         ("preprocessing.houses", {}, "houses = 'houses' is not allowed; give 'cells' or 'scenes' ("),
