@@ -1,11 +1,14 @@
 """Reference results: what is kept of a profile's runs, and how it stands beside those of others."""
 
 import json
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ra_core import figures, reference
+from ra_core.coding.curves import RATE_COLUMNS
 from ra_core.errors import OutputError
 from ra_core.evaluation import ACCURACY_COLUMNS, PAIRED_COLUMNS
 from ra_core.params import load_profile
@@ -184,7 +187,25 @@ def test_trainings_are_summed_by_profile_and_data():
         "1.0",
     ]
     assert list(table.loc[("mine", "cells"), ["trainings", "pictures seen", "images/s"]]) == [
-        "2",
-        "720",
+        "1",
+        "240",
         "12",
     ]
+
+
+KEPT = sorted(path.parent for path in Path(__file__).parents[1].glob("results/*/about.json"))
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_what_is_kept_comes_from_commits_and_keeps_the_contracts(folder):
+    said = json.loads((folder / "about.json").read_text())
+    assert said["profile"] == folder.name and said["devices"]
+    assert said["commits"] and all(
+        re.fullmatch("[0-9a-f]{12}", commit) for commit in said["commits"]
+    )  # no change
+    for name, columns in (
+        ("accuracy", ACCURACY_COLUMNS), ("rate_accuracy", RATE_COLUMNS), ("trainings", reference.TRAINING_COLUMNS),
+    ):  # fmt: skip
+        table = folder / f"{name}.csv"
+        assert not table.exists() or list(pd.read_csv(table)) == list(columns)
+    assert (folder / "trainings.csv").exists()

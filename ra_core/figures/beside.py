@@ -60,9 +60,10 @@ def _cell(found: pd.DataFrame, key: list) -> str:
 
 
 def trainings_table(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Return the trainings of reference results by profile and data: how many, where, and what they took."""
+    """Return the trainings of reference results by profile and data: how many, and what they took; none that ships."""
     records = []
-    for (profile, part, device), rows in trainings.groupby(["profile", "part", "device"], sort=False):
+    trained = trainings[~trainings["shipped"].astype(bool)]
+    for (profile, part, device), rows in trained.groupby(["profile", "part", "device"], sort=False):
         records.append(
             {
                 "profile": profile,
