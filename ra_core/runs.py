@@ -106,14 +106,18 @@ def tidy(folder: Path) -> None:
 
 
 def git_state() -> dict:
-    """Return the commit of the project and whether files differ from it; nulls outside a repository."""
+    """Return the commit of the project and whether files differ from it; nulls outside a repository.
+
+    What is kept of finished runs, in `results/`, does not count: no run depends on it.
+    """
 
     def git(*arguments):
         command = ["git", "-C", str(project_root()), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 

@@ -199,6 +199,9 @@ def test_the_commit_and_whether_files_differ_from_it(project):
     commit = git(project, "rev-parse", "HEAD")
     assert re.fullmatch("[0-9a-f]{40}", commit)
     assert runs.git_state() == {"commit": commit, "dirty": False}
+    (project / "results").mkdir()
+    (project / "results" / "kept.csv").write_text("a")
+    assert runs.git_state() == {"commit": commit, "dirty": False}  # no run depends on what was kept of others
     (project / "params" / "a.yaml").write_text("a: 2")
     assert runs.git_state() == {"commit": commit, "dirty": True}
 
