@@ -7,14 +7,14 @@ way.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PARTS = ("ra_core", "notebooks", "params", "book", "workflow", "Snakefile", "pyproject.toml")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import copied
+
 TINY = """# Two trainings, for a trial.
 data: {train_per_class: 4, test_per_class: 4, validation_per_class: 2}
 tasks: {sr: {processor: {name: SRResNet, width: 4, blocks: 1}, training: {steps: 4, batch: 4, lr: 1e-3}}}
@@ -28,19 +28,6 @@ ON_SLURM = [  # which keeps no accounts here
     "--workflow-profile", "workflow/slurm", "--slurm-no-account", "--slurm-status-command", "squeue",
     "--slurm-init-seconds-before-status-checks", "3", "--set-resources", *MEMORY,
 ]  # fmt: skip
-
-
-def copied(folder: Path) -> Path:
-    """Copy the project."""
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(
-                ROOT / part, folder / part, ignore=shutil.ignore_patterns("_build", "__pycache__")
-            )
-        else:
-            shutil.copy(ROOT / part, folder / part)
-    (folder / "params" / "tiny.yaml").write_text(TINY)
-    return folder
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen:
@@ -79,7 +66,7 @@ def results(folder: Path) -> dict[str, bytes | dict]:
 def main(folder: Path) -> None:
     """Run the trial; any difference is an AssertionError."""
     began = time.time()
-    here, there = copied(folder / "here"), copied(folder / "slurm")
+    here, there = (copied.project(folder / name, tiny=TINY) for name in ("here", "slurm"))
     finished(start(here, "--cores", "1", "--nolock"))
     between, before = time.time(), jobs()
     first = start(there, *ON_SLURM)
