@@ -4,7 +4,15 @@ import pandas as pd
 
 from ra_core.figures.look import codec_title, look, method_look, task_title
 from ra_core.figures.rate_rows import bd_text, by_codec, by_method, by_role, ordered, prepare_bd
-from ra_core.figures.rows import modes_of, per_role, prepare, role_names, signed_interval, tasks_of
+from ra_core.figures.rows import (
+    modes_of,
+    per_role,
+    prepare,
+    really_trained,
+    role_names,
+    signed_interval,
+    tasks_of,
+)
 from ra_core.figures.tables import NOTHING, records_table
 
 
@@ -62,8 +70,8 @@ def _cell(found: pd.DataFrame, key: list) -> str:
 def trainings_table(trainings: pd.DataFrame) -> pd.DataFrame:
     """Return the trainings of reference results by profile and data: how many, and what they took; none that ships."""
     records = []
-    trained = trainings[~trainings["shipped"].astype(bool)]
-    for (profile, part, device), rows in trained.groupby(["profile", "part", "device"], sort=False):
+    keys = ["profile", "part", "device"]
+    for (profile, part, device), rows in really_trained(trainings).groupby(keys, sort=False):
         records.append(
             {
                 "profile": profile,

@@ -8,7 +8,7 @@ import pandas as pd
 from ra_core.errors import ParameterError
 from ra_core.figures.look import FAINT, INK, MODES, WRONG, Figure, new_figure, style, task_title
 from ra_core.figures.networks import log_axis
-from ra_core.figures.rows import listing
+from ra_core.figures.rows import listing, really_trained
 from ra_core.figures.tables import NOTHING, number, records_table
 
 # What a step can wait for: label, colour, marker.
@@ -69,9 +69,7 @@ def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> 
             "images/s": _range(row["images_per_s_low"], row["images_per_s_high"]),
             "peak memory, GB": number(row["peak_memory_mb"] / 1000),
         })  # fmt: skip
-    finished = (
-        [] if measured is None else measured[~measured["shipped"].astype(bool)].groupby(["profile", "device"])
-    )
+    finished = [] if measured is None else really_trained(measured).groupby(["profile", "device"])
     for (profile, device), rows in finished:
         records.append({
             "profile": profile, "machine": device, "from": "measured", "trainings": number(len(rows), 0),

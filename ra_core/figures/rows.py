@@ -147,3 +147,8 @@ def listing(parts: Iterable[str]) -> str:
     """Join words as a sentence does: a, b and c."""
     *head, last = parts
     return f"{', '.join(head)} and {last}" if head else last
+
+
+def really_trained(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `trainings.csv` without runs that ship, which cost nobody who takes them."""
+    return trainings[~trainings["shipped"].astype(bool)]

@@ -17,6 +17,7 @@ from ra_core.errors import exit_status
 from ra_core.files import atomic, write_json, write_text
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
+from ra_core.models.weights import load_tensors
 from ra_core.objectives import RateDistortion
 from ra_core.params import Profile
 from ra_core.params.base import Training
@@ -98,7 +99,7 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
         name=stem, **training.options(len(train)),
     )  # fmt: skip
     halved = {key: value.cpu().half().contiguous() for key, value in net.state_dict().items()}
-    net.load_state_dict(halved)
+    load_tensors(net, halved)
     sidecar = made | {
         "input": "RGB in [0, 1]", "objective": "weight * squared error + bits a pixel",
         "parameters": sum(p.numel() for p in net.parameters()), "stored": "16-bit floats",
