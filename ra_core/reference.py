@@ -16,10 +16,10 @@ from ra_core.coding import planned, run_name
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_json, write_text
 from ra_core.params import Profile, load_profile, said_of
-from ra_core.runs import profile_folder, project_root, run_folder
+from ra_core.runs import git_state, now, profile_folder, project_root, run_folder
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
-PER_DATASET = ("same_bytes", "cost", "agreement")  # each in a file a codec, or one a data set
+PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
 TRAINING_COLUMNS = [
     "profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds", "images_per_s",
     "peak_memory_mb", "shipped",
@@ -135,6 +135,7 @@ def _about(name: str, records: list[dict]) -> dict:
         "first": min((record["started"] for record in records), default=""),
         "last": max((record["started"] for record in records), default=""),
         "versions": records[-1]["versions"] if records else {},
+        "collected": {"at": now(), "git": git_state()},
     }
 
 

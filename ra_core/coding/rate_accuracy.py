@@ -54,6 +54,7 @@ FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
     },
 }
 FILTER_PICTURES = 200  # of validation, by which the best setting is found
+FILTER_COLUMNS = ["dataset", "codec", "filter", "setting", "bd", "chosen"]
 SHRINK = 2
 
 
@@ -87,21 +88,35 @@ def sent_by(codec: str, pre: Callable[[float], nn.Module | None] = lambda qualit
     return lambda quality: Chain(channel=Coded(coder, whole(quality), shrink), pre=pre(quality))
 
 
-def best_filter(name: str, codec: str, curve: list[float], judges, pictures, batch, device) -> str:
-    """Return the setting of a filter with the lowest BD-rate on the source; `pictures` are not the test ones."""
-    qualities, source = ends_and_middle(curve), next(iter(judges))
-    only = {source: judges[source]}
+def choose_filters(profile: Profile, dataset: str, codec: str, judges, device) -> pd.DataFrame:
+    """Measure every setting of the filters a profile asks for beside a codec, on validation pictures.
 
-    def line(chain_at) -> tuple:
-        found = measure(name, codec, 0, chain_at, qualities, only, pictures, batch, device)
-        return line_of(found, pictures, source)
+    A row a setting: its BD-rate on the source (NaN where it shares no accuracy with the codec alone), and `chosen`
+    for the lowest of each filter. Written as `runs/<profile>/<dataset>/filters-<codec>.csv`.
+    """
+    settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
+    pictures = load_pictures(dataset, "validation", FILTER_PICTURES)
+    source, qualities = {settings.source: judges[settings.source]}, ends_and_middle(steps.curve)
 
-    alone = line(sent_by(codec))
-    scores = {}
-    for setting, make in FILTERS[name].items():
-        scores[setting] = bd_rate(alone, line(sent_by(codec, lambda quality, make=make: make())))
-    known = {setting: value for setting, value in scores.items() if not np.isnan(value)}
-    return min(known, key=known.get) if known else next(iter(scores))
+    def line(name: str, chain_at) -> tuple:
+        found = measure(
+            name, codec, 0, chain_at, qualities, source, pictures, settings.evaluation_batch, device
+        )
+        return line_of(found, pictures, settings.source)
+
+    names = [name for name in steps.baselines if name in FILTERS]
+    alone = line("codec", sent_by(codec)) if names else None
+    rows = []
+    for name in names:
+        scores = {
+            setting: bd_rate(alone, line(name, sent_by(codec, lambda quality, make=make: make())))
+            for setting, make in FILTERS[name].items()
+        }
+        best = min(scores, key=lambda setting: np.nan_to_num(scores[setting], nan=np.inf))
+        rows += [(dataset, codec, name, setting, bd, setting == best) for setting, bd in scores.items()]
+    found = pd.DataFrame(rows, columns=FILTER_COLUMNS).round({"bd": 3})
+    write_text(profile_folder(profile.name) / dataset / f"filters-{codec}.csv", found.to_csv(index=False))
+    return found
 
 
 def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, device) -> list[Curve]:
@@ -109,20 +124,14 @@ def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, d
     settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
     common = (judges, pictures, settings.evaluation_batch, device)
     curves = [measure("codec", codec, 0, sent_by(codec), steps.curve, *common)]
+    chosen = (
+        choose_filters(profile, dataset, codec, judges, device).query("chosen").set_index("filter")["setting"]
+    )
     for name in steps.baselines:
         if name == "downscale":
             chain_at = sent_by(codec, shrink=SHRINK)
         else:
-            chosen = best_filter(
-                name,
-                codec,
-                steps.curve,
-                judges,
-                load_pictures(dataset, "validation", FILTER_PICTURES),
-                *common[2:],
-            )
-            print(f"{codec} {name}: {chosen} is best on validation", flush=True)
-            make = FILTERS[name][chosen]
+            make = FILTERS[name][chosen[name]]
             chain_at = sent_by(codec, lambda quality, make=make: make())
         curves.append(measure(name, codec, 0, chain_at, steps.curve, *common))
     for seed in profile.seeds:

@@ -18,6 +18,7 @@ BD_NUMBERS = ["bd", "low", "high", "no_overlap", "value_low", "value_high"]
 AGREEMENT = [
     "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine",
 ]  # fmt: skip
+FILTERS = ["filter", "setting", "bd", "chosen"]
 METRICS = {"top1": "top-1", "map50": "mAP@0.5"}
 
 

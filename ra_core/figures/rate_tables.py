@@ -6,6 +6,7 @@ from ra_core.errors import ParameterError
 from ra_core.figures.look import TRANSFERRED, codec_title, method_look
 from ra_core.figures.rate_rows import (
     AGREEMENT,
+    FILTERS,
     RATES,
     bd_text,
     by_codec,
@@ -18,6 +19,7 @@ from ra_core.figures.rate_rows import (
     prepare_bd,
     prepare_rates,
 )
+from ra_core.figures.rows import signed
 from ra_core.figures.tables import NOTHING, number, records_table
 
 
@@ -98,6 +100,49 @@ def rate_table(rates: pd.DataFrame) -> pd.DataFrame:
             record[title] = f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"
         records.append(record | {"PSNR, dB": number(psnr[method, quality])})
     return records_table(records, ["method", "quality"])
+
+
+def one_for_all_table(rates: pd.DataFrame) -> pd.DataFrame:
+    """Return the adaptive preprocessor beside one trained for a single quality, wherever both were measured.
+
+    `difference` is that of the scores, in points: above zero the adaptive one is better.
+    """
+    rows, pairs = one_dataset(checked(rates, RATES, "the rows of rate_accuracy.csv")), []
+    for name in ordered(rows.drop_duplicates("recognizer"), by_role)["recognizer"]:
+        line = prepare_rates(rows, name)
+        found = mean_rates(line).set_index(["codec", "quality", "method"]).sort_index()
+        for codec, quality, method in found.index:
+            if method == "npp" and (codec, quality, "npp_qa") in found.index:
+                pairs.append((codec, quality, line.iloc[0], found.loc[(codec, quality)]))
+    records = [
+        {
+            "codec": codec_title(codec), "quality": f"{quality:g}",
+            "recognizer": f"{first.recognizer} ({first.role}), {metric_name(first.metric)}",
+            **{
+                f"{label}: {what}": number(both.loc[method, key], digits)
+                for method, label in (("npp_qa", "one for all"), ("npp", "its own"))
+                for what, key, digits in (("%", "value", 1), ("bytes", "bytes_mean", 0))
+            },
+            "difference, points": signed(both.loc["npp_qa", "value"] - both.loc["npp", "value"]),
+        }
+        for codec, quality, first, both in pairs
+    ]  # fmt: skip
+    return records_table(records, ["codec", "quality", "recognizer"])
+
+
+def filter_table(filters: pd.DataFrame) -> pd.DataFrame:
+    """Return the BD-rate of each setting of each filter on validation pictures, the chosen one marked."""
+    rows = checked(filters, FILTERS, "the rows of filters-<codec>.csv")
+    records = [
+        {
+            "filter": method_look(row.filter).label,
+            "setting": row.setting,
+            "bytes at equal accuracy, %": NOTHING if pd.isna(row.bd) else signed(row.bd),
+            "taken": "yes" if row.chosen else "",
+        }
+        for row in rows.itertuples()
+    ]
+    return records_table(records, ["filter", "setting"])
 
 
 def header_table(headers: pd.DataFrame) -> pd.DataFrame:

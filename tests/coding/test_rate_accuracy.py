@@ -19,10 +19,11 @@ from ra_core.coding import (
     load_nets,
     load_preprocessor,
     preprocessor_parameters,
+    rate_accuracy,
     train_preprocessor,
     whole,
 )
-from ra_core.coding.bd_rate import bd_rate, counts, resample
+from ra_core.coding.bd_rate import counts, resample
 from ra_core.coding.curves import (
     BD_COLUMNS,
     RATE_COLUMNS,
@@ -38,7 +39,7 @@ from ra_core.coding.filters import Gaussian
 from ra_core.coding.rate_accuracy import (
     FILTERS,
     at_unseen_qualities,
-    best_filter,
+    choose_filters,
     evaluate_codec,
     measure,
     sent_by,
@@ -48,6 +49,7 @@ from ra_core.evaluation import Answers, evaluate
 from ra_core.metrics import proportion_interval
 from ra_core.params import load_profile
 from ra_core.params.coding import Ladder
+from ra_core.runs import profile_folder
 
 project, tables = coded.project, coded.tables
 PUBLIC = (
@@ -196,20 +198,36 @@ class Needs(nn.Module):
         return torch.stack([rough, torch.full_like(rough, 0.02), torch.zeros_like(rough)], 1)
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_the_best_filter_is_the_one_with_the_lowest_bd_rate(name):
-    pictures, judges, curve = tiny.pictures(60), {"a": tiny.source(), "b": Needs()}, [5, 20, 40, 80]
-    chosen = best_filter(name, "jpeg", curve, judges, pictures, 30, "cpu")
+def test_the_filter_that_is_taken_has_the_lowest_bd_rate_on_validation_pictures(project, monkeypatch):
+    pictures, asked, compared = tiny.pictures(20), [], []
+    monkeypatch.setattr(rate_accuracy, "load_pictures", lambda *given: asked.append(given) or pictures)
+    profile = load_profile("tiny").model_copy(update={"name": "filtered"})
+    settings = profile.coding("cells")
+    steps = settings.codecs["jpeg"].model_copy(
+        update={"curve": [5, 20, 40, 80], "baselines": ["downscale", "gaussian", "bilateral"]}
+    )
+    settings = settings.model_copy(update={"codecs": {"jpeg": steps}, "source": "b"})
+    profile = profile.model_copy(update={"preprocessing": {"cells": settings}})
+    found = iter([-1.0, math.nan, -3.5, -2.0, *[math.nan] * 3, 4.0])
+    monkeypatch.setattr(
+        rate_accuracy, "bd_rate", lambda alone, line: compared.append((alone, line)) or next(found)
+    )
+    table = choose_filters(profile, "cells", "jpeg", {"a": tiny.source(), "b": Needs()}, "cpu")
+    assert asked == [("cells", "validation", 200)]
+    assert list(table["filter"]) == ["gaussian"] * 4 + ["bilateral"] * 4
+    assert list(table["setting"]) == [*FILTERS["gaussian"], *FILTERS["bilateral"]]
+    assert list(table["chosen"]) == [False, False, True, False, False, False, False, True]
 
-    def line(pre):
-        found = [
-            evaluate(Chain(Coded(load_codec("jpeg"), q), pre=pre), judges, pictures) for q in (5, 40, 80)
-        ]
-        return [a.bytes.double().mean().item() for a in found], [a.share("a") for a in found]
+    def line(pre) -> list[float]:
+        chains = [Chain(Coded(load_codec("jpeg"), quality), pre=pre) for quality in (5, 40, 80)]
+        sizes = [evaluate(chain, {}, pictures).bytes.double().mean().item() for chain in chains]
+        return [8 * size / 16**2 for size in sizes]  # bits a pixel
 
-    found = {setting: bd_rate(line(None), line(make())) for setting, make in FILTERS[name].items()}
-    known = {setting: value for setting, value in found.items() if not math.isnan(value)}
-    assert chosen in FILTERS[name] and (not known or found[chosen] == min(known.values()))
+    made = [make() for filters in FILTERS.values() for make in filters.values()]
+    for (alone, filtered), pre in zip(compared, made, strict=True):
+        assert alone[0] == pytest.approx(line(None)) and filtered[0] == pytest.approx(line(pre))
+    written = pd.read_csv(profile_folder(profile.name) / "cells" / "filters-jpeg.csv")
+    pd.testing.assert_frame_equal(written, table)
 
 
 # Rows, from made answers

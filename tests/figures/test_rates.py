@@ -457,6 +457,28 @@ def test_rate_table_shows_bytes_bits_and_every_recognizer():
         figures.rate_table(RATES)
 
 
+def test_one_for_all_stands_beside_its_own_wherever_both_were_measured():
+    rates = make_rates({"jpeg": ["codec", "npp_qa", "npp"], "heic": ["codec", "npp_qa"]}, seeds=1)
+    rates = rates[(rates.method != "npp") | (rates.quality != 50)]
+    rates.loc[rates.method == "npp", "value"] -= 2.25
+    table = figures.one_for_all_table(rates)
+    assert len(table) == 2 * len(JUDGES)
+    assert {place[:2] for place in table.index} == {(figures.codec_title("jpeg"), q) for q in ("10", "75")}
+    assert set(table["difference, points"]) == {"+2.2"}
+    first = table.iloc[0]
+    assert first["one for all: %"] == "62.0" and first["its own: %"] == "59.8"
+    assert first["one for all: bytes"] == f"{0.07 * PIXELS / 8:.0f}"
+    assert len(figures.one_for_all_table(rates[rates.method != "npp"])) == 0
+
+
+def test_filter_table_marks_the_setting_that_is_taken():
+    rows = [("gaussian", "sigma 1", -3.25, False), ("gaussian", "sigma 2", -9.0, True)]
+    rows += [("bilateral", "sigma 1", float("nan"), True)]
+    table = figures.filter_table(pd.DataFrame(rows, columns=["filter", "setting", "bd", "chosen"]))
+    assert list(table["bytes at equal accuracy, %"]) == ["−3.2", "−9.0", "–"]
+    assert list(table["taken"]) == ["", "yes", "yes"]
+
+
 def test_header_table_says_what_is_no_picture():
     headers = pd.DataFrame(
         [(50, 2000.0, 400.0, 1600.0), (5, 800.4, 400.0, 400.4)],
