@@ -92,8 +92,8 @@ rule book:
         f"{RUNS}/recognizers.csv",
         f"{RUNS}/reference.done",
         f"{RUNS}/planning.csv",
-        modules("book", "report"),
-        [str(path) for path in Path("runs/benchmarks").glob("throughput.json")],  # shown where it is there
+        modules("book", "report", "speed"),
+        sorted(map(str, Path().glob("r*s/benchmarks/*.json"))),  # of runs and of results: shown where they are there
         sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and "_build" not in page.parts),
     output:
         touch(f"{RUNS}/book.done"),

@@ -27,13 +27,16 @@ from pathlib import Path
 
 import coder
 import numpy as np
+import torch
 from PIL import Image
 
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import Codec, cores
 from ra_core.data import cifar10
 from ra_core.files import write_json
+from ra_core.runs import device_name, git_state, now, versions
 
+TARGET = 10  # how many times as fast our way is to be
 QUALITIES = {"jpeg": 10, "heic": 34, "webp": 20, "avif": 40}
 PROGRAMS = {  # the file they read and write, and how they are called; Pillow keeps quantisers below 256 as well
     "jpeg": (
@@ -222,9 +225,12 @@ def main() -> None:
             results[name]["scaling"] = scaling(codec, quality, 4 * pictures, options.rounds, options.threads)
             results[name]["codec"] = codec.describe() | {"at": quality}
             show(name, results[name])
-    machine = {"cores": cores(), "machine": platform.machine(), "python": platform.python_version()}
+    machine = {
+        "device": device_name(torch.device("cpu")), "cores": cores(), "machine": platform.machine(),
+    }  # fmt: skip
     batch = {"pictures": options.batch, "side": options.side, "rounds": options.rounds}
-    write_json(options.output, {"machine": machine, "batch": batch, "codecs": results})
+    about = {"made": now(), "git": git_state(), "versions": versions(), "machine": machine}
+    write_json(options.output, about | {"batch": batch, "target": TARGET, "codecs": results})
     print(f"written to {options.output}")
 
 

@@ -18,10 +18,11 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import datasets, transforms
 from torchvision.transforms.functional import to_tensor
 
+ENDLESS = 2**40  # pictures of an epoch
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -113,13 +114,14 @@ class PublishedLoop:
         self.processor, self.recognizer = processor.to(device), recognizer.to(device).eval()
         self.optimiser = torch.optim.Adam(self.processor.parameters(), lr=1e-4)
         settings = {"batch_size": batch, "num_workers": workers, "pin_memory": device.type == "cuda"}
-        self.training = DataLoader(Pairs(task, root, "train", scratch), shuffle=True, **settings)
+        pairs = Pairs(task, root, "train", scratch)
+        # ImageNet's epoch lasts; that of a few pictures would end, and workers start anew, while it is timed.
+        self.training = DataLoader(pairs, sampler=RandomSampler(pairs, True, ENDLESS), **settings)
         self.validation = DataLoader(Pairs(task, root, "val", scratch), **settings)
 
     def batches(self):
-        """Yield training batches without end, epoch after epoch."""
-        while True:
-            yield from self.training
+        """Yield training batches without end."""
+        yield from self.training
 
     def step(self, batch: tuple) -> None:
         """Take one step and print its numbers."""

@@ -22,8 +22,8 @@ from ra_core.errors import OutputError, exit_status
 from ra_core.figures.look import codec_title
 from ra_core.files import write_text
 from ra_core.params import load_profile, said_of
-from ra_core.report import throughput_text
 from ra_core.runs import project_root
+from ra_core.speed import speed_text
 
 PAGES = {
     "data_and_channels": "01_data_and_channels",
@@ -222,7 +222,7 @@ def _substitutions(profile: str, tasks: list[str], root: Path, files: dict[str, 
         "headline_figure": _figure("headline.svg", files),
         "against_the_paper_figure": _figure("against_the_paper.svg", files),
         "training_curves_figures": curves,
-        "throughput": throughput_text(root / "runs" / "benchmarks" / "throughput.json"),
+        "speed": speed_text(root),
         "published_tables": files["generated/published.md"].decode(),
         "levels": LEVELS[bool(files["generated/published.md"])],
     }

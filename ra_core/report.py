@@ -2,12 +2,10 @@
 
 import json
 import re
-from pathlib import Path
 
 import pandas as pd
 
 from ra_core import figures
-from ra_core.errors import OutputError
 from ra_core.params import Profile
 from ra_core.runs import run_folder, versions
 
@@ -79,40 +77,6 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
         values[f"{task}_{mode}_gain_low"] = f"{rows.low.mean():+.1f}"
         values[f"{task}_{mode}_gain_high"] = f"{rows.high.mean():+.1f}"
     return values
-
-
-def throughput_text(path: Path) -> str:
-    """Return what `make bench` left at `path` as a table with a line about the machine, or a sentence where it did not.
-
-    Raises `OutputError` for a file that it did not write.
-    """
-    if not path.exists():
-        return (
-            "Speed was not measured on this machine: `make bench` does it, and the next build shows it here."
-        )
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        rows = {name: row for part in ("gpu", "training", "parts") for name, row in found[part].items()}
-        machine, commit = found["machine"], (found["git"]["commit"] or "unknown")[:7]
-        lines = [_throughput_line(name, row) for name, row in rows.items()]
-        about = (
-            f"Measured with `make bench` on {machine['device']}, {machine['cores']} cores, at commit {commit}"
-            f"{'+' if found['git']['dirty'] else ''}, {found['made'][:10]}: how many times as fast as the published "
-            f"way on the same networks and pictures, the median of {found['settings']['rounds']} or more rounds."
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"{path} is not what a benchmark wrote ({error!r}); delete it, or run `make bench`."
-        ) from error
-    head = "| what | times as fast | over rounds | wanted | ours, pictures/s | published, pictures/s |"
-    return "\n".join([about, "", head, "| :-- | --: | --: | --: | --: | --: |", *lines])
-
-
-def _throughput_line(name: str, row: dict) -> str:
-    ratio, rates = row["ratio"], [f"{row[key]:.2f}" if key in row else "–" for key in ("ours", "published")]
-    wanted = f"{row['target']:g}" if row["target"] else "–"
-    cells = [name, f"{ratio['median']:.2f}", f"{ratio['low']:.2f} to {ratio['high']:.2f}", wanted, *rates]
-    return f"| {' | '.join(cells)} |"
 
 
 def _plain_name(mode: str) -> str:

@@ -1,0 +1,90 @@
+"""What the benchmarks found, as the status page of the book says it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from ra_core.errors import OutputError
+
+
+def speed_text(root: Path) -> str:
+    """Return what `make bench` found in the project at `root`: training and evaluation, then coding.
+
+    What the reader measured (`runs/benchmarks/`) stands before what was measured once and kept (`results/benchmarks/`).
+    Raises `OutputError` for a file that no benchmark wrote.
+    """
+    texts = [
+        _read(path, tell)
+        for name, tell in (("throughput", _throughput), ("coding", _coding))
+        for path in [root / kind / "benchmarks" / f"{name}.json" for kind in ("runs", "results")]
+        if path.exists()
+        and not (path.parts[-3] == "results" and (root / "runs/benchmarks" / path.name).exists())
+    ]
+    return (
+        "\n\n".join(texts)
+        or "Speed was not measured: `make bench` does it, and the next build shows it here."
+    )
+
+
+def _read(path: Path, tell: Callable[[dict], str]) -> str:
+    try:
+        return tell(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"{path} is not what a benchmark wrote ({error!r}); delete it, or run `make bench`."
+        ) from error
+
+
+def _made(found: dict) -> str:
+    """Return where, when and from what a benchmark was made."""
+    commit = (found["git"]["commit"] or "unknown")[:7] + ("+" if found["git"]["dirty"] else "")
+    machine = found["machine"]
+    return f"on {machine['device']}, {machine['cores']} cores, at commit {commit}, {found['made'][:10]}"
+
+
+def _spread(row: dict) -> tuple[str, str]:
+    return f"{row['median']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _throughput(found: dict) -> str:
+    rows = {name: row for part in ("gpu", "training", "parts") for name, row in found[part].items()}
+    table = _table(
+        ["what", "times as fast", "over rounds", "wanted", "ours, pictures/s", "published, pictures/s"],
+        [
+            [
+                name, *_spread(row["ratio"]), f"{row['target']:g}" if row["target"] else "–",
+                *(f"{row[key]:.2f}" if key in row else "–" for key in ("ours", "published")),
+            ]
+            for name, row in rows.items()
+        ],
+    )  # fmt: skip
+    return (
+        f"Measured with `make bench` {_made(found)}: how many times as fast as the published way on the same "
+        f"networks and pictures, the median of {found['settings']['rounds']} or more rounds.\n\n{table}"
+    )
+
+
+def _coding(found: dict) -> str:
+    table = _table(
+        ["codec", "times as fast", "over rounds", "wanted", "with C programs", "encoding on all cores"],
+        [
+            [
+                f"{name} at {row['codec']['at']:g}", *_spread(row["ratio_c"]), f"{found['target']:g}",
+                _spread(row["ratio_programs"])[0] if "ratio_programs" in row else "–",
+                f"{list(row['scaling']['encode'].values())[-1]['gain']:.2f}",
+            ]
+            for name, row in found["codecs"].items()
+        ],
+    )  # fmt: skip
+    return (
+        f"Encoding, decoding and counting a batch of {found['batch']['pictures']} pictures of {found['batch']['side']} "
+        f"pixels in memory, beside files, a shell and programs one picture at a time, with the same coder and "
+        f"settings, {_made(found)}. The first ratio takes the program's work from the same library, as if the "
+        "program were written in C; the one *with C programs* is that of real ones where they were found, which bring "
+        f"libraries of their own. The last column says how many times as fast all cores encode as one.\n\n{table}"
+    )

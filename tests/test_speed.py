@@ -1,0 +1,74 @@
+"""What the status page says of speed: every number with its spread and where it was measured."""
+
+import json
+
+import pytest
+
+from ra_core.errors import OutputError
+from ra_core.speed import speed_text
+
+ROW = {"ratio": {"median": 4.0, "low": 3.5, "high": 4.25}, "target": 3.5, "ours": 1.82, "published": 0.45}
+MADE = {
+    "made": "2030-01-02T03:04:05+00:00", "git": {"commit": "0123456789", "dirty": True},
+    "machine": {"device": "cpu (x86_64, 2 threads)", "cores": 2},
+}  # fmt: skip
+THROUGHPUT = MADE | {
+    "settings": {"rounds": 3}, "gpu": {}, "training": {"dn ra": ROW},
+    "parts": {"SSIM": {"ratio": ROW["ratio"], "target": None}},
+}  # fmt: skip
+SCALING = {"encode": {"1": {"gain": 1.0}, "2": {"gain": 1.875}}}
+CODING = MADE | {
+    "batch": {"pictures": 8, "side": 256}, "target": 10,
+    "codecs": {
+        "jpeg": {
+            "codec": {"at": 10}, "ratio": {}, "ratio_c": {"median": 41, "low": 30, "high": 50}, "scaling": SCALING,
+        },
+        "heic": {"codec": {"at": 34}, "ratio_c": ROW["ratio"], "ratio_programs": ROW["ratio"], "scaling": SCALING},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(kind: str, name: str, content) -> None:
+        path = tmp_path / kind / "benchmarks" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    return write
+
+
+def test_speed_that_was_not_measured_is_said_to_be_so(tmp_path):
+    assert "`make bench`" in speed_text(tmp_path)
+
+
+def test_speed_is_shown_with_spread_target_machine_and_commit(tmp_path, put):
+    put("results", "throughput", THROUGHPUT)
+    put("results", "coding", CODING)
+    text = speed_text(tmp_path)
+    assert "| dn ra | 4.00 | 3.50 to 4.25 | 3.5 | 1.82 | 0.45 |" in text.splitlines()
+    assert "| SSIM | 4.00 | 3.50 to 4.25 | – | – | – |" in text.splitlines()
+    assert "| jpeg at 10 | 41.00 | 30.00 to 50.00 | 10 | – | 1.88 |" in text.splitlines()
+    assert "| heic at 34 | 4.00 | 3.50 to 4.25 | 10 | 4.00 | 1.88 |" in text.splitlines()
+    for said in ("cpu (x86_64, 2 threads), 2 cores", "0123456+", "2030-01-02"):
+        assert text.count(said) == 2
+
+
+def test_what_the_reader_measured_takes_the_place_of_what_was_kept(tmp_path, put):
+    put("results", "throughput", THROUGHPUT)
+    put("runs", "throughput", THROUGHPUT | {"made": "2031-01-01T00:00:00+00:00"})
+    put("results", "coding", CODING)
+    text = speed_text(tmp_path)
+    assert text.count("2031-01-01") == 1 and text.count("2030-01-02") == 1 and text.count("| dn ra |") == 1
+
+
+@pytest.mark.parametrize("name", ["throughput", "coding"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", THROUGHPUT | {"parts": {"SSIM": {}}, "codecs": {"jpeg": {}}}]
+)
+def test_a_file_that_no_benchmark_wrote_is_refused_in_one_sentence(tmp_path, put, name, content):
+    put("runs", name, content)
+    with pytest.raises(
+        OutputError, match=rf"{name}\.json is not what a benchmark wrote .*run `make bench`\."
+    ):
+        speed_text(tmp_path)
