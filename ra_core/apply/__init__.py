@@ -18,7 +18,8 @@ Transparency: networks and codecs see the colours; it lies in the PNG, and besid
 Size: up to 2^26 pixels, in and out; large pictures go through a network in tiles (see `ra_core.apply.tiles`).
 
 What was stopped goes on where it was: a picture is done when its record is written, and done again when its file
-changed. Folders that are links are not entered, hidden files are not read.
+changed. What was made of a picture that is gone is deleted, unless a folder of the input cannot be read. Folders that
+are links are not entered, hidden files are not read.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from pathlib import Path
 
 from ra_core.apply.applied_runs import load_method
 from ra_core.apply.contact_sheet import contact_sheet, fitted
-from ra_core.apply.picture_jobs import COLUMNS, Job, finished, output_names, process, readable
+from ra_core.apply.picture_jobs import COLUMNS, Job, finished, forget, output_names, process, readable
 from ra_core.codecs.base import check_whole, cores
 from ra_core.data.folders import open_picture
 from ra_core.errors import DataError, OutputError, ParameterError, RAError, exit_status
@@ -72,13 +73,16 @@ def apply(
     _begin(target, {"input": str(source)} | method.settings)
     _read_heic()
     job = Job(source, target, method, device)
+    gone = 0 if skipped else forget(job, files)  # what lies in a folder that cannot be read may well be there
     rows, new = _work(job, files, workers, skipped)
     _write_table(target / "skipped.csv", ("file", "reason"), skipped)
     _write_table(target / "pictures.csv", COLUMNS, list(rows.values()))
     if not rows:
         raise DataError(f"none of the files in {source} could be used; {target / 'skipped.csv'} says why.")
-    if new or not (target / "contact_sheet.png").exists():
+    if new or gone or not (target / "contact_sheet.png").exists():
         _write_sheet(job, rows, output_names(files))
+    if gone:
+        print(f"{gone} pictures are gone from {source}, and so is now what was made of them", flush=True)
     print(f"{len(rows)} pictures ({new} of them now), {len(skipped)} skipped: {target}", flush=True)
     return list(rows.values())
 

@@ -16,7 +16,7 @@ from ra_core.models.processors import make_processor
 from ra_core.models.weights import load_weights
 from ra_core.params.coding import Ladder
 
-EXAMPLE = "runs/quick/cells/npp_qa-jpeg/seed0"
+EXAMPLE = "runs/quick/cells/npp_qa-jpeg-optimized/seed0"
 # What the parameters of the two kinds of run have, and by what a run is called.
 KINDS = {
     "preprocessor": ("profile", "dataset", "method", "codec", "quality", "seed"),

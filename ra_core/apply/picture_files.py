@@ -36,8 +36,8 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Return the picture at `path` as 8-bit RGB, upright, with what lies beneath transparent pixels as it is.
 
-    Grey and CMYK pictures with a profile of their own come as sRGB by that profile. Raises `DataError` as
-    `ra_core.data.folders.open_picture` does, with which all else is alike.
+    Grey and CMYK pictures with a profile of their own come as sRGB by that profile; of several frames one is used.
+    Raises `DataError` as `ra_core.data.folders.open_picture` does, with which all else is alike.
     """
     picture = open_picture(path)  # from here on the file is known to be whole
     with Image.open(path) as stored:
@@ -54,6 +54,8 @@ def read_picture(path: Path) -> Picture:
         if stored.has_transparency_data:
             layers = np.array(_upright(stored).convert("RGBA"))
             picture, alpha = layers[..., :3], layers[..., 3]
+        if _has_more(stored):
+            notes += ("it has several frames, of which one is used",)
     colours = np.ascontiguousarray(picture)
     return Picture(colours, None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
 
@@ -100,6 +102,14 @@ def _upright(picture: Image.Image) -> Image.Image:
     with suppress(Exception):  # a garbled tag counts as none
         return ImageOps.exif_transpose(picture)
     return picture
+
+
+def _has_more(picture: Image.Image) -> bool:
+    """Say whether a file holds more than one frame, page or picture."""
+    try:
+        return getattr(picture, "is_animated", False)  # not known to formats that have one only
+    except Exception:  # there are more, and damaged
+        return True
 
 
 def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image | None:

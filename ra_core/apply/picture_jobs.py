@@ -70,10 +70,25 @@ def finished(job: Job, file: str, name: str) -> dict | None:
             return row
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    for output in (path, *outputs):
-        with suppress(OSError):
-            output.unlink()
+    _delete(path, *outputs)
     return None
+
+
+def forget(job: Job, files: list[str]) -> int:
+    """Delete what was made of pictures that are no longer among `files`; return how many they were."""
+    known, gone = {job.record(file) for file in files}, 0
+    for path in set((job.target / ".records").rglob("*.json")) - known:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # of a damaged record nothing is known
+            outputs = json.loads(path.read_text(encoding="utf-8"))["outputs"]
+            _delete(*(job.target / output for output in outputs), path)
+            gone += 1
+    return gone
+
+
+def _delete(*paths: Path) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
 
 
 def process(job: Job, file: str, name: str) -> dict:

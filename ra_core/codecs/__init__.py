@@ -13,7 +13,7 @@ import numpy as np
 
 from ra_core.codecs.base import Codec, Qualities, check_choice, check_size, check_whole
 from ra_core.codecs.bpg import BpgCodec
-from ra_core.codecs.headers import jpeg_parts, jpegxl_size
+from ra_core.codecs.headers import check_heif, jpeg_parts, jpegxl_size
 from ra_core.codecs.pillow import AvifCodec, Jpeg2000Codec, JpegCodec, WebpCodec
 from ra_core.errors import ParameterError
 
@@ -79,6 +79,7 @@ class HeicCodec(Codec):
     def _decode(self, file):
         import pillow_heif
 
+        check_heif(file)
         pillow_heif.options.DECODE_THREADS = 1  # many pictures are decoded at once
         image = pillow_heif.open_heif(file)
         check_size(*image.size)
@@ -147,7 +148,7 @@ def load_codec(name: str, **settings) -> Codec:
 
     Raises `ParameterError` for an unknown name or setting, and where its library or programs are missing.
     """
-    if name not in CODECS:
+    if not isinstance(name, str) or name not in CODECS:
         raise ParameterError(f"codec {name!r} is unknown; choose one of {', '.join(CODECS)}.")
     kind, usual = CODECS[name]
     allowed = [field.name for field in fields(kind) if field.name not in usual]

@@ -62,7 +62,7 @@ class Codec:
         `CodecError` where the coder fails.
         """
         self.require()
-        quality, pictures = self.qualities.checked(quality), list(pictures)
+        quality, pictures = self.qualities.checked(quality), _listed(pictures)
         for number, picture in enumerate(pictures):
             check_picture(picture, number)
 
@@ -84,10 +84,17 @@ class Codec:
     def decode(self, files: Sequence[bytes], threads: int | None = None) -> list[np.ndarray]:
         """Return the picture of each file that this codec wrote, uint8 (H, W, 3) RGB, on `threads` (all cores).
 
-        Raises `CodecError` for bytes that are not a whole file of this codec, or of more than `MAX_PIXELS`.
+        Raises `CodecError` for bytes that are not a whole file of this codec, or of more than `MAX_PIXELS`, and
+        `DataError` for what is no bytes. Bytes behind a whole file are refused too, except behind JPEG XL, which does
+        not declare its length, and BPG, which is left to its program; and a second JPEG behind a JPEG.
         """
         self.require()
-        files = list(files)
+        files = _listed(files)
+        for number, file in enumerate(files):
+            if not isinstance(file, bytes | bytearray | memoryview):
+                raise DataError(
+                    f"file {number} is of type {type(file).__name__}, and a codec takes bytes; read the file first."
+                )
 
         def code(number: int) -> np.ndarray:
             try:
@@ -137,7 +144,7 @@ class Codec:
 
 def check_whole(what: str, value: object, low: int, high: int) -> None:
     """Raise `ParameterError` unless a setting is a whole number from `low` to `high`."""
-    if not (isinstance(value, int) and low <= value <= high):
+    if isinstance(value, bool) or not (isinstance(value, int) and low <= value <= high):
         raise ParameterError(f"{what} {value!r} is not allowed; give a whole number from {low} to {high}.")
 
 
@@ -145,6 +152,16 @@ def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
     """Raise `ParameterError` unless a setting is one of `choices`."""
     if value not in choices:
         raise ParameterError(f"{what} {value!r} is unknown; choose one of {', '.join(choices)}.")
+
+
+def _listed(given: object) -> list:
+    """Return pictures or files as a list. Raises `DataError` where they are no sequence."""
+    try:
+        return list(given)
+    except TypeError as error:
+        raise DataError(
+            f"a codec was given {type(given).__name__} where it takes a list; put even a single one into a list."
+        ) from error
 
 
 def check_picture(picture: object, number: int) -> None:

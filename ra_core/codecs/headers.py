@@ -57,6 +57,20 @@ def check_webp(file: bytes) -> None:
     check_size(width & 0x3FFF, height & 0x3FFF)
 
 
+def check_heif(file: bytes) -> None:
+    """Refuse a HEIF or AVIF file that is not the three boxes of our coders, to the last byte.
+
+    Source: ISO/IEC 14496-12, section 4.2.
+    """
+    position = 0
+    for kind in (b"ftyp", b"meta", b"mdat"):
+        if file[position + 4 : position + 8] != kind:
+            raise ValueError("it does not consist of the boxes that a file of one picture has")
+        position += int.from_bytes(file[position : position + 4], "big")
+    if position != len(file):
+        raise ValueError("it is not as long as it declares")
+
+
 def check_jpeg2000(file: bytes) -> None:
     """Refuse a JPEG 2000 codestream that is not one whole tile of 8-bit RGB in the usual blocks.
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import AvifImagePlugin, Image, Jpeg2KImagePlugin, JpegImagePlugin, WebPImagePlugin, features
 
 from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities, check_choice, check_size, check_whole, is_grey
-from ra_core.codecs.headers import check_jpeg, check_jpeg2000, check_jpeg_work, check_webp
+from ra_core.codecs.headers import check_heif, check_jpeg, check_jpeg2000, check_jpeg_work, check_webp
 
 SUBSAMPLINGS = ("4:2:0", "4:4:4")
 
@@ -67,6 +67,7 @@ class JpegCodec(_PillowCodec):
 
     def __post_init__(self):
         check_choice("JPEG subsampling", self.subsampling, SUBSAMPLINGS)
+        check_choice("JPEG optimize", str(self.optimize), ("True", "False"))
 
     @property
     def name(self) -> str:
@@ -145,6 +146,7 @@ class AvifCodec(_PillowCodec):
         return super()._versions() | {"coders": coders}
 
     def _open(self, file):
+        check_heif(file)
         AvifImagePlugin.DEFAULT_MAX_THREADS = (
             1  # Pillow takes no other word; many pictures are decoded at once
         )

@@ -94,8 +94,12 @@ def rungs(settings: Ladder, method: str, quality: float | None) -> tuple[Rung, .
 
 
 def strength_at(settings: Ladder, quality: float) -> float:
-    """Return the strength for any quality: that of the rungs, interpolated in log2 between them."""
-    return interpolated({q: STRENGTH * weight for q, weight in settings.rungs}, quality)
+    """Return the strength for any quality: that of the rungs, interpolated in log2 between them.
+
+    Of several rungs of one quality the first counts: of the two that are published for QP 40 it lies nearer to the
+    line through its neighbours.
+    """
+    return interpolated({q: STRENGTH * weight for q, weight in reversed(settings.rungs)}, quality)
 
 
 def run_name(method: str, codec: str, quality: float | None = None) -> str:

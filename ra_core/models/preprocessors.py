@@ -21,21 +21,6 @@ QP_TABLE = (
     (44, 0.25, 0.03125), (40, 0.5, 0.0625), (40, 0.8, 0.1), (37, 1.0, 0.125), (34, 2.0, 0.25),
     (31, 4.0, 0.5), (29, 6.0, 0.75), (28, 8.0, 1.0), (25, 16.0, 2.0),
 )  # fmt: skip
-QP_RANGE = (0, 51)
-
-
-def strength_at(qp: float) -> float:
-    """Return the strength that goes with a quantiser QP: the published table, interpolated in log2.
-
-    QP 40 has two entries; the first, 0.0625, counts, as it lies nearer to the line through its neighbours.
-    Below 25 and above 44 the ends of the table hold. The lambda of the task loss is 8 times the strength.
-    Raises `ParameterError` for a QP outside 0 to 51.
-    """
-    if not (isinstance(qp, int | float) and QP_RANGE[0] <= qp <= QP_RANGE[1]):
-        raise ParameterError(f"QP {qp!r} is not allowed; give a number from {QP_RANGE[0]} to {QP_RANGE[1]}.")
-    return interpolated(
-        {q: strength for q, _, strength in reversed(QP_TABLE)}, qp
-    )  # the first of two is set last
 
 
 def interpolated(strengths: dict[float, float], quality: float) -> float:
@@ -165,7 +150,7 @@ class NPPQA(NPP):
     """NPP for all qualities: factors learned from a picture's strength scale its features; 9,461,537 parameters.
 
     Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8 of
-    `QP_TABLE`, from `strength_at`. In the form that begins as the identity every factor begins as 1, and
+    `QP_TABLE`, from `ra_core.coding.strength_at`. In the form that begins as the identity every factor begins as 1, and
     the factors are learned from log2 of the strength, in which the qualities lie evenly.
     Raises `ParameterError` for a strength that is missing, of another shape, or not positive.
     """

@@ -395,6 +395,41 @@ def test_what_had_another_name_before_is_not_left_behind(source, target):
     ]
 
 
+def test_what_was_made_of_a_picture_that_is_gone_is_deleted(source, target, capsys):
+    saved(source / "b" / "c.png", array(channels=4))
+    apply(source, target, **JPEG)
+    sheet = (target / "contact_sheet.png").read_bytes()
+    shutil.rmtree(source / "b")
+    (row,) = apply(source, target, **JPEG)
+    assert [path for path in tree(target) if "/" in path] == ["files/a.jpg", "pictures/a.png"]
+    assert [row["file"]] == [row["file"] for row in table(target / "pictures.csv")] == ["a.png"]
+    assert (target / "contact_sheet.png").read_bytes() != sheet
+    assert list((target / ".records").rglob("*.json")) == [target / ".records" / "a.png.json"]
+    assert "1 pictures are gone" in capsys.readouterr().out
+    before = times(target)
+    apply(source, target, **JPEG)
+    assert times(target) == before and "gone" not in capsys.readouterr().out
+
+
+def test_a_picture_that_takes_the_place_of_one_that_is_gone_is_done(source, target):
+    apply(source, target, **JPEG)
+    (source / "a.png").unlink()
+    pixels = saved(source / "a.bmp", array(seed=1))
+    (row,) = apply(source, target, **JPEG)
+    assert row["file"] == "a.bmp" and tree(target / "files") == ["a.jpg"]
+    assert (target / "files" / "a.jpg").read_bytes() == load_codec("jpeg").encode([pixels], 20)[0]
+
+
+def test_nothing_is_deleted_while_a_folder_cannot_be_read(source, target, monkeypatch):
+    saved(source / "b" / "c.png", array(seed=1))
+    apply(source, target, **JPEG)
+    before = times(target)
+    unread = [{"file": "b", "reason": "Permission denied; mend its permissions."}]
+    monkeypatch.setattr(module, "find_files", lambda _: (["a.png"], unread))
+    apply(source, target, **JPEG)
+    assert times(target) == before and len(before) == 4
+
+
 def test_the_number_of_workers_changes_nothing(tmp_path, source):
     for number in range(6):
         saved(source / f"{number}.png", array(20 + number, 31, seed=number))

@@ -21,6 +21,7 @@ from ra_core.apply.picture_files import (
 )
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import is_grey
+from ra_core.data.folders import open_picture
 from ra_core.errors import DataError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -93,6 +94,29 @@ def test_a_grey_profile_of_deep_pixels_is_left_out(tmp_path):
     saved(tmp_path / "a.png", np.full((4, 4), 257 * 99, np.uint16), icc_profile=grey_profile(1.0))
     picture = read_picture(tmp_path / "a.png")
     assert (picture.colours == 99).all() and "GRAY" in picture.notes[0]
+
+
+def frames(path, form: str, count: int) -> None:
+    first, *others = (Image.fromarray(array(seed=seed)) for seed in range(count))
+    first.save(path, form, save_all=True, append_images=others)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "TIFF", "PNG", "MPO", "AVIF", "HEIF"])
+def test_what_has_more_frames_than_one_says_so(tmp_path, form):
+    pillow_heif.register_heif_opener()
+    for count in (1, 3):
+        frames(tmp_path / "a", form, count)
+        picture = read_picture(tmp_path / "a")
+        assert np.array_equal(picture.colours, np.asarray(open_picture(tmp_path / "a")))
+        assert picture.notes == ("it has several frames, of which one is used",) * (count > 1)
+
+
+def test_a_damaged_second_frame_is_one_too_many_and_no_harm(tmp_path):
+    frames(tmp_path / "a", "GIF", 1)
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[:-1] + b"\x2c\0")  # another frame begins and ends
+    picture = read_picture(tmp_path / "a")
+    assert "frames" in picture.notes[0] and picture.colours.shape == (40, 56, 3)
 
 
 def test_what_is_no_picture_is_refused(tmp_path):

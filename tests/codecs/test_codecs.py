@@ -301,7 +301,27 @@ def test_a_side_that_the_format_does_not_have_is_refused():
         assert "1 x 70000" in refusal(CodecError, load_codec(name).encode, [long], 50)
 
 
+@pytest.mark.parametrize("wrong", [None, 12, "a.jpg", Path("it.jpg"), [1, 2]])
+def test_what_is_no_bytes_is_refused(wrong):
+    (file,) = JpegCodec().encode([picture(8, 8)], 50)
+    said = refusal(DataError, JpegCodec().decode, [file, wrong])
+    assert f"file 1 is of type {type(wrong).__name__}" in said
+    for kind in (bytearray, memoryview):
+        assert JpegCodec().decode([kind(file)])[0].shape == (8, 8, 3)
+
+
+def test_what_is_no_list_is_refused():
+    assert "NoneType" in refusal(DataError, JpegCodec().encode, None, 50)
+    for wrong in (None, 3):
+        assert "into a list" in refusal(DataError, JpegCodec().decode, wrong)
+
+
 def test_an_unknown_codec_or_setting_is_refused():
+    for wrong in (["jpeg"], None, {}):
+        assert repr(wrong) in refusal(ParameterError, load_codec, wrong)
+    for name, setting in (("avif", "speed"), ("webp", "method"), ("jpegxl", "effort")):
+        assert "True" in refusal(ParameterError, load_codec, name, **{setting: True})
+    assert "optimize 'yes'" in refusal(ParameterError, load_codec, "jpeg", optimize="yes")
     message = refusal(ParameterError, load_codec, "jpg")
     assert "'jpg'" in message and all(name in message for name in CODECS)
     assert "'speed'" in refusal(ParameterError, load_codec, "heic", speed=3)
@@ -327,6 +347,17 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(codec):
     lengths = range(len(file)) if codec.name != "heic" else range(0, len(file), 3)
     for length in [*lengths, len(file) - 1]:
         refusal(CodecError, codec.decode, [file[:length]])
+
+
+@pytest.mark.parametrize("name", [name for name in IN_MEMORY if name != "jpegxl"])  # which declares no length
+def test_a_file_with_more_behind_its_end_is_refused(name):
+    codec = codec_or_skip(name)
+    file, other = codec.encode([picture(40, 50), picture(8, 8)], levels(name)[1])
+    assert codec.decode([file])[0].shape == (40, 50, 3)
+    for more in (b"x", bytes(8), b"\0\0\0\x08free", bytes(1000)):
+        refusal(CodecError, codec.decode, [file + more])
+    if codec.suffix != ".jpg":
+        refusal(CodecError, codec.decode, [file + other])
 
 
 def test_another_s_file_is_refused_and_counted(codec):

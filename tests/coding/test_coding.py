@@ -4,6 +4,8 @@ import boxed
 import pytest
 import tiny
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from refusal import refusal
 from torch import nn
 
@@ -53,6 +55,7 @@ preprocessing:
       jpeg: {curve: [5, 20, 60], rungs: [[5, 1], [60, 8]], single: [5, 60], npp_mse: [5], both_ends: true}
       webp: {curve: [10, 60], rungs: [[10, 2]], proxy: Hyperprior}
 """
+PUBLISHED = Ladder(curve=[25, 44], rungs=[[qp, weight] for qp, weight, _ in QP_TABLE])
 LADDER = Ladder(curve=[5, 60], rungs=[[5, 1], [20, 4], [60, 16]])
 
 
@@ -96,8 +99,19 @@ def test_an_adaptive_preprocessor_is_trained_on_all_rungs():
 
 
 def test_strengths_are_the_published_ones():
-    published = Ladder(curve=[25, 44], rungs=[[qp, weight] for qp, weight, _ in QP_TABLE])
-    assert [rung.strength for rung in rungs(published, "npp_qa", None)] == [s for _, _, s in QP_TABLE]
+    assert [rung.strength for rung in rungs(PUBLISHED, "npp_qa", None)] == [s for _, _, s in QP_TABLE]
+    assert strength_at(PUBLISHED, 44) == 0.03125 and strength_at(PUBLISHED, 25) == 2.0
+
+
+def test_of_two_rungs_of_one_quality_the_first_counts():
+    assert strength_at(PUBLISHED, 40) == 0.0625  # and not 0.1, its second
+    assert strength_at(PUBLISHED, 39) == pytest.approx(0.0625 * 2 ** (1 / 3))  # on the way to 0.125 at 37
+
+
+@given(st.floats(0, 51), st.floats(0, 51))
+def test_the_published_strength_falls_as_the_qp_rises(a, b):
+    low, high = sorted((a, b))
+    assert strength_at(PUBLISHED, low) >= strength_at(PUBLISHED, high) > 0
 
 
 def test_a_quality_off_the_ladder_is_refused():

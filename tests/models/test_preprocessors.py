@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +13,6 @@ from ra_core.models.preprocessors import (
     QP_TABLE,
     make_preprocessor,
     preprocess,
-    strength_at,
 )
 
 PUBLISHED = {"NPP": 9_422_235, "NPPQA": 9_461_537}
@@ -222,23 +219,6 @@ def test_the_published_table():
     assert all(strength == weight / 8 for _, weight, strength in QP_TABLE)
     qps, weights = [row[0] for row in QP_TABLE], [row[1] for row in QP_TABLE]
     assert qps == sorted(qps, reverse=True) and weights == sorted(weights)
-
-
-def test_the_strength_at_a_qp_of_the_table_and_between():
-    assert strength_at(44) == 0.03125 and strength_at(40) == 0.0625 and strength_at(25) == 2.0
-    assert strength_at(32.5) == pytest.approx(math.sqrt(0.25 * 0.5))
-    assert strength_at(0) == strength_at(25) and strength_at(51) == strength_at(44)
-
-
-@given(st.floats(0, 51), st.floats(0, 51))
-def test_the_strength_falls_as_the_qp_rises(a, b):
-    low, high = sorted((a, b))
-    assert strength_at(low) >= strength_at(high) > 0
-
-
-@pytest.mark.parametrize("qp", [-1, 52, float("nan"), "34"])
-def test_a_qp_out_of_range_is_refused(qp):
-    assert "0 to 51" in refusal(ParameterError, strength_at, qp)
 
 
 def test_bad_calls_are_refused_in_one_sentence():
