@@ -33,7 +33,7 @@ from ra_core.objectives import Restoration
 from ra_core.params import Profile
 from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, run_folder, tidy
 from ra_core.training import fit, pick_device
-from ra_core.training.processes import Team, find_team, processes_here
+from ra_core.training.processes import Team, find_team, is_first, processes_here
 
 
 def set_threads(profile: Profile) -> None:
@@ -70,7 +70,7 @@ def load_splits(profile: Profile, *parts: str) -> dict:
 
 
 def _flat_splits(profile: Profile, root: Path) -> dict:
-    """Return the three splits of a folder without class folders, and list what was skipped."""
+    """Return the three splits of a folder without class folders; the first process lists what was skipped."""
     from ra_core.data import flat_folders
 
     data = profile.data
@@ -79,8 +79,12 @@ def _flat_splits(profile: Profile, root: Path) -> dict:
             f"{data.source} has no class folders, so train_per_class and test_per_class mean nothing there; "
             "leave them out and state test_share and validation_share."
         )
-    splits = flat_folders.load(root, data.test_share, data.validation_share, data.resize, data.crop)
-    _list_skipped(profile, splits["train"])
+    splits = flat_folders.load(
+        root, data.test_share, data.validation_share, data.resize, data.crop,
+        memory=profile_folder(profile.name) / "checked.json", remember=is_first(),
+    )  # fmt: skip
+    if is_first():
+        _list_skipped(profile, splits["train"])
     return splits
 
 

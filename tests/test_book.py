@@ -285,9 +285,28 @@ def test_published_figures_are_complete():
     assert cell["sr", "ra", "resnet18"] == 61.8 and cell["jpeg", "ra_unsupervised", "vgg16_bn"] == 50.0
 
 
+def snippets_of_using() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (SOURCES / "using.md").read_text(), re.DOTALL)
+
+
+def test_the_table_of_the_sample_needs_a_picture_of_every_class(tmp_path, monkeypatch):
+    snippet = next(one for one in snippets_of_using() if "imagenet_index" in one)
+    pictures = tmp_path / "data" / "imagenet-sample" / "pictures"
+    pictures.mkdir(parents=True)
+    for i in range(1000):
+        (pictures / f"n{i:08}_thing.JPEG").touch()
+    monkeypatch.chdir(tmp_path)
+    exec(snippet, {})
+    rows = (pictures.parent / "labels.csv").read_text().splitlines()
+    assert len(rows) == 1001 and rows[7] == '"n00000006_thing.JPEG",6'
+    (pictures / "n00000003_thing.JPEG").rename(pictures / "n00000004_another.JPEG")
+    with pytest.raises(AssertionError, match="every class has one picture"):
+        exec(snippet, {})
+
+
 def test_snippets_of_the_page_on_use_run():
-    snippets = re.findall(r"```python\n(.*?)```", (SOURCES / "using.md").read_text(), re.DOTALL)
     scope: dict = {}
+    snippets = snippets_of_using()
     for snippet in snippets:
         imports = re.findall(r"^(?:import|from) .*", snippet, re.MULTILINE)
         exec("\n".join(imports), scope)

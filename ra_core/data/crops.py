@@ -1,6 +1,5 @@
 """Random crops out of sets of pictures, without labels: what a learned codec is trained on."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ra_core.data.draws import draw
-from ra_core.data.folders import ENDINGS, FolderPictures
+from ra_core.data.folders import ENDINGS, FolderPictures, picture_files
 from ra_core.errors import DataError
 
 SIDES = (64, 128)  # of the crops; multiples of 64, so that a learned codec pads nothing
@@ -70,12 +69,7 @@ def picture_folder(folder: str | Path, side: int = 256) -> FolderPictures:
     Raises `DataError` where there are fewer than two.
     """
     folder = Path(folder).expanduser()
-    files = tuple(sorted(
-        Path(where, file).relative_to(folder).as_posix()
-        for where, _, names in os.walk(folder, followlinks=True)
-        for file in names
-        if file.lower().endswith(ENDINGS) and not file.startswith(".")
-    ))  # fmt: skip
+    files = tuple(picture_files(folder))
     if len(files) < 2:
         raise DataError(
             f"{folder} holds {len(files)} pictures; give a folder with at least 2 files that end in "

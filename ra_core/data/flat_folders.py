@@ -6,16 +6,19 @@ trained on. So the parts stay what they are when files are renamed, moved or add
 """
 
 import csv
-import hashlib
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 
-from ra_core.data.folders import ENDINGS, FolderPictures, picture_files
-from ra_core.errors import DataError
+from ra_core.data.folders import ENDINGS, FolderPictures, content_of, picture_files
+from ra_core.errors import DataError, OutputError
+from ra_core.files import write_text
 
 TABLE, IMAGENET = "labels.csv", "imagenet_index"
 PARTS = ("train", "validation", "test")
@@ -28,17 +31,21 @@ def is_flat(root: Path) -> bool:
 
 
 def load(
-    root: Path, test_share: float, validation_share: float, resize: int = 256, crop: int = 224
+    root: Path,
+    test_share: float,
+    validation_share: float,
+    resize: int = 256,
+    crop: int = 224,
+    memory: Path | None = None,
+    remember: bool = True,
 ) -> dict[str, FolderPictures]:
-    """Return the parts `train`, `validation` and `test` of a folder, with labels where it holds `labels.csv`.
+    """Return the parts `train`, `validation` and `test` of what is `listed`; files that are not whole are `skipped`.
 
-    That table has a column `file`, of names below the folder or its folder `pictures`, and a column `index` of class
-    numbers from 0, or `imagenet_index` of the place among ImageNet's 1,000 classes; `name` may name the classes.
-    Without it, all pictures in and below the folder are taken; those that are not whole are left out and stand in
-    `skipped`. Raises `DataError` for a table or a folder that cannot be used.
+    The SHA-256 of every whole file is kept in the JSON file `memory`, and the file is read again only when its size or
+    one of its times differs; with `remember` off, nothing is written. Raises `DataError` where a part has no pictures.
     """
-    pictures = (_labelled if (root / TABLE).exists() else _plain)(root, resize, crop)
-    places = torch.tensor([_place(pictures.folder / file) for file in pictures.files], dtype=torch.float64)
+    pictures = _whole(listed(root, resize, crop), memory, remember)
+    places = torch.tensor([_place(content) for content in pictures.contents], dtype=torch.float64)
     number = {"test": 0, "validation": 1, "train": 2}
     part = (places >= test_share).long() + (places >= test_share + validation_share)
     parts = {
@@ -54,38 +61,77 @@ def load(
     return parts
 
 
-def _place(path: Path) -> float:
-    """Return a number from 0 to 1 that follows from the bytes of a file."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def listed(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
+    """Return all pictures of a folder, sorted by name, with labels where it holds `labels.csv`; none is opened.
+
+    That table has a column `file`, of names below the folder or its folder `pictures`, and a column `index` of class
+    numbers from 0, or `imagenet_index` of the place among ImageNet's 1,000 classes; `name` may name the classes.
+    Without it, all pictures in and below the folder are taken. Raises `DataError` for a table or a folder that cannot
+    be used.
+    """
+    return (_labelled if (root / TABLE).exists() else _plain)(root, resize, crop)
+
+
+def _place(content: str) -> float:
+    """Return a number from 0 to 1 that follows from the SHA-256 of a file."""
+    return int(content[:16], 16) / 2**64
+
+
+def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:
+    """Return the pictures whose files are whole, with their contents, and what was left out."""
+    about = {"folder": str(pictures.folder.resolve()), "resize": pictures.resize, "crop": pictures.crop}
+    known = _remembered(memory, about)
+
+    def look(file: str) -> list | str:
+        """Return a whole file's state and content, or why it cannot be used."""
+        path = pictures.folder / file
+        if file in known and known[file][0] == _state(path):
+            return known[file]
+        return pictures.check(file) or [_state(path), content_of(path)]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looked = dict(zip(pictures.files, pool.map(look, pictures.files), strict=True))
+    found = {file: said for file, said in looked.items() if isinstance(said, list)}
+    if memory and remember and found != known:
+        with suppress(OutputError):  # then it is all read again
+            write_text(memory, json.dumps(about | {"files": found}))
+    whole = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)
+    skipped = tuple((file, said) for file, said in looked.items() if file not in found)
+    contents = tuple(content for _, content in found.values())
+    return replace(pictures.subset(whole, pictures.name), skipped=skipped, contents=contents)
+
+
+def _remembered(memory: Path | None, about: dict) -> dict[str, list]:
+    """Return what is known of the files that were whole: the state of each, and its SHA-256."""
+    try:
+        kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
+    except (OSError, ValueError):
+        return {}
+    return kept["files"] if kept and about.items() <= kept.items() else {}
+
+
+def _state(path: Path) -> list[int]:
+    """Return what changes with a file's bytes: its size and times, or nothing where it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _plain(root: Path, resize: int, crop: int) -> FolderPictures:
-    """Return all whole pictures in and below a folder, of one class, and what was left out."""
+    """Return all pictures in and below a folder, of one class."""
     files = picture_files(root)
     if not files:
         raise DataError(
             f"{root} holds no pictures; put in files that end in {', '.join(ENDINGS)}, or name another folder."
         )
-    found = FolderPictures(root, tuple(files), torch.zeros(len(files), dtype=torch.int64), UNKNOWN, root.name)
-    stats = [(root / file).stat() for file in files]
-    reasons = _reasons(root, tuple(files), tuple((s.st_size, s.st_mtime_ns) for s in stats), resize, crop)
-    whole = torch.tensor([i for i, reason in enumerate(reasons) if reason is None], dtype=torch.int64)
-    skipped = tuple((file, reason) for file, reason in zip(files, reasons, strict=True) if reason)
-    kept = found.subset(whole, found.name)
-    return FolderPictures(root, kept.files, kept.labels, UNKNOWN, root.name, resize, crop, skipped)
-
-
-@lru_cache(maxsize=1)  # every file is decoded once a process, unless one has changed
-def _reasons(root: Path, files: tuple, stats: tuple, resize: int, crop: int) -> list[str | None]:
-    pictures = FolderPictures(root, files, torch.zeros(len(files)), UNKNOWN, root.name, resize, crop)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(pictures.check, files))
+    labels = torch.zeros(len(files), dtype=torch.int64)
+    return FolderPictures(root, tuple(files), labels, UNKNOWN, root.name, resize, crop)
 
 
 def _labelled(root: Path, resize: int, crop: int) -> FolderPictures:
-    """Return the pictures that a table names, in its order, with their labels."""
+    """Return the pictures that a table names, with their labels; the order of its rows means nothing."""
     table = root / TABLE
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
@@ -99,14 +145,15 @@ def _labelled(root: Path, resize: int, crop: int) -> FolderPictures:
             f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; "
             f"it needs file, and index or {IMAGENET}."
         )
+    rows.sort(key=lambda row: row["file"] or "")
     labels = [_class_number(table, column, row) for row in rows]
     folder = root / "pictures" if (root / "pictures").is_dir() else root
-    files = tuple(row["file"] for row in rows)
+    files = tuple(row["file"] or "" for row in rows)
     missing = next((file for file in files if not (folder / file).is_file()), None)
     if missing is not None:
         raise DataError(f"{table} names {missing!r}, which is not in {folder}; put it there or take it out.")
     if len(set(files)) < len(files):
-        twice = next(file for i, file in enumerate(files) if file in files[:i])
+        twice = next(file for file, following in pairwise(files) if file == following)
         raise DataError(f"{table} names {twice!r} twice; name every file once.")
     classes = _classes(column, labels, rows)
     return FolderPictures(folder, files, torch.tensor(labels), classes, root.name, resize, crop)

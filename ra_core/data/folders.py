@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from ra_core.errors import DataError, ParameterError
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 PARTS = {"train": "train", "test": "val", "val": "val"}  # ImageNet is reported on its labelled `val` folder
+READ = 1000  # files whose bytes a fingerprint is taken of: all of a small set, and seconds of a large one
 WHITE_OF_MODE = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 
 
@@ -101,7 +103,8 @@ class FolderPictures:
 
     `files` are relative to `folder`; `labels` (N,) int64 index `classes`, of which there is one where nothing is
     known of the pictures. Pictures are resized so that the shorter side is `resize` pixels (bilinear with antialias)
-    and cropped to `crop` x `crop`, as published. `skipped` are files that are no pictures, each with the reason.
+    and cropped to `crop` x `crop`, as published. `skipped` are files that are no pictures, each with the reason,
+    and `contents`, where it is known, the SHA-256 of each file's bytes.
     """
 
     folder: Path
@@ -112,6 +115,7 @@ class FolderPictures:
     resize: int = 256
     crop: int = 224
     skipped: tuple[tuple[str, str], ...] = ()
+    contents: tuple[str, ...] = ()
     prefetch = 2  # batches that are read while another is trained on
 
     def __post_init__(self) -> None:
@@ -126,8 +130,10 @@ class FolderPictures:
 
     def subset(self, indices: torch.Tensor, name: str) -> "FolderPictures":
         """Return the pictures at `indices` as a set of its own."""
-        files = tuple(self.files[i] for i in indices.tolist())
-        return replace(self, files=files, labels=self.labels[indices], name=name)
+        chosen = indices.tolist()
+        files = tuple(self.files[i] for i in chosen)
+        contents = tuple(self.contents[i] for i in chosen) if self.contents else ()
+        return replace(self, files=files, labels=self.labels[indices], name=name, contents=contents)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return centre crops (B, 3, crop, crop), float in [0, 1], and labels (B,)."""
@@ -145,10 +151,21 @@ class FolderPictures:
         return self._decode(indices, draw(torch.rand, (len(indices), 3), generator).tolist())
 
     def digests(self) -> Iterator[bytes]:
-        """Yield the SHA-256 of each picture's class, file name and file size (its pixels are not read)."""
-        for file, label in zip(self.files, self.labels.tolist(), strict=True):
-            size = (self.folder / file).stat().st_size
-            yield hashlib.sha256(f"{self.classes[label]}\n{file}\n{size}".encode()).digest()
+        """Yield the SHA-256 of each picture's class, file name and bytes.
+
+        Where `contents` is empty, the file's size stands for its bytes, except of `READ` files, chosen by their name,
+        which are read: a million cannot be. Times have no part in it, so that every true copy of a folder goes on
+        with a training; in exchange, among more than `READ` files one that changes and keeps its size may go unseen.
+        """
+        facts = self.contents or [(self.folder / file).stat().st_size for file in self.files]
+        found = [
+            hashlib.sha256(f"{self.classes[label]}\n{file}\n{fact}".encode()).digest()
+            for file, label, fact in zip(self.files, self.labels.tolist(), facts, strict=True)
+        ]
+        for i in () if self.contents else nsmallest(READ, range(len(found)), key=found.__getitem__):
+            content = content_of(self.folder / self.files[i])
+            found[i] = hashlib.sha256(found[i] + content.encode()).digest()
+        yield from found
 
     def _decode(
         self, indices: torch.Tensor, draws: list[list[float] | None]
@@ -242,12 +259,22 @@ def _classes(root: Path, folder: Path) -> tuple[str, ...]:
     return classes
 
 
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def picture_files(folder: Path, name: str = "") -> list[str]:
-    """Return the picture files in and below `folder / name`, sorted, relative to `folder`."""
-    found = [
-        Path(where, file).relative_to(folder).as_posix()
-        for where, _, files in os.walk(folder / name, followlinks=True)
-        for file in files
-        if file.lower().endswith(ENDINGS) and not file.startswith(".")
-    ]
-    return sorted(found)
+    """Return the picture files in and below `folder / name`, sorted, relative to `folder`.
+
+    Links to folders are followed, but no folder is entered twice, nor one that `folder / name` lies in.
+    """
+    top, found = Path(os.path.realpath(folder / name)), []
+    seen = {top, *top.parents}
+    for where, folders, files in os.walk(folder / name, followlinks=True):
+        found += [Path(where, file) for file in files if file.lower().endswith(ENDINGS) and file[0] != "."]
+        inside = sorted(folders, key=lambda one: (os.path.islink(os.path.join(where, one)), one))
+        real = {one: Path(os.path.realpath(os.path.join(where, one))) for one in inside}
+        folders[:] = [one for one in inside if not (real[one] in seen or seen.add(real[one]))]
+    return sorted(path.relative_to(folder).as_posix() for path in found)

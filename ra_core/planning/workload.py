@@ -192,6 +192,7 @@ FOLDERS = {"imagenet": Stock(1_281_167, 50_000, 1000)}  # by the name of their f
 def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
     """Return how many pictures a profile has: as stated, known by name, or by listing its folder.
 
+    Of a folder without class folders, files that are not whole count too, and the test part is its share of them.
     Raises `ParameterError` for a folder that is neither stated nor known nor here.
     """
     data = profile.data
@@ -201,14 +202,20 @@ def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
         return SHIPPED if data.source == "shipped" else CIFAR10
     if Path(data.source).name in FOLDERS:
         return FOLDERS[Path(data.source).name]
+    from ra_core.data import flat_folders
     from ra_core.experiments import load_splits
     from ra_core.runs import project_root
 
-    if not (project_root() / data.source).expanduser().is_dir():
+    root = project_root() / Path(data.source).expanduser()
+    if not root.is_dir():
         raise ParameterError(
             f"profile {profile.name} has its pictures in {data.source}, which is not here; "
             "state how many there are: --pictures TRAIN TEST CLASSES."
         )
+    if flat_folders.is_flat(root):
+        listed = flat_folders.listed(root)
+        test = round(data.test_share * len(listed))
+        return Stock(len(listed) - test, test, len(listed.classes))
     whole = profile.model_copy(
         update={"data": data.model_copy(update={"train_per_class": 0, "test_per_class": 0})}
     )

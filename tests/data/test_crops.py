@@ -57,6 +57,7 @@ def test_a_folder_gives_all_its_pictures_whatever_its_folders_are(tmp_path):
     Image.new("L", (20, 20), 128).save(tmp_path / "deep" / "er" / "a.jpg")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "loop").symlink_to(tmp_path)
     pictures = picture_folder(tmp_path, side=24)
     assert (pictures.files, pictures.name) == (("b.png", "deep/er/a.jpg"), tmp_path.name)
     images, _ = pictures.batch(torch.arange(2))

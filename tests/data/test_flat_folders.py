@@ -1,6 +1,8 @@
 """Folders without class folders: parts that follow from the bytes, tables of labels, and files that are no pictures."""
 
 import hashlib
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,13 +121,56 @@ def test_a_mended_file_is_seen(photos):
     assert loaded(photos)["train"].skipped == ()
 
 
-def test_every_file_is_decoded_once(photos, monkeypatch):
-    read = []
-    opened = flat_folders.FolderPictures.check
-    monkeypatch.setattr(flat_folders.FolderPictures, "check", lambda *a: read.append(a) or opened(*a))
-    flat_folders._reasons.cache_clear()
-    loaded(photos), loaded(photos)
-    assert len(read) == 20
+@pytest.fixture
+def read(monkeypatch):
+    """The names of the files that are decoded or hashed, as they are."""
+    read, check, content_of = [], flat_folders.FolderPictures.check, flat_folders.content_of
+    monkeypatch.setattr(
+        flat_folders.FolderPictures, "check", lambda *a: read.append(a[1].rpartition("/")[2]) or check(*a)
+    )
+    monkeypatch.setattr(flat_folders, "content_of", lambda path: read.append(path.name) or content_of(path))
+    return read
+
+
+def test_a_file_is_read_once_for_all_processes_until_it_changes(photos, tmp_path, read):
+    memory = tmp_path / "runs" / "checked.json"
+    (photos / "bad.png").write_text("no picture")
+    (photos / "gone.png").symlink_to(tmp_path / "nowhere")
+
+    def parts(crop=16, remember=True):
+        read.clear()
+        return load(photos, *SHARES, 24, crop, memory, remember)
+
+    first = parts(remember=False)
+    assert not memory.exists() and len(read) == 2 * 20 + 2  # each to look, each whole one for its bytes
+    assert "does not exist" in dict(first["train"].skipped)["gone.png"]
+    parts()
+    again = parts()
+    assert (
+        set(read) == {"bad.png", "gone.png"}
+        and files(again) == files(first)
+        and again["train"].skipped == first["train"].skipped
+    )
+    assert all(fingerprint(again[part]) == fingerprint(first[part]) for part in PARTS)
+    save(photos / "bad.png", 77)
+    assert parts()["train"].skipped[0][0] == "gone.png" and set(read) == {"bad.png", "gone.png"}
+    parts(crop=12)
+    assert len(read) == 2 * 21 + 1  # what is too large to be brought to one size may not be for another
+    memory.write_text("{")
+    parts()
+    assert len(read) == 2 * 21 + 1
+
+
+def test_a_memory_that_cannot_be_written_is_done_without(photos, tmp_path):
+    (tmp_path / "file").touch()
+    assert files(load(photos, *SHARES, 24, 16, tmp_path / "file" / "checked.json")) == files(loaded(photos))
+
+
+def test_listing_opens_no_picture(table, read):
+    (table / "diary.jpg").write_text("Dear diary, this is not a picture.")
+    assert len(flat_folders.listed(table)) == 20 and flat_folders.listed(table).classes == ("a", "b", "c")
+    (table / "labels.csv").unlink()
+    assert len(flat_folders.listed(table)) == 21 and not read
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
@@ -154,6 +199,24 @@ def test_pictures_may_lie_in_a_folder_of_their_own_and_be_imagenet_s(table):
     part = loaded(table)["test"]
     assert len(part.classes) == 1000 and part.classes[:2] == ("tench", "goldfish")
     assert part.batch(torch.tensor([0]))[0].shape == (1, 3, 16, 16)
+
+
+def test_the_fingerprint_follows_the_bytes_and_not_the_times(table):
+    part = loaded(table)["train"]
+    assert fingerprint(replace(part, contents=("0" * 64, *part.contents[1:]))) != fingerprint(part)
+    for i, file in enumerate(part.files):
+        content = (table / file).read_bytes()
+        assert part.contents[i] == hashlib.sha256(content).hexdigest()
+        os.utime(table / file, (i, i))  # as a copy has other times
+    assert fingerprint(loaded(table)["train"]) == fingerprint(part)
+
+
+def test_the_order_of_a_table_means_nothing(table):
+    before = loaded(table)
+    heading, *rows = (table / "labels.csv").read_text().splitlines()
+    (table / "labels.csv").write_text("\n".join([heading, *rows[::-1]]))
+    for name, part in loaded(table).items():
+        assert part.files == before[name].files and torch.equal(part.labels, before[name].labels)
 
 
 def test_the_fingerprint_knows_the_labels(table):
@@ -200,7 +263,15 @@ def test_an_empty_table_and_one_that_is_no_text_are_refused(table):
     assert "write it as CSV in UTF-8" in refusal(DataError, loaded, table)
 
 
-def test_a_broken_picture_that_a_table_names_is_named(table):
+def test_a_broken_picture_that_a_table_names_is_skipped(table):
+    before = loaded(table)["train"]
+    (table / before.files[0]).write_text("no picture")
+    parts = loaded(table)
+    assert [file for file, _ in parts["train"].skipped] == [before.files[0]]
+    assert parts["train"].files == before.files[1:] and torch.equal(parts["train"].labels, before.labels[1:])
+
+
+def test_a_picture_that_a_table_names_and_that_breaks_later_is_named(table):
     part = loaded(table)["train"]
     (table / part.files[0]).write_text("no picture")
     assert part.files[0] in refusal(DataError, part.batch, torch.tensor([0]))

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -327,6 +328,53 @@ def test_the_fingerprint_follows_the_files_not_the_place_or_order(tree, tmp_path
     path = tmp_path / "moved" / "train" / "crow" / "0.png"
     path.write_bytes(path.read_bytes() + b"longer")
     assert value != data.fingerprint(pictures)
+
+
+def inverted(path):
+    """Change every pixel of a BMP, and no byte of its header or its size."""
+    array = np.asarray(Image.open(path).convert("RGB"))
+    size = path.stat().st_size
+    Image.fromarray(255 - array).save(path)
+    assert path.stat().st_size == size
+
+
+def test_the_fingerprint_follows_the_bytes_and_not_the_times(tree):
+    for i in range(6):
+        saved(tree / "train" / "wren" / f"{i}.bmp", random_array(9, 9, seed=i))
+    pictures = folders.load(tree, "train")
+    value = data.fingerprint(pictures)
+    os.utime(tree / "train" / "wren" / "3.bmp", (1, 1))  # as a copy has other times
+    assert data.fingerprint(pictures) == value
+    inverted(tree / "train" / "wren" / "3.bmp")
+    assert data.fingerprint(pictures) != value
+    inverted(tree / "train" / "wren" / "3.bmp")
+    assert data.fingerprint(pictures) == value
+
+
+def test_of_many_files_a_fixed_part_is_read_for_the_fingerprint(tree, monkeypatch):
+    read, content_of = [], folders.content_of
+    monkeypatch.setattr(folders, "READ", 2)
+    monkeypatch.setattr(folders, "content_of", lambda path: read.append(path.name) or content_of(path))
+    pictures = folders.load(tree, "train")
+    value = data.fingerprint(pictures)
+    assert value == data.fingerprint(pictures.subset(torch.tensor([4, 2, 0, 1, 3]), "shuffled"))
+    assert len(read) == 4 and set(read[:2]) == set(read[2:])
+    path = next(tree.glob(f"train/*/{read[0]}"))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert value != data.fingerprint(pictures)
+
+
+def test_links_do_not_give_a_picture_twice(tree, tmp_path):
+    folder = tree / "train" / "wren"
+    (folder / "deeper").mkdir()
+    saved(folder / "deeper" / "5.png", random_array(9, 9))
+    saved(tmp_path / "elsewhere" / "6.png", random_array(9, 9))
+    links = {"loop": folder, "up": tree, "deeper/back": folder, "again": folder / "deeper"}
+    for name, target in (links | {"other": tmp_path / "elsewhere"}).items():
+        (folder / name).symlink_to(target)
+    names = ["2.png", "3.png", "4.png", "deeper/5.png", "other/6.png"]
+    assert folders.picture_files(folder) == names
+    assert folders.picture_files(tree / "train", "wren") == [f"wren/{name}" for name in names]
 
 
 def test_a_broken_picture_in_the_tree_is_named(tree):

@@ -47,6 +47,8 @@ def test_what_runs_without_network_asks_for_nothing_from_it(name):
 
 def test_imagenet_is_the_published_recipe():
     profile = load_profile("imagenet", folder=HUB)
+    said = params.said_of("imagenet", (HUB / "imagenet.yaml").read_text())[1]
+    assert "keeps 1,000 of the 1,281,167 training pictures" in said and profile.data.validation_per_class == 1
     assert profile.recognizers[:5] == ["resnet18", "resnet50", "resnet101", "densenet121", "vgg16_bn"]
     assert profile.recognizers[5:] == ["convnext_tiny", "vit_b_16", "swin_t"] and profile.is_published_setting
     assert (profile.data.kind, profile.data.resize, profile.data.crop) == ("folder", 256, 224)

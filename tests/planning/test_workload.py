@@ -185,3 +185,15 @@ def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):
             for i in range(number):
                 (folder / f"{i}.png").write_bytes(b"never opened")
     assert stock_of(birds) == Stock(6, 4, 2)
+
+
+def test_a_folder_of_pictures_is_counted_and_not_opened(write, tmp_path, monkeypatch):
+    monkeypatch.setattr("ra_core.experiments._list_skipped", lambda *_: pytest.fail("it was loaded"))
+    for i in range(10):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{i}.png").write_bytes(b"never opened")
+    data = {"kind": "folder", "source": str(tmp_path / "photos"), "test_share": 0.3}
+    assert stock_of(write(PROFILE, data=data)) == Stock(7, 3, 1)
+    rows = [f"{i}.png,{i % 4}" for i in range(8)]
+    (tmp_path / "photos" / "labels.csv").write_text("\n".join(["file,index", *rows]))
+    assert stock_of(write(PROFILE, data=data)) == Stock(6, 2, 4)

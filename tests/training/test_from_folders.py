@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.data import flat_folders
+from ra_core.data import flat_folders, folders
 from ra_core.data.folders import FolderPictures
-from ra_core.errors import DataError
+from ra_core.errors import DataError, TrainingError
 from ra_core.experiments import evaluate_task, load_splits, train_run
 from ra_core.params import load_profile
 
@@ -63,24 +63,48 @@ def test_what_is_read_ahead_teaches_the_same_to_the_byte(project, monkeypatch):
     assert losses[0] == losses[1]
 
 
-def test_a_run_that_goes_on_sees_the_pictures_it_would_have_seen(project):
-    pictures = photos(project)
-    tiny.train(project / "whole", pictures=pictures, steps=8)
-    real, calls = pictures.training_batch, []
+def break_off(folder, pictures):
+    """Train until the sixth batch is asked for."""
+    calls = []
 
     class Stops(FolderPictures):
         def training_batch(self, indices, generator):
             calls.append(indices)
             if len(calls) == 6:
                 raise KeyboardInterrupt
-            return real(indices, generator)
+            return super().training_batch(indices, generator)
 
     stopping = Stops(**{key: getattr(pictures, key) for key in pictures.__dataclass_fields__})
     with pytest.raises(KeyboardInterrupt):
-        tiny.train(project / "broken", pictures=stopping, steps=8)
-    assert not (project / "broken" / "processor.safetensors").exists()
+        tiny.train(folder, pictures=stopping, steps=8)
+    assert not (folder / "processor.safetensors").exists()
+
+
+def test_a_run_that_goes_on_sees_the_pictures_it_would_have_seen(project):
+    pictures = photos(project)
+    tiny.train(project / "whole", pictures=pictures, steps=8)
+    break_off(project / "broken", pictures)
     tiny.train(project / "broken", pictures=pictures, steps=8)
     assert tiny.weights(project / "broken") == tiny.weights(project / "whole")
+
+
+def test_a_run_goes_on_with_a_copy_and_not_with_a_picture_that_changed(project):
+    tree = project / "data" / "tree"
+    for seed in range(12):
+        save(tree / "train" / "ab"[seed % 2] / f"{seed}.bmp", seed)
+
+    def pictures():
+        return folders.load(tree, "train", 24, 16)
+
+    break_off(project / "run", pictures())
+    path = tree / "train" / "a" / "0.bmp"
+    picture, size = Image.open(path), path.stat().st_size
+    Image.eval(picture, lambda value: 255 - value).save(path)
+    assert path.stat().st_size == size
+    said = refusal(TrainingError, tiny.train, project / "run", pictures=pictures(), steps=8)
+    assert said.startswith("the training pictures have changed since")
+    picture.save(path)  # at another time
+    tiny.train(project / "run", pictures=pictures(), steps=8)
 
 
 def test_a_picture_that_breaks_while_training_is_named(project):
@@ -117,6 +141,20 @@ def test_what_was_skipped_is_listed(project, capsys):
         (project / "data" / "photos" / name).unlink()
     load_splits(profile(), "train")
     assert not path.exists()
+
+
+def test_the_first_process_alone_writes_and_tells_what_was_skipped(project, capsys, monkeypatch):
+    kept = project / "runs" / "tiny" / "skipped.csv"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("by the first")
+    monkeypatch.setenv("RANK", "1")
+    load_splits(profile(), "train")
+    assert capsys.readouterr().out == "" and kept.read_text() == "by the first"
+    assert [path.name for path in kept.parent.iterdir()] == ["skipped.csv"]
+    monkeypatch.setenv("RANK", "0")
+    load_splits(profile(), "train")
+    assert "2 files of data/photos" in capsys.readouterr().out and "diary.png" in kept.read_text()
+    assert (kept.parent / "checked.json").exists()
 
 
 def test_counts_a_class_mean_nothing_without_classes(project):
