@@ -54,7 +54,14 @@ def asks(hours, memory_gb, device=True):
 PICTURES = modules(
     "data/__init__", "data/cifar10", "data/folders", "data/flat_folders", "data/draws", "channels", "metrics",
 )  # fmt: skip
-NETWORKS = modules("models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite")
+NETWORKS = modules(
+    "models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite", "models/padding",
+    "models/registry", "models/weights",
+)  # fmt: skip
+TRAINING = modules(
+    "training/__init__", "training/checkpoint", "training/prefetch", "training/processes", "training/synced_norm",
+    "objectives", "losses", "experiments", "evaluation", "chain",
+)  # fmt: skip
 
 
 localrules:
@@ -146,8 +153,8 @@ rule train_processor:
     input:
         PICTURES,
         NETWORKS,
+        TRAINING,
         weights(PROFILE.source),
-        modules("losses", "training/__init__", "training/prefetch", "experiments", "evaluation", "chain"),
         notebook="notebooks/03_train_processor.ipynb",
     output:
         f"{RUNS}/{{task}}/{{mode}}/seed{{seed}}/run.json",
@@ -162,11 +169,11 @@ rule train_processor:
         EXECUTE + " task={wildcards.task} mode={wildcards.mode} seed={wildcards.seed}"
 
 
-CODING = NETWORKS + modules(
-    "data/elpv", "data/scenes", "data/boxes", "detection", "codecs/__init__", "codecs/base", "codecs/headers",
-    "codecs/pillow", "codecs/bpg", "coding/__init__", "coding/proxy_ladder", "params/coding", "objectives", "losses",
-    "channels", "chain", "models/detectors", "models/cell_nets", "models/efficientnet_lite", "models/preprocessors",
-    "models/registry", "models/prox*", "models/dct_rate",
+CODING = NETWORKS + TRAINING + modules(
+    "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/boxes", "detection", "metrics",
+    "codecs/__init__", "codecs/base", "codecs/headers", "codecs/pillow", "codecs/bpg", "coding/__init__",
+    "coding/proxy_ladder", "params/coding", "channels", "models/detectors", "models/cell_nets", "models/preprocessors",
+    "models/prox*", "models/dct_rate", "models/entropy", "pretraining/proxies",
 )  # fmt: skip
 
 
@@ -186,8 +193,7 @@ def preprocessor(wildcards):
 rule train_proxy:
     input:
         CODING,
-        modules("coding/proxy_ladder", "coding/agreement", "pretraining/proxies", "data/crops", "training/__init__"),
-        modules("figures/agreement", "figures/proxies"),
+        modules("coding/agreement", "figures/agreement", "figures/proxies"),
         weights(f"{PROFILE.proxy.name.lower()}-*"),
         notebook="notebooks/06_train_proxy.ipynb",
     output:
@@ -218,7 +224,6 @@ def learned_proxy(wildcards):
 rule train_preprocessor:
     input:
         CODING,
-        modules("training/__init__", "evaluation"),
         lambda wildcards: weights(PROFILE.coding(wildcards.dataset).source),
         learned_proxy,
         notebook="notebooks/07_train_preprocessor.ipynb",
@@ -241,7 +246,7 @@ rule rate_accuracy:
     input:
         CODING,
         modules("coding/rate_accuracy", "coding/curves", "coding/bd_rate", "coding/filters", "coding/panels"),
-        modules("coding/costs", "codecs/jpeg_files", "evaluation", "figures/*"),
+        modules("coding/costs", "codecs/jpeg_files", "figures/*"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
         notebook="notebooks/08_rate_accuracy.ipynb",
@@ -283,8 +288,9 @@ rule cross_evaluate:
     input:
         PICTURES,
         NETWORKS,
+        TRAINING,  # of runs that it finds missing
         weights(*PROFILE.recognizers),
-        modules("evaluation", "chain", "experiments", "figures/*"),
+        modules("figures/*"),
         lambda wildcards: expand(
             f"{RUNS}/{wildcards.task}/{{mode}}/seed{{seed}}/run.json", mode=PROFILE.modes, seed=PROFILE.seeds
         ),

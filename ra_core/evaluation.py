@@ -11,6 +11,7 @@ from ra_core.data import is_labelled
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
+from ra_core.training.memory import told_to_evaluate_less
 from ra_core.training.prefetch import ahead
 from ra_core.training.processes import Team
 
@@ -58,7 +59,7 @@ def evaluate(
 
     The processes of a `team` share the batches; each returns the answers of all.
     On large pictures SSIM costs more than a recognizer; without it `ssim` is None. Where the pictures have no labels,
-    right is what the same recognizer answers to the clean picture.
+    right is what the same recognizer answers to the clean picture. Raises `TrainingError` where memory is short.
     """
     quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
@@ -67,29 +68,30 @@ def evaluate(
     batches = torch.arange(len(pictures)).split(batch)
     batches = batches[team.part(len(batches))] if team else batches
     read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
-    for indices, (images, labels) in zip(batches, read, strict=True):
-        images = images.to(device)
-        out = chain(images, indices)
-        quality["psnr"].append(psnr(out["stored"], images))
-        if with_ssim:
-            quality["ssim"].append(ssim(out["stored"], images))
-        if "bytes" in out:
-            quality["bytes"].append(out["bytes"])
-        for name, found in detections.items():
-            found += [{k: v.cpu() for k, v in one.items()} for one in recognizers[name](out["seen"])]
-        labels = labels.to(device) if classifiers else labels
-        for name, recognizer in classifiers.items():
-            logits = recognizer(out["seen"]).float()
-            if is_labelled(pictures):
-                _check_classes(name, logits.shape[1], pictures)
-            else:
-                labels = recognizer(images).argmax(1)
-            confidence, answer = logits.softmax(1).max(1)
-            record = answers[name]
-            record["top1"].append(topk_correct(logits, labels, 1))
-            record["top5"].append(topk_correct(logits, labels, 5))
-            record["answer"].append(answer)
-            record["confidence"].append(confidence)
+    with told_to_evaluate_less(device):
+        for indices, (images, labels) in zip(batches, read, strict=True):
+            images = images.to(device)
+            out = chain(images, indices)
+            quality["psnr"].append(psnr(out["stored"], images))
+            if with_ssim:
+                quality["ssim"].append(ssim(out["stored"], images))
+            if "bytes" in out:
+                quality["bytes"].append(out["bytes"])
+            for name, found in detections.items():
+                found += [{k: v.cpu() for k, v in one.items()} for one in recognizers[name](out["seen"])]
+            labels = labels.to(device) if classifiers else labels
+            for name, recognizer in classifiers.items():
+                logits = recognizer(out["seen"]).float()
+                if is_labelled(pictures):
+                    _check_classes(name, logits.shape[1], pictures)
+                else:
+                    labels = recognizer(images).argmax(1)
+                confidence, answer = logits.softmax(1).max(1)
+                record = answers[name]
+                record["top1"].append(topk_correct(logits, labels, 1))
+                record["top5"].append(topk_correct(logits, labels, 5))
+                record["answer"].append(answer)
+                record["confidence"].append(confidence)
 
     def everyones(parts):
         return team.gather(parts) if team else parts

@@ -64,7 +64,10 @@ def _records(profile: Profile) -> list[dict]:
 
 
 def training_row(record: dict) -> dict:
-    """Return a row of `trainings.csv` out of a `run.json`; `pictures` are those seen, `shipped` says: not trained."""
+    """Return a row of `trainings.csv` out of a `run.json`.
+
+    `pictures` are those seen, `peak_memory_mb` is of what computed, process or GPU, `shipped` says: not trained.
+    """
     row = {key: record.get(key) for key in TRAINING_COLUMNS}
     git = record.get("git", {})
     return row | {
@@ -72,6 +75,7 @@ def training_row(record: dict) -> dict:
         "run": record.get("mode") or run_name(record["method"], record["codec"], record["quality"]),
         "commit": (git.get("commit") or "")[:12] + ("+" if git.get("dirty") else ""),
         "pictures": round(record["wall_seconds"] * record["images_per_s"]),
+        "peak_memory_mb": record.get("gpu_memory_mb", row["peak_memory_mb"]),
         "shipped": "shipped" in record,
     }
 
@@ -129,7 +133,7 @@ def _about(name: str, records: list[dict]) -> dict:
         "about": description,
         "trainings": len(trained),
         "training_hours": round(sum(record["wall_seconds"] for record in trained) / 3600, 2),
-        "peak_memory_mb": max((record["peak_memory_mb"] for record in records), default=0.0),
+        "peak_memory_mb": max((training_row(record)["peak_memory_mb"] for record in records), default=0.0),
         "devices": sorted({record["device"] for record in records}),
         "commits": sorted({training_row(record)["commit"] for record in records}),
         "first": min((record["started"] for record in records), default=""),

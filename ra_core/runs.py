@@ -87,12 +87,14 @@ def record(
         part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)}
         for part, s in splits.items()
     }
+    on_gpu = {"gpu_memory_mb": round(gpu_memory_mb(device), 1)} if device.type == "cuda" else {}
     found = {
         **keys,
         "git": git_state(), "versions": versions(), "device": device_name(device),
         "threads": torch.get_num_threads(), "data": data,
         "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
-        "peak_memory_mb": round(peak_memory_mb(), 1), "images_per_s": round(summary["images_per_s"], 2),
+        "peak_memory_mb": round(peak_memory_mb(), 1), **on_gpu,
+        "images_per_s": round(summary["images_per_s"], 2),
         "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
         "metrics": summary["validation"],
     }  # fmt: skip
@@ -131,6 +133,11 @@ def peak_memory_mb() -> float:
     """Return the largest memory this process has held, in MB of 10^6 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def gpu_memory_mb(device: torch.device) -> float:
+    """Return the most memory that this process's tensors have held on a GPU, in MB of 10^6 bytes."""
+    return torch.cuda.max_memory_allocated(device) / 1e6
 
 
 def device_name(device: torch.device) -> str:

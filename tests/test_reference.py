@@ -44,6 +44,11 @@ RUNS = {
 }
 
 
+def test_the_memory_of_a_training_is_that_of_what_computed():
+    on_cpu, on_gpu = RUNS["dn/ra"], RUNS["dn/ra"] | {"gpu_memory_mb": 2345.6}
+    assert [reference.training_row(one)["peak_memory_mb"] for one in (on_cpu, on_gpu)] == [900.0, 2345.6]
+
+
 def paired(value: float, mode: str = "ra") -> pd.DataFrame:
     row = {
         "profile": "mine",

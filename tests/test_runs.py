@@ -137,6 +137,15 @@ def test_a_record_says_all_that_is_known_of_a_run(project):
     assert runs.is_complete(folder, PARAMETERS)
 
 
+def test_a_run_on_a_gpu_notes_the_memory_of_the_gpu(project, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 2_345_600_000)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Big One")
+    done = {"wall_seconds": 1.0, "images_per_s": 2.0, "validation": {}}
+    runs.record(project, {}, {}, {}, torch.device("cuda"), "2024-05-06T07:08:09+00:00", done)
+    found = json.loads((project / "run.json").read_text())
+    assert found["gpu_memory_mb"] == 2345.6 != found["peak_memory_mb"]
+
+
 def test_tidying_takes_the_checkpoint_and_what_killed_writers_left(tmp_path):
     kept = ["log.jsonl", "params.yaml", "processor.safetensors", "run.json", "transformer.safetensors"]
     left = [

@@ -11,13 +11,13 @@ from ra_core.figures.networks import log_axis
 from ra_core.figures.rows import listing, really_trained
 from ra_core.figures.tables import NOTHING, number, records_table
 
-# What a step can wait for: label, colour, marker.
+# What goes on at the same time, the slowest of which sets the pace: label, colour, marker.
 RESOURCES = {
-    "compute": ("compute", "#0072B2", "o"),
-    "decoding": ("decoding and coding", "#D55E00", "s"),
+    "step": ("step", "#0072B2", "o"),
+    "decoding": ("decoding", "#D55E00", "s"),
     "disk": ("disk", "#882255", "^"),
-    "network": ("sum of gradients", "#009E73", "D"),
 }
+PARTS = {"compute": "compute", "coding": "coding", "network": "sums"}  # of a step, one after the other
 PLACES = {"cpu": "#999999", "h100": "#0072B2"}  # colours of machines
 
 
@@ -47,6 +47,7 @@ def machine_table(machines: Iterable) -> pd.DataFrame:
             "share reached": f"{machine.share:.0%}", "GB/s": number(machine.bandwidth / 1e9, 0),
             "share of it": f"{machine.bandwidth_share:.0%}", "µs an operator": number(1e6 * machine.launch, 0),
             "decoded/s a core": number(machine.decode, 0),
+            "µs a small sum over GPUs": number(1e6 * machine.collective, 0) if machine.gpu else NOTHING,
             "assumed": machine.assumed or "nothing: fitted to timed steps",
         }
         for machine in machines
@@ -164,7 +165,7 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
 
 @style()
 def bounds_by_gpus(scaling: pd.DataFrame, run: str) -> Figure:
-    """Draw how many pictures a second each resource allows against the GPUs of one training, a panel a task.
+    """Draw how many pictures a second step, decoding and disk allow against the GPUs of a training, a panel a task.
 
     `scaling` are the rows of `ra_core.planning.scaling`; a ring marks what bounds.
     """
@@ -198,18 +199,16 @@ def bounds_by_gpus(scaling: pd.DataFrame, run: str) -> Figure:
             for row in least.itertuples()
         ]
     figure.axes[0].set_ylabel("pictures/s")
-    figure.suptitle(f"{_run_title(run)}: what each resource allows (ring: what bounds)")
+    figure.suptitle(f"{_run_title(run)}: what each allows (ring: what bounds)")
     figure.legend(
         *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RESOURCES)
     )
-    figure.alt = (
-        f"Pictures a second that each resource allows by number of GPUs; bounded are {listing(said)}."
-    )
+    figure.alt = f"Pictures a second that step, decoding and disk allow by number of GPUs; bounded are {listing(said)}."
     return figure
 
 
 def scaling_table(scaling: pd.DataFrame) -> pd.DataFrame:
-    """Return for each training and number of GPUs: pictures a second, data rate, time, what bounds it."""
+    """Return for each training and number of GPUs: pictures a second, data rate, time, what bounds it, and its step."""
     rows = scaling.drop_duplicates(["part", "run", "gpus"])
     records = [
         {
@@ -220,6 +219,8 @@ def scaling_table(scaling: pd.DataFrame) -> pd.DataFrame:
             "read, GB/s": number(row["gb_per_s"], 2),
             "one training": _hours(row["hours"]),
             "bounded by": RESOURCES[row["bottleneck"]][0],
+            "of a step": ", ".join(f"{label} {row[part]:.0%}" for part, label in PARTS.items() if row[part]),
+            "cores a GPU needs": number(row["cores"], 0),
             "pictures/s at the same whole batch": number(row["same_batch_images_per_s"], 0),
         }
         for row in rows.to_dict("records")

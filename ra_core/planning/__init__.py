@@ -2,8 +2,9 @@
 
 Work is counted by `ra_core.planning.workload`. A picture takes as long as its multiply-accumulates at the machine's
 rate and the bytes of all other operators at its bandwidth take together; a step at least as long as its operators take
-to be launched. Pictures are decoded and coded on the CPU. Where a GPU computes, that, the disk and the network work
-beside it, and the slowest of them sets the pace.
+to be launched. A step of a GPU computes, codes on the CPU where its channel is a codec, and sums the gradients of all
+GPUs, one after the other. Meanwhile the next pictures are read and decoded, so the slowest of step, decoding and disk
+sets the pace. A core that computes does all of it itself, one after the other.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from ra_core.planning.workload import Job, Stock, jobs_of, stock_of
 from ra_core.reference import TRAINING_COLUMNS, training_row
 from ra_core.runs import project_root
 
-PICTURE_BYTES = 107_700  # of a picture of ImageNet: 138 GB hold 1,281,167
+PICTURE_BYTES = 116_200  # of a picture of ImageNet: its two archives, 154.6 GB of 10^9 bytes, hold 1,331,167
 FLOAT, ADAM = 4, 16  # bytes of a weight; with its gradient and Adam's two moments
 CODER_MS = {
     "jpeg": 0.5,
@@ -35,6 +36,7 @@ CODER_MS = {
 CODED_SIDE = (
     256  # to which CODER_MS belongs: coding and decoding on one core, rounded from benchmarks/coding.py
 )
+CODED_TOGETHER = 2**16  # bytes of a picture from which `ra_core.channels.Jpeg` codes a batch on all cores
 LOG_BYTES = 100_000  # of the text files of one run
 PANEL = 6  # pictures of each chain that a task keeps for the book
 MEASURED = [column for column in TRAINING_COLUMNS if column not in ("profile", "commit")]
@@ -46,8 +48,9 @@ class Machine:
 
     Peaks are floating-point operations (a multiply-accumulate is two) and bytes a second, of which the shares are
     reached; `launch` are seconds an operator takes a step whatever the pictures; `decode` are pictures a second and
-    core. All GPUs share `storage` bytes a second; `link` joins those of a `node`, `network` nodes, a GPU each way.
-    Of a CPU all numbers are those of one core. `base_mb` is what a process holds before it works.
+    core. All GPUs share `storage` bytes a second; `link` joins those of a `node`, `network` nodes, a GPU each way, and
+    `collective` are the seconds that a sum of few numbers over GPUs takes. Of a CPU all numbers are those of one core,
+    of a GPU `cores` are those beside it. `base_mb` is what a process, or a GPU, holds before it works.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Machine:
     node: int = 8
     link: float = 450e9
     network: float = 50e9
+    collective: float = 100e-6
     storage: float = 5e9
 
 
@@ -110,12 +114,34 @@ def coder_seconds(job: Job) -> float:
     return each / 1000 * (job.side / CODED_SIDE) ** 2
 
 
-def bounds(job: Job, machine: Machine, gpus: int = 1, global_batch: bool = False) -> dict[str, float]:
-    """Return how many training pictures a second each resource allows, with so many GPUs in one training.
+def step_seconds(job: Job, machine: Machine, gpus: int = 1, batch: float | None = None) -> dict[str, float]:
+    """Return how long the parts of a step take, one after the other, with `batch` pictures (the job's) on each GPU.
 
-    Every GPU has the job's batch, or, with `global_batch`, its part of it, at least one picture. `network` is the
-    sum of the gradients over all GPUs, twice (N - 1) / N of their bytes through the slower of its links. Raises
-    `ParameterError` for no GPU, or several of a machine without.
+    `network` is the sum of the gradients over all GPUs, twice (N - 1) / N of their bytes through the slower of its
+    links, and a `collective` for it and for each way through each normalisation over the whole batch.
+    """
+    batch = job.batch if batch is None else batch
+    found = {"compute": compute_seconds(job.work, machine, job.precision, batch)}
+    if job.coders:
+        together = machine.gpu and 3 * job.side**2 >= CODED_TOGETHER
+        found["coding"] = batch * coder_seconds(job) / (min(batch, machine.cores) if together else 1)
+    if gpus > 1 and job.trained:
+        link = machine.link if gpus <= machine.node else min(machine.link, machine.network)
+        sums = 1 + 2 * job.work.norms
+        found["network"] = 2 * (gpus - 1) / gpus * FLOAT * job.trained / link + sums * machine.collective
+    return found
+
+
+def host_seconds(job: Job, machine: Machine) -> float:
+    """Return how long one core decodes and codes for one picture."""
+    return coder_seconds(job) + (1 / machine.decode if job.folder else 0.0)
+
+
+def bounds(job: Job, machine: Machine, gpus: int = 1, global_batch: bool = False) -> dict[str, float]:
+    """Return how many training pictures a second a step and what goes on beside it allow, with so many GPUs.
+
+    Every GPU has the job's batch, or, with `global_batch`, its part of it, at least one picture. The cores that decode
+    also code. Raises `ParameterError` for no GPU, or several of a machine without.
     """
     if gpus < 1 or (gpus > 1 and not machine.gpu):
         raise ParameterError(
@@ -123,22 +149,18 @@ def bounds(job: Job, machine: Machine, gpus: int = 1, global_batch: bool = False
         )
     gpus = min(gpus, job.batch) if global_batch else gpus
     batch = job.batch / gpus if global_batch else job.batch
-    found = {"compute": gpus * batch / compute_seconds(job.work, machine, job.precision, batch)}
-    host = coder_seconds(job) + (1 / machine.decode if job.folder else 0.0)
+    step = sum(step_seconds(job, machine, gpus, batch).values())
     if not machine.gpu:  # the core that computes decodes as well
-        return {"compute": 1 / (1 / found["compute"] + host)}
-    if host:
-        found["decoding"] = gpus * machine.cores / host
+        return {"step": 1 / (step / batch + (1 / machine.decode if job.folder else 0.0))}
+    found = {"step": gpus * batch / step}
     if job.folder:
+        found["decoding"] = gpus * machine.cores / host_seconds(job, machine)
         found["disk"] = machine.storage / PICTURE_BYTES
-    if gpus > 1 and job.trained:
-        link = machine.link if gpus <= machine.node else min(machine.link, machine.network)
-        found["network"] = gpus * batch * link / (2 * (gpus - 1) / gpus * FLOAT * job.trained)
     return found
 
 
 def bottleneck(found: dict[str, float]) -> str:
-    """Return the resource that allows the fewest pictures a second."""
+    """Return what allows the fewest pictures a second."""
     return min(found, key=found.get)
 
 
@@ -157,9 +179,12 @@ def images_per_second(job: Job, machine: Machine) -> float:
 
 
 def memory_mb(job: Job, machine: Machine) -> float:
-    """Return the memory of a run in MB of 10^6 bytes: process, pictures, weights, and what waits for the way back."""
+    """Return the memory of a run in MB of 10^6 bytes: process, pictures, weights, and what waits for the way back.
+
+    Of a GPU it is the GPU's own, where no pictures are held.
+    """
     waiting = job.batch * job.work.kept * (0.5 if job.precision == "bf16" else 1.0)
-    held = 3 * job.side**2 * job.held
+    held = 0 if machine.gpu else 3 * job.side**2 * job.held
     return machine.base_mb + (held + ADAM * job.trained + FLOAT * job.frozen + waiting) / 1e6
 
 
@@ -208,19 +233,24 @@ def costs(names: list[str], machine: Machine, gpus: int = 1, stated: Stock | Non
 
 
 def scaling(profile: Profile, machine: Machine, gpus=(1, 8, 64), stated: Stock | None = None) -> pd.DataFrame:
-    """Return a row for each training of a profile, number of GPUs and resource: pictures a second, hours, what bounds.
+    """Return a row for each training of a profile, number of GPUs and what may bound it: pictures a second, hours.
 
-    One training uses all GPUs, each with the profile's batch.
+    One training uses all GPUs, each with the profile's batch. `compute`, `coding` and `network` are their shares of a
+    step, `cores` those that a GPU needs for decoding to keep up with its steps.
     """
     rows = []
     for job in jobs_of(profile, stated):
         for number in gpus if job.kind == "training" else ():
-            found = bounds(job, machine, number)
+            found, parts = bounds(job, machine, number), step_seconds(job, machine, number)
+            shares = {
+                name: parts.get(name, 0.0) / sum(parts.values()) for name in ("compute", "coding", "network")
+            }
             usual = {
                 "part": job.part, "run": job.name, "gpus": number, "bottleneck": bottleneck(found),
                 "images_per_s": min(found.values()), "hours": run_seconds(job, machine, number) / 3600,
                 "gb_per_s": min(found.values()) * PICTURE_BYTES / 1e9 if job.folder else 0.0,
                 "same_batch_images_per_s": min(bounds(job, machine, number, global_batch=True).values()),
+                "cores": found["step"] / number * host_seconds(job, machine), **shares,
             }  # fmt: skip
             rows += [usual | {"resource": name, "allows": value} for name, value in found.items()]
     return pd.DataFrame(rows)

@@ -1,5 +1,6 @@
 """What a profile asks for before codecs: trainings and evaluations, counted on a small picture."""
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -18,7 +19,7 @@ from ra_core.models.recognizers import CELL_FAMILIES, Recognizer, load_recognize
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.params.coding import DATASETS, Ladder, Preprocessing, ends_and_middle
-from ra_core.planning.workload import Job, Work, count, trained_pictures
+from ra_core.planning.workload import Job, Work, count, norm_layers, trained_pictures
 from ra_core.pretraining.proxies import is_made, made_by
 from ra_core.shipped_runs import matching
 
@@ -82,7 +83,8 @@ def _trained(kind: str, sizes: tuple, back: bool) -> tuple[Work, int]:
         def call(images):
             return preprocess(net, images, 1.0)
 
-    return _counted(net, call, gradient=False, back=back), sum(p.numel() for p in net.parameters())
+    work = replace(_counted(net, call, gradient=False, back=back), norms=norm_layers(net) if back else 0)
+    return work, sum(p.numel() for p in net.parameters())
 
 
 @cache

@@ -16,12 +16,15 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ra_core.channels import make_channel
+from ra_core.data.flat_folders import is_flat
 from ra_core.errors import ParameterError
 from ra_core.metrics import psnr, ssim
+from ra_core.models.efficientnet_lite import efficientnet_lite
 from ra_core.models.processors import make_processor
-from ra_core.models.recognizers import CELL_FAMILIES, FAMILIES, Recognizer, load_recognizer
+from ra_core.models.recognizers import CELL_FAMILIES, FAMILIES, PUBLISHED, Recognizer, load_recognizer
 from ra_core.params import Profile
 from ra_core.params.base import Training
+from ra_core.runs import project_root
 
 VALIDATIONS = 6  # of a training, as `ra_core.training.fit` has it
 
@@ -31,20 +34,23 @@ class Work:
     """What one picture costs, forward and, in training, back.
 
     `macs` are multiply-accumulates of convolutions and matrix products, `moved` the bytes all other operators read and
-    write, in 32-bit floats, `kept` the bytes that wait for the way back; `operators` are counted once a step.
+    write, in 32-bit floats, `kept` the bytes that wait for the way back; `operators` are counted once a step, and so
+    are `norms`, the layers whose statistics several GPUs sum, forward and back.
     """
 
     macs: float = 0.0
     moved: float = 0.0
     kept: float = 0.0
     operators: float = 0.0
+    norms: int = 0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(getattr(self, key) + getattr(other, key) for key in self.__dataclass_fields__))
 
     def times(self, pictures: float) -> "Work":
         """Return the work of so many pictures, or of a picture so many times as large, in the same operators."""
-        return Work(pictures * self.macs, pictures * self.moved, pictures * self.kept, self.operators)
+        counted = {key: pictures * getattr(self, key) for key in ("macs", "moved", "kept")}
+        return replace(self, **counted)
 
 
 class _Meter(TorchDispatchMode):
@@ -98,6 +104,8 @@ def make_recognizer(name: str, classes: int) -> Recognizer:
     with torch.device("meta"):
         if name in known:
             return Recognizer(known[name](classes), name, (0.5,) * 3, (0.5,) * 3)
+        if name in PUBLISHED:
+            return Recognizer(efficientnet_lite(PUBLISHED[name]), name, (0.5,) * 3, (0.5,) * 3)
         if name in models.list_models(module=models):
             return Recognizer(models.get_model(name, weights=None), name, (0.5,) * 3, (0.5,) * 3)
     return load_recognizer(name).to("meta")
@@ -129,7 +137,7 @@ def processor_work(name: str, scale: int, sizes: tuple, side: int, back: bool = 
         if back:
             loss.backward()
 
-    return count(run, len(images), net), _size(net)
+    return replace(count(run, len(images), net), norms=norm_layers(net) if back else 0), _size(net)
 
 
 @cache
@@ -137,6 +145,11 @@ def scoring_work(side: int) -> Work:
     """Return the work of PSNR and SSIM, counted on numbers: they turn autocast off, which shapes alone know not of."""
     images = torch.zeros(2, 3, side, side)
     return count(lambda: (psnr(images, images), ssim(images, images)), len(images))
+
+
+def norm_layers(net: nn.Module) -> int:
+    """Return how many layers of a network take statistics of the batch in training."""
+    return sum(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in net.modules())
 
 
 def _size(*networks: nn.Module) -> int:
@@ -178,15 +191,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Stock:
-    """How many pictures a data set has, and of how many classes."""
+    """How many pictures a data set has, and of how many classes; `flat` says that these are no folders."""
 
     train: int
     test: int
     classes: int
+    flat: bool = False
 
 
 CIFAR10, SHIPPED = Stock(50_000, 10_000, 10), Stock(5_000, 2_000, 10)
-FOLDERS = {"imagenet": Stock(1_281_167, 50_000, 1000)}  # by the name of their folder
+FOLDERS = {  # by the name of their folder
+    "imagenet": Stock(1_281_167, 50_000, 1000),
+    "imagenet-sample": Stock(309, 291, 1000, flat=True),
+}
 
 
 def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
@@ -250,10 +267,29 @@ def validations(steps: int, wanted: int = VALIDATIONS) -> int:
     return steps // every + (steps % every > 0)
 
 
+def _held(profile: Profile, stock: Stock) -> int:
+    """Return how many pictures validate, as `ra_core.experiments.load_splits` sets them aside from training.
+
+    Raises `ParameterError` where that leaves none to train on.
+    """
+    data = profile.data
+    known = FOLDERS.get(Path(data.source).name, stock)
+    root = project_root() / Path(data.source).expanduser()
+    if data.kind == "folder" and (known.flat or stock.classes < 2 or is_flat(root)):
+        return round(data.validation_share * (stock.train + stock.test))
+    held = data.validation_per_class * stock.classes
+    if held >= stock.train:
+        raise ParameterError(
+            f"profile {profile.name} has validation_per_class = {data.validation_per_class}, which is all of its "
+            f"{stock.train} training pictures of {stock.classes} classes; choose fewer, or state more pictures."
+        )
+    return held
+
+
 def _restoration(profile: Profile, stock: Stock) -> list[Job]:
     """Return the trainings of every task and mode, and the evaluation of every task."""
     data, side = profile.data, 32 if profile.data.kind == "cifar10" else profile.data.crop
-    held = data.validation_per_class * stock.classes
+    held = _held(profile, stock)
     train = data.train_per_class * stock.classes or stock.train - held
     test = data.test_per_class * stock.classes or stock.test
     seeds, folder = len(profile.seeds), data.kind == "folder"

@@ -22,7 +22,7 @@ from ra_core.models.weights import save_weights
 from ra_core.objectives import Objective
 from ra_core.progress import Progress
 from ra_core.training.checkpoint import load_checkpoint, random_states, save_checkpoint, set_random_states
-from ra_core.training.memory import told_what_fits
+from ra_core.training.memory import told_to_evaluate_less, told_what_fits
 from ra_core.training.prefetch import ahead, on_device, pinned
 from ra_core.training.processes import Team, digest, find_team
 from ra_core.training.processes import pick_device as pick_device  # where it was before there were several
@@ -140,6 +140,17 @@ def fit(
         write_text(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in log))
         save_checkpoint(folder / "checkpoint.pt", state)
 
+    def validates(done: int) -> bool:
+        """Say whether the state after so many steps is still to be validated."""
+        wanted = validate is not None and done > 0 and (done == steps or done % validate_every == 0)
+        return wanted and not any(line["step"] == done and "validation" in line for line in log)
+
+    def look(done: int) -> None:
+        with told_to_evaluate_less(place):
+            log.append({"step": done, "validation": validate()})  # all processes: they may share it
+        if team.is_main:
+            save(done)
+
     def read(step: int) -> tuple:
         """Return the pictures of a step that are this process's, and how many there are in all."""
         epoch, position = divmod(step, per_epoch)  # the last, short batch of an epoch is kept
@@ -167,6 +178,8 @@ def fit(
         labels = None if labels is None else labels[:count]
         gradients(images[:count], labels, torch.Generator(), Team(device), share=1.0)
 
+    if validates(first):  # a run that was saved, and ended before it had validated
+        look(first)
     batches = ahead(read, range(first, steps), getattr(pictures, "prefetch", 0))
     for step, images, labels, generator, count, share in batches:
         for group in optimiser.param_groups:
@@ -196,11 +209,11 @@ def fit(
                         "images_per_s": rate, "seconds_left": left})  # fmt: skip
             progress.show(log[-1], last=done == steps)
             sums, seen = {}, 0
-        if validate is not None and (done == steps or done % validate_every == 0):
-            log.append({"step": done, "validation": validate()})  # all processes: they may share it
-        if due:
+        if due:  # before it is validated, for which memory may be short
             save(done)
             saved = time.monotonic()
+        if validates(done):
+            look(done)
         if seen == 0:
             shown = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""Out of memory: what would fit, found by trying."""
+"""Out of memory: what would fit, found by trying, or which number to lower."""
 
 import gc
 import traceback
@@ -60,3 +60,19 @@ def told_what_fits(
     raise TrainingError(
         f"{count} pictures a step do not fit into the memory of {device}; {kept()}; {what}."
     ) from None
+
+
+@contextmanager
+def told_to_evaluate_less(device: torch.device | str) -> Iterator[None]:
+    """Turn want of memory in an evaluation into a `TrainingError` that names what to lower."""
+    try:
+        yield
+        return
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    raise TrainingError(
+        f"the pictures of a step of evaluation do not fit into the memory of {device}; what was trained is kept: "
+        "give a smaller evaluation_batch and run again."
+    )

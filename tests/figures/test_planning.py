@@ -29,12 +29,13 @@ COMPARED = TRAININGS[:2].assign(predicted_images_per_s=[100.0, 25.5], predicted_
 SCALING = pd.DataFrame(
     [
         {
-            "part": part, "run": "ra", "gpus": gpus, "bottleneck": "disk" if gpus > 1 else "compute",
+            "part": part, "run": "ra", "gpus": gpus, "bottleneck": "disk" if gpus > 1 else "step",
             "images_per_s": 100.0 if gpus == 1 else 400.0, "hours": 3.0 / gpus, "gb_per_s": 0.04,
-            "same_batch_images_per_s": 90.0, "resource": resource,
+            "same_batch_images_per_s": 90.0, "resource": resource, "cores": 21.4,
+            "compute": 1.0 if gpus == 1 else 0.9, "coding": 0.0, "network": 0.0 if gpus == 1 else 0.1,
             "allows": allows * (1 if resource == "disk" else gpus),
         }
-        for part in ("sr", "dn") for gpus in (1, 8) for resource, allows in (("compute", 100.0), ("disk", 400.0))
+        for part in ("sr", "dn") for gpus in (1, 8) for resource, allows in (("step", 100.0), ("disk", 400.0))
     ]
 )  # fmt: skip
 
@@ -93,9 +94,9 @@ def test_lines_are_what_each_resource_allows_and_rings_what_bounds():
     figure = figures.bounds_by_gpus(SCALING, "ra")
     axes = figure.axes[0]
     drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
-    assert drawn["compute"] == ([1, 8], [100, 800]) and drawn["disk"] == ([1, 8], [400, 400])
+    assert drawn["step"] == ([1, 8], [100, 800]) and drawn["disk"] == ([1, 8], [400, 400])
     assert list(axes.lines[-1].get_ydata()) == [100, 400]
-    assert "sr on 1 by compute (100/s)" in figure.alt and "dn on 8 by disk (400/s)" in figure.alt
+    assert "sr on 1 by step (100/s)" in figure.alt and "dn on 8 by disk (400/s)" in figure.alt
     with pytest.raises(ParameterError, match="no training 'plain' to draw; choose one of ra"):
         figures.bounds_by_gpus(SCALING, "plain")
 
@@ -103,7 +104,9 @@ def test_lines_are_what_each_resource_allows_and_rings_what_bounds():
 def test_the_table_of_scaling_has_a_row_for_each_training_and_number():
     found = figures.scaling_table(SCALING)
     assert len(found) == 4 and list(found["GPUs"]) == ["1", "8", "1", "8"]
-    assert list(found["bounded by"][:2]) == ["compute", "disk"] and found["one training"].iloc[0] == "3.0 h"
+    assert list(found["bounded by"][:2]) == ["step", "disk"] and found["one training"].iloc[0] == "3.0 h"
+    assert list(found["of a step"][:2]) == ["compute 100%", "compute 90%, sums 10%"]
+    assert set(found["cores a GPU needs"]) == {"21"}
     other = figures.scaling_table(SCALING.assign(run="npp_qa-heic"))
     assert set(other.index.get_level_values("training")) == {"npp_qa-heic"}
 

@@ -1,6 +1,7 @@
 """The plan against what was measured, and its laws: time follows work, and no resource is outrun."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -28,6 +29,7 @@ from ra_core.planning import (
     run_seconds,
     scaling,
     spread,
+    step_seconds,
     storage_gb,
 )  # fmt: skip
 from ra_core.planning.workload import Job, Stock, Work, jobs_of
@@ -141,30 +143,59 @@ def test_no_training_outruns_decoding_or_the_disk(gpus, batch, macs, split, trai
     rate, used = min(found.values()), min(gpus, batch) if split else gpus
     assert rate <= used * GPU.cores * GPU.decode and rate * PICTURE_BYTES <= GPU.storage * (1 + 1e-9)
     assert run_seconds(job, GPU, gpus, split) >= job.pictures / found["decoding"] * (1 - 1e-9)
-    assert found[bottleneck(found)] == rate and ("network" in found) == (used > 1)
+    assert found[bottleneck(found)] == rate and set(found) == {"step", "decoding", "disk"}
+    parts = step_seconds(job, GPU, used, batch / used if split else None)
+    assert found["step"] == pytest.approx(used * (batch / used if split else batch) / sum(parts.values()))
+    assert ("network" in parts) == (used > 1) and parts["coding"] > 0
 
 
 @given(gpus=st.integers(2, 256))
 def test_what_grows_with_the_gpus_and_what_does_not(gpus):
     one, many = bounds(JOB, GPU), bounds(JOB, GPU, gpus)
-    assert many["compute"] == pytest.approx(gpus * one["compute"])
+    assert one["step"] < many["step"] < gpus * one["step"]  # each waits for the sum of all
     assert many["decoding"] == pytest.approx(gpus * one["decoding"]) and many["disk"] == one["disk"]
     link = GPU.link if gpus <= GPU.node else GPU.network
-    step = 2 * (gpus - 1) / gpus * 4 * JOB.trained / link
-    assert many["network"] == pytest.approx(gpus * JOB.batch / step)
+    summing = 2 * (gpus - 1) / gpus * 4 * JOB.trained / link + GPU.collective
+    assert many["step"] == pytest.approx(gpus * JOB.batch / (JOB.batch / one["step"] + summing))
+
+
+def test_what_follows_each_other_in_a_step_adds_up():
+    coded = replace(JOB, coders=(("jpeg", 1.0),), work=replace(NETWORKS, norms=3))
+    parts = step_seconds(coded, GPU, 8)
+    each = 0.5e-3 * (224 / 256) ** 2
+    assert parts["compute"] == compute_seconds(NETWORKS, GPU, "fp32", 20)
+    assert parts["coding"] == pytest.approx(20 * each / 16)  # on all cores
+    assert parts["network"] == pytest.approx(7 / 4 * 4 * 700_000 / 450e9 + 7 * GPU.collective)
+    found = bounds(coded, GPU, 8)
+    assert found["step"] == pytest.approx(8 * 20 / sum(parts.values()))
+    assert found["decoding"] == pytest.approx(8 * 16 / (1 / 210 + each))  # the cores that decode also code
+    small = replace(coded, side=32, folder=False)
+    assert step_seconds(small, GPU)["coding"] == pytest.approx(20 * 0.5e-3 / 64)  # on one
+    assert set(bounds(small, GPU)) == {"step"}
+
+
+def test_fast_steps_of_an_h100_with_few_cores_wait_for_decoding():
+    rows = scaling(load_profile("imagenet_fast"), GPU, (1,)).drop_duplicates(["part", "run"])
+    plain = rows.set_index(["part", "run"]).loc[("sr", "plain")]
+    assert plain["bottleneck"] == "decoding" and plain["images_per_s"] == pytest.approx(16 * 210)
+    assert plain["cores"] > 1.5 * 16
+    step = rows.set_index(["part", "run"]).loc[("jpeg", "ra")]
+    assert step["compute"] + step["coding"] == pytest.approx(1) and step["coding"] > 0
 
 
 def test_with_the_same_whole_batch_launching_soon_bounds():
     slow = Job("sr", "ra", "training", 1, 10, 20, 200, 224, Work(1e9, 1e8, 0, 500))
-    few, many = (bounds(slow, GPU, number, global_batch=True)["compute"] for number in (20, 4000))
-    assert few == many == pytest.approx(20 / (500 * GPU.launch))  # a picture cannot be split
+    few, many = (bounds(slow, GPU, number, global_batch=True)["step"] for number in (20, 4000))
+    assert (
+        few == many == pytest.approx(20 / (500 * GPU.launch))
+    )  # a picture cannot be split, and nothing is summed
 
 
-def test_the_bottleneck_moves_from_compute_to_the_disk():
+def test_the_bottleneck_moves_from_decoding_to_the_disk():
     found = [bottleneck(bounds(JOB, GPU, number)) for number in (1, 64)]
     assert found == ["decoding", "disk"]
     heavy = Job("dn", "ra", "training", 1, 10, 20, 200, 224, Work(1e11, 1e9), folder=True)
-    assert bottleneck(bounds(heavy, GPU)) == "compute"
+    assert bottleneck(bounds(heavy, GPU)) == "step"
 
 
 @pytest.mark.parametrize(("machine", "gpus"), [(CPU, 2), (GPU, 0), (CPU, -1)])
@@ -182,6 +213,7 @@ def test_a_core_decodes_and_codes_beside_its_computing():
 
 def test_memory_is_what_lies_in_it():
     assert memory_mb(JOB, CPU) == pytest.approx(CPU.base_mb + 16 * 0.7 + 20 * 100)
+    assert memory_mb(replace(JOB, held=10**6), GPU) == memory_mb(JOB, GPU)  # pictures lie in the machine's
     half = Job("sr", "ra", "training", 1, 1, 20, 20, 10, NETWORKS, "bf16", frozen=10**6, held=10**5)
     assert memory_mb(half, CPU) == pytest.approx(CPU.base_mb + 4 + 10 * 100 + 30)
 
@@ -202,9 +234,14 @@ def test_scaling_has_a_row_for_every_training_number_and_resource(write):
         tiny.PROFILE, data={"kind": "folder", "source": "data/imagenet"}, source="resnet18", unseen=[]
     )
     rows = scaling(profile, GPU, (1, 8))
-    assert len(rows) == 4 * (3 + 4) and set(rows["gpus"]) == {1, 8}
+    assert len(rows) == 4 * 2 * 3 and set(rows["gpus"]) == {1, 8}
     assert (rows["images_per_s"] == rows.groupby(["run", "gpus"])["allows"].transform("min")).all()
     assert (rows["gb_per_s"] == rows["images_per_s"] * PICTURE_BYTES / 1e9).all()
+
+
+def test_a_picture_of_imagenet_is_as_large_as_its_archives_say():
+    archives, pictures = 147_897_477_120 + 6_744_924_160, 1_281_167 + 50_000
+    assert archives / pictures == pytest.approx(PICTURE_BYTES, rel=1e-3)
 
 
 def test_storage(write):

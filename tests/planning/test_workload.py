@@ -10,6 +10,7 @@ from torch import nn
 from ra_core.coding.costs import macs
 from ra_core.errors import ParameterError
 from ra_core.models.processors import make_processor
+from ra_core.params import load_profile
 from ra_core.params.base import Training
 from ra_core.planning.workload import (
     CIFAR10,
@@ -92,8 +93,16 @@ def test_a_processor_on_shapes_costs_what_it_costs_on_numbers():
     assert back.macs == macs(lambda: net(image).sum().backward()) and back.kept > 0
 
 
+def test_norms_of_what_is_trained_are_counted(write):
+    found = trainings(write(PROFILE))
+    assert found["plain"].work.norms == found["ra"].work.norms > 0  # a frozen recognizer takes no statistics
+    assert found["ra_transformer"].work.norms == 2 * found["ra"].work.norms
+    net = make_processor("SRResNet", 1, width=4, blocks=1)
+    assert found["ra"].work.norms == sum(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+
+
 def test_recognizers_of_every_kind_have_shapes_only():
-    for name in ("resnet20", "resnet18", "tiny:recognizer"):
+    for name in ("resnet20", "resnet18", "efficientnet_lite0", "tiny:recognizer"):
         assert all(p.is_meta for p in make_recognizer(name, 10).parameters())
 
 
@@ -165,6 +174,26 @@ def test_evaluations_show_every_chain_to_every_recognizer(write):
     assert found.pictures == (2 + 4 * 2) * 2000  # clean, unprocessed, then modes x seeds
     judges = sum(recognizer_work(name, 32, 10)[0].macs for name in ("resnet20", "vgg8"))
     assert judges < found.work.macs and found.work.kept == 0 and found.trained == 0
+
+
+def test_a_folder_without_class_folders_validates_its_share(tmp_path):
+    sample = load_profile("imagenet_sample")
+    assert stock_of(sample) == FOLDERS["imagenet-sample"]
+    for stock in (FOLDERS["imagenet-sample"], Stock(300, 300, 1000)):
+        job = next(job for job in jobs_of(sample, stock) if job.name == "plain")
+        assert (job.steps, job.checked) == (400, validations(400) * 60)  # a tenth of all 600
+        assert 400 * 8 - 8 * 14 < job.pictures <= 400 * 8  # the last batch of an epoch is short
+    (tmp_path / "birds").mkdir()
+    birds = load_profile("imagenet_sample", {"data": {"source": str(tmp_path / "birds")}})
+    assert next(iter(jobs_of(birds, Stock(60, 40, 7)))).checked == validations(400) * 10
+
+
+def test_class_folders_that_would_all_validate_are_refused(write):
+    profile = write(PROFILE, data={"kind": "folder", "source": "away", "validation_per_class": 50})
+    with pytest.raises(
+        ParameterError, match="all of its 300 training pictures of 1000 classes; choose fewer"
+    ):
+        jobs_of(profile, Stock(300, 300, 1000))
 
 
 def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):

@@ -6,8 +6,10 @@ import torch
 from refusal import refusal
 from torch import nn
 
+from ra_core.chain import Chain
 from ra_core.channels import Noise
 from ra_core.errors import TrainingError
+from ra_core.evaluation import evaluate
 from ra_core.training.memory import is_out_of_memory, largest_that_fits, told_what_fits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -111,6 +113,33 @@ def test_the_last_picture_that_does_not_fit(tmp_path):
 
 def test_the_advice_holds(tmp_path):
     tiny.train(tmp_path, channel=Tight(2), batch=2, steps=2)
+
+
+def test_a_validation_that_does_not_fit_says_so_and_is_made_up_for(tmp_path):
+    def validate(room: int):
+        shown = {"tiny": tiny.source()}, tiny.pictures(6), 3
+        return lambda: {"psnr": evaluate(Chain(Tight(room)), *shown).psnr.mean().item()}
+
+    said = refusal(TrainingError, tiny.train, tmp_path, validate=validate(2), checkpoint_seconds=60)
+    assert said == (
+        "the pictures of a step of evaluation do not fit into the memory of cpu; what was trained is kept: "
+        "give a smaller evaluation_batch and run again."
+    )
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert tiny.train(tmp_path, validate=validate(3))["validation"]["psnr"] > 0
+    tiny.train(tmp_path / "once", validate=validate(3))
+    assert tiny.weights(tmp_path) == tiny.weights(tmp_path / "once")
+    for folder in (tmp_path, tmp_path / "once"):
+        assert [line["step"] for line in tiny.log(folder) if "validation" in line] == [1, 2, 3, 4, 5, 6]
+
+
+def test_any_validation_without_memory_is_told(tmp_path):
+    def validate():
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    said = refusal(TrainingError, tiny.train, tmp_path, validate=validate, validations=1)
+    assert "give a smaller evaluation_batch" in said
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 6  # all of the training
 
 
 @pytest.mark.gpu

@@ -16,7 +16,7 @@ from refusal import refusal
 from safetensors.torch import load_file
 
 from ra_core.errors import ParameterError, TrainingError
-from ra_core.training.processes import Team, digest, find_team
+from ra_core.training.processes import Team, digest, find_team, is_first, processes_here
 
 HERE = Path(__file__).parents[1]
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")
@@ -209,6 +209,16 @@ def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, started,
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: gpus.get("mps", False))
     monkeypatch.setitem(sys.modules, "accelerate", None)
     assert said in refusal(ParameterError, find_team, **started)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ask"),
+    [("WORLD_SIZE", "abc", find_team), ("WORLD_SIZE", "0", find_team), ("RANK", "-1", is_first),
+     ("LOCAL_WORLD_SIZE", "", processes_here)],
+)  # fmt: skip
+def test_what_no_launcher_tells_is_refused(monkeypatch, name, value, ask):
+    monkeypatch.setenv(name, value)
+    assert f"the environment variable {name} is {value!r}" in refusal(ParameterError, ask)
 
 
 def test_a_team_whose_connection_breaks_says_so(monkeypatch):
