@@ -79,7 +79,7 @@ onerror:
 wildcard_constraints:
     task="sr|dn|jpeg",
     mode="[a-z_]+(@[0-9.e-]+)?",
-    dataset="cells|scenes",
+    dataset="|".join(PROFILE.preprocessing) or "none",
     run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",
     seed="[0-9]+",
@@ -163,7 +163,7 @@ rule train_processor:
 
 
 CODING = NETWORKS + modules(
-    "data/elpv", "data/scenes", "data/boxes", "detection", "codecs/__init__", "codecs/base", "codecs/headers",
+    "data/elpv", "data/scenes", "data/boxes", "data/box_folders", "detection", "codecs/__init__", "codecs/base", "codecs/headers",
     "codecs/pillow", "codecs/bpg", "coding/__init__", "coding/proxy_ladder", "params/coding", "objectives", "losses",
     "channels", "chain", "models/detectors", "models/cell_nets", "models/efficientnet_lite", "models/preprocessors",
     "models/registry", "models/prox*", "models/dct_rate",

@@ -17,7 +17,7 @@ from ra_core.coding import (
     ladder,
     load_judges,
     load_nets,
-    load_pictures,
+    pictures_of,
     preprocessor_parameters,
     score,
     strength_at,
@@ -118,7 +118,7 @@ def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, d
                 codec,
                 steps.curve,
                 judges,
-                load_pictures(dataset, "validation", FILTER_PICTURES),
+                pictures_of(profile, dataset, "validation", FILTER_PICTURES),
                 *common[2:],
             )
             print(f"{codec} {name}: {chosen} is best on validation", flush=True)
@@ -208,8 +208,8 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
         raise ParameterError(
             f"profile {profile.name} measures no codec {codec!r} on {dataset}; choose one of {', '.join(known)}."
         )
-    pictures = load_pictures(dataset, "test", settings.pictures)
-    judges = load_judges(dataset, settings.judges, device)
+    pictures = pictures_of(profile, dataset, "test", settings.pictures)
+    judges = load_judges(dataset, settings.judges, device, pictures.classes)
     make = codec_curves if codec in settings.codecs else transfer_curves
     curves = make(profile, dataset, codec, judges, pictures, device)
     compared = [(curve, curves[0]) for curve in curves[1:]]
