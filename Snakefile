@@ -86,7 +86,7 @@ onerror:
 wildcard_constraints:
     task="sr|dn|jpeg",
     mode="[a-z_]+(@[0-9.e-]+)?",
-    dataset="cells|scenes",
+    dataset="|".join(PROFILE.preprocessing) or "none",
     run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",
     seed="[0-9]+",
@@ -170,7 +170,8 @@ rule train_processor:
 
 
 CODING = NETWORKS + TRAINING + modules(
-    "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/boxes", "detection", "metrics",
+    "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/boxes", "data/box_folders",
+    "detection", "metrics",
     "codecs/__init__", "codecs/base", "codecs/headers", "codecs/pillow", "codecs/bpg", "coding/__init__",
     "coding/proxy_ladder", "params/coding", "channels", "models/detectors", "models/cell_nets", "models/preprocessors",
     "models/prox*", "models/dct_rate", "models/entropy", "pretraining/proxies",

@@ -86,7 +86,7 @@ def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
     """Return the pages on preprocessing before codecs, each with its notebook and its title."""
     pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if preprocessing else {}
     for dataset, settings in preprocessing.items():
-        title = DATASET_TITLES[dataset]
+        title = DATASET_TITLES.get(dataset, dataset.replace("_", " ").capitalize())
         for codec in settings.all_codecs:
             note = "" if codec in settings.codecs else " (transfer)"
             pages[f"coding/{dataset}-{codec}"] = (

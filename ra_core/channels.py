@@ -17,6 +17,7 @@ from ra_core.codecs import Codec
 from ra_core.data.draws import draw
 from ra_core.errors import ParameterError
 from ra_core.metrics import to_8bit
+from ra_core.models.padding import pad_to_multiple
 
 TASKS = ("sr", "dn", "jpeg")
 UNIT = 2**22  # Pillow resizes with whole multiples of 1 / UNIT as weights
@@ -132,7 +133,8 @@ class Jpeg:
 class Coded:
     """A real codec at one quality; the bytes of its files are known.
 
-    With `shrink` above 1 the picture is downsampled by that factor before it is coded and enlarged after.
+    With `shrink` above 1 the picture is downsampled by that factor before it is coded and enlarged after; where it is
+    no multiple of it, its last row and column are repeated before and cut off after.
     """
 
     codec: Codec
@@ -145,11 +147,12 @@ class Coded:
 
     def transmit(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what comes out of the decoder, (B, 3, H, W) in [0, 1], and the bytes of each file, (B,)."""
-        small = images if self.shrink == 1 else Downsample(self.shrink)(images)
+        height, width = images.shape[-2:]
+        small = images if self.shrink == 1 else Downsample(self.shrink)(pad_to_multiple(images, self.shrink))
         files = self.codec.encode(to_arrays(small), self.quality)
         decoded = from_arrays(self.codec.decode(files), images.device).to(images)
         if self.shrink > 1:
-            decoded = Downsample(self.shrink).enlarge(decoded)
+            decoded = Downsample(self.shrink).enlarge(decoded)[..., :height, :width]
         return decoded, torch.tensor([len(file) for file in files])
 
     def enlarge(self, degraded):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ra_core.data.boxes import BoxedPictures, Target
+from ra_core.data.boxes import BoxedPictures, Target, in_batches
 from ra_core.errors import DataError, ParameterError
 from ra_core.metrics import Interval
 
@@ -22,10 +22,10 @@ MOST_DETECTIONS = 100  # of a picture; the least sure of more are not looked at
 
 @torch.inference_mode()
 def detect(detector: nn.Module, pictures: BoxedPictures, batch: int = 16) -> list[Target]:
-    """Return what a detector finds in each picture, on the CPU; `batch` is 1 for pictures of several sizes."""
+    """Return what a detector finds in each picture, on the CPU, `batch` pictures at a time."""
     detector.eval()
     place, found = next(detector.parameters()).device, []
-    for indices in torch.arange(len(pictures)).split(batch):
+    for indices in in_batches(pictures, batch):
         answers = detector(pictures.batch(indices)[0].to(place))
         found += [{key: value.cpu() for key, value in answer.items()} for answer in answers]
     return found

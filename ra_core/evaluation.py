@@ -8,6 +8,7 @@ import torch
 
 from ra_core.chain import Chain
 from ra_core.data import is_labelled
+from ra_core.data.boxes import in_batches
 from ra_core.errors import ParameterError
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
 from ra_core.models.recognizers import is_detector
@@ -65,7 +66,7 @@ def evaluate(
     detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
     classifiers = {name: r for name, r in recognizers.items() if name not in detections}
     answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
-    batches = torch.arange(len(pictures)).split(batch)
+    batches = in_batches(pictures, batch)
     batches = batches[team.part(len(batches))] if team else batches
     read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
     with told_to_evaluate_less(device):

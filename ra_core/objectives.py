@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ra_core.channels import Coded
 from ra_core.codecs import Codec
+from ra_core.data.boxes import by_size
 from ra_core.data.draws import draw
 from ra_core.losses import (
     Mode,
@@ -89,7 +90,8 @@ class Preprocessing:
     given one rung of `ladder` at random. `judge` is a frozen recognizer or detector. `recognition` is `labels`
     (cross-entropy, or a detector's own losses, for which the whole batch has one rung); `soft_labels`, which looks at
     none: what the judge thinks of the received picture is to be what it thinks of the clean one; or None for a
-    preprocessor that only saves bits. A postprocessor needs a `restoration_weight`.
+    preprocessor that only saves bits. A postprocessor needs a `restoration_weight`. Pictures of several sizes are dealt
+    with size by size, so that nothing but real pixels is looked at, coded or counted; each picture counts the same.
     """
 
     codec: Codec
@@ -133,10 +135,18 @@ class Preprocessing:
         known = _to(labels, images.device) if self.recognition == "labels" else None
         return {
             "images": images, "labels": known,
-            "quality": quality, "weight": weight, "strength": strength,
+            "quality": quality, "weight": weight, "strength": strength, "by_size": by_size(labels),
         }  # fmt: skip
 
     def terms(self, networks, batch):
+        count, parts = len(batch["images"]), []
+        for (height, width), chosen in batch["by_size"].items():
+            part = {key: _chosen(value, chosen) for key, value in batch.items()}
+            part |= {"images": part["images"][..., :height, :width], "by_size": {}}
+            terms = self.terms(networks, part)
+            parts.append({key: len(chosen) / count * value for key, value in terms.items()})
+        if parts:
+            return {key: sum(part[key] for part in parts) for key in parts[0]}
         images, post = batch["images"], networks.get("postprocessor")
         sent, received, bits = self._send(networks.get("preprocessor"), batch)
         seen = received if post is None else post(received).float()
@@ -190,6 +200,13 @@ class Preprocessing:
         if not is_detector(self.judge):
             return soft_label_distance(look(received).float(), clean, reduction="none")
         return (look(received).float() - clean).square().sum((1, 2))
+
+
+def _chosen(values, chosen: list[int]):
+    """Return some pictures' share of a tensor or list that has one entry a picture; of anything else all."""
+    if isinstance(values, list):
+        return [values[index] for index in chosen]
+    return values[chosen] if torch.is_tensor(values) else values
 
 
 def _to(labels, device):

@@ -1,7 +1,11 @@
 """Small boxed pictures: a bright square of one of three colours on a dark ground."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from ra_core.data.boxes import BoxedPictures, Objects
@@ -29,6 +33,42 @@ def pictures(count: int = 12, seed: int = 0, side: int = 64, name: str = "square
         box = torch.tensor([[left, top, left + square, top + square]]).float()
         objects.append(Objects(box, torch.tensor([number % 3 + 1]), torch.tensor([False])))
     return BoxedPictures(tuple(keys), paint, tuple(objects), CLASSES, name)
+
+
+def mixed(count: int = 12) -> BoxedPictures:
+    """Squares in pictures of two sizes, never more than two of a size after each other."""
+    parts = [pictures(count, seed, side) for seed, side in ((0, 64), (1, 50))]
+    chosen = [parts[number % 3 == 1] for number in range(count)]
+    return BoxedPictures(
+        tuple(part.keys[i] for i, part in enumerate(chosen)), paint,
+        tuple(part.objects[i] for i, part in enumerate(chosen)), CLASSES, "mixed",
+        sizes=tuple((part.keys[0][0],) * 2 for part in chosen),
+    )  # fmt: skip
+
+
+def folder(root: Path, kind: str, count: int = 12) -> Path:
+    """Write `mixed` pictures, cut a little at the bottom, into a folder as Pascal VOC or as COCO has them."""
+    squares, content = mixed(count), {"images": [], "annotations": []}
+    content["categories"] = [{"id": 10 * label, "name": name} for label, name in enumerate(CLASSES, 1)]
+    places = ("Annotations", "JPEGImages") if kind == "voc" else ("annotations", "images")
+    for place in places:
+        (root / place).mkdir(parents=True)
+    for number in range(count):
+        picture, box = squares.picture(number)[: -1 - number % 2], squares.boxes(number)[0].int().tolist()
+        name, (left, top, right, bottom) = CLASSES[number % 3], box
+        Image.fromarray(picture).save(root / places[1] / f"square{number}.png")
+        if kind == "voc":
+            corners = zip(("xmin", "ymin", "xmax", "ymax"), (left + 1, top + 1, right, bottom), strict=True)
+            inside = "".join(f"<{key}>{value}</{key}>" for key, value in corners)
+            text = f"<annotation><object><name>{name}</name><bndbox>{inside}</bndbox></object></annotation>"
+            (root / places[0] / f"square{number}.xml").write_text(text)
+        content["images"].append({"id": number, "file_name": f"square{number}.png"})
+        content["annotations"].append({
+            "image_id": number, "category_id": 10 * (number % 3 + 1), "bbox": [left, top, right - left, bottom - top],
+        })  # fmt: skip
+    if kind == "coco":
+        (root / places[0] / "instances_all.json").write_text(json.dumps(content))
+    return root
 
 
 class Bright(nn.Module):

@@ -6,7 +6,6 @@ import tiny
 import torch
 
 from ra_core import coding
-from ra_core.coding import rate_accuracy
 from ra_core.coding.rate_accuracy import evaluate_codec
 from ra_core.params import load_profile
 
@@ -43,8 +42,7 @@ def project(tmp_path_factory):
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for module in (coding, rate_accuracy):
-            patch.setattr(module, "load_pictures", load)
+        patch.setattr(coding, "load_pictures", load)
         yield folder
     torch.set_num_threads(threads)
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ra_core.channels import to_arrays
 from ra_core.codecs.base import Codec
 from ra_core.codecs.headers import jpeg_parts
+from ra_core.data.boxes import in_batches
 from ra_core.errors import CodecError
 
 HEADER_COLUMNS = ["codec", "quality", "n", "bytes_mean", "header_mean", "payload_mean"]
@@ -37,7 +37,7 @@ def header_rows(codec: Codec, qualities: Sequence[float], pictures, batch: int =
     rows = []
     for quality in map(int, qualities):
         parts = []
-        for indices in torch.arange(len(pictures)).split(batch):
+        for indices in in_batches(pictures, batch):
             files = codec.encode(to_arrays(pictures.batch(indices)[0]), quality)
             parts += [jpeg_parts(file) for file in files]
         header, payload = np.mean(parts, axis=0)

@@ -18,6 +18,7 @@ from ra_core.data import elpv
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.experiments import set_threads
+from ra_core.files import write_text
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import interpolated, make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
@@ -27,8 +28,8 @@ from ra_core.objectives import Preprocessing as Objective
 from ra_core.objectives import Rung
 from ra_core.params import Profile
 from ra_core.params.base import Training
-from ra_core.params.coding import ALL_RUNGS, DATASETS, METHODS, Ladder
-from ra_core.runs import begun, is_complete, now, profile_folder, record, tidy
+from ra_core.params.coding import ALL_RUNGS, METHODS, Ladder, task_of
+from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, tidy
 from ra_core.training import fit
 from ra_core.training.processes import Team, find_team
 
@@ -41,22 +42,59 @@ def load_pictures(dataset: str, part: str, count: int = 0):
     Of cells they are taken at even distances, as those of one module and kind lie together; of scenes the first.
     """
     if dataset == "cells":
-        pictures = elpv.load(part)
-        if not 0 < count < len(pictures):
-            return pictures
-        return pictures.subset(torch.arange(count) * len(pictures) // count, pictures.name)
+        return _spread(elpv.load(part), count)
     from ra_core.data import scenes
 
     return scenes.load(part, count or None)
 
 
-def load_judges(dataset: str, names: list[str], device: str | torch.device = "cpu") -> dict[str, nn.Module]:
-    """Return the recognizers or detectors of a data set by name, frozen."""
-    if DATASETS[dataset] == "classification":
+def pictures_of(profile: Profile, dataset: str, part: str, count: int = 0):
+    """Return what `load_pictures` does, of any data set of a profile.
+
+    Of a folder of one's own `count` pictures are taken at even distances; what of it cannot be used is listed in
+    `runs/<profile>/<dataset>/skipped.txt`.
+    """
+    data = profile.coding(dataset).data
+    if data is None:
+        return load_pictures(dataset, part, count)
+    from ra_core.data import box_folders
+
+    found = box_folders.load_parts(
+        project_root() / Path(data.folder).expanduser(), data.resize, tuple(data.names.items()),
+        tuple(data.parts.items()), data.test_share, data.validation_share,
+    )  # fmt: skip
+    skipped = dict.fromkeys(line for pictures in found.values() for line in pictures.skipped)
+    write_text(profile_folder(profile.name) / dataset / "skipped.txt", "".join(f"{one}\n" for one in skipped))
+    return _spread(found[part], count)
+
+
+def _spread(pictures, count: int):
+    """Return `count` pictures at even distances, or all."""
+    if not 0 < count < len(pictures):
+        return pictures
+    return pictures.subset(torch.arange(count) * len(pictures) // count, pictures.name)
+
+
+def load_judges(
+    dataset: str, names: list[str], device: str | torch.device = "cpu", classes: tuple[str, ...] = ()
+) -> dict[str, nn.Module]:
+    """Return the recognizers or detectors of a data set by name, frozen; detectors name what they find by `classes`."""
+    if task_of(dataset) == "classification":
         load = load_recognizer
     else:
-        from ra_core.models.detectors import load_detector as load
+        from ra_core.models.detectors import load_detector
+
+        def load(name):
+            return load_detector(name).speak(classes) if classes else load_detector(name)
+
     return {name: load(name).to(device, memory_format=torch.channels_last) for name in names}
+
+
+def together(pictures, most: int = 0):
+    """Return the first `most` pictures (0: all) as one batch, with their labels; those of several sizes are cut to one."""
+    chosen = pictures.subset(torch.arange(min(most or len(pictures), len(pictures))), pictures.name)
+    chosen = chosen.alike() if getattr(chosen, "sizes", ()) else chosen
+    return chosen.batch(torch.arange(len(chosen)))
 
 
 class AtStrength(nn.Module):
@@ -152,6 +190,8 @@ def preprocessor_parameters(
         "device": profile.device, "threads": profile.threads,
         "mse_weight": (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight,
     }  # fmt: skip
+    if settings.data:
+        parameters["data"] = settings.data.model_dump()
     if steps.proxy != "BlockDCT":
         parameters["learned_proxy"] = profile.proxy.model_dump()
     if method in ("post", "both"):
@@ -184,15 +224,15 @@ def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None
     dataset, codec, seed = parameters["dataset"], parameters["codec"], parameters["seed"]
     settings, device = profile.coding(dataset), team.device
     splits = {
-        "train": load_pictures(dataset, "train"),
-        "validation": load_pictures(dataset, "validation", settings.validation_pictures),
+        "train": pictures_of(profile, dataset, "train"),
+        "validation": pictures_of(profile, dataset, "validation", settings.validation_pictures),
     }
-    judge = load_judges(dataset, [settings.source], device)[settings.source]
+    judge = load_judges(dataset, [settings.source], device, splits["train"].classes)[settings.source]
     coder = load_codec(codec)
     nets = make_nets(parameters)
     chosen = tuple(Rung(*rung) for rung in parameters["rungs"])
     extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
-    references = splits["validation"].batch(torch.arange(min(REFERENCES, len(splits["validation"]))))[0]
+    references = together(splits["validation"], REFERENCES)[0]
     proxy = load_proxy(parameters["proxy"], codec, profile, references) if "proxy" in parameters else None
     objective = Objective(coder, proxy, judge, chosen, parameters["recognition"], **extra)
     middle = chosen[len(chosen) // 2]
@@ -256,13 +296,13 @@ def pair_at(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return pictures, what is handed to the codec, and what a recognizer is shown, (B, 3, H, W) each.
 
-    A method that has all qualities is taken at the middle rung of its ladder.
+    Pictures of several sizes are cut to one. A method that has all qualities is taken at the middle rung of its ladder.
     """
     folder = train_preprocessor(profile, dataset, codec, method, quality, seed)
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     rung = Rung(*parameters["rungs"][len(parameters["rungs"]) // 2])
     chain = chain_of(load_nets(folder, parameters), codec, rung.quality, rung.strength)
-    images, _ = pictures.batch(torch.arange(len(pictures)))
+    images, _ = together(pictures)
     with torch.inference_mode():
         sent = images if chain.pre is None else to_8bit(chain.pre(images))
         return images, sent, replace(chain, pre=None)(sent, torch.arange(len(sent)))["stored"]
@@ -281,6 +321,8 @@ def summary(answers: Answers, pictures, judge: str) -> dict:
 
 def bits_per_pixel(answers: Answers, pictures) -> float:
     """Return the bits of the files over the pixels of the clean pictures, as a mean over pictures."""
+    if sizes := getattr(pictures, "sizes", ()):
+        return (8 * answers.bytes / torch.tensor(sizes, dtype=torch.float64).prod(1)).mean().item()
     height, width = pictures.batch(torch.tensor([0]))[0].shape[-2:]
     return 8 * answers.bytes.double().mean().item() / (height * width)
 

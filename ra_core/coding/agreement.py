@@ -15,14 +15,18 @@ from ra_core.params.coding import Preprocessing, ends_and_middle
 
 COLUMNS = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
 SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
+LARGEST = 320  # pixels a side
 STEP = 0.1  # by this share
 
 
 def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) -> pd.DataFrame:
     """Return `agreement` of every codec of a data set with all its proxies.
 
-    A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one.
+    A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one. Large pictures
+    are cut to `LARGEST` pixels a side, and all to whole blocks.
     """
+    height, width = (min(side, LARGEST) // SIDE * SIDE for side in images.shape[-2:])
+    images = images[..., :height, :width]
     places = {codec: ends_and_middle(steps.curve) for codec, steps in settings.codecs.items()}
     places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
     return pd.concat(

@@ -3,7 +3,15 @@
 import torch
 
 from ra_core.chain import Chain
-from ra_core.coding import chain_of, ladder, load_nets, preprocessor_parameters, rungs, train_preprocessor
+from ra_core.coding import (
+    chain_of,
+    ladder,
+    load_nets,
+    preprocessor_parameters,
+    rungs,
+    together,
+    train_preprocessor,
+)
 from ra_core.errors import ParameterError
 from ra_core.params import Profile
 
@@ -28,7 +36,7 @@ def through_every_chain(
     """
     check_both_ends(profile, dataset, codec)
     steps = rungs(ladder(profile, dataset, codec), "both", None)
-    rung, images = steps[len(steps) // 2], pictures.batch(torch.arange(len(pictures)))[0]
+    rung, images = steps[len(steps) // 2], together(pictures)[0]
 
     def shown(chain: Chain) -> tuple[torch.Tensor, torch.Tensor]:
         out = chain(images, torch.arange(len(images)))

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import load_codec
-from ra_core.coding import load_judges, load_pictures, whole
+from ra_core.coding import load_judges, pictures_of, whole
 from ra_core.coding.proxy_ladder import load_proxy
 from ra_core.experiments import set_threads
 from ra_core.files import write_text
@@ -50,7 +50,7 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     """
     set_threads(profile)
     settings, device = profile.coding(dataset), pick_device(profile.device)
-    image = load_pictures(dataset, "test", 1).batch(torch.tensor([0]))[0].to(device)
+    image = pictures_of(profile, dataset, "test", 1).batch(torch.tensor([0]))[0].to(device)
     rows = [
         *_preprocessors(settings.preprocessor.model_dump(), image),
         *_judge(settings.source, load_judges(dataset, [settings.source], device)[settings.source], image),

@@ -8,7 +8,7 @@ from ra_core.coding import bits_per_pixel, metric_of, score
 from ra_core.coding.bd_rate import Resampled, bd_rate_interval, counts, gains_at, overlap, resample
 from ra_core.evaluation import Answers
 from ra_core.metrics import proportion_interval
-from ra_core.params.coding import DATASETS
+from ra_core.params.coding import task_of
 
 RATE_COLUMNS = [
     "profile", "dataset", "task", "method", "codec", "quality", "seed", "recognizer", "role", "n",
@@ -49,7 +49,7 @@ def rate_rows(curve: Curve, pictures, source: str, dataset: str) -> list[dict]:
         for judge in judges_of(answers):
             value, low, high = interval(answers, pictures, judge)
             rows.append({
-                "task": DATASETS[dataset], "method": curve.method, "codec": curve.codec, "quality": quality,
+                "task": task_of(dataset), "method": curve.method, "codec": curve.codec, "quality": quality,
                 "seed": curve.seed, "recognizer": judge, "role": "source" if judge == source else "unseen",
                 "n": len(answers.psnr), "bpp": bits_per_pixel(answers, pictures),
                 "bytes_mean": answers.bytes.double().mean().item(), "metric": metric_of(answers, judge),

@@ -10,14 +10,14 @@ from torch import nn
 from ra_core.channels import from_arrays, to_arrays
 from ra_core.codecs import Codec, load_codec
 from ra_core.codecs.jpeg_files import block_bits
-from ra_core.coding import AtStrength, load_judges, load_pictures, strength_at, whole
+from ra_core.coding import AtStrength, load_judges, pictures_of, strength_at, together, whole
 from ra_core.coding.rate_accuracy import trained, transferred_strengths
 from ra_core.errors import ParameterError
 from ra_core.experiments import set_threads
 from ra_core.metrics import to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
-from ra_core.params.coding import DATASETS
+from ra_core.params.coding import task_of
 
 ADAPTIVE, PREPROCESSED = (
     "npp_qa",
@@ -115,12 +115,13 @@ def _net(*run) -> nn.Module:
 def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: int = SHOWN) -> dict:
     """Return what `figures.coding_panel` and `detection_panel` draw, and `bit_panel` where bits can be mapped.
 
-    These are the first test pictures, classes in turn, with what the source says of them.
+    These are the first test pictures, classes in turn, with what the source says of them; those of several sizes are
+    cut to one.
     """
     set_threads(profile)
     settings = profile.coding(dataset)
-    pictures = few(load_pictures(dataset, "test", settings.pictures), dataset, count)
-    clean, labels = pictures.batch(torch.arange(len(pictures)))
+    pictures = few(pictures_of(profile, dataset, "test", settings.pictures), dataset, count)
+    clean, labels = together(pictures)
     qualities = {"alone": whole(found.alone.quality), "sent": whole(found.sent.quality)}
     pre = preprocessor_at(profile, dataset, codec, found.method, found.sent.quality, int(found.sent.seed))
     with torch.inference_mode():
@@ -133,15 +134,15 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
         panel |= {f"quality_{kind}": quality, f"bytes_{kind}": np.array([len(file) for file in files])}
         panel |= _bits(coder, kind, files, given[kind], quality)
     panel |= {"alone": _bytes(decoded["alone"]), "decoded": _bytes(decoded["sent"])}
-    judge = next(iter(load_judges(dataset, [settings.source]).values()))
-    seen = _answers if DATASETS[dataset] == "classification" else _boxes
+    judge = next(iter(load_judges(dataset, [settings.source], "cpu", pictures.classes).values()))
+    seen = _answers if task_of(dataset) == "classification" else _boxes
     return panel | {"classes": np.array(pictures.classes)} | seen(judge, decoded, labels)
 
 
 def few(pictures, dataset: str, count: int = SHOWN):
     """Return the first pictures of a set, classes in turn; where there are boxes, simply the first."""
     order, chosen = range(len(pictures)), list(range(min(count, len(pictures))))
-    if DATASETS[dataset] == "classification":
+    if task_of(dataset) == "classification":
         labels = pictures.labels.tolist()
         turn = [labels[:i].count(labels[i]) for i in order]
         chosen = sorted(order, key=lambda i: (turn[i], labels[i]))[:count]

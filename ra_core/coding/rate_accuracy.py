@@ -17,7 +17,7 @@ from ra_core.coding import (
     ladder,
     load_judges,
     load_nets,
-    load_pictures,
+    pictures_of,
     preprocessor_parameters,
     score,
     strength_at,
@@ -95,7 +95,7 @@ def choose_filters(profile: Profile, dataset: str, codec: str, judges, device) -
     for the lowest of each filter. Written as `runs/<profile>/<dataset>/filters-<codec>.csv`.
     """
     settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
-    pictures = load_pictures(dataset, "validation", FILTER_PICTURES)
+    pictures = pictures_of(profile, dataset, "validation", FILTER_PICTURES)
     source, qualities = {settings.source: judges[settings.source]}, ends_and_middle(steps.curve)
 
     def line(name: str, chain_at) -> tuple:
@@ -217,8 +217,8 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
         raise ParameterError(
             f"profile {profile.name} measures no codec {codec!r} on {dataset}; choose one of {', '.join(known)}."
         )
-    pictures = load_pictures(dataset, "test", settings.pictures)
-    judges = load_judges(dataset, settings.judges, device)
+    pictures = pictures_of(profile, dataset, "test", settings.pictures)
+    judges = load_judges(dataset, settings.judges, device, pictures.classes)
     make = codec_curves if codec in settings.codecs else transfer_curves
     curves = make(profile, dataset, codec, judges, pictures, device)
     compared = [(curve, curves[0]) for curve in curves[1:]]

@@ -2,13 +2,18 @@
 
 What cannot be used (a picture that is missing or broken, a box outside of its picture) is left out and listed in
 `BoxedPictures.skipped`; boxes are cut off at the edges. Boxes count in the pixels of the picture as stored.
+
+`load_parts` divides a folder into train, validation and test. Where the folder does not say which picture is which, it
+follows from the name of its file alone (`place`), so it stays when files are added.
 """
 
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -17,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ra_core.data.boxes import BoxedPictures, Objects, clip
+from ra_core.data.boxes import BoxedPictures, Objects, clip, common_name
 from ra_core.data.folders import ENDINGS, MAX_MEGAPIXELS, open_picture
 from ra_core.errors import DataError, ParameterError
 
@@ -77,6 +82,7 @@ def load(
     classes: tuple[str, ...] | None = None,
     resize: int | None = None,
     frame: int | None = None,
+    names: Mapping[str, str | None] | None = None,
 ) -> BoxedPictures:
     """Return the boxed pictures at `path`: a folder like Pascal VOC's, a folder like COCO's, or a COCO JSON file.
 
@@ -84,7 +90,8 @@ def load(
     `ImageSets/Main/`. COCO: one JSON file in the folder or its `annotations/`, whose name ends in `part` where there
     are several; pictures in a folder called as the part, in `images/`, or beside the file. Upper and lower case are
     the same. `classes` (those of a detector, in its order) fixes the labels; boxes of other classes are left out.
-    Without it, VOC's are in alphabetical order and COCO's by their number. `resize` and `frame`: see `Reader`.
+    Without it, VOC's are in alphabetical order and COCO's by their number. `names` gives classes of the folder another
+    name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` and `frame`: see `Reader`.
     Raises `ParameterError` for a size below 1 or both sizes at once, and `DataError` when nothing usable is found.
     """
     for name, value in (("resize", resize), ("frame", frame)):
@@ -106,7 +113,75 @@ def load(
             f"{path} cannot be read ({error.strerror or error}); mend its permissions."
         ) from error
     name = f"{path.resolve().stem}/{part}" if part else path.resolve().stem
+    if names is not None:
+        own_classes, annotated = _renamed(own_classes, annotated, names, classes or ())
     return _collect(Reader(folder, resize, frame), annotated, tuple(classes or own_classes), name, problems)
+
+
+PARTS = ("train", "validation", "test")
+
+
+@lru_cache(maxsize=2)  # every picture's header is read
+def load_parts(
+    path: Path,
+    resize: int,
+    names: tuple[tuple[str, str | None], ...],
+    parts: tuple[tuple[str, str], ...],
+    test_share: float,
+    validation_share: float,
+) -> dict[str, BoxedPictures]:
+    """Return `train`, `validation` and `test` of a folder; see `load`, and `ra_core.params.coding.BoxFolder`.
+
+    `parts` are pairs of these names with those of the folder. Without any, a picture whose `place` is below
+    `test_share` tests, below `test_share + validation_share` it validates, and the others are trained on. With train
+    and test alone, those of train below `validation_share` validate. All have the same classes.
+    Raises `DataError` for a folder that cannot be used or a part without a box, otherwise as `load`.
+    """
+    folder_parts, options = dict(parts), {"resize": resize or None, "names": dict(names)}
+    whole = load(path, folder_parts.get("train"), **options)
+    found, places = {}, torch.tensor([place(key[0]) for key in whole.keys], dtype=torch.float64)
+    first = 0.0 if folder_parts else test_share
+    limits = {"test": (0.0, first), "validation": (first, first + validation_share)}
+    if "validation" in folder_parts:
+        limits["validation"] = (0.0, 0.0)
+    limits["train"] = (limits["validation"][1], 1.0)
+    for name in PARTS:
+        if name != "train" and name in folder_parts:
+            found[name] = load(path, folder_parts[name], classes=whole.classes, **options)
+            continue
+        low, high = limits[name]
+        chosen = torch.nonzero((places >= low) & (places < high)).flatten()
+        found[name] = whole.subset(chosen, f"{path.resolve().stem}/{name}")
+    for name, pictures in found.items():
+        if not sum(len(target["boxes"]) for target in pictures.all_targets()):
+            raise DataError(
+                f"{path} has {len(pictures)} pictures in its part {name} and no box that counts in them; put in more, "
+                "or change its share or what parts names."
+            )
+    return found
+
+
+def place(file: str) -> float:
+    """Return a number from 0 to 1 that follows from a file's name: the first eight bytes of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(Path(file).name.encode()).digest()[:8], "big") / 2**64
+
+
+def _renamed(
+    classes: list[str],
+    annotated: list[Annotated],
+    names: Mapping[str, str | None],
+    spelled: tuple[str, ...],
+) -> tuple[list[str], list[Annotated]]:
+    """Return the classes and the annotations with other names for some classes, spelled as in `spelled` or as first."""
+    kept, spelling = {}, {common_name(name): name for name in spelled}
+    for name in classes:
+        other = names.get(name, name)
+        kept[name] = other if other is None else spelling.setdefault(common_name(other), other)
+    renamed = [
+        (file, [box._replace(name=kept[box.name]) for box in boxes if kept[box.name] is not None])
+        for file, boxes in annotated
+    ]
+    return list(dict.fromkeys(name for name in kept.values() if name is not None)), renamed
 
 
 def _below(folder: Path, *names: str) -> Path | None:
@@ -228,17 +303,19 @@ def _collect(
     reader: Reader, annotated: Iterable[Annotated], classes: tuple[str, ...], name: str, problems: list[str]
 ) -> BoxedPictures:
     """Check each picture, bring its boxes to its size, and leave out what cannot be used."""
-    keys, objects, counts = [], [], 0
+    keys, objects, sizes, counts = [], [], [], 0
     for file, boxes in annotated:
         try:
             width, height = _stored_size(reader.folder, file)
         except DataError as error:
             problems.append(str(error))
             continue
-        usable, said = _usable(boxes, classes, width, height, reader.size(width, height))
+        size = reader.size(width, height)
+        usable, said = _usable(boxes, classes, width, height, size)
         problems += [f"{file}: {line}" for line in said]
         keys.append((file, (reader.folder / file).stat().st_size))
         objects.append(usable)
+        sizes.append((size[1], size[0]) if reader.frame is None else (reader.frame, reader.frame))
         counts += len(usable.labels)
     if not counts:
         first = f", for instance: {problems[0]}" if problems else ""
@@ -246,7 +323,8 @@ def _collect(
             f"{name} has no usable box in {len(keys)} pictures ({len(problems)} problems{first}); "
             "give annotations that fit their pictures and the classes asked for."
         )
-    return BoxedPictures(tuple(keys), reader, tuple(objects), classes, name, tuple(problems))
+    mixed = tuple(sizes) if len(set(sizes)) > 1 else ()
+    return BoxedPictures(tuple(keys), reader, tuple(objects), classes, name, tuple(problems), mixed)
 
 
 def _stored_size(folder: Path, file: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -17,6 +18,18 @@ from ra_core.data.draws import draw
 from ra_core.errors import DataError
 
 Target = dict[str, torch.Tensor]
+SAME = {
+    "aeroplane": "airplane",
+    "motorbike": "motorcycle",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}  # VOC's, COCO's
+
+
+def common_name(name: str) -> str:
+    """Return the name of a class as it is compared: small letters and digits only, and VOC's words as COCO's."""
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    return SAME.get(plain, plain)
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,8 @@ class BoxedPictures:
     """A set of pictures with boxed objects; what `ra_core.data.Pictures` is to labelled ones.
 
     `read(keys[i])` gives picture `i`, (H, W, 3) uint8; a key says all that tells it from other pictures. `classes`
-    names the labels 1, 2 and so on. `skipped` says, a line each, what could not be used.
+    names the labels 1, 2 and so on. `skipped` says, a line each, what could not be used. `sizes` are height and width
+    of each picture where they differ; where they are alike it is empty.
     """
 
     keys: tuple
@@ -54,6 +68,7 @@ class BoxedPictures:
     classes: tuple[str, ...]
     name: str
     skipped: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -82,15 +97,31 @@ class BoxedPictures:
         """Return the pictures at `indices` as a set of its own."""
         chosen = indices.tolist()
         keys, objects = tuple(self.keys[i] for i in chosen), tuple(self.objects[i] for i in chosen)
-        return replace(self, keys=keys, objects=objects, name=name)
+        sizes = tuple(self.sizes[i] for i in chosen) if self.sizes else ()
+        return replace(self, keys=keys, objects=objects, name=name, sizes=sizes)
+
+    def alike(self) -> "BoxedPictures":
+        """Return the same pictures, cut around their middle to the size that all of them have."""
+        if not self.sizes:
+            return self
+        height, width = (min(sides) for sides in zip(*self.sizes, strict=True))
+        keys = tuple(zip(self.keys, self.sizes, strict=True))
+        objects = tuple(
+            _inside(objects, (full[0] - height) // 2, (full[1] - width) // 2, height, width)
+            for objects, full in zip(self.objects, self.sizes, strict=True)
+        )
+        return replace(self, keys=keys, read=_Middle(self.read, height, width), objects=objects, sizes=())
+
+    def _read(self, indices: torch.Tensor) -> list[np.ndarray]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow mostly works without the interpreter lock
+            return list(pool.map(self.picture, indices.tolist()))
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
         """Return pictures (B, 3, H, W), float in [0, 1], and their targets.
 
         Raises `DataError` when the pictures differ in size.
         """
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow mostly works without the interpreter lock
-            pictures = list(pool.map(self.picture, indices.tolist()))
+        pictures = self._read(indices)
         sizes = sorted({picture.shape[:2] for picture in pictures})
         if len(sizes) > 1:
             (height, width), (other_height, other_width) = sizes[:2]
@@ -98,19 +129,32 @@ class BoxedPictures:
                 f"{self.name} has pictures of {width} x {height} and of {other_width} x {other_height} pixels, which "
                 "do not go into one batch; take one at a time, or load them with `frame`."
             )
-        images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(255)
-        return images, self.targets(indices)
+        return _as_floats(np.stack(pictures)), self.targets(indices)
 
     def training_batch(
         self, indices: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, list[Target]]:
-        """Return `batch(indices)` with each picture and its boxes mirrored left to right, or not, at random."""
-        images, targets = self.batch(indices)
+        """Return `batch(indices)` with each picture and its boxes mirrored left to right, or not, at random.
+
+        Smaller pictures among larger ones lie at the top left, and every target says in `size` what is picture (see
+        `by_size`).
+        """
+        pictures, targets = self._read(indices), self.targets(indices)
+        sizes = [picture.shape[:2] for picture in pictures]
+        height, width = (max(sides) for sides in zip(*sizes, strict=True))
+        if len(set(sizes)) > 1:
+            targets = [
+                target | {"size": torch.tensor(size)} for target, size in zip(targets, sizes, strict=True)
+            ]
+            missing = [((0, height - size[0]), (0, width - size[1]), (0, 0)) for size in sizes]
+            pictures = [np.pad(picture, more) for picture, more in zip(pictures, missing, strict=True)]
+        images = _as_floats(np.stack(pictures))
         mirrored = draw(torch.rand, (len(images),), generator) < 0.5
-        images[mirrored] = images[mirrored].flip(-1)
         for index in torch.nonzero(mirrored).flatten().tolist():
+            across = sizes[index][1]
+            images[index, :, :, :across] = images[index, :, :, :across].flip(-1)
             for key in ("boxes", "ignored_boxes"):
-                targets[index][key] = mirror(targets[index][key], images.shape[-1])
+                targets[index][key] = mirror(targets[index][key], across)
         return images, targets
 
     def digests(self) -> Iterator[bytes]:
@@ -120,6 +164,49 @@ class BoxedPictures:
             for tensor in (objects.boxes, objects.labels, objects.ignored):
                 digest.update(repr(tensor.tolist()).encode())
             yield digest.digest()
+
+
+@dataclass(frozen=True)
+class _Middle:
+    """Reads the middle of pictures; a key is that of the whole picture, and its height and width."""
+
+    read: Callable[[object], np.ndarray]
+    height: int
+    width: int
+
+    def __call__(self, key: tuple) -> np.ndarray:
+        whole, (height, width) = key
+        top, left = (height - self.height) // 2, (width - self.width) // 2
+        return self.read(whole)[top : top + self.height, left : left + self.width]
+
+
+def _inside(objects: Objects, top: int, left: int, height: int, width: int) -> Objects:
+    """Return the objects of a part of a picture, cut off at its edges."""
+    boxes = clip(objects.boxes - objects.boxes.new_tensor([left, top, left, top]), width, height)
+    seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return Objects(boxes[seen], objects.labels[seen], objects.ignored[seen])
+
+
+def _as_floats(pictures: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
+
+
+def in_batches(pictures, count: int) -> list[torch.Tensor]:
+    """Return the numbers of all pictures in their order, at most `count` at a time and never of two sizes."""
+    batches, sizes = torch.arange(len(pictures)).split(count), getattr(pictures, "sizes", ())
+    if not sizes:
+        return list(batches)
+    runs = [[list(run) for _, run in groupby(batch.tolist(), sizes.__getitem__)] for batch in batches]
+    return [torch.tensor(run) for batch in runs for run in batch]
+
+
+def by_size(targets) -> dict[tuple[int, int], list[int]]:
+    """Return which pictures of a training batch have which height and width; empty where all fill it."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for index, target in enumerate(targets if isinstance(targets, list) else []):
+        if "size" in target:
+            found.setdefault(tuple(target["size"].tolist()), []).append(index)
+    return found
 
 
 def mirror(boxes: torch.Tensor, width: int) -> torch.Tensor:

@@ -19,11 +19,11 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from ra_core.assets import ASSETS
-from ra_core.data.boxes import Target
+from ra_core.data.boxes import Target, common_name
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.cifar_nets import FAMILIES
 from ra_core.models.recognizers import load_recognizer, read_sidecar
-from ra_core.models.weights import load_weights
+from ra_core.models.weights import fetched, load_weights
 
 SHIPPED = ASSETS / "detectors"
 CHANNELS = 64  # of each level of the pyramid
@@ -178,13 +178,44 @@ class Detector(nn.Module):
         self.net, self.name, self.classes = net.requires_grad_(False), name, tuple(classes)
         self.net.zero_grad()  # of gradients from before
         self.net.transform = AsTheyCome(net.transform.image_mean, net.transform.image_std)
+        self.own_labels: torch.Tensor | None = None  # of `classes`, where these are not the network's
         self.eval()
+
+    def speak(self, classes: Iterable[str]) -> "Detector":
+        """Let labels, of answers and of targets, count `classes` from 1; boxes of other classes are not answered.
+
+        Names are compared by `ra_core.data.boxes.common_name`. Raises `ParameterError` for a class that the detector
+        does not know.
+        """
+        known, classes = [common_name(name) for name in self.classes], tuple(classes)
+        unknown = [name for name in classes if common_name(name) not in known]
+        if unknown:
+            raise ParameterError(
+                f"detector {self.name!r} does not know {', '.join(map(repr, unknown))}; name detectors that do, or say "
+                "in data.names what it calls that, or null to leave it out."
+            )
+        if classes != self.classes:
+            own = torch.tensor([known.index(common_name(name)) + 1 for name in classes])
+            self.own_labels, self.classes = (
+                own if self.own_labels is None else self.own_labels[own - 1],
+                classes,
+            )
+        return self
 
     def train(self, mode: bool = True):
         return super().train(False)
 
     def forward(self, images) -> list[Target]:
-        return self.net(list(images))
+        found = self.net(list(images))
+        return found if self.own_labels is None else [self._translated(answer) for answer in found]
+
+    def _translated(self, answer: Target) -> Target:
+        """Return an answer with labels of `classes`, without the boxes of others."""
+        same = answer["labels"][:, None] == self.own_labels.to(answer["labels"].device)
+        kept = same.any(1)
+        return {key: value[kept] for key, value in answer.items()} | {
+            "labels": same[kept].int().argmax(1) + 1
+        }
 
     def soft_labels(self, images) -> torch.Tensor:
         """Return how likely each class is at every place, before boxes are drawn: (B, places, classes), in [0, 1].
@@ -214,6 +245,9 @@ class Detector(nn.Module):
                 "pictures with the detector's classes."
             )
         targets = [{key: target[key] for key in ("boxes", "labels")} for target in targets]
+        if self.own_labels is not None:
+            own = self.own_labels
+            targets = [t | {"labels": own.to(t["labels"].device)[t["labels"] - 1]} for t in targets]
         for module in self.net.modules():  # torchvision returns losses in training mode only
             module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
         try:
@@ -226,18 +260,24 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
     """Return a trained detector by name.
 
     `name` is one of the three small ones (their files lie in `folder`), or an FCOS, Faster R-CNN or RetinaNet of
-    torchvision (with its COCO weights), for instance `fcos_resnet50_fpn`. `weights`, a safetensors file, takes the
-    place of what they bring.
+    torchvision (with its COCO weights), for instance `fcos_resnet50_fpn`. `path/to/fcos` is one of the small ones as
+    `python -m ra_core.pretraining.detectors fcos --folder path/to` leaves it, the path beginning at the project.
+    `weights`, a safetensors file, takes the place of what they bring.
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
-    if name not in TRUNKS:
+    kind = Path(name).name
+    if kind != name:
+        from ra_core.runs import project_root
+
+        folder = project_root() / Path(name).expanduser().parent
+    if kind not in TRUNKS:
         return _torchvision(name, weights)
-    path = folder / f"{name}.json"
+    path = folder / f"{kind}.json"
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); train {name} or install again.") from error
-    net = load_weights(make_detector(name, len(classes)), weights or folder / f"{name}.safetensors")
+        raise WeightsError(f"{path} cannot be read ({error}); train {kind} or install again.") from error
+    net = load_weights(make_detector(kind, len(classes)), weights or folder / f"{kind}.safetensors")
     return Detector(net, name, classes)
 
 
@@ -254,15 +294,9 @@ def _torchvision(name: str, weights: str | Path | None) -> Detector:
         raise ParameterError(f"detector {name!r} is unknown; choose one of {', '.join([*TRUNKS, *known])}.")
     published = models.get_model_weights(name).DEFAULT
     classes = published.meta["categories"]
-    try:
+    with fetched(f"COCO weights of {name}", published.url):
         chosen = published if weights is None else None
         net = models.get_model(name, weights=chosen, weights_backbone=None, num_classes=len(classes))
-    except Exception as error:  # urllib, http and torch each raise their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise WeightsError(
-            f"the COCO weights of {name} could not be fetched ({reason}); connect to the network once, "
-            "or name a safetensors file of them."
-        ) from error
     if weights is not None:
         load_weights(net, weights)
     return Detector(net, name, classes[1:])  # the first is the background

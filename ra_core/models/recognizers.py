@@ -13,7 +13,7 @@ from ra_core.errors import ParameterError, WeightsError
 from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
-from ra_core.models.weights import load_weights
+from ra_core.models.weights import fetched, load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = efficientnet_lite.MEAN, efficientnet_lite.STD  # (255 x - 127) / 128
@@ -125,15 +125,8 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     # The first weights are those of the paper's tables; a few large models have only others.
     chosen = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)
     trained_with = chosen.transforms()
-    try:
+    with fetched(f"ImageNet weights of {name}", chosen.url):
         net = models.get_model(name, weights=chosen if pretrained else None)
-    except Exception as error:  # urllib, http and torch each raise their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        place = Path(torch.hub.get_dir(), "checkpoints", Path(chosen.url).name)
-        raise WeightsError(
-            f"the ImageNet weights of {name} are not whole in {place} and could not be fetched ({reason}); put that "
-            "file there, name its cache folder in the environment variable TORCH_HOME, or connect to the network once."
-        ) from error
     return net, trained_with.mean, trained_with.std
 
 

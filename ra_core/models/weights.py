@@ -1,5 +1,7 @@
 """Weights on disk: safetensors, read strictly."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -50,6 +52,20 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
             )
     load_tensors(net, tensors)
     return net
+
+
+@contextmanager
+def fetched(what: str, url: str) -> Iterator[None]:
+    """Make `WeightsError` of any failure to take published weights from torch's cache folder or from the network."""
+    try:
+        yield
+    except Exception as error:  # urllib, http and torch each raise their own
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        place = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+        raise WeightsError(
+            f"the {what} are not whole in {place} and could not be fetched ({reason}); put that "
+            "file there, name its cache folder in the environment variable TORCH_HOME, or connect to the network once."
+        ) from error
 
 
 def load_tensors(net: nn.Module, tensors: dict[str, torch.Tensor]) -> None:

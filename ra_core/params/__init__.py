@@ -3,6 +3,7 @@
 A profile states what differs from the defaults below, which are the published recipe.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from ra_core import human_yaml
 from ra_core.errors import ParameterError, RAError
 from ra_core.losses import Mode, find_mode
 from ra_core.params.base import Network, Strict, Training
-from ra_core.params.coding import DatasetName, LearnedProxy, Preprocessing
+from ra_core.params.coding import DATASETS, RESERVED, LearnedProxy, Preprocessing
 
 TaskName = Literal["sr", "dn", "jpeg"]
 
@@ -98,8 +99,8 @@ class Profile(Strict):
     data: Data = Data()
     channels: Channels = Channels()
     tasks: dict[TaskName, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
-    preprocessing: dict[DatasetName, Preprocessing] = Field(
-        {}, description="preprocessing before a codec, by data set"
+    preprocessing: dict[str, Preprocessing] = Field(
+        {}, description="preprocessing before a codec, by data set: cells, scenes, or a name for one's own"
     )
     proxy: LearnedProxy = LearnedProxy()
     modes: list[str] = Field(
@@ -154,6 +155,25 @@ class Profile(Strict):
             raise ValueError(
                 f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _data_sets(self):
+        for name, settings in self.preprocessing.items():
+            if name in DATASETS and settings.data:
+                raise ValueError(
+                    f"preprocessing.{name} has its own pictures; give those in data another name"
+                )
+            if name not in DATASETS and not settings.data:
+                known = " or ".join(DATASETS)
+                raise ValueError(
+                    f"preprocessing.{name} has no data; name {known}, or state data: {{folder: ...}} of your own"
+                )
+            if name in RESERVED or not re.fullmatch("[a-z][a-z0-9_]*", name):
+                raise ValueError(
+                    f"preprocessing.{name} cannot be the name of a data set; use small letters, digits and _, "
+                    f"and none of {', '.join(RESERVED)}"
+                )
         return self
 
     @model_validator(mode="after")

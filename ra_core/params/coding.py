@@ -7,10 +7,43 @@ from pydantic import Field, field_validator, model_validator
 from ra_core.params.base import Network, Strict, Training
 
 DATASETS = {"cells": "classification", "scenes": "detection"}
-DatasetName = Literal["cells", "scenes"]
+RESERVED = ("sr", "dn", "jpeg", "notebooks", "report", "proxies", "book")  # folders of a profile's runs
 METHODS = ("npp", "npp_qa", "npp_mse", "post", "both")
 ALL_RUNGS = ("npp_qa", "post", "both")  # one training for all qualities
 UNSEEN_QUALITIES = "npp_qa at unseen qualities"  # in tables: only those an adaptive one was not trained on
+
+
+def task_of(dataset: str) -> str:
+    """Return what is asked of the pictures of a data set; those of one's own have boxes."""
+    return DATASETS.get(dataset, "detection")
+
+
+class BoxFolder(Strict):
+    """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_folders`)."""
+
+    folder: str = Field(
+        description="in the format of Pascal VOC or COCO; a relative path begins at the project"
+    )
+    resize: int = Field(
+        0, ge=0, description="pixels of the shorter side, 0 as stored; what is resized counts as the picture"
+    )
+    names: dict[str, str | None] = Field(
+        {}, description="a class of the folder: what detectors call it; null leaves its boxes out"
+    )
+    parts: dict[Literal["train", "validation", "test"], str] = Field(
+        {},
+        description="lists of a VOC folder, or ends of the names of COCO's files; none: all files are divided",
+    )
+    test_share: float = Field(0.3, gt=0, lt=1, description="without parts: share of the files that tests")
+    validation_share: float = Field(0.1, gt=0, lt=1, description="share of the files that validates")
+
+    @model_validator(mode="after")
+    def _divisible(self):
+        if self.parts and not {"train", "test"} <= set(self.parts):
+            raise ValueError("parts must name train and test, or nothing")
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError("test_share and validation_share leave nothing to train on")
+        return self
 
 
 class Preprocessor(Strict):
@@ -104,6 +137,7 @@ def ends_and_middle(curve: list[float]) -> list[float]:
 class Preprocessing(Strict):
     """Preprocessing for one data set: what is trained, and against what it is measured."""
 
+    data: BoxFolder | None = Field(None, description="of a data set of one's own, and only there")
     source: str = Field(description="the recognizer or detector that training sees")
     unseen: list[str] = Field([], description="only in evaluation")
     preprocessor: Preprocessor = Preprocessor()

@@ -2,23 +2,24 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from ra_core.coding import planned, preprocessor_parameters
+from ra_core.coding import pictures_of, planned, preprocessor_parameters
 from ra_core.coding.proxy_ladder import BLOCK_CODECS
 from ra_core.coding.rate_accuracy import FILTER_PICTURES, FILTERS
 from ra_core.data import elpv, scenes
 from ra_core.data.cifar10 import CLASSES
-from ra_core.models.detectors import Detector, make_detector
+from ra_core.models.detectors import TRUNKS, Detector, load_detector, make_detector
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.models.proxies import SHIPPED, make_proxy, proxy_stem
 from ra_core.models.recognizers import CELL_FAMILIES, Recognizer, load_recognizer
 from ra_core.params import Profile
 from ra_core.params.base import Training
-from ra_core.params.coding import DATASETS, Ladder, Preprocessing, ends_and_middle
+from ra_core.params.coding import Ladder, Preprocessing, ends_and_middle, task_of
 from ra_core.planning.workload import Job, Work, count, norm_layers, trained_pictures
 from ra_core.pretraining.proxies import is_made, made_by
 from ra_core.shipped_runs import matching
@@ -38,6 +39,17 @@ def coding_jobs(profile: Profile) -> list[Job]:
         found += _trainings(profile, dataset, settings)
         found += [_evaluation(profile, dataset, settings, codec) for codec in settings.all_codecs]
     return found
+
+
+def _stock(profile: Profile, dataset: str) -> tuple[dict[str, int], int]:
+    """Return the pictures of each part, and the side of a picture; those of one's own folder are looked at."""
+    if dataset in PICTURES:
+        return PICTURES[dataset]
+    parts = {part: pictures_of(profile, dataset, part) for part in ("train", "validation", "test")}
+    height, width = parts["train"].alike().picture(0).shape[:2]
+    sizes = parts["train"].sizes or ((height, width),)
+    side = round((sum(height * width for height, width in sizes) / len(sizes)) ** 0.5)
+    return {part: len(pictures) for part, pictures in parts.items()}, side
 
 
 def _small(gradient: bool = False) -> torch.Tensor:
@@ -62,8 +74,11 @@ def _counted(net: nn.Module, call, gradient: bool, back: bool) -> Work:
 @cache
 def _judge(dataset: str, name: str, back: bool) -> tuple[Work, int]:
     """Return the work of a recognizer or detector, with `back` that of its input's gradient, and its parameters."""
-    if DATASETS[dataset] == "detection":
-        net = Detector(make_detector(name, len(CLASSES)), name, CLASSES)
+    if task_of(dataset) == "detection":
+        if Path(name).name in TRUNKS:
+            net = Detector(make_detector(Path(name).name, len(CLASSES)), name, CLASSES)
+        else:
+            net = load_detector(name)
         call = net.soft_labels
     elif name in CELL_FAMILIES:
         net = call = Recognizer(CELL_FAMILIES[name](len(elpv.CLASSES)), name, (0.5,) * 3, (0.5,) * 3)
@@ -110,7 +125,7 @@ def _around(settings: Preprocessing, back: bool) -> dict[str, tuple[Work, int]]:
 
 
 def _trainings(profile: Profile, dataset: str, settings: Preprocessing) -> list[Job]:
-    parts, side = PICTURES[dataset]
+    parts, side = _stock(profile, dataset)
     pixels = side**2 / SMALL**2
     nets, forward = _around(settings, back=True), _around(settings, back=False)
     (through, size), (look, _) = (_judge(dataset, settings.source, back) for back in (True, False))
@@ -148,7 +163,7 @@ def _passes(profile: Profile, steps: Ladder) -> tuple[int, dict[str, int]]:
 
 def _evaluation(profile: Profile, dataset: str, settings: Preprocessing, codec: str) -> Job:
     """Return the measurement of bytes against accuracy with one codec, its filters' settings included."""
-    parts, side = PICTURES[dataset]
+    parts, side = _stock(profile, dataset)
     test = min(settings.pictures or parts["test"], parts["test"])
     forward = _around(settings, back=False)
     judges = [_judge(dataset, name, back=False) for name in settings.judges]

@@ -1,4 +1,4 @@
-"""Training of the small detectors that ship: `python -m ra_core.pretraining.detectors NAME --folder F`."""
+"""Training of the small detectors: `python -m ra_core.pretraining.detectors NAME --folder F [--pictures P]`."""
 
 import argparse
 import json
@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import save
 
 from ra_core.data import fingerprint, scenes
-from ra_core.data.boxes import BoxedPictures
+from ra_core.data.box_folders import load_parts
+from ra_core.data.boxes import BoxedPictures, by_size
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status
 from ra_core.files import atomic, write_json
 from ra_core.models.detectors import SHIPPED, TRUNKS, make_detector
 from ra_core.models.weights import load_tensors
+from ra_core.params.coding import BoxFolder
 from ra_core.training import fit
 
 STEPS = {"fcos": 2800, "faster_rcnn": 2000, "retinanet": 2800}  # about ten minutes each on two cores
@@ -33,16 +35,19 @@ class Detection:
         self.settings = {"detector": name}
 
     def prepare(self, images, labels, generator):
-        """Return pictures and targets as the detector takes them."""
-        keys = ("boxes", "labels")
+        """Return pictures and targets as the detector takes them; of several sizes, each without what fills it up."""
+        keys, shown = ("boxes", "labels"), list(images)
+        for (height, width), chosen in by_size(labels).items():
+            for index in chosen:
+                shown[index] = images[index, :, :height, :width]
         return {
-            "images": images,
+            "images": shown,
             "targets": [{key: t[key].to(images.device) for key in keys} for t in labels],
         }
 
     def terms(self, networks, batch):
         """Return the losses by name, and their sum as `loss`."""
-        losses = networks["detector"](list(batch["images"]), batch["targets"])
+        losses = networks["detector"](batch["images"], batch["targets"])
         return {"loss": sum(losses.values()), **losses}
 
 
@@ -54,8 +59,7 @@ def train_detector(
 
     `steps` of 0 takes those of the detectors that ship. The weights are written, and judged on `validation`, as
     16-bit floats. A killed run goes on from the checkpoint in `folder/name.run`, which is removed at the end.
-    Raises `ParameterError` for an unknown name, and `DataError` when the pictures differ in size or the two sets in
-    their classes.
+    Raises `ParameterError` for an unknown name, and `DataError` when the two sets differ in their classes.
     """
     if train.classes != validation.classes:
         raise DataError(
@@ -93,19 +97,32 @@ def train_detector(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train one of the shipped detectors on the scenes and print its sidecar. Return 0, or 1 after one sentence."""
+    """Train one of the small detectors and print its sidecar. Return 0, or 1 after one sentence."""
     parser = argparse.ArgumentParser(
         prog="python -m ra_core.pretraining.detectors",
-        description="Train one of the shipped detectors on the scenes.",
+        description="Train one of the small detectors on the scenes, or on a folder of your own.",
     )
     parser.add_argument("name", choices=TRUNKS)
     parser.add_argument("--folder", type=Path, default=SHIPPED, help="where the weights are written")
+    parser.add_argument(
+        "--pictures", type=Path, help="folder like Pascal VOC's or COCO's, divided as in a profile"
+    )
+    parser.add_argument(
+        "--resize", type=int, default=0, help="of these: pixels of the shorter side, 0 as stored"
+    )
     parser.add_argument("--steps", type=int, default=0, help="0: as the detectors that ship")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
 
     def train() -> None:
-        parts = scenes.load("train"), scenes.load("validation")
+        if chosen.pictures:
+            usual = BoxFolder(folder=str(chosen.pictures), resize=chosen.resize)
+            found = load_parts(
+                chosen.pictures, usual.resize, (), (), usual.test_share, usual.validation_share
+            )
+            parts = found["train"], found["validation"]
+        else:
+            parts = scenes.load("train"), scenes.load("validation")
         sidecar = train_detector(chosen.name, *parts, chosen.folder, chosen.steps, chosen.seed)
         print(json.dumps(sidecar, indent=2))
 

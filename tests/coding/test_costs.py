@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ra_core import coding
 from ra_core.codecs import load_codec
 from ra_core.coding import costs
 from ra_core.coding.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
@@ -35,7 +36,7 @@ def test_times_are_medians_of_several_after_one_that_warms_up(monkeypatch):
 
 @pytest.fixture
 def measured(project, monkeypatch):
-    monkeypatch.setattr(costs, "load_pictures", coded.load)
+    monkeypatch.setattr(coding, "load_pictures", coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     return measure_costs(load_profile("tiny"), "cells", "jpeg")
 
@@ -78,7 +79,7 @@ def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch
         return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
 
     monkeypatch.setattr(costs, "load_proxy", load)
-    monkeypatch.setattr(costs, "load_pictures", coded.load)
+    monkeypatch.setattr(coding, "load_pictures", coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
     rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")

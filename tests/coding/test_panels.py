@@ -10,7 +10,7 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import figures
+from ra_core import coding, figures
 from ra_core.codecs import jpeg_parts, load_codec
 from ra_core.codecs.jpeg_files import block_bits
 from ra_core.coding import panels
@@ -76,7 +76,7 @@ def test_pictures_are_shown_class_by_class():
 
 @pytest.mark.parametrize("method", ["npp_qa", "npp"])
 def test_a_panel_holds_what_the_files_of_the_rate_table_hold(project, tables, monkeypatch, method):
-    monkeypatch.setattr(panels, "load_pictures", coded.load)
+    monkeypatch.setattr(coding, "load_pictures", coded.load)
     profile, (rates, _) = load_profile("tiny"), tables
     found = equal_accuracy(rates, "tiny:recognizer", 20, method)
     panel = panel_of(profile, "cells", "jpeg", found, count=24)
@@ -111,7 +111,7 @@ class Grey(nn.Module):
 
 @pytest.mark.parametrize(("codec", "by"), [("heic", "estimated by the proxy"), ("webp", None)])
 def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, monkeypatch, codec, by):
-    monkeypatch.setattr(panels, "load_pictures", lambda *given: boxed.pictures(3))
+    monkeypatch.setattr(coding, "load_pictures", lambda *given: boxed.pictures(3))
     monkeypatch.setattr(panels, "load_judges", lambda *given: {"bright": boxed.Bright()})
     monkeypatch.setattr(panels, "preprocessor_at", lambda *given: Grey())
     changed = {"source": "fcos", "codecs": {codec: {"curve": [20, 30]}}}

@@ -18,6 +18,7 @@ from ra_core.coding import (
     AtStrength,
     load_nets,
     load_preprocessor,
+    pair_at,
     preprocessor_parameters,
     rate_accuracy,
     train_preprocessor,
@@ -46,7 +47,10 @@ from ra_core.coding.rate_accuracy import (
 )
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
+from ra_core.files import write_json
 from ra_core.metrics import proportion_interval
+from ra_core.models.detectors import make_detector
+from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
 from ra_core.params.coding import Ladder
 from ra_core.runs import profile_folder
@@ -200,7 +204,7 @@ class Needs(nn.Module):
 
 def test_the_filter_that_is_taken_has_the_lowest_bd_rate_on_validation_pictures(project, monkeypatch):
     pictures, asked, compared = tiny.pictures(20), [], []
-    monkeypatch.setattr(rate_accuracy, "load_pictures", lambda *given: asked.append(given) or pictures)
+    monkeypatch.setattr(coding, "load_pictures", lambda *given: asked.append(given) or pictures)
     profile = load_profile("tiny").model_copy(update={"name": "filtered"})
     settings = profile.coding("cells")
     steps = settings.codecs["jpeg"].model_copy(
@@ -352,3 +356,80 @@ def test_detectors_go_through_the_same_rows(monkeypatch):
     times.clear()
     assert [row["metric"] for row in bd_rows(blurred, alone, pictures, "bright")] == ["map50"]
     assert len(times) == 3  # boxes of the other curve were matched before
+
+
+# A folder of one's own
+
+OWN = """\
+preprocessing:
+  squares:
+    data: {{folder: data/squares, names: {{blue: null}}}}
+    source: mine/fcos
+    unseen: [mine/retinanet]
+    recognition: {recognition}
+    preprocessor: {{width: 2, identity: true, batch_norm: train}}
+    training: {{steps: 2, batch: 4, lr: 1e-3}}
+    evaluation_batch: 5
+    codecs: {{jpeg: {{curve: [10, 60], rungs: [[10, 1], [60, 4]], baselines: [downscale, gaussian]}}}}
+"""
+
+
+@pytest.fixture(params=["voc", "coco"])
+def own(request, tmp_path, monkeypatch, one_thread):
+    """A project with a folder of pictures of four sizes, and tiny detectors that know more than is in it."""
+    torch.manual_seed(0)
+    recognition = {"voc": "labels", "coco": "soft_labels"}[request.param]
+    tiny.project(tmp_path, tiny.PROFILE + OWN.format(recognition=recognition))
+    monkeypatch.chdir(tmp_path)
+    boxed.folder(tmp_path / "data" / "squares", request.param, 40)
+    (tmp_path / "mine").mkdir()
+    for name, classes in (("fcos", ["Green", "N/A", "red"]), ("retinanet", ["red", "green"])):
+        save_weights(make_detector(name, len(classes)), tmp_path / "mine" / f"{name}.safetensors")
+        write_json(tmp_path / "mine" / f"{name}.json", {"classes": classes})
+    return load_profile("tiny")
+
+
+def test_a_folder_of_boxed_pictures_of_any_size_goes_the_whole_way(own):
+    rates, bds = evaluate_codec(own, "squares", "jpeg")
+    assert list(rates.columns) == PUBLIC.split(",") and list(bds.columns) == BD_COLUMNS
+    assert set(rates.method) == {"codec", "downscale", "gaussian", "npp_qa"}
+    assert set(rates.task) == {"detection"} and set(rates.metric) == {"map50"}
+    assert dict(zip(rates.recognizer, rates.role, strict=True)) == {
+        "mine/fcos": "source",
+        "mine/retinanet": "unseen",
+    }
+    pictures, codec = coding.pictures_of(own, "squares", "test"), load_codec("jpeg")
+    assert (
+        set(rates.n) == {len(pictures)}
+        and pictures.classes == ("green", "red")
+        and len(set(pictures.sizes)) > 2
+    )
+    bpp, total = 0.0, 0
+    for number in range(len(pictures)):
+        size = len(codec.encode([pictures.picture(number)], 60)[0])
+        height, width = pictures.picture(number).shape[:2]
+        bpp, total = bpp + 8 * size / (height * width), total + size
+    row = rates[(rates.method == "codec") & (rates.quality == 60)].iloc[0]
+    assert row.bpp == pytest.approx(bpp / len(pictures), abs=1e-4)
+    assert row.bytes_mean == pytest.approx(total / len(pictures), abs=1e-3)
+    run = train_preprocessor(own, "squares", "jpeg")
+    assert "data" in preprocessor_parameters(own, "squares", "jpeg", "npp_qa", None, 0)
+    assert all(math.isfinite(line["loss"]) for line in tiny.log(run) if "loss" in line)
+    skipped = (run.parents[1] / "skipped.txt").read_text()
+    assert skipped == "" or "of other classes" in skipped
+    shown = pair_at(
+        own, "squares", "jpeg", "npp_qa", None, 0, coding.pictures_of(own, "squares", "validation", 4)
+    )
+    assert len({images.shape for images in shown}) == 1
+
+
+def test_a_class_that_a_judge_does_not_know_stops_before_any_training(own):
+    changed = load_profile("tiny", {"preprocessing": {"squares": {"data": {"names": {"blue": "sky"}}}}})
+    said = refusal(ParameterError, evaluate_codec, changed, "squares", "jpeg")
+    assert said.startswith("detector 'mine/fcos' does not know 'sky'; ")
+
+
+def test_bits_a_pixel_of_several_sizes_are_a_mean_over_pictures():
+    pictures, sizes = boxed.mixed(3), torch.tensor([512, 1250, 1024])
+    found = Answers(torch.zeros(3), None, bytes=sizes)
+    assert coding.bits_per_pixel(found, pictures) == pytest.approx((1 + 4 + 2) / 3)

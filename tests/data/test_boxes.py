@@ -5,7 +5,7 @@ import torch
 from refusal import refusal
 
 from ra_core.data import fingerprint
-from ra_core.data.boxes import BoxedPictures, Objects, clip, mirror
+from ra_core.data.boxes import BoxedPictures, Objects, by_size, clip, common_name, in_batches, mirror
 from ra_core.errors import DataError
 
 
@@ -126,3 +126,53 @@ def test_the_fingerprint_knows_pictures_boxes_labels_and_what_is_ignored_but_no_
 def test_a_set_does_not_change(attribute):
     with pytest.raises(AttributeError):
         setattr(boxed.pictures(1), attribute, ())
+
+
+# Pictures of several sizes
+
+
+def test_batches_are_in_order_and_never_of_two_sizes():
+    pictures = boxed.mixed(8)  # 64, 50, 64, 64, 50, 64, 64, 50
+    found = [batch.tolist() for batch in in_batches(pictures, 3)]
+    assert found == [[0], [1], [2], [3], [4], [5], [6], [7]]
+    assert [b.tolist() for b in in_batches(pictures, 8)] == [[0], [1], [2, 3], [4], [5, 6], [7]]
+    assert [pictures.batch(b)[0].shape[-1] for b in in_batches(pictures, 8)] == [64, 50, 64, 50, 64, 50]
+    assert [b.tolist() for b in in_batches(boxed.pictures(5), 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_a_training_batch_of_several_sizes_says_what_is_picture():
+    pictures, indices = boxed.mixed(30), torch.arange(30)
+    images, targets = pictures.training_batch(indices, torch.Generator().manual_seed(0))
+    assert images.shape == (30, 3, 64, 64)
+    groups = by_size(targets)
+    assert {size: len(chosen) for size, chosen in groups.items()} == {(64, 64): 20, (50, 50): 10}
+    mirrored = 0
+    for number, target in enumerate(targets):
+        height, width = target["size"].tolist()
+        shown, (clean,) = images[number, :, :height, :width], pictures.batch(torch.tensor([number]))[0]
+        assert not images[number, :, height:].any() and not images[number, :, :, width:].any()
+        left, top, right, bottom = target["boxes"][0].int().tolist()
+        assert (shown[target["labels"][0] - 1, top:bottom, left:right] == 230 / 255).all()
+        mirrored += not torch.equal(shown, clean)
+        assert torch.equal(shown, clean) or torch.equal(shown, clean.flip(-1))
+    assert 5 < mirrored < 25
+    alike = boxed.pictures(4).training_batch(torch.arange(4), torch.Generator().manual_seed(0))[1]
+    assert by_size(alike) == by_size(torch.zeros(3)) == by_size(None) == {}
+
+
+def test_pictures_are_cut_around_their_middle_to_one_size():
+    pictures = boxed.mixed(6).subset(torch.tensor([1, 2, 3]), "three")
+    assert pictures.sizes == ((50, 50), (64, 64), (64, 64))
+    alike = pictures.alike()
+    images, targets = alike.batch(torch.arange(3))
+    assert torch.equal(images[1], pictures.batch(torch.tensor([1]))[0][0][:, 7:57, 7:57])
+    whole = pictures.boxes(1)[0] - 7
+    assert torch.equal(targets[1]["boxes"][0], whole.clamp(0, 50))
+    assert targets[0]["boxes"].equal(pictures.boxes(0)) and alike.sizes == ()
+    assert boxed.pictures(3).alike().keys == boxed.pictures(3).keys
+
+
+def test_names_of_classes_are_compared_without_their_spelling():
+    assert common_name("Potted_plant") == common_name("pottedplant")
+    assert common_name("aeroplane") == common_name("Airplane") and common_name("tvmonitor") == "tv"
+    assert common_name("car") != common_name("cart")

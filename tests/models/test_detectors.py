@@ -329,8 +329,74 @@ def test_a_pretrained_detector_without_network_says_what_to_do(tmp_path, monkeyp
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     said = refusal(WeightsError, load_detector, "fasterrcnn_mobilenet_v3_large_320_fpn")
-    assert "COCO weights of fasterrcnn_mobilenet_v3_large_320_fpn could not be fetched" in said
-    assert "Name or service not known" in said
+    file = tmp_path / "hub" / "checkpoints" / "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
+    assert (
+        f"COCO weights of fasterrcnn_mobilenet_v3_large_320_fpn are not whole in {file} and could not be"
+        in said
+    )
+    assert "Name or service not known" in said and "TORCH_HOME" in said
+
+
+def test_a_pretrained_detector_comes_from_the_cache_folder(tmp_path, monkeypatch):
+    name = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    net = models.get_model(name, weights=None, weights_backbone=None, num_classes=91)
+    file = tmp_path / "hub" / "checkpoints" / f"{name}-907ea3f9.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(net.state_dict(), file)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    found = load_detector(name)
+    assert torch.equal(found.net.rpn.head.conv[0][0].weight, net.rpn.head.conv[0][0].weight)
+    assert found.speak(("Dining table", "sofa")).classes == ("Dining table", "sofa")
+
+
+# Other names
+
+
+class Everything(nn.Module):
+    """A detector that finds a box of each of its four classes, and keeps the targets it is trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.transform = make_detector("fcos", 1).transform
+
+    def forward(self, images, targets=None):
+        self.targets = targets
+        boxes = torch.arange(16.0).view(4, 4)
+        found = {"boxes": boxes, "labels": torch.tensor([4, 3, 2, 1]), "scores": torch.arange(4.0)}
+        return {} if targets else [found for _ in images]
+
+
+def test_a_detector_speaks_of_the_classes_of_the_pictures():
+    detector = Detector(Everything(), "all", ["cat", "dining table", "couch", "N/A"]).speak(("Sofa", "cat"))
+    assert detector.classes == ("Sofa", "cat")
+    (answer,) = detector([torch.zeros(3, 8, 8)])
+    assert answer["labels"].tolist() == [1, 2] and answer["scores"].tolist() == [1, 3]
+    assert torch.equal(answer["boxes"], torch.arange(16.0).view(4, 4)[[1, 3]])
+    target = {"boxes": torch.ones(3, 4), "labels": torch.tensor([2, 1, 2])}
+    detector.losses([torch.zeros(3, 8, 8)], [target])
+    assert detector.net.targets[0]["labels"].tolist() == [1, 3, 1]
+    assert target["labels"].tolist() == [2, 1, 2]
+    again = detector.speak(("cat",))([torch.zeros(3, 8, 8)])
+    assert again[0]["labels"].tolist() == [1] and again[0]["scores"].tolist() == [3]
+
+
+def test_a_class_that_a_detector_does_not_know_is_named():
+    said = refusal(ParameterError, Detector(Everything(), "all", ["cat"]).speak, ("Cat", "raccoon"))
+    assert said.startswith("detector 'all' does not know 'raccoon'; name detectors that do, or say")
+
+
+def test_a_detector_of_ones_own_is_named_by_its_place(tmp_path, monkeypatch):
+    for name in ("params", "notebooks", "mine"):
+        (tmp_path / name).mkdir()
+    net = make_detector("retinanet", 2)
+    save_weights(net, tmp_path / "mine" / "retinanet.safetensors")
+    (tmp_path / "mine" / "retinanet.json").write_text(json.dumps({"classes": ["one", "two"]}))
+    monkeypatch.chdir(tmp_path / "notebooks")
+    for name in ("mine/retinanet", str(tmp_path / "mine" / "retinanet")):
+        found = load_detector(name)
+        assert (found.name, found.classes) == (name, ("one", "two"))
+        assert torch.equal(next(found.net.parameters()), next(net.parameters()))
+    assert "mine/fcos.json cannot be read" in refusal(WeightsError, load_detector, "mine/fcos")
 
 
 @pytest.mark.parametrize("name", ["ssd300_vgg16", "maskrcnn_resnet50_fpn", "resnet18", "FCOS", ""])

@@ -3,7 +3,7 @@ from refusal import refusal
 
 from ra_core.errors import ParameterError
 from ra_core.params import Network, Profile
-from ra_core.params.coding import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing
+from ra_core.params.coding import DATASETS, METHODS, Ladder, LearnedProxy, Preprocessing, task_of
 
 EXAMPLE = """\
 preprocessing:
@@ -71,11 +71,11 @@ CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
     ("place", "value", "said"),
     [
         # unknown and missing keys
-        (f"{CELLS}.sauce", 1, "sauce = 1 is an unknown key; known keys here are source, unseen, preprocessor,"),
+        (f"{CELLS}.sauce", 1, "sauce = 1 is an unknown key; known keys here are data, source, unseen, preprocessor,"),
         (f"{JPEG}.q", 1, f"{JPEG}.q = 1 is an unknown key; known keys here are curve, rungs, adaptive_steps,"),
         (f"{CELLS}.preprocessor.depth", 1, "known keys here are width, identity, batch_norm."),
         (f"{CELLS}.training.rate", 1, "known keys here are epochs, steps, batch, lr, "),
-        ("preprocessing.houses", {}, "houses = 'houses' is not allowed; give 'cells' or 'scenes' ("),
+        ("preprocessing.houses", {}, "preprocessing.houses.source is missing; state it ("),
         ("preprocessing.scenes", {"source": "fcos"}, "preprocessing.scenes.codecs is missing; state it."),
         ("preprocessing.scenes", {}, "preprocessing.scenes.source is missing; state it (1 more to mend)."),
         (f"{CELLS}.codecs.webp", {}, "preprocessing.cells.codecs.webp.curve is missing; state it."),
@@ -159,3 +159,35 @@ def test_every_number_is_described():
 def test_a_profile_with_preprocessing_can_be_written_and_read_again(write):
     profile = write(EXAMPLE)
     assert Profile.model_validate(profile.model_dump()) == profile
+
+
+OWN = """\
+preprocessing:
+  street:
+    data: {folder: data/street, names: {tram: train, logo: null}, parts: {train: a, test: b}}
+    source: fcos_resnet50_fpn
+    codecs: {jpeg: {curve: [10, 50]}}
+"""
+
+
+def test_a_data_set_of_ones_own_has_any_name(write):
+    settings = write(OWN).coding("street")
+    assert settings.data.names == {"tram": "train", "logo": None} and settings.data.resize == 0
+    assert task_of("street") == task_of("scenes") == "detection" and task_of("cells") == "classification"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("street:", "scenes:", "preprocessing.scenes has its own pictures; give those in data another name."),
+        ("    data: ", "    unseen: []  # ", "street has no data; name cells or scenes, or state data: {folder: "),
+        ("street:", "jpeg:", "preprocessing.jpeg cannot be the name of a data set; use small letters,"),
+        ("street:", "a-b:", "preprocessing.a-b cannot be the name of a data set; use small letters,"),
+        ("{train: a, test: b}", "{test: b}", "is not allowed: parts must name train and test, or nothing."),
+        ("parts: {train: a, test: b}", "test_share: 0.9", "test_share and validation_share leave nothing to train on."),
+        ("parts: {train: a, test: b}", "kind: voc", "data.kind = 'voc' is an unknown key; known keys here are folder,"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_ones_own_is_one_sentence(write, old, new, said):
+    found = refusal(ParameterError, write, OWN.replace(old, new))
+    assert said in found, found

@@ -217,7 +217,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("tasks: {sr: {net: x}}", "tasks.sr.net = 'x' is an unknown key; known keys here are processor, transformer, "),
         ("tasks: {dn: {training: {lrate: 1}}}", "tasks.dn.training.lrate = 1 is an unknown key; known keys here are "),
         ("tasks: {dn: {transformer: {depth: 1}}}", "known keys here are name, width, blocks, residual."),
-        ("preprocessing: {xx: {}}", "preprocessing.xx = 'xx' is not allowed; give 'cells' or 'scenes' ("),
+        ("preprocessing: {xx: {}}", "preprocessing.xx.source is missing; state it ("),
         ("tasks: {xx: {}}", "tasks.xx = 'xx' is not allowed; give 'sr', 'dn' or 'jpeg'."),
         ("1: 2", "= 1 is not allowed; give a key that is a text."),
         ("name: other", "name = 'other' is not allowed; a profile has the name of its file."),
