@@ -130,13 +130,15 @@ def resample(sizes: np.ndarray, scores: np.ndarray, times: np.ndarray) -> Resamp
 def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]:
     """Return the BD-rate in percent with its 95 % bootstrap interval over pictures.
 
-    Returns `bd`, `low`, `high`, and `no_overlap`, the share of draws without common values; where it exceeds 5 %,
-    the interval is not known and both ends are NaN.
+    Returns `bd`, `low`, `high`, and `no_overlap`, the share of draws without common values, or with none at all (NaN:
+    of few pictures a draw may hold no object); where it exceeds 5 %, the interval is not known and both ends are NaN.
     """
     draws = zip(
         reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True
     )
-    found = np.array([bd_rate((a, b), (c, d)) for a, b, c, d in draws])
+    found = np.array(
+        [np.nan if np.isnan([*b, *d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws]
+    )
     missing = float(np.isnan(found).mean())
     low, high = np.nanpercentile(found, [2.5, 97.5]) if missing <= 0.05 else (np.nan, np.nan)
     bd = bd_rate((reference.rates, reference.values), (other.rates, other.values))

@@ -421,6 +421,14 @@ def test_where_draws_have_no_common_values_it_is_said(apart, known):
     assert ends == pytest.approx((-10, -10)) if known else np.isnan(ends).all()
 
 
+def test_a_draw_that_holds_no_object_counts_as_one_without_common_values(recwarn):
+    alone, other = of_draws(100, 0)
+    other.drawn_values[:4] = np.nan
+    found = bd_rate_interval(alone, other)
+    assert found["no_overlap"] == 0.04 and (found["low"], found["high"]) == pytest.approx((-10, -10))
+    assert not recwarn.list
+
+
 def test_curves_apart_are_nan_without_a_warning(recwarn):
     sizes, scores = made(40)
     times = counts(40, 20)
