@@ -91,7 +91,7 @@ def load_judges(
 
 
 def together(pictures, most: int = 0):
-    """Return the first `most` pictures (0: all) as one batch, with their labels; those of several sizes are cut to one."""
+    """Return the first `most` pictures (0: all) as one batch, with their labels; several sizes are cut to one."""
     chosen = pictures.subset(torch.arange(min(most or len(pictures), len(pictures))), pictures.name)
     chosen = chosen.alike() if getattr(chosen, "sizes", ()) else chosen
     return chosen.batch(torch.arange(len(chosen)))

@@ -22,8 +22,8 @@ STEP = 0.1  # by this share
 def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) -> pd.DataFrame:
     """Return `agreement` of every codec of a data set with all its proxies.
 
-    A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one. Large pictures
-    are cut to `LARGEST` pixels a side, and all to whole blocks.
+    A codec that preprocessors are trained for is asked at three qualities of its curve, any other at one. Large
+    pictures are cut to `LARGEST` pixels a side, and all to whole blocks.
     """
     height, width = (min(side, LARGEST) // SIDE * SIDE for side in images.shape[-2:])
     images = images[..., :height, :width]

@@ -136,7 +136,8 @@ def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]
     draws = zip(
         reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True
     )
-    found = np.array([bd_rate((a, b), (c, d)) for a, b, c, d in draws])
+    # A draw without any box has no score.
+    found = np.array([np.nan if np.isnan([b, d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws])
     missing = float(np.isnan(found).mean())
     low, high = np.nanpercentile(found, [2.5, 97.5]) if missing <= 0.05 else (np.nan, np.nan)
     bd = bd_rate((reference.rates, reference.values), (other.rates, other.values))

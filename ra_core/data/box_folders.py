@@ -91,7 +91,8 @@ def load(
     are several; pictures in a folder called as the part, in `images/`, or beside the file. Upper and lower case are
     the same. `classes` (those of a detector, in its order) fixes the labels; boxes of other classes are left out.
     Without it, VOC's are in alphabetical order and COCO's by their number. `names` gives classes of the folder another
-    name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` and `frame`: see `Reader`.
+    name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` and
+    `frame`: see `Reader`.
     Raises `ParameterError` for a size below 1 or both sizes at once, and `DataError` when nothing usable is found.
     """
     for name, value in (("resize", resize), ("frame", frame)):
