@@ -220,6 +220,29 @@ def test_through_a_detector_both_values_and_gradients():
     assert torch.allclose(net.factor.grad, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_pictures_of_several_sizes_are_dealt_with_size_by_size():
+    pictures = boxed.mixed(5)  # of 64, 50, 64, 64 and 50 pixels
+    padded, targets = pictures.training_batch(torch.arange(5), generator(3))
+    what, net = objective(LADDER, judge=Finder()), Change()
+    batch = what.prepare(padded, targets, generator(5))
+    terms = what.terms({"preprocessor": net}, batch)
+    terms["loss"].backward()
+    again, expected = Change(), {}
+    for side, chosen in ((64, [0, 2, 3]), (50, [1, 4])):
+        part = what.prepare(padded[chosen][..., :side, :side], [targets[i] for i in chosen], generator(5))
+        part |= {key: batch[key][chosen] for key in ("quality", "weight", "strength")} | {"by_size": {}}
+        for key, value in what.terms({"preprocessor": again}, part).items():
+            expected[key] = expected.get(key, 0) + len(chosen) / 5 * value
+    expected["loss"].backward()
+    assert set(terms) == set(expected)
+    assert all(terms[key].item() == pytest.approx(expected[key].item(), rel=1e-6) for key in terms)
+    assert torch.allclose(net.factor.grad, again.factor.grad) and net.factor.grad.abs().max() > 1e-6
+    spoilt = dict(batch, images=batch["images"].clone())
+    for number in (1, 4):
+        spoilt["images"][number, :, 50:], spoilt["images"][number, :, :, 50:] = 1, 1
+    assert what.terms({"preprocessor": net}, spoilt)["loss"].item() == terms["loss"].item()
+
+
 def test_the_codec_under_autocast_is_the_same():
     net = Change()
     full = terms_of(objective(), net)

@@ -127,14 +127,6 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
     )
     said = refusal(DataError, train, tmp_path, validation=others)
     assert said == "squares and others have different classes; load both with the same ones."
-    mixed = BoxedPictures(
-        pictures.keys + boxed.pictures(3, side=80).keys,
-        boxed.paint,
-        pictures.objects * 2,
-        boxed.CLASSES,
-        "mixed",
-    )
-    assert "do not go into one batch" in refusal(DataError, train, tmp_path, train=mixed, steps=3)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -157,6 +149,29 @@ def test_the_command_trains_on_the_scenes(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == {"name": "fcos"}
     with pytest.raises(SystemExit):
         main(["yolo"])
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_pictures_may_differ_in_size(tmp_path, name):
+    sidecar = train(tmp_path, name=name, train=boxed.mixed(9), validation=boxed.mixed(4))
+    assert (sidecar["trained_on"], sidecar["train_pictures"]) == ("mixed", 9)
+
+
+def test_what_fills_up_a_batch_is_not_looked_at():
+    pictures = boxed.mixed(4)
+    images, targets = pictures.training_batch(torch.arange(4), torch.Generator().manual_seed(0))
+    shown = Detection("fcos").prepare(images, targets, None)["images"]
+    assert [tuple(image.shape[1:]) for image in shown] == list(pictures.sizes)
+
+
+def test_the_command_trains_on_a_folder(tmp_path, monkeypatch, capsys):
+    called, root = [], boxed.folder(tmp_path / "squares", "coco", 40)
+    monkeypatch.setattr(detectors, "train_detector", lambda *given: called.append(given) or {})
+    main(["fcos", "--folder", str(tmp_path), "--pictures", str(root), "--resize", "32"])
+    _, train_, validation, *_ = called[0]
+    assert (train_.name, validation.name) == ("squares/train", "squares/validation")
+    assert all(min(size) == 32 for size in train_.sizes) and len(train_) > len(validation) > 0
+    capsys.readouterr()
 
 
 def test_every_small_detector_has_a_length():
