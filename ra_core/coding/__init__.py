@@ -57,9 +57,9 @@ def pictures_of(profile: Profile, dataset: str, part: str, count: int = 0):
     data = profile.coding(dataset).data
     if data is None:
         return load_pictures(dataset, part, count)
-    from ra_core.data import box_folders
+    from ra_core.data.box_parts import load_parts
 
-    found = box_folders.load_parts(
+    found = load_parts(
         project_root() / Path(data.folder).expanduser(), data.resize, tuple(data.names.items()),
         tuple(data.parts.items()), data.test_share, data.validation_share,
     )  # fmt: skip
