@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     restoration.add_argument("--task", help="sr, dn or jpeg")
     restoration.add_argument("--mode", default="ra", help="plain, ra, ra_transformer or ra_unsupervised")
     coding = found.add_argument_group("or networks around a codec")
-    coding.add_argument("--dataset", help="cells or scenes")
+    coding.add_argument("--dataset", help="cells, scenes or your own")
     coding.add_argument("--codec", help="one of those the profile trains for")
     coding.add_argument("--method", default="npp_qa", help="npp, npp_qa, npp_mse, post or both")
     coding.add_argument("--quality", type=float, help="of npp and npp_mse, which have one a quality")
