@@ -63,7 +63,7 @@ class JpegCodec(_PillowCodec):
     suffix, form, feature, library = ".jpg", "JPEG", "jpg", "libjpeg API"
     plugin, modes = JpegImagePlugin.JpegImageFile, ("RGB", "L")
     qualities = Qualities("JPEG quality", 1, 100, better="up")
-    alone_below = 2**15
+    alone_below = 2**17
 
     def __post_init__(self):
         check_choice("JPEG subsampling", self.subsampling, SUBSAMPLINGS)
