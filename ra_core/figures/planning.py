@@ -17,7 +17,7 @@ RESOURCES = {
     "decoding": ("decoding", "#D55E00", "s"),
     "disk": ("disk", "#882255", "^"),
 }
-PARTS = {"compute": "compute", "coding": "coding", "network": "sums"}  # of a step, one after the other
+WAITS = {"coding": "coding", "network": "sums"}  # of a step, which computes for the rest of its time
 PLACES = {"cpu": "#999999", "h100": "#0072B2"}  # colours of machines
 
 
@@ -219,7 +219,10 @@ def scaling_table(scaling: pd.DataFrame) -> pd.DataFrame:
             "read, GB/s": number(row["gb_per_s"], 2),
             "one training": _hours(row["hours"]),
             "bounded by": RESOURCES[row["bottleneck"]][0],
-            "of a step": ", ".join(f"{label} {row[part]:.0%}" for part, label in PARTS.items() if row[part]),
+            "waits, of a step": ", ".join(
+                f"{label} {row[part]:.0%}" for part, label in WAITS.items() if row[part]
+            )
+            or NOTHING,
             "cores a GPU needs": number(row["cores"], 0),
             "pictures/s at the same whole batch": number(row["same_batch_images_per_s"], 0),
         }

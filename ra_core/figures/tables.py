@@ -25,6 +25,8 @@ from ra_core.figures.rows import (
     tasks_of,
 )
 
+pd.set_option("display.max_rows", None)  # a page shows its tables whole
+
 NOTHING = "–"
 
 

@@ -526,3 +526,9 @@ def test_status_table_sorts_the_runs_and_marks_changes():
 
 def test_what_rounds_to_zero_has_no_minus():
     assert [rows.signed(value) for value in (-0.04, 0.0, -0.06)] == ["+0.0", "+0.0", f"{rows.MINUS}0.1"]
+
+
+def test_long_tables_are_shown_whole():
+    records = [{"name": f"row {number}", "value": str(number)} for number in range(200)]
+    shown = figures.tables.records_table(records, ["name"])._repr_html_()
+    assert all(f"row {number}<" in shown for number in range(200))

@@ -105,7 +105,7 @@ def test_the_table_of_scaling_has_a_row_for_each_training_and_number():
     found = figures.scaling_table(SCALING)
     assert len(found) == 4 and list(found["GPUs"]) == ["1", "8", "1", "8"]
     assert list(found["bounded by"][:2]) == ["step", "disk"] and found["one training"].iloc[0] == "3.0 h"
-    assert list(found["of a step"][:2]) == ["compute 100%", "compute 90%, sums 10%"]
+    assert list(found["waits, of a step"][:2]) == ["–", "sums 10%"]
     assert set(found["cores a GPU needs"]) == {"21"}
     other = figures.scaling_table(SCALING.assign(run="npp_qa-heic"))
     assert set(other.index.get_level_values("training")) == {"npp_qa-heic"}
