@@ -79,7 +79,7 @@ class Codec:
                 ) from error
 
         alone = not pictures or max(picture.size for picture in pictures) < 3 * self.alone_below
-        return in_threads(code, range(len(pictures)), 1 if alone else threads)
+        return in_threads(code, range(len(pictures)), threads, alone)
 
     def decode(self, files: Sequence[bytes], threads: int | None = None) -> list[np.ndarray]:
         """Return the picture of each file that this codec wrote, uint8 (H, W, 3) RGB, on `threads` (all cores).
@@ -107,7 +107,7 @@ class Codec:
                 ) from error
 
         alone = not files or max(map(len, files)) < self.alone_below // 32  # a quarter of a bit a pixel
-        return in_threads(code, range(len(files)), 1 if alone else threads)
+        return in_threads(code, range(len(files)), threads, alone)
 
     def available(self) -> bool:
         """Say whether the coder's library or programs are there."""
@@ -206,12 +206,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(work: Callable, items: Sequence, threads: int | None = None) -> list:
-    """Return `work` of each item, in their order, done by a pool of `threads` (all cores unless told)."""
+def in_threads(work: Callable, items: Sequence, threads: int | None = None, alone: bool = False) -> list:
+    """Return `work` of each item, in their order, done by a pool of `threads` (all cores unless told), or `alone`."""
     threads = cores() if threads is None else threads
     if not (isinstance(threads, int) and threads >= 1):
         raise ParameterError(f"{threads!r} threads are not possible; give a whole number from 1 on.")
-    if threads == 1 or len(items) < 2:
+    if alone or threads == 1 or len(items) < 2:
         return [work(item) for item in items]
     return list(_pool(threads).map(work, items))
 

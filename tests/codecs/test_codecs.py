@@ -329,7 +329,10 @@ def test_an_unknown_codec_or_setting_is_refused():
     assert "medium" in refusal(ParameterError, load_codec, "heic", preset="fine")
     assert "4:4:4" in refusal(ParameterError, load_codec, "jpeg", subsampling="4:1:1")
     assert "0 to 6" in refusal(ParameterError, load_codec, "webp", method=7)
-    assert "threads" in refusal(ParameterError, JpegCodec().encode, [picture(200, 200)] * 2, 50, threads=0)
+    for side in (20, 400):
+        assert "threads" in refusal(
+            ParameterError, JpegCodec().encode, [picture(side, side)] * 2, 50, threads=0
+        )
 
 
 @pytest.mark.parametrize(("name", "package"), [("heic", "pillow-heif"), ("jpegxl", "imagecodecs")])
