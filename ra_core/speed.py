@@ -13,13 +13,12 @@ def speed_text(root: Path) -> str:
     What the reader measured (`runs/benchmarks/`) stands before what was measured once and kept (`results/benchmarks/`).
     Raises `OutputError` for a file that no benchmark wrote.
     """
-    texts = [
-        _read(path, tell)
-        for name, tell in (("throughput", _throughput), ("coding", _coding))
-        for path in [root / kind / "benchmarks" / f"{name}.json" for kind in ("runs", "results")]
-        if path.exists()
-        and not (path.parts[-3] == "results" and (root / "runs/benchmarks" / path.name).exists())
-    ]
+    texts = []
+    for name, tell in (("throughput", _throughput), ("coding", _coding)):
+        paths = [root / kind / "benchmarks" / f"{name}.json" for kind in ("runs", "results")]
+        path = next((path for path in paths if path.exists()), None)
+        if path:
+            texts.append(_read(path, tell))
     return (
         "\n\n".join(texts)
         or "Speed was not measured: `make bench` does it, and the next build shows it here."

@@ -95,7 +95,8 @@ def choose_filters(profile: Profile, dataset: str, codec: str, judges, device) -
     for the lowest of each filter. Written as `runs/<profile>/<dataset>/filters-<codec>.csv`.
     """
     settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
-    pictures = pictures_of(profile, dataset, "validation", FILTER_PICTURES)
+    names = [name for name in steps.baselines if name in FILTERS]
+    pictures = pictures_of(profile, dataset, "validation", FILTER_PICTURES) if names else None
     source, qualities = {settings.source: judges[settings.source]}, ends_and_middle(steps.curve)
 
     def line(name: str, chain_at) -> tuple:
@@ -104,7 +105,6 @@ def choose_filters(profile: Profile, dataset: str, codec: str, judges, device) -
         )
         return line_of(found, pictures, settings.source)
 
-    names = [name for name in steps.baselines if name in FILTERS]
     alone = line("codec", sent_by(codec)) if names else None
     rows = []
     for name in names:

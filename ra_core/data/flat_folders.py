@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ra_core.data.folders import ENDINGS, FolderPictures, content_of, picture_files
+from ra_core.data.folders import ENDINGS, FolderPictures, content_of, picture_files, place_of
 from ra_core.errors import DataError, OutputError
 from ra_core.files import write_text
 
@@ -45,7 +45,7 @@ def load(
     one of its times differs; with `remember` off, nothing is written. Raises `DataError` where a part has no pictures.
     """
     pictures = _whole(listed(root, resize, crop), memory, remember)
-    places = torch.tensor([_place(content) for content in pictures.contents], dtype=torch.float64)
+    places = torch.tensor([place_of(content) for content in pictures.contents], dtype=torch.float64)
     number = {"test": 0, "validation": 1, "train": 2}
     part = (places >= test_share).long() + (places >= test_share + validation_share)
     parts = {
@@ -70,11 +70,6 @@ def listed(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
     be used.
     """
     return (_labelled if (root / TABLE).exists() else _plain)(root, resize, crop)
-
-
-def _place(content: str) -> float:
-    """Return a number from 0 to 1 that follows from the SHA-256 of a file."""
-    return int(content[:16], 16) / 2**64
 
 
 def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:

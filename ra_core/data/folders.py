@@ -265,6 +265,11 @@ def content_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def place_of(digest: str) -> float:
+    """Return a number from 0 to 1 that follows from a SHA-256 in hexadecimal digits: its first eight bytes."""
+    return int(digest[:16], 16) / 2**64
+
+
 def picture_files(folder: Path, name: str = "") -> list[str]:
     """Return the picture files in and below `folder / name`, sorted, relative to `folder`.
 

@@ -3,7 +3,7 @@
 import gc
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -33,14 +33,8 @@ def largest_that_fits(trial: Callable[[int], object], count: int) -> int:
 
 
 @contextmanager
-def told_what_fits(
-    trial: Callable[[int], object], count: int, batch: int, device: torch.device, kept: Callable[[], str]
-) -> Iterator[None]:
-    """Turn want of memory in a training step with `count` pictures into a `TrainingError` that says how many fit.
-
-    `trial(n)` tries the step with n of them; `batch` are those of the step in all processes; `kept` says
-    what is left of the run.
-    """
+def _when_short(say: Callable[[], str]) -> Iterator[None]:
+    """Turn want of memory into a `TrainingError` of what `say()` returns once the memory is free again."""
     try:
         yield
         return
@@ -48,31 +42,38 @@ def told_what_fits(
         if not is_out_of_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)  # else what was computed so far stays
-    gc.collect()
-    fits = largest_that_fits(trial, count)
-    if not fits:
-        what = "a trial with one picture does not fit either: give smaller networks or pictures"
-    else:
-        what = (
-            f"a trial of the step fits with {fits}: give batch {fits * max(1, round(batch / count))} to start anew, "
-            f"or keep the batch and start at least {-(-batch // fits)} processes"
-        )
-    raise TrainingError(
-        f"{count} pictures a step do not fit into the memory of {device}; {kept()}; {what}."
-    ) from None
+    raise TrainingError(say()) from None
 
 
-@contextmanager
-def told_to_evaluate_less(device: torch.device | str) -> Iterator[None]:
+def told_what_fits(
+    trial: Callable[[int], object], count: int, batch: int, device: torch.device, kept: Callable[[], str]
+) -> AbstractContextManager[None]:
+    """Turn want of memory in a training step with `count` pictures into a `TrainingError` that says how many fit.
+
+    `trial(n)` tries the step with n of them; `batch` are those of the step in all processes; `kept` says
+    what is left of the run.
+    """
+
+    def say() -> str:
+        gc.collect()
+        fits = largest_that_fits(trial, count)
+        if not fits:
+            what = "a trial with one picture does not fit either: give smaller networks or pictures"
+        else:
+            what = (
+                f"a trial of the step fits with {fits}: give batch {fits * max(1, round(batch / count))} to start "
+                f"anew, or keep the batch and start at least {-(-batch // fits)} processes"
+            )
+        return f"{count} pictures a step do not fit into the memory of {device}; {kept()}; {what}."
+
+    return _when_short(say)
+
+
+def told_to_evaluate_less(device: torch.device | str) -> AbstractContextManager[None]:
     """Turn want of memory in an evaluation into a `TrainingError` that names what to lower."""
-    try:
-        yield
-        return
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
-    raise TrainingError(
-        f"the pictures of a step of evaluation do not fit into the memory of {device}; what was trained is kept: "
-        "give a smaller evaluation_batch and run again."
+    return _when_short(
+        lambda: (
+            f"the pictures of a step of evaluation do not fit into the memory of {device}; what was trained is "
+            "kept: give a smaller evaluation_batch and run again."
+        )
     )
