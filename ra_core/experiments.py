@@ -44,26 +44,28 @@ def set_threads(profile: Profile) -> None:
 def load_splits(profile: Profile, *parts: str) -> dict:
     """Return the splits asked for: `train`, `validation` (out of train) and `test`."""
     data, splits = profile.data, {}
+    home = project_root()  # where a relative path starts, wherever the notebook runs
     if data.kind == "cifar10":
-        load = cifar10.load
+
+        def load(part):
+            return cifar10.load(data.source, part, home)
     else:
         from ra_core.data import flat_folders, folders
 
-        # A relative path starts at the project, wherever the notebook runs.
-        root = project_root() / Path(data.source).expanduser()
+        root = home / Path(data.source).expanduser()
         if flat_folders.is_flat(root):
             found = _flat_splits(profile, root)
             return {part: found[part] for part in parts}
 
-        def load(source, part):
+        def load(part):
             return folders.load(root, part, resize=data.resize, crop=data.crop)
 
     if {"train", "validation"} & set(parts):
-        splits |= split_train(load(data.source, "train"), data.validation_per_class)
+        splits |= split_train(load("train"), data.validation_per_class)
         if data.train_per_class:
             splits["train"] = first_per_class(splits["train"], data.train_per_class)
     if "test" in parts:
-        splits["test"] = load(data.source, "test")
+        splits["test"] = load("test")
         if data.test_per_class:
             splits["test"] = first_per_class(splits["test"], data.test_per_class)
     return {part: splits[part] for part in parts}

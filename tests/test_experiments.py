@@ -163,6 +163,14 @@ def test_a_folder_is_looked_for_in_the_project(project, monkeypatch):
     )
 
 
+def test_cifar10_is_looked_for_in_the_project(project, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ra_core.data.cifar10.load", lambda *given: asked.append(given) or tiny.load(*given))
+    monkeypatch.chdir(project / "notebooks")  # as JupyterLab does
+    load_splits(profile(data={"source": "data/mine"}), "test")
+    assert asked == [("data/mine", "test", project)]
+
+
 def test_networks_of_a_seed_begin_the_same_in_every_mode():
     torch.manual_seed(5)
     state = torch.get_rng_state()

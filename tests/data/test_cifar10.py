@@ -346,3 +346,15 @@ def test_a_download_is_read_from_its_folder_and_checked(fake, monkeypatch, tmp_p
     assert torch.equal(cifar10.load("download", "test").images, fake["test"].images)
     monkeypatch.setitem(cifar10.FINGERPRINTS, "test", "0" * 64)
     assert "expected 000000000000" in refusal("download", "test")
+
+
+def test_sheets_in_the_data_folder_need_no_download(fake, monkeypatch, tmp_path):
+    def fetch(folder, download):
+        raise AssertionError("nothing was to be fetched")
+
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fetch)
+    write_sheets(fake, tmp_path / "data" / "package")
+    for source, home in (("download", ".."), ("download", tmp_path), ("data", tmp_path)):
+        assert torch.equal(cifar10.load(source, "train", home).images, fake["train"].images)
