@@ -19,7 +19,6 @@ from ra_core.errors import ParameterError
 from ra_core.metrics import to_8bit
 from ra_core.models.padding import pad_to_multiple
 
-TASKS = ("sr", "dn", "jpeg")
 UNIT = 2**22  # Pillow resizes with whole multiples of 1 / UNIT as weights
 
 
@@ -174,6 +173,9 @@ def from_arrays(arrays: Sequence[np.ndarray], device: str | torch.device = "cpu"
 
 
 Channel = Downsample | Noise | Jpeg | Coded
+
+
+TASKS = {"sr": Downsample, "dn": Noise, "jpeg": Jpeg}
 
 
 def make_channel(task: str, factor: int = 4, sigma: float = 0.1, quality: int = 10) -> Channel:

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 
 from ra_core import shipped_runs
 from ra_core.chain import Chain
-from ra_core.channels import make_channel
+from ra_core.channels import TASKS, make_channel
 from ra_core.data import cifar10, first_per_class, is_labelled, split_train
-from ra_core.errors import DataError
+from ra_core.errors import DataError, ParameterError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
     PAIRED_COLUMNS,
@@ -193,11 +194,26 @@ def _train(
 
 def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:
     """Return the chain of a finished run, ready to evaluate."""
-    folder = run_folder(profile.name, task, profile.mode(mode, task).name, seed)
-    networks = make_networks(profile, task, mode, seed)
+    return load_chain(run_folder(profile.name, task, profile.mode(mode, task).name, seed))
+
+
+def load_chain(run: str | Path) -> Chain:
+    """Return the chain of a processor's run, ready to evaluate: a run folder, or the name of one that ships.
+
+    Raises `ParameterError` where there is none (the sentence lists the names), and for the run of a preprocessor.
+    """
+    folder = shipped_runs.find_run(run)
+    parameters = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    if "processor" not in parameters:
+        raise ParameterError(f"{run} is the run of a preprocessor; use it by python -m ra_core.apply --run.")
+    channel = TASKS[parameters["task"]](**parameters["channel"])
+    networks = {
+        name: make_processor(scale=scale, **parameters[name])
+        for name, scale in (("processor", channel.scale), ("transformer", 1))
+        if name in parameters
+    }
     for name, net in networks.items():
         load_weights(net, folder / f"{name}.safetensors")
-    channel = make_channel(task, **profile.channels.model_dump())
     return Chain(channel, networks["processor"], networks.get("transformer"))
 
 

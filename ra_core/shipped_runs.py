@@ -1,6 +1,8 @@
-"""Finished runs that ship with the package: a run with the very same parameters takes theirs instead of training.
+"""Finished runs that ship with the package, each under a name such as `cifar10_narrow/sr/ra/seed0`.
 
-`python -m ra_core.shipped_runs RUN_FOLDER` puts a finished run of this project into `ra_core/assets/runs/`.
+They lie in `ra_core/assets/runs/` as runs do in `runs/`. A run with the very same parameters takes theirs instead of
+training, and `ra_core.experiments.load_chain` and `ra_core.apply --run` take their names.
+`python -m ra_core.shipped_runs RUN_FOLDER` puts a finished run of this project there.
 """
 
 import argparse
@@ -19,12 +21,34 @@ SHIPPED = Path(__file__).parent / "assets" / "runs"
 ELSEWHERE = ("profile", "device", "threads")  # what a training may differ in from a shipped one
 
 
+def names() -> list[str]:
+    """Return the names of all runs that ship."""
+    return [_name(place) for place in _places()]
+
+
+def place_of(run: str | Path) -> Path:
+    """Return the folder that `run` is, or that of the run which ships under this name."""
+    shipped = SHIPPED / run
+    return shipped if shipped.is_dir() and not Path(run).exists() else Path(run)
+
+
+def find_run(run: str | Path) -> Path:
+    """Return `place_of` a finished run. Raises `ParameterError` where none is; the sentence lists those that ship."""
+    folder = place_of(run)
+    if not (folder / "run.json").exists() or not (folder / "params.yaml").exists():
+        raise ParameterError(
+            f"{run} holds no finished run; name a folder runs/PROFILE/.../seedN, or one that ships: "
+            f"{', '.join(names())}."
+        )
+    return folder
+
+
 def matching(parameters: dict) -> Path | None:
     """Return the shipped run with these parameters, but for the profile's name, device and threads, if there is one."""
     wanted = _essence(parameters)
-    for path in sorted(SHIPPED.glob("*/params.yaml")):
-        if _essence(yaml.safe_load(path.read_text(encoding="utf-8"))) == wanted:
-            return path.parent
+    for path in _places():
+        if _essence(yaml.safe_load((path / "params.yaml").read_text(encoding="utf-8"))) == wanted:
+            return path
     return None
 
 
@@ -42,7 +66,7 @@ def take(folder: Path, parameters: dict) -> bool:
             with atomic(folder / source.name) as temporary:
                 shutil.copyfile(source, temporary)
     record = json.loads((shipped / "run.json").read_text(encoding="utf-8"))
-    write_json(folder / "run.json", record | {"profile": parameters["profile"], "shipped": shipped.name})
+    write_json(folder / "run.json", record | {"profile": parameters["profile"], "shipped": _name(shipped)})
     return True
 
 
@@ -51,17 +75,22 @@ def ship(folder: Path, target: Path | None = None) -> Path:
 
     Raises `ParameterError` for a folder that holds no finished run.
     """
-    folder = Path(folder)
-    if not (folder / "run.json").exists() or not (folder / "params.yaml").exists():
-        raise ParameterError(f"{folder} holds no finished run; name a folder runs/PROFILE/.../seedN.")
-    part, run, seed = folder.resolve().parts[-3:]
-    place = (target or SHIPPED) / f"{part}-{run}-{seed}"
+    folder = find_run(folder)
+    place = (target or SHIPPED).joinpath(*folder.resolve().parts[-4:])
     for source in sorted(
         [*folder.glob("*.safetensors"), *(folder / n for n in ("log.jsonl", "params.yaml", "run.json"))]
     ):
         with atomic(place / source.name) as temporary:
             shutil.copyfile(source, temporary)
     return place
+
+
+def _places() -> list[Path]:
+    return sorted(path.parent for path in SHIPPED.glob("*/*/*/seed*/params.yaml"))
+
+
+def _name(place: Path) -> str:
+    return place.relative_to(SHIPPED).as_posix()
 
 
 def _essence(parameters: dict) -> dict:

@@ -4,10 +4,12 @@ import json
 
 import pytest
 import yaml
+from refusal import refusal
 
 from ra_core import shipped_runs
 from ra_core.coding import load_nets, preprocessor_parameters, train_preprocessor
 from ra_core.errors import ParameterError
+from ra_core.experiments import load_chain, run_parameters
 from ra_core.params import load_profile
 from ra_core.runs import is_complete
 
@@ -19,6 +21,8 @@ PARAMETERS = {
     "threads": 1,
     "training": {"lr": 0.1},
 }
+
+NAME = "long/cells/npp_qa-jpeg/seed0"
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def shipped(tmp_path, monkeypatch):
 
 
 def test_a_finished_run_is_shipped_without_its_checkpoint(shipped):
-    assert shipped.name == "cells-npp_qa-jpeg-seed0"
+    assert shipped_runs.names() == [NAME]
     names = {"log.jsonl", "params.yaml", "preprocessor.safetensors", "run.json"}
     assert {path.name for path in shipped.iterdir()} == names
     assert (shipped / "preprocessor.safetensors").read_bytes() == b"weights"
@@ -55,7 +59,7 @@ def test_it_is_taken_where_only_profile_or_machine_differ(shipped, tmp_path, cha
     assert shipped_runs.take(folder, wanted) and is_complete(folder, wanted)
     assert (folder / "preprocessor.safetensors").read_bytes() == b"weights"
     said = json.loads((folder / "run.json").read_text())
-    assert said == {"profile": wanted["profile"], "wall_seconds": 1200.0, "shipped": shipped.name}
+    assert said == {"profile": wanted["profile"], "wall_seconds": 1200.0, "shipped": NAME}
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"training": {"lr": 0.2}}, {"rungs": [[5, 1]]}])
@@ -64,30 +68,50 @@ def test_it_is_not_taken_where_the_result_would_be_another(shipped, tmp_path, ch
     assert not (tmp_path / "mine").exists()
 
 
-def test_every_run_that_ships_fits_a_profile_and_its_weights_load(tmp_path, monkeypatch):
-    places = sorted(path.parent for path in shipped_runs.SHIPPED.glob("*/params.yaml"))
-    assert places, "no run ships"
-    for place in places:
-        made = yaml.safe_load((place / "params.yaml").read_text())
+def test_a_run_that_ships_is_found_by_its_name(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shipped_runs.find_run(NAME) == shipped
+    mine = tmp_path / "runs" / NAME
+    assert shipped_runs.find_run(mine) == mine
+    with pytest.raises(ParameterError, match=f"holds no finished run; .* one that ships: {NAME}"):
+        shipped_runs.find_run("long/cells")
+    (tmp_path / NAME).mkdir(parents=True)  # a folder of one's own comes before a name
+    assert shipped_runs.place_of(NAME).resolve() == (tmp_path / NAME).resolve()
+
+
+@pytest.mark.parametrize("name", shipped_runs.names())
+def test_every_run_that_ships_fits_a_profile_and_its_weights_load(name):
+    place = shipped_runs.find_run(name)
+    made = yaml.safe_load((place / "params.yaml").read_text())
+    if "task" in made:
+        wanted = run_parameters(load_profile(made["profile"]), made["task"], made["mode"], made["seed"])
+        assert shipped_runs.matching(wanted) == place
+        chain = load_chain(name)
+        nets = {"processor": chain.post} | ({"transformer": chain.transformer} if chain.transformer else {})
+    else:
         keys = ("dataset", "codec", "method", "quality", "seed")
-        for name in (made["profile"], "quick"):
-            wanted = preprocessor_parameters(load_profile(name), **{key: made[key] for key in keys})
+        for profile in (made["profile"], "quick"):
+            wanted = preprocessor_parameters(load_profile(profile), **{key: made[key] for key in keys})
             assert shipped_runs.matching(wanted) == place
         nets = load_nets(place, made)
-        assert set(nets) == {path.stem for path in place.glob("*.safetensors")}
+    assert set(nets) == {path.stem for path in place.glob("*.safetensors")}
+
+
+def test_a_preprocessor_is_no_chain_of_a_processor():
+    assert "use it by python -m ra_core.apply" in refusal(
+        ParameterError, load_chain, "coding/scenes/npp_qa-jpeg-optimized/seed0"
+    )
 
 
 def test_training_is_left_out_where_a_run_ships(tmp_path, monkeypatch):
-    place = sorted(path.parent for path in shipped_runs.SHIPPED.glob("*/params.yaml"))[0]
-    made = yaml.safe_load((place / "params.yaml").read_text())
-    for name in ("params", "notebooks"):
-        (tmp_path / name).mkdir()
+    name = "coding/scenes/npp_qa-jpeg-optimized/seed0"
+    made = yaml.safe_load((shipped_runs.find_run(name) / "params.yaml").read_text())
+    for folder in ("params", "notebooks"):
+        (tmp_path / folder).mkdir()
     profile = load_profile("quick")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ra_core.coding._train", None)
     run = (made["dataset"], made["codec"], made["method"], made["quality"], made["seed"])
     folder = train_preprocessor(profile, *run)
-    assert (
-        folder.is_relative_to(tmp_path)
-        and json.loads((folder / "run.json").read_text())["shipped"] == place.name
-    )
+    assert folder.is_relative_to(tmp_path)
+    assert json.loads((folder / "run.json").read_text())["shipped"] == name

@@ -12,9 +12,9 @@ from ra_core import human_yaml
 from ra_core.codecs import Codec, load_codec
 from ra_core.coding import AtStrength, load_preprocessor, strength_at
 from ra_core.errors import ParameterError
-from ra_core.models.processors import make_processor
-from ra_core.models.weights import load_weights
+from ra_core.experiments import load_chain
 from ra_core.params.coding import Ladder
+from ra_core.shipped_runs import place_of
 
 EXAMPLE = "runs/quick/cells/npp_qa-jpeg-optimized/seed0"
 # What the parameters of the two kinds of run have, and by what a run is called.
@@ -50,9 +50,11 @@ def load_method(
     A preprocessor comes with the codec and quality it was trained for unless others are given; an adaptive one
     always needs a quality, and behind another codec than its own also a `strength`. A processor's pictures are
     stored as PNG unless a codec is given; `transformer` adds the network it was trained with.
+    `run` is a folder, or the name of a run that ships (`ra_core.shipped_runs`).
     Raises `ParameterError` for a folder that is no finished run, and for what does not go together.
     """
-    parameters = {} if run is None else read_parameters(Path(run))
+    folder = None if run is None else place_of(run)
+    parameters = {} if folder is None else read_parameters(folder)
     kind = next((kind for kind in KINDS if kind in parameters), None)
     codec = codec or (parameters["codec"] if kind == "preprocessor" else None)
     if codec is None and (run is None or quality is not None):
@@ -74,10 +76,10 @@ def load_method(
         raise ParameterError("a strength was given, but only a preprocessor has one; leave --strength out.")
     if transformer and "transformer" not in parameters:
         raise ParameterError("a transformer was asked for, but the run has none; leave --transformer out.")
-    nets = _networks(Path(run), parameters, kind, strength, transformer) if kind else {}
+    nets = _networks(folder, parameters, kind, strength, transformer) if kind else {}
     called = {key: parameters.get(key) for key in KINDS[kind]} if kind else None
     settings = {
-        "run": called, "weights": {name: _digest(Path(run) / f"{name}.safetensors") for name in nets},
+        "run": called, "weights": {name: _digest(folder / f"{name}.safetensors") for name in nets},
         "strength": strength, "codec": coder.describe() if coder else "png", "quality": quality,
     }  # fmt: skip
     placed = tuple(net.to(device).eval() for net in nets.values())
@@ -137,14 +139,8 @@ def _networks(folder: Path, parameters: dict, kind: str, strength, transformer: 
     try:
         if kind == "preprocessor":
             return {kind: AtStrength(load_preprocessor(folder, parameters), strength)}
-        scales = {"processor": parameters["channel"].get("factor", 1), "transformer": 1}
-        return {
-            name: load_weights(
-                make_processor(scale=scale, **parameters[name]), folder / f"{name}.safetensors"
-            )
-            for name, scale in scales.items()
-            if name == "processor" or transformer
-        }
+        chain = load_chain(folder)
+        return {kind: chain.post} | ({"transformer": chain.transformer} if transformer else {})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ParameterError(
             f"{folder / 'params.yaml'} does not describe the network of a run ({error!r}); train it again."
