@@ -16,8 +16,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ra_core.channels import make_channel
-from ra_core.data.flat_folders import is_flat
+from ra_core.data import flat_folders
 from ra_core.errors import ParameterError
+from ra_core.experiments import load_splits, run_parameters
 from ra_core.metrics import psnr, ssim
 from ra_core.models.efficientnet_lite import efficientnet_lite
 from ra_core.models.processors import make_processor
@@ -25,6 +26,7 @@ from ra_core.models.recognizers import CELL_FAMILIES, FAMILIES, PUBLISHED, Recog
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.runs import project_root
+from ra_core.shipped_runs import matching
 
 VALIDATIONS = 6  # of a training, as `ra_core.training.fit` has it
 
@@ -219,10 +221,6 @@ def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
         return SHIPPED if data.source == "shipped" else CIFAR10
     if Path(data.source).name in FOLDERS:
         return FOLDERS[Path(data.source).name]
-    from ra_core.data import flat_folders
-    from ra_core.experiments import load_splits
-    from ra_core.runs import project_root
-
     root = project_root() / Path(data.source).expanduser()
     if not root.is_dir():
         raise ParameterError(
@@ -275,7 +273,7 @@ def _held(profile: Profile, stock: Stock) -> int:
     data = profile.data
     known = FOLDERS.get(Path(data.source).name, stock)
     root = project_root() / Path(data.source).expanduser()
-    if data.kind == "folder" and (known.flat or stock.classes < 2 or is_flat(root)):
+    if data.kind == "folder" and (known.flat or stock.classes < 2 or flat_folders.is_flat(root)):
         return round(data.validation_share * (stock.train + stock.test))
     held = data.validation_per_class * stock.classes
     if held >= stock.train:
@@ -311,8 +309,10 @@ def _restoration(profile: Profile, stock: Stock) -> list[Job]:
             work = sum((one for one, _ in backs), Work())
             work += through if mode.recognition else Work()
             work += source if mode.recognition == "soft_labels" else Work()
+            wanted = [run_parameters(profile, task, name, seed) for seed in profile.seeds]
+            runs = sum(matching(one) is None for one in wanted)  # what ships is not trained
             found.append(Job(
-                task, mode.name, "training", seeds, steps, training.batch, pictures, side, work, training.precision,
+                task, mode.name, "training", runs, steps, training.batch, pictures, side, work, training.precision,
                 forward + source + scoring_work(side), validations(steps) * held, coders,
                 sum(size for _, size in backs), source_size, 0 if folder else train + held, folder,
             ))  # fmt: skip

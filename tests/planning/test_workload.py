@@ -148,6 +148,18 @@ def test_work_is_linear_in_seeds_and_a_sum_over_modes_and_tasks(write):
     assert alone == pytest.approx(one)
 
 
+def test_runs_that_ship_are_not_trained(write, monkeypatch):
+    profile = write(PROFILE, seeds=[0, 1, 2])
+
+    def ships(run):
+        return run["seed"] == 1 and run["mode"] == "ra" and run["task"] == "dn"
+
+    monkeypatch.setattr("ra_core.planning.workload.matching", lambda run: "here" if ships(run) else None)
+    runs = {(job.part, job.name): job.runs for job in jobs_of(profile) if job.kind == "training"}
+    assert runs.pop(("dn", "ra")) == 2
+    assert set(runs.values()) == {3}
+
+
 @given(steps=st.integers(1, 10**6), batch=st.integers(1, 500))
 def test_steps_of_a_training_see_a_batch_each_but_the_last_of_an_epoch(steps, batch):
     found, pictures = trained_pictures(Training(steps=steps, batch=batch), 1000)
