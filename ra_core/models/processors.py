@@ -35,19 +35,15 @@ class ResidualBlock(nn.Module):
 class SRResNet(nn.Module):
     """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, here with five blocks).
 
-    734,092 parameters at scale 4 and 438,666 at scale 1. `scale` is a power of two. With `residual`, at scale 1 only,
-    the network's answer is subtracted from its input and the difference clamped; its last layer begins at zero, so
-    the network begins as the identity.
+    734,092 parameters at scale 4 and 438,666 at scale 1. `scale` is a power of two. With `residual` the network's
+    answer is subtracted from its input, enlarged by bicubic interpolation, and the difference clamped; its last layer
+    begins at zero, so the network begins as the identity or as that enlargement.
     """
 
     def __init__(self, scale: int = 4, width: int = 64, blocks: int = 5, residual: bool = False):
         super().__init__()
         if scale < 1 or scale & (scale - 1):
             raise ParameterError(f"SRResNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
-        if residual and scale != 1:
-            raise ParameterError(
-                f"a residual SRResNet was given scale {scale}; only 1 is allowed, as it keeps the size."
-            )
         self.scale, self.residual = scale, residual
         self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
@@ -58,16 +54,19 @@ class SRResNet(nn.Module):
             for _ in range(int(math.log2(scale)))
         ]
         self.tail = nn.Sequential(*upsamplers, nn.Conv2d(width, 3, 9, padding=4))
-        if (
-            residual
-        ):  # a random answer can drive whole pictures into the clamp, where no gradient reaches them
+        # A random answer can drive whole pictures into the clamp, where no gradient reaches them.
+        if residual:
             nn.init.zeros_(self.tail[-1].weight)
             nn.init.zeros_(self.tail[-1].bias)
 
     def forward(self, x):
         features = self.head(x)
         answer = self.tail(features + self.body(features))
-        return (x - answer).clamp(0, 1) if self.residual else _to_unit_range(answer)
+        if not self.residual:
+            return _to_unit_range(answer)
+        if self.scale > 1:
+            x = nn.functional.interpolate(x, scale_factor=self.scale, mode="bicubic")
+        return (x - answer).clamp(0, 1)
 
 
 class _DenseLayer(nn.Module):

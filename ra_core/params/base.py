@@ -56,7 +56,9 @@ class Network(Strict):
     blocks: int | None = Field(
         None, ge=1, description="residual or dense blocks, null for the published number"
     )
-    residual: bool = Field(False, description="SRResNet that keeps the size: begins as the identity")
+    residual: bool = Field(
+        False, description="SRResNet that begins as the identity, or as bicubic enlargement"
+    )
 
     @model_validator(mode="after")
     def _residual_srresnet(self):

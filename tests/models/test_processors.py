@@ -192,4 +192,19 @@ def test_a_residual_srresnet_begins_as_the_identity_and_subtracts_its_answer():
         net.load_state_dict(plain.state_dict())  # the same parameters, so the same count
         answer = torch.atanh(2 * plain(images).double() - 1).float()
         assert torch.allclose(net(images), (images - answer).clamp(0, 1), atol=1e-4)
-    assert "scale 4" in refusal(ParameterError, SRResNet, 4, residual=True)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_residual_srresnet_begins_as_bicubic_enlargement_and_learns(scale):
+    torch.manual_seed(0)
+    net = make_processor("SRResNet", scale, width=4, blocks=1, residual=True).eval()
+    images = torch.rand(2, 3, 8, 12)
+    enlarged = nn.functional.interpolate(images, scale_factor=scale, mode="bicubic").clamp(0, 1)
+    assert torch.equal(net(images), enlarged)
+    flat = torch.full((1, 3, 8, 8), 0.25)
+    assert torch.allclose(net(flat), torch.full((1, 3, 8 * scale, 8 * scale), 0.25), atol=1e-6)
+    (net(images) - torch.rand_like(enlarged)).square().mean().backward()
+    assert net.tail[-1].weight.grad.abs().max() > 0
+    with torch.no_grad():
+        net.tail[-1].bias.fill_(0.125)  # what the network answers is taken away
+        assert torch.allclose(net(flat), torch.full((1, 3, 8 * scale, 8 * scale), 0.125), atol=1e-6)
