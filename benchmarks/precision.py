@@ -1,9 +1,9 @@
 """Measures what bf16 changes in the results, against how much seeds differ.
 
 `python benchmarks/precision.py --task dn` trains and evaluates a task of the profile `quick` in fp32 and in bf16 with
-the same seeds, prints the table and writes runs/benchmarks/precision-dn.json. With quick's lengths a training takes
-about a minute on a core, in fp32 about two: 12 of them for three seeds and two modes. What was trained before is kept
-below runs/precision-fp32 and runs/precision-bf16 and used again.
+the same seeds, prints the table and writes runs/benchmarks/precision-dn.json, which the book's status page shows.
+With quick's lengths a training takes about a minute on a core, in fp32 about two: 12 of them for three seeds and two
+modes. What was trained before is kept below runs/precision-fp32 and runs/precision-bf16 and used again.
 """
 
 import argparse
@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from ra_core.codecs.base import cores
 from ra_core.experiments import evaluate_task
 from ra_core.files import write_json
 from ra_core.metrics import mean_interval
 from ra_core.params import Profile, load_profile
-from ra_core.runs import git_state, now, versions
-from ra_core.training import PRECISIONS
+from ra_core.runs import device_name, git_state, now, versions
+from ra_core.training import PRECISIONS, pick_device
 
 UNITS = {"top1": "top-1 on the source in points", "unseen": "top-1 unseen in points", "psnr": "PSNR in dB"}
 
@@ -81,7 +82,11 @@ def main() -> None:
                 f"{row['seeds_sd']:.2f}), bf16 {row['bf16']:.2f}, difference {row['difference']:+.2f} "
                 f"[{row['low']:+.2f}, {row['high']:+.2f}]: {verdict} the seeds' spread"
             )
-    about = {"made": now(), "git": git_state(), "versions": versions(), "settings": vars(options)}
+    machine = {"device": device_name(pick_device(load_profile(options.profile).device)), "cores": cores()}
+    about = {
+        "made": now(), "git": git_state(), "versions": versions(), "machine": machine, "settings": vars(options),
+        "units": UNITS,
+    }  # fmt: skip
     output = Path("runs/benchmarks") / f"precision-{options.task}.json"
     write_json(output, about | {"results": results})
     print(f"written to {output}")

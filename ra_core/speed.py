@@ -4,17 +4,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from ra_core.channels import TASKS
 from ra_core.errors import OutputError
 
 
 def speed_text(root: Path) -> str:
-    """Return what `make bench` found in the project at `root`: training and evaluation, then coding.
+    """Return what the benchmarks found in the project at `root`: training and evaluation, coding, what bf16 changes.
 
     What the reader measured (`runs/benchmarks/`) stands before what was measured once and kept (`results/benchmarks/`).
     Raises `OutputError` for a file that no benchmark wrote.
     """
+    tellers = {"throughput": _throughput, "coding": _coding}
+    tellers |= {f"precision-{task}": _precision for task in TASKS}
     texts = []
-    for name, tell in (("throughput", _throughput), ("coding", _coding)):
+    for name, tell in tellers.items():
         paths = [root / kind / "benchmarks" / f"{name}.json" for kind in ("runs", "results")]
         path = next((path for path in paths if path.exists()), None)
         if path:
@@ -30,7 +33,7 @@ def _read(path: Path, tell: Callable[[dict], str]) -> str:
         return tell(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"{path} is not what a benchmark wrote ({error!r}); delete it, or run `make bench`."
+            f"{path} is not what a benchmark wrote ({error!r}); delete it, or run the benchmark again."
         ) from error
 
 
@@ -86,4 +89,25 @@ def _coding(found: dict) -> str:
         f"settings, {_made(found)}. The first ratio takes the program's work from the same library, as if the "
         "program were written in C; the one *with C programs* is that of real ones where they were found, which bring "
         f"libraries of their own. The last column says how many times as fast all cores encode as one.\n\n{table}"
+    )
+
+
+def _precision(found: dict) -> str:
+    settings = found["settings"]
+    table = _table(
+        ["mode", "number", "fp32", "its seeds' standard deviation", "bf16", "difference", "95 % interval", "within"],
+        [
+            [
+                mode, found["units"][key], f"{row['fp32']:.2f}", f"{row['seeds_sd']:.2f}", f"{row['bf16']:.2f}",
+                f"{row['difference']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}",
+                "yes" if row["within"] else "no",
+            ]
+            for mode, numbers in found["results"].items()
+            for key, row in numbers.items()
+        ],
+    )  # fmt: skip
+    return (
+        f"What bf16 changes in the results of {settings['task']}, profile `{settings['profile']}`, over "
+        f"{len(settings['seeds'])} seeds, measured with `python benchmarks/precision.py --task {settings['task']}` "
+        f"{_made(found)}: *within* says whether the means differ by less than fp32's seeds scatter.\n\n{table}"
     )

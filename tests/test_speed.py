@@ -26,6 +26,21 @@ CODING = MADE | {
         "heic": {"codec": {"at": 34}, "ratio_c": ROW["ratio"], "ratio_programs": ROW["ratio"], "scaling": SCALING},
     },
 }  # fmt: skip
+PRECISION = MADE | {
+    "settings": {"profile": "quick", "task": "dn", "seeds": [0, 1, 2]},
+    "units": {"top1": "top-1 on the source in points", "psnr": "PSNR in dB"},
+    "results": {
+        "ra": {
+            "top1": {
+                "fp32": 71.25, "bf16": 71.75, "seeds_sd": 0.4, "difference": 0.5, "low": -0.1, "high": 1.1,
+                "within": False,
+            },
+            "psnr": {
+                "fp32": 27.5, "bf16": 27.5, "seeds_sd": 0.1, "difference": 0, "low": 0, "high": 0, "within": True,
+            },
+        }
+    },
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -54,6 +69,14 @@ def test_speed_is_shown_with_spread_target_machine_and_commit(tmp_path, put):
         assert text.count(said) == 2
 
 
+def test_what_bf16_changes_is_shown_beside_the_spread_of_seeds(tmp_path, put):
+    put("results", "precision-dn", PRECISION)
+    text = speed_text(tmp_path)
+    row = "| ra | top-1 on the source in points | 71.25 | 0.40 | 71.75 | +0.50 | -0.10 to +1.10 | no |"
+    assert row in text.splitlines() and "| 0.10 | 27.50 | +0.00 | +0.00 to +0.00 | yes |" in text
+    assert "dn, profile `quick`, over 3 seeds" in text and "2 cores" in text
+
+
 def test_what_the_reader_measured_takes_the_place_of_what_was_kept(tmp_path, put):
     put("results", "throughput", THROUGHPUT)
     put("runs", "throughput", THROUGHPUT | {"made": "2031-01-01T00:00:00+00:00"})
@@ -62,13 +85,13 @@ def test_what_the_reader_measured_takes_the_place_of_what_was_kept(tmp_path, put
     assert text.count("2031-01-01") == 1 and text.count("2030-01-02") == 1 and text.count("| dn ra |") == 1
 
 
-@pytest.mark.parametrize("name", ["throughput", "coding"])
+@pytest.mark.parametrize("name", ["throughput", "coding", "precision-sr"])
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", THROUGHPUT | {"parts": {"SSIM": {}}, "codecs": {"jpeg": {}}}]
 )
 def test_a_file_that_no_benchmark_wrote_is_refused_in_one_sentence(tmp_path, put, name, content):
     put("runs", name, content)
     with pytest.raises(
-        OutputError, match=rf"{name}\.json is not what a benchmark wrote .*run `make bench`\."
+        OutputError, match=rf"{name}\.json is not what a benchmark wrote .*run the benchmark again\."
     ):
         speed_text(tmp_path)
