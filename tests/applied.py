@@ -1,5 +1,6 @@
 """Finished runs of both kinds, without the training: tiny networks that change a picture a little."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ra_core.models.weights import save_weights
 from ra_core.params import Profile
 from ra_core.runs import write_params
 
+JPEG = {"codec": "jpeg", "quality": 20}
 NETWORK = {"name": "SRResNet", "width": 4, "blocks": 1}
 PROFILE = Profile.model_validate({
     "name": "tiny",
@@ -84,3 +86,18 @@ def opened(path: Path) -> np.ndarray:
     """Return the pixels of a file as they are stored."""
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+def table(path) -> list[dict]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def tree(folder) -> list[str]:
+    """Return all files below a folder but records and settings."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in found if not path.startswith(".records"))
+
+
+def times(folder) -> dict[str, int]:
+    return {path: (folder / path).stat().st_mtime_ns for path in tree(folder) if "/" in path}

@@ -1,59 +1,24 @@
-import csv
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
-from applied import PROFILE, array, opened, preprocessor_run, processor_run, saved
+from applied import JPEG, array, opened, preprocessor_run, processor_run, saved, table, times, tree
 from PIL import Image, ImageCms
-from refusal import refusal
 
-from ra_core import apply as module
 from ra_core import metrics
-from ra_core.apply import apply, find_files, main, picture_jobs
+from ra_core.apply import apply, find_files, main
 from ra_core.apply.picture_jobs import COLUMNS, output_names
 from ra_core.chain import Chain
 from ra_core.channels import Coded, from_arrays, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.coding import STRENGTH, AtStrength
-from ra_core.errors import DataError, OutputError, ParameterError, WeightsError
-from ra_core.runs import write_params
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-JPEG = {"codec": "jpeg", "quality": 20}
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A folder with one picture."""
-    saved(tmp_path / "in" / "a.png", array())
-    return tmp_path / "in"
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "out"
-
-
-def table(path) -> list[dict]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def tree(folder) -> list[str]:
-    """Return all files below a folder but records and settings."""
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if not path.startswith(".records"))
-
-
-def times(folder) -> dict[str, int]:
-    return {path: (folder / path).stat().st_mtime_ns for path in tree(folder) if "/" in path}
 
 
 def levels(images: torch.Tensor) -> np.ndarray:
@@ -323,251 +288,6 @@ def test_the_contact_sheet_shows_at_most_twelve_pictures(tmp_path, source, targe
     assert sheet.shape == (4 * 252 + 12, 3 * 452 + 12, 3)
     before, after = sheet[112:132, 12:232], sheet[112:132, 232:452]
     assert (before != 255).any() and (after != 255).any() and (before != after).any()
-
-
-# --- going on
-
-
-def test_a_second_run_does_nothing_again(source, target, monkeypatch):
-    first = apply(source, target, **JPEG)
-    before = times(target)
-    monkeypatch.setattr(module, "process", None)
-    assert apply(source, target, **JPEG) == first
-    assert times(target) == before
-
-
-def test_after_a_kill_only_what_is_missing_is_done(tmp_path, source, target, monkeypatch):
-    for number in range(4):
-        saved(source / f"{number}.png", array(seed=number))
-    real, done = picture_jobs.process, []
-
-    def killed(job, file, name):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(file)
-        return real(job, file, name)
-
-    monkeypatch.setattr(module, "process", killed)
-    with pytest.raises(KeyboardInterrupt):
-        apply(source, target, workers=1, **JPEG)
-    assert done == ["0.png", "1.png"] and not (target / "pictures.csv").exists()
-    before = times(target)
-    monkeypatch.setattr(module, "process", lambda *job: done.append(job[1]) or real(*job))
-    rows = apply(source, target, workers=1, **JPEG)
-    assert done == ["0.png", "1.png", "2.png", "3.png", "a.png"] == [row["file"] for row in rows]
-    assert before.items() <= times(target).items()
-    assert table(target / "pictures.csv") == [
-        {k: "" if v is None else str(v) for k, v in r.items()} for r in rows
-    ]
-
-
-@pytest.mark.parametrize(
-    "record", ["", "null", "{}", '{"outputs": 3}', '{"outputs": [], "row": {}, "state": []}']
-)
-def test_a_damaged_record_is_done_again(source, target, record):
-    (first,) = apply(source, target, **JPEG)
-    (target / ".records" / "a.png.json").write_text(record)
-    (second,) = apply(source, target, **JPEG)
-    assert second | {"seconds": 0} == first | {"seconds": 0}
-
-
-def test_a_changed_picture_and_a_missing_output_are_done_again(source, target):
-    saved(source / "b.png", array(seed=1))
-    saved(source / "c.png", array(seed=2))
-    apply(source, target, **JPEG)
-    before = times(target)
-    (target / "files" / "b.jpg").unlink()
-    time.sleep(0.01)
-    pixels = saved(source / "c.png", array(seed=3))
-    apply(source, target, **JPEG)
-    changed = {path for path, when in times(target).items() if before[path] != when}
-    assert changed == {"files/b.jpg", "pictures/b.png", "files/c.jpg", "pictures/c.png"}
-    assert (target / "files" / "c.jpg").read_bytes() == load_codec("jpeg").encode([pixels], 20)[0]
-
-
-def test_what_had_another_name_before_is_not_left_behind(source, target):
-    apply(source, target, **JPEG)
-    saved(source / "a.bmp", array(seed=1))
-    apply(source, target, **JPEG)
-    assert [path for path in tree(target) if path.startswith("files/")] == [
-        "files/a.bmp.jpg",
-        "files/a.png.jpg",
-    ]
-
-
-def test_what_was_made_of_a_picture_that_is_gone_is_deleted(source, target, capsys):
-    saved(source / "b" / "c.png", array(channels=4))
-    apply(source, target, **JPEG)
-    sheet = (target / "contact_sheet.png").read_bytes()
-    shutil.rmtree(source / "b")
-    (row,) = apply(source, target, **JPEG)
-    assert [path for path in tree(target) if "/" in path] == ["files/a.jpg", "pictures/a.png"]
-    assert [row["file"]] == [row["file"] for row in table(target / "pictures.csv")] == ["a.png"]
-    assert (target / "contact_sheet.png").read_bytes() != sheet
-    assert list((target / ".records").rglob("*.json")) == [target / ".records" / "a.png.json"]
-    assert "1 pictures are gone" in capsys.readouterr().out
-    before = times(target)
-    apply(source, target, **JPEG)
-    assert times(target) == before and "gone" not in capsys.readouterr().out
-
-
-def test_a_picture_that_takes_the_place_of_one_that_is_gone_is_done(source, target):
-    apply(source, target, **JPEG)
-    (source / "a.png").unlink()
-    pixels = saved(source / "a.bmp", array(seed=1))
-    (row,) = apply(source, target, **JPEG)
-    assert row["file"] == "a.bmp" and tree(target / "files") == ["a.jpg"]
-    assert (target / "files" / "a.jpg").read_bytes() == load_codec("jpeg").encode([pixels], 20)[0]
-
-
-def test_nothing_is_deleted_while_a_folder_cannot_be_read(source, target, monkeypatch):
-    saved(source / "b" / "c.png", array(seed=1))
-    apply(source, target, **JPEG)
-    before = times(target)
-    unread = [{"file": "b", "reason": "Permission denied; mend its permissions."}]
-    monkeypatch.setattr(module, "find_files", lambda _: (["a.png"], unread))
-    apply(source, target, **JPEG)
-    assert times(target) == before and len(before) == 4
-
-
-def test_the_number_of_workers_changes_nothing(tmp_path, source):
-    for number in range(6):
-        saved(source / f"{number}.png", array(20 + number, 31, seed=number))
-    preprocessor_run(tmp_path / "run")
-    for workers in (1, 3):
-        apply(source, tmp_path / str(workers), run=tmp_path / "run", workers=workers)
-    files = [path for path in tree(tmp_path / "1") if "/" in path]
-    assert len(files) == 14
-    assert all((tmp_path / "1" / path).read_bytes() == (tmp_path / "3" / path).read_bytes() for path in files)
-
-
-def test_a_full_disk_stops_everything(source, target, monkeypatch):
-    def full(*_):
-        raise OutputError("the disk is full; free some space.")
-
-    monkeypatch.setattr(module, "process", full)
-    assert "full" in refusal(OutputError, apply, source, target, **JPEG)
-
-
-# --- what is refused, in one sentence and before anything is written
-
-
-def test_folders_that_cannot_be(tmp_path, source, target):
-    def said(*arguments, kind=ParameterError):
-        return refusal(kind, apply, *arguments, **JPEG)
-
-    assert "is no folder" in said(tmp_path / "nowhere", target, kind=DataError)
-    assert "is no folder" in said(source / "a.png", target, kind=DataError)
-    for inside in (source, source / "out", tmp_path / "x" / ".." / "in" / "out"):
-        assert "lies in the input folder" in said(source, inside)
-    saved(tmp_path / "full" / "mine.png", array())
-    assert "holds other files" in said(source, tmp_path / "full")
-    assert "is a file" in said(source, source.parent / "full" / "mine.png")
-    (tmp_path / "nothing").mkdir()
-    assert "holds no files" in said(tmp_path / "nothing", target, kind=DataError)
-    assert not target.exists() and tree(source) == ["a.png"] and tree(tmp_path / "full") == ["mine.png"]
-
-
-def test_a_folder_without_a_usable_file_is_said_to_be_so(source, target):
-    (source / "a.png").write_text("no picture")
-    assert "none of the files" in refusal(DataError, apply, source, target, **JPEG)
-    assert len(table(target / "skipped.csv")) == 1
-
-
-def test_other_settings_need_another_folder(tmp_path, source, target):
-    preprocessor_run(tmp_path / "run")
-    apply(source, target, **JPEG)
-    before = times(target)
-    other = shutil.copytree(source, tmp_path / "other")
-    for where, changes, named in (
-        (source, {"quality": 21}, "quality"),
-        (source, {"codec": "webp"}, "codec"),
-        (source, {"run": tmp_path / "run"}, "run, weights"),
-        (other, {}, "input"),
-    ):
-        assert f"other settings ({named})" in refusal(ParameterError, apply, where, target, **JPEG | changes)
-    (target / "settings.json").write_text("[1]")
-    assert "other settings" in refusal(ParameterError, apply, source, target, **JPEG)
-    assert times(target) == before
-
-
-@pytest.mark.parametrize(
-    ("chosen", "word"),
-    [
-        ({}, "no codec was named"),
-        ({"quality": 20}, "no codec was named"),
-        ({"codec": "gif", "quality": 20}, "codec 'gif' is unknown"),
-        ({"codec": "jpeg"}, "JPEG quality from 1 to 100"),
-        ({"codec": "jpeg", "quality": 101}, "is not allowed"),
-        ({"codec": "jpeg", "quality": 20.5}, "is not allowed"),
-        ({"codec": "jpeg", "quality": float("nan")}, "is not allowed"),
-        (JPEG | {"strength": 1.0}, "leave --strength out"),
-        (JPEG | {"transformer": True}, "leave --transformer out"),
-        (JPEG | {"workers": 0}, "workers 0 is not allowed"),
-        (JPEG | {"device": "abacus"}, "device 'abacus' is not here"),
-    ],
-)
-def test_settings_that_do_not_go_together(source, target, chosen, word):
-    assert word in refusal(ParameterError, apply, source, target, **chosen)
-    assert not target.exists()
-
-
-@pytest.mark.parametrize(
-    ("method", "chosen", "word"),
-    [
-        ("npp", {"strength": 1.0}, "made for one quality"),
-        ("npp", {"codec": "webp"}, "given no quality"),
-        ("npp_qa", {}, "given no quality"),
-        ("npp_qa", {"codec": "webp", "quality": 50}, "give --strength"),
-        ("npp_qa", {"quality": 20, "strength": 0.0}, "strength 0.0 is not allowed"),
-        ("npp_qa", {"quality": 20, "strength": float("inf")}, "strength inf is not allowed"),
-    ],
-)
-def test_settings_that_do_not_go_with_a_preprocessor(tmp_path, source, target, method, chosen, word):
-    preprocessor_run(tmp_path / "run", method, quality=20 if method == "npp" else None)
-    assert word in refusal(ParameterError, apply, source, target, run=tmp_path / "run", **chosen)
-
-
-def test_settings_that_do_not_go_with_a_processor(tmp_path, source, target):
-    processor_run(tmp_path / "run")
-    for chosen, word in (
-        ({"quality": 20}, "no codec was named"),
-        ({"codec": "jpeg"}, "given no quality"),
-        ({"strength": 1.0}, "only a preprocessor has one"),
-        ({"transformer": True}, "the run has none"),
-    ):
-        assert word in refusal(ParameterError, apply, source, target, run=tmp_path / "run", **chosen)
-
-
-def test_a_folder_that_is_no_finished_run(tmp_path, source, target):
-    def said(run, kind=ParameterError):
-        return refusal(kind, apply, source, target, run=run)
-
-    run = tmp_path / "run"
-    assert "is no folder" in said(run)
-    assert "holds no params.yaml" in said(source)
-    net_parameters = PROFILE.model_dump(mode="json")
-    for parameters, word in (
-        (net_parameters, "describes neither"),
-        ({"postprocessor": {}}, "has a network behind the codec"),
-        (
-            {"preprocessor": {}, "method": "npp", "codec": "jpeg", "quality": 20},
-            "does not describe the network",
-        ),
-        ({"processor": {"name": "SRResNet"}}, "does not describe the network"),
-        ({"processor": {"name": "SRResNet", "depth": 3}, "channel": {}}, "does not describe the network"),
-    ):
-        write_params(run, parameters)
-        (run / "run.json").write_text("{}")
-        assert word in said(run)
-    (run / "params.yaml").write_text("a: [")
-    assert "cannot be read" in said(run)
-    preprocessor_run(run)
-    (run / "preprocessor.safetensors").write_bytes(b"cut off")
-    assert "is not a whole safetensors file" in said(run, WeightsError)
-    (run / "run.json").unlink()
-    assert "has not ended" in said(run)
-    assert not target.exists()
 
 
 # --- the command

@@ -1,0 +1,191 @@
+"""Trainings that were killed or interrupted, and started again."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from torch import nn
+from trouble import Interrupt, Interrupted
+
+from ra_core.channels import Noise
+from ra_core.errors import TrainingError
+from ra_core.losses import find_mode
+from ra_core.objectives import Restoration
+from ra_core.training import fit
+
+HERE = Path(__file__).parents[1]
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What `killed.py` found: trainings killed with SIGKILL at many moments, and the same undisturbed."""
+    root = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, str(HERE / "killed.py"), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("mode", ["ra", "ra_transformer"])
+def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed, mode):
+    undisturbed, *runs = killed[mode]
+    expected = tiny.weights(Path(undisturbed["run"]))
+    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (
+        mode == "ra_transformer"
+    )
+    for run in runs:
+        assert run["signals"] and set(run["signals"]) == {signal.SIGKILL} and run["end"] == 0
+        assert tiny.weights(Path(run["run"])) == expected, run
+
+
+def test_the_kills_met_runs_in_all_their_states(killed):
+    left = [set(run["left"]) for mode in ("ra", "ra_transformer") for run in killed[mode][1:]]
+    half = [names for names in left if any(name.startswith(".checkpoint.pt.") for name in names)]
+    assert len(half) >= 4  # a checkpoint was being written
+    assert any("checkpoint.pt" not in names for names in left)  # before the first
+    assert any("processor.safetensors" in names and "run.json" not in names for names in left)
+    assert any({"checkpoint.pt", "run.json"} <= names for names in left)  # all but put away
+    resumed = [run for run in killed["ra"][1:] if "checkpoint.pt" in run["left"]]
+    assert len(resumed) >= 5
+
+
+def test_a_run_killed_and_started_again_leaves_the_same_files_and_log(killed):
+    for mode in ("ra", "ra_transformer"):
+        undisturbed = Path(killed[mode][0]["run"])
+        steps = [(line["step"], "validation" in line) for line in tiny.log(undisturbed)]
+        assert steps == sorted(set(steps)) and steps[-1] == (5, True)
+        for run in killed[mode][1:]:
+            folder = Path(run["run"])
+            assert tiny.names(folder) == tiny.names(undisturbed)
+            assert [(line["step"], "validation" in line) for line in tiny.log(folder)] == steps
+            for again, once in zip(tiny.log(folder), tiny.log(undisturbed), strict=True):
+                timed = ("images_per_s", "seconds_left")
+                assert {k: v for k, v in again.items() if k not in timed} == {
+                    k: v for k, v in once.items() if k not in timed
+                }
+
+
+def test_killed_or_not_the_processor_of_ra_transformer_is_that_of_plain(killed):
+    plain = tiny.weights(Path(killed["plain"][0]["run"]))["processor.safetensors"]
+    for run in killed["ra_transformer"]:
+        assert tiny.weights(Path(run["run"]))["processor.safetensors"] == plain
+
+
+class Dropping(nn.Module):
+    """A processor that draws from torch's global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = tiny.networks()["processor"]
+
+    def forward(self, x):
+        return self.net(nn.functional.dropout(x, 0.2, self.training))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"precision": "bf16"}, {"channels_last": True}, {"precision": "bf16", "channels_last": True}],
+    ids=["fp32", "bf16", "channels_last", "both"],
+)
+def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how):
+    def run(folder, channel):
+        torch.manual_seed(3)
+        objective = Restoration(find_mode("ra"), channel, tiny.source())
+        return fit(
+            {"processor": Dropping()}, objective, tiny.pictures(), folder=folder, steps=6,
+            batch=5, lr=1e-3, device="cpu", checkpoint_seconds=0, **how,
+        )  # fmt: skip
+
+    run(tmp_path / "once", channel=Noise(0.1))
+    for step in (3, 2):  # of the process: the second one goes on at step 3 and ends in step 4
+        with pytest.raises(Interrupt):
+            run(tmp_path / "again", channel=Interrupted(step))
+    rest = Interrupted(-1)
+    run(tmp_path / "again", channel=rest)
+    assert rest.left == [-1 - 3]  # three of the six steps were left
+    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
+    assert [line["step"] for line in tiny.log(tmp_path / "again")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_saved_long_ago_repeats_those_steps(tmp_path):
+    tiny.train(tmp_path / "once", validations=2)
+    with pytest.raises(Interrupt):  # the last checkpoint is that of the validation after three steps
+        tiny.train(tmp_path / "again", validations=2, checkpoint_seconds=60, channel=Interrupted(6))
+    assert torch.load(tmp_path / "again" / "checkpoint.pt", weights_only=True)["step"] == 3
+    tiny.train(tmp_path / "again", validations=2, checkpoint_seconds=60)
+    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
+    assert [line["step"] for line in tiny.log(tmp_path / "again")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_whose_last_step_is_done_only_writes_its_weights(tmp_path):
+    tiny.train(tmp_path, "ra_transformer")
+    expected = tiny.weights(tmp_path)
+    for name in expected:
+        (tmp_path / name).unlink()
+    tiny.train(tmp_path, "ra_transformer", channel=Interrupted(1))
+    assert tiny.weights(tmp_path) == expected
+
+
+def test_a_checkpoint_holds_networks_optimiser_random_states_and_position(tmp_path):
+    nets = tiny.networks("ra_transformer")
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path, "ra_transformer", networks=nets, channel=Interrupted(5))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 4 and state["data"] == {"epoch": 1, "batch": 1}  # three batches an epoch
+    assert {key: list(value) for key, value in state["networks"].items()} == {
+        key: list(net.state_dict()) for key, net in nets.items()
+    }
+    for key, net in nets.items():
+        for name, value in net.state_dict().items():
+            assert torch.equal(state["networks"][key][name], value)
+    moments = state["optimiser"]["state"]
+    assert len(moments) == sum(1 for net in nets.values() for _ in net.parameters())
+    assert all(
+        set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4
+        for moment in moments.values()
+    )
+    assert torch.equal(state["random"]["cpu"], torch.get_rng_state())
+    assert [line["step"] for line in state["log"]] == [1, 2, 3, 4]
+    assert (state["settings"]["mode"], state["settings"]["steps"], state["settings"]["lr"]) == (
+        "ra_transformer",
+        6,
+        1e-3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "before", "now"),
+    [
+        ({"lr": 1e-2}, "lr", 1e-3, 1e-2),
+        ({"steps": 7}, "steps", 6, 7),
+        ({"batch": 4}, "batch", 5, 4),
+        ({"seed": 1}, "seed", 0, 1),
+        ({"schedule": "cosine"}, "schedule", "'drops'", "'cosine'"),
+        ({"drops": (0.5,)}, "drops", [4 / 6, 5 / 6], [0.5]),
+        ({"mode": find_mode("ra", 0.5)}, "weight", 1e-3, 0.5),
+        ({"mode": find_mode("ra_unsupervised")}, "mode", "'ra'", "'ra_unsupervised'"),
+        ({"precision": "bf16"}, "precision", "'fp32'", "'bf16'"),
+        ({"pictures": tiny.pictures(13)}, "pictures", 12, 13),
+        ({"pictures": tiny.pictures(name="more")}, "data", "'tiny'", "'more'"),
+        ({"channel": Noise(0.2)}, "channel", "'Noise(sigma=0.1)'", "'Noise(sigma=0.2)'"),
+        ({"networks": tiny.networks(width=5)}, "parameters", "{'processor': 2414}", "{'processor'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_going_on_with_other_parameters_is_refused(tmp_path, changes, key, before, now):
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path, "ra", channel=Interrupted(3))
+    changes = {"mode": "ra"} | changes
+    checkpoint = (tmp_path / "checkpoint.pt").read_bytes()
+    said = refusal(TrainingError, tiny.train, tmp_path, **changes)
+    assert f"made with {key} = {before}, this run has {now}" in said and "give the old value" in said
+    assert (tmp_path / "checkpoint.pt").read_bytes() == checkpoint
