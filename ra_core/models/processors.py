@@ -22,7 +22,7 @@ class PReLU(nn.PReLU):
     """Parametric rectifier of one slope (He et al. 2015); on a CPU by ReLU, whose gradient is much faster there."""
 
     def forward(self, x):
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x)
         positive = nn.functional.relu(x)
         return positive + self.weight.to(x.dtype) * (x - positive)

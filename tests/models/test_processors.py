@@ -205,6 +205,8 @@ def test_prelu_is_that_of_torch_in_value_and_gradient(dtype):
         x = values.clone().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             y = net.to(torch.promote_types(dtype, torch.float32))(x)
+            with torch.no_grad():
+                assert torch.equal(net(x), y)
         y.backward(given)
         found.append((y, x.grad, net.weight.grad, list(net.state_dict())))
     (y, x, weight, names), (y_torch, x_torch, weight_torch, names_torch) = found
