@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ra_core.coding import needed, planned, preprocessor_parameters
-from ra_core.errors import RAError
+from ra_core.errors import ParameterError, RAError
 from ra_core.experiments import run_parameters
 from ra_core.guards import alone, check_place
 from ra_core.params import load_profile
@@ -14,14 +14,17 @@ from ra_core.params import load_profile
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
     if workflow.is_main_process:
-        check_place(Path(), map(Path, ("ra_core", "notebooks", "book", f"runs/{PROFILE.name}")))
+        check_place(Path(), map(Path, ("ra_core", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks")))
+    jobs = str(config.get("jobs", PROFILE.jobs))
+    if not jobs.isdecimal() or int(jobs) < 1:
+        raise ParameterError(f"JOBS={jobs} is not allowed; give how many notebooks run side by side, at least 1.")
 except RAError as error:
     sys.exit(str(error))  # one sentence instead of Snakemake's traceback
 NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
 OUTPUT = RUNS if NAME == "smoke" else "book"  # the published book has a fixed place
 CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings.nodes or 0
 CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
-THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(config.get("jobs", PROFILE.jobs)))  # of each
+THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable)
 EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME}"
@@ -85,7 +88,7 @@ onerror:
 
 wildcard_constraints:
     task="sr|dn|jpeg",
-    mode="[a-z_]+(@[0-9.e-]+)?",
+    mode="[a-z_]+(@[0-9.e+-]+)?",
     dataset="|".join(PROFILE.preprocessing) or "none",
     run="(npp[a-z_]*|post|both)-[^/]+",
     codec="[a-z0-9-]+",

@@ -84,7 +84,7 @@ def evaluate(
             for name, recognizer in classifiers.items():
                 logits = recognizer(out["seen"]).float()
                 if is_labelled(pictures):
-                    _check_classes(name, logits.shape[1], pictures)
+                    check_classes(name, logits.shape[1], pictures)
                 else:
                     labels = recognizer(images).argmax(1)
                 confidence, answer = logits.softmax(1).max(1)
@@ -107,7 +107,7 @@ def evaluate(
     return Answers(joined(quality["psnr"]), similar, by_recognizer, sizes, detections)
 
 
-def _check_classes(name: str, known: int, pictures) -> None:
+def check_classes(name: str, known: int, pictures) -> None:
     """Refuse a recognizer of other classes, whose answers would be wrong without a word."""
     if known != len(pictures.classes):
         raise ParameterError(

@@ -22,6 +22,7 @@ from ra_core.evaluation import (
     PAIRED_COLUMNS,
     Answers,
     accuracy_rows,
+    check_classes,
     evaluate,
     paired_rows,
     table,
@@ -129,8 +130,8 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
     data = profile.data.model_dump(exclude={"test_per_class"})
     channel = make_channel(task, **profile.channels.model_dump())
     parameters = {
-        "profile": profile.name, "task": task, "mode": chosen.name, "seed": seed, "weight": chosen.weight,
-        "data": data, "channel": asdict(channel), "processor": settings.processor.model_dump(),
+        "profile": profile.name, "task": task, "mode": chosen.name, "seed": profile.checked_seed(seed),
+        "weight": chosen.weight, "data": data, "channel": asdict(channel), "processor": settings.processor.model_dump(),
         "source": profile.source,  # validates in every mode
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
@@ -168,6 +169,10 @@ def _train(
     channel = make_channel(task, **profile.channels.model_dump())
     networks = make_networks(profile, task, mode, seed)
     recognizer = load_recognizer(profile.source).to(device)
+    if is_labelled(splits["train"]):
+        image = splits["train"].batch(torch.arange(1))[0].to(device)
+        with torch.inference_mode():
+            check_classes(profile.source, recognizer(image).shape[1], splits["train"])
 
     def validate() -> dict:
         chain = Chain(channel, networks["processor"], networks.get("transformer"))
@@ -200,7 +205,7 @@ def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:
 def load_chain(run: str | Path) -> Chain:
     """Return the chain of a processor's run, ready to evaluate: a run folder, or the name of one that ships.
 
-    Raises `ParameterError` where there is none (the sentence lists the names), and for the run of a preprocessor.
+    Raises `ParameterError` where there is none, and for the run of a preprocessor.
     """
     folder = shipped_runs.find_run(run)
     parameters = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

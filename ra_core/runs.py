@@ -50,7 +50,10 @@ def write_params(folder: Path, parameters: dict) -> None:
 def is_begun(folder: Path, parameters: dict) -> bool:
     """Say whether a run, finished or not, was started with these very parameters."""
     path = folder / "params.yaml"
-    return path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) == parameters
+    try:
+        return path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) == parameters
+    except (yaml.YAMLError, UnicodeDecodeError):  # damaged, so it is not known what the run was
+        return False
 
 
 def is_complete(folder: Path, parameters: dict) -> bool:

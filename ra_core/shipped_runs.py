@@ -9,13 +9,14 @@ import argparse
 import json
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import atomic, write_json
-from ra_core.runs import write_params
+from ra_core.runs import project_root, write_params
 
 SHIPPED = Path(__file__).parent / "assets" / "runs"
 ELSEWHERE = ("profile", "device", "threads")  # what a training may differ in from a shipped one
@@ -27,18 +28,20 @@ def names() -> list[str]:
 
 
 def place_of(run: str | Path) -> Path:
-    """Return the folder that `run` is, or that of the run which ships under this name."""
-    shipped = SHIPPED / run
-    return shipped if shipped.is_dir() and not Path(run).exists() else Path(run)
+    """Return the folder that `run` is, here or from the project's root, or that of the run which ships by this name."""
+    places = [Path(run), SHIPPED / run]
+    with suppress(ParameterError):  # a script outside of any project
+        places.insert(1, project_root() / run)
+    return next((place for place in places if place.is_dir()), Path(run))
 
 
 def find_run(run: str | Path) -> Path:
-    """Return `place_of` a finished run. Raises `ParameterError` where none is; the sentence lists those that ship."""
+    """Return `place_of` a finished run. Raises `ParameterError` where none is."""
     folder = place_of(run)
     if not (folder / "run.json").exists() or not (folder / "params.yaml").exists():
         raise ParameterError(
-            f"{run} holds no finished run; name a folder runs/PROFILE/.../seedN, or one that ships: "
-            f"{', '.join(names())}."
+            f"{run} holds no finished run; name a folder runs/PROFILE/.../seedN, or one of those that ship, "
+            "which ra_core.shipped_runs.names() lists."
         )
     return folder
 
@@ -76,13 +79,31 @@ def ship(folder: Path, target: Path | None = None) -> Path:
     Raises `ParameterError` for a folder that holds no finished run.
     """
     folder = find_run(folder)
-    place = (target or SHIPPED).joinpath(*folder.resolve().parts[-4:])
+    parameters = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    if parameters.get("data", {}).get("kind") == "folder":
+        raise ParameterError(
+            f"{folder} was trained on a folder of pictures, which others may not have; "
+            "only runs on pictures that are the same everywhere can ship."
+        )
+    place = (target or SHIPPED) / _made_name(parameters)
     for source in sorted(
         [*folder.glob("*.safetensors"), *(folder / n for n in ("log.jsonl", "params.yaml", "run.json"))]
     ):
         with atomic(place / source.name) as temporary:
             shutil.copyfile(source, temporary)
     return place
+
+
+def _made_name(parameters: dict) -> str:
+    """Return the name of a run, as its folder below `runs/` has it."""
+    if "task" in parameters:
+        run = parameters["task"], parameters["mode"]
+    else:
+        from ra_core.coding import run_name
+
+        made = (parameters[key] for key in ("method", "codec", "quality"))
+        run = parameters["dataset"], run_name(*made)
+    return "/".join((parameters["profile"], *run, f"seed{parameters['seed']}"))
 
 
 def _places() -> list[Path]:

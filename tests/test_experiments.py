@@ -311,6 +311,18 @@ def test_an_unknown_task_or_mode_is_refused(project, task, mode, said):
     assert tiny.names(project) == ["notebooks", "params"]
 
 
+@pytest.mark.parametrize("seed", [-1, 10**20])
+def test_a_seed_that_no_training_can_have_is_refused(project, seed):
+    said = refusal(ParameterError, train_run, profile(), "dn", "ra", seed)
+    assert f"seed {seed} is not allowed; give a whole number from 0 to" in said
+    assert tiny.names(project) == ["notebooks", "params"]
+
+
+def test_a_source_of_other_classes_is_refused_before_training(project, trained):
+    said = refusal(ParameterError, train_run, profile(source="resnet20"), "dn", "ra", 0)
+    assert "recognizer 'resnet20' knows 10 classes" in said and not trained
+
+
 def test_a_broken_checkpoint_is_told_and_not_overwritten(project):
     folder = run_folder("tiny", "dn", "ra", 0)
     write_params(folder, run_parameters(profile(), "dn", "ra", 0))

@@ -1,6 +1,7 @@
 """Runs that ship: what they may differ in from the one asked for, and what is taken from them."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -16,6 +17,9 @@ from ra_core.runs import is_complete
 PARAMETERS = {
     "profile": "long",
     "dataset": "cells",
+    "method": "npp_qa",
+    "codec": "jpeg",
+    "quality": None,
     "seed": 0,
     "device": "cpu",
     "threads": 1,
@@ -46,6 +50,13 @@ def test_a_finished_run_is_shipped_without_its_checkpoint(shipped):
     assert (shipped / "preprocessor.safetensors").read_bytes() == b"weights"
 
 
+def test_a_run_keeps_its_name_wherever_it_lies_and_those_of_own_folders_stay(shipped, tmp_path):
+    moved = shutil.copytree(tmp_path / "runs" / NAME, tmp_path / "elsewhere")
+    assert shipped_runs.ship(moved) == shipped
+    (moved / "params.yaml").write_text(yaml.safe_dump(PARAMETERS | {"data": {"kind": "folder"}}))
+    assert "was trained on a folder of pictures" in refusal(ParameterError, shipped_runs.ship, moved)
+
+
 def test_an_unfinished_run_is_not_shipped(tmp_path, capsys):
     with pytest.raises(ParameterError, match="holds no finished run; name a folder runs/"):
         shipped_runs.ship(tmp_path)
@@ -73,7 +84,9 @@ def test_a_run_that_ships_is_found_by_its_name(shipped, tmp_path, monkeypatch):
     assert shipped_runs.find_run(NAME) == shipped
     mine = tmp_path / "runs" / NAME
     assert shipped_runs.find_run(mine) == mine
-    with pytest.raises(ParameterError, match=f"holds no finished run; .* one that ships: {NAME}"):
+    with pytest.raises(
+        ParameterError, match=r"holds no finished run; .* ra_core.shipped_runs.names\(\) lists"
+    ):
         shipped_runs.find_run("long/cells")
     (tmp_path / NAME).mkdir(parents=True)  # a folder of one's own comes before a name
     assert shipped_runs.place_of(NAME).resolve() == (tmp_path / NAME).resolve()

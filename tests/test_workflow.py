@@ -49,10 +49,12 @@ def project(tmp_path_factory):
     return copied.project(tmp_path_factory.mktemp("project"), tiny=TINY)
 
 
-def workflow(project: Path, *options: str, profile: str = "tiny") -> subprocess.CompletedProcess:
+def workflow(
+    project: Path, *options: str, profile: str = "tiny", jobs: str = "2"
+) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--keep-going", "--nolock", *options]
     environment = os.environ | {"PYTHONPATH": str(project)}
-    command += ["--config", f"profile={profile}", "jobs=2"]
+    command += ["--config", f"profile={profile}", f"jobs={jobs}"]
     return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=500)
 
 
@@ -62,6 +64,13 @@ def planned(project: Path) -> dict[str, int]:
     assert said.returncode == 0, said.stderr
     jobs = re.findall(r"^(\w+) +(\d+)$", said.stdout + said.stderr, flags=re.MULTILINE)
     return {rule: int(count) for rule, count in jobs if rule != "total"}
+
+
+@pytest.mark.parametrize("jobs", ["0", "x"])
+def test_a_number_of_jobs_that_cannot_be_is_one_sentence(project, jobs):
+    said = workflow(project, "--dry-run", jobs=jobs)
+    assert said.returncode == 1 and f"JOBS={jobs} is not allowed; give how many" in said.stderr
+    assert "Traceback" not in said.stderr and " in file " not in said.stderr
 
 
 def test_an_unknown_profile_is_one_sentence(project):

@@ -90,7 +90,9 @@ def read_parameters(folder: Path) -> dict:
     """Return the parameters of a finished run. Raises `ParameterError` where the folder holds none."""
     advice = f"name the folder of a run, such as {EXAMPLE}."
     if not folder.is_dir():
-        raise ParameterError(f"{folder} is no folder; {advice}")
+        raise ParameterError(
+            f"{folder} is no folder, nor one of the runs that ship (ra_core.shipped_runs.names() lists them); {advice}"
+        )
     path = folder / "params.yaml"
     if not path.exists():
         raise ParameterError(f"{folder} holds no params.yaml, so it is not the folder of a run; {advice}")

@@ -183,7 +183,7 @@ def preprocessor_parameters(
     recognition = None if method == "npp_mse" else settings.recognition
     parameters = {
         "profile": profile.name, "dataset": dataset, "method": method, "codec": codec,
-        "quality": None if method in ALL_RUNGS else quality, "seed": seed,
+        "quality": None if method in ALL_RUNGS else quality, "seed": profile.checked_seed(seed),
         "rungs": [list(rung) for rung in chosen], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
         "source": settings.source, "recognition": recognition, "preprocessor": settings.preprocessor.model_dump(),
         "training": steps.training_of(method, settings.training).model_dump(),

@@ -18,23 +18,13 @@ def _to_unit_range(x: torch.Tensor) -> torch.Tensor:
     return (torch.tanh(x) + 1) / 2
 
 
-class PReLU(nn.PReLU):
-    """Parametric rectifier of one slope (He et al. 2015); on a CPU by ReLU, whose gradient is much faster there."""
-
-    def forward(self, x):
-        if x.device.type != "cpu" or not torch.is_grad_enabled():
-            return super().forward(x)
-        positive = nn.functional.relu(x)
-        return positive + self.weight.to(x.dtype) * (x - positive)
-
-
 class ResidualBlock(nn.Module):
     """Convolution, BN, PReLU, convolution, BN, beside the identity; nothing after the sum."""
 
     def __init__(self, width: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), PReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.PReLU(),
             nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
         )  # fmt: skip
 
@@ -55,12 +45,12 @@ class SRResNet(nn.Module):
         if scale < 1 or scale & (scale - 1):
             raise ParameterError(f"SRResNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
         self.scale, self.residual = scale, residual
-        self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), PReLU())
+        self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
-            *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), PReLU()
+            *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), nn.PReLU()
         )
         upsamplers = [
-            nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), PReLU())
+            nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
             for _ in range(int(math.log2(scale)))
         ]
         self.tail = nn.Sequential(*upsamplers, nn.Conv2d(width, 3, 9, padding=4))

@@ -99,9 +99,10 @@ def _custom(name: str) -> nn.Module:
     module, _, function = name.partition(":")
     try:
         net = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise ParameterError(
-            f"recognizer {name!r} cannot be made ({error}); give package.module:function, "
+            f"recognizer {name!r} cannot be made ({reason}); give package.module:function, "
             "a function without arguments that returns a classifier."
         ) from error
     if not isinstance(net, nn.Module):

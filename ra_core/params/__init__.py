@@ -16,6 +16,7 @@ from ra_core.params.base import Network, Strict, Training
 from ra_core.params.coding import DATASETS, RESERVED, LearnedProxy, Preprocessing
 
 TaskName = Literal["sr", "dn", "jpeg"]
+MAX_SEED = 10**9  # a multiple of it still fits into what torch takes
 
 
 class Data(Strict):
@@ -129,8 +130,8 @@ class Profile(Strict):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, seeds):
-        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("seeds must be different and not negative")
+        if len(set(seeds)) < len(seeds) or not all(0 <= seed <= MAX_SEED for seed in seeds):
+            raise ValueError(f"seeds must be different and from 0 to {MAX_SEED}")
         return seeds
 
     @model_validator(mode="after")
@@ -186,6 +187,13 @@ class Profile(Strict):
                         f"but the learned proxy, proxy.name, is {self.proxy.name!r}"
                     )
         return self
+
+    @staticmethod
+    def checked_seed(seed: int) -> int:
+        """Return a seed that a training can have. Raises `ParameterError` for another."""
+        if not 0 <= seed <= MAX_SEED:
+            raise ParameterError(f"seed {seed} is not allowed; give a whole number from 0 to {MAX_SEED}.")
+        return seed
 
     @property
     def recognizers(self) -> list[str]:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ra_core.errors import ParameterError, RAError, exit_status
 from ra_core.params import Profile, load_profile
-from ra_core.planning.workload import Job, Stock, jobs_of, stock_of
+from ra_core.planning.workload import Job, Stock, jobs_of
 from ra_core.reference import TRAINING_COLUMNS, training_row
 from ra_core.runs import project_root
 
@@ -137,16 +137,20 @@ def host_seconds(job: Job, machine: Machine) -> float:
     return coder_seconds(job) + (1 / machine.decode if job.folder else 0.0)
 
 
+def _check_gpus(machine: Machine, gpus: int) -> None:
+    if gpus < 1 or (gpus > 1 and not machine.gpu):
+        raise ParameterError(
+            f"{gpus} GPUs of {machine.name} are not allowed; give 1, or more of a machine with GPUs."
+        )
+
+
 def bounds(job: Job, machine: Machine, gpus: int = 1, global_batch: bool = False) -> dict[str, float]:
     """Return how many training pictures a second a step and what goes on beside it allow, with so many GPUs.
 
     Every GPU has the job's batch, or, with `global_batch`, its part of it, at least one picture. The cores that decode
     also code. Raises `ParameterError` for no GPU, or several of a machine without.
     """
-    if gpus < 1 or (gpus > 1 and not machine.gpu):
-        raise ParameterError(
-            f"{gpus} GPUs of {machine.name} are not allowed; give 1, or more of a machine with GPUs."
-        )
+    _check_gpus(machine, gpus)
     gpus = min(gpus, job.batch) if global_batch else gpus
     batch = job.batch / gpus if global_batch else job.batch
     step = sum(step_seconds(job, machine, gpus, batch).values())
@@ -204,20 +208,21 @@ def storage_gb(profile: Profile, jobs: list[Job], stock: Stock | None, at_once: 
 
 def cost(profile: Profile, machine: Machine, gpus: int = 1, stated: Stock | None = None) -> dict:
     """Return the cost of a profile on a machine as one row; its runs go side by side, one a core or GPU."""
-    jobs = jobs_of(profile, stated)
+    _check_gpus(machine, gpus)
+    jobs = [job for job in jobs_of(profile, stated) if job.runs]  # what ships is not trained
     trainings = [job for job in jobs if job.kind == "training"]
     places = gpus if machine.gpu else machine.cores
     hours = {kind: sum(job.runs * run_seconds(job, machine) for job in jobs if job.kind == kind) / 3600
              for kind in ("training", "evaluation")}  # fmt: skip
-    longest = max(run_seconds(job, machine) for job in jobs) / 3600
+    longest = max((run_seconds(job, machine) for job in jobs), default=0.0) / 3600
     rates = [images_per_second(job, machine) for job in trainings]
     return {
         "profile": profile.name, "machine": machine.name, "trainings": sum(job.runs for job in trainings),
         "pictures": sum(job.runs * job.pictures for job in trainings), "pmacs": sum(job.macs for job in jobs) / 1e15,
         "training_hours": hours["training"], "evaluation_hours": hours["evaluation"],
         "hours": max(longest, sum(hours.values()) / places),
-        "images_per_s_low": min(rates), "images_per_s_high": max(rates),
-        "peak_memory_mb": max(memory_mb(job, machine) for job in jobs),
+        "images_per_s_low": min(rates, default=np.nan), "images_per_s_high": max(rates, default=np.nan),
+        "peak_memory_mb": max((memory_mb(job, machine) for job in jobs), default=np.nan),
     }  # fmt: skip
 
 
@@ -326,13 +331,17 @@ def main(arguments: list[str] | None = None) -> int:
         from ra_core.figures.planning import planned_costs
         from ra_core.figures.tables import to_markdown
 
+        if given.pictures and min(given.pictures) < 1:
+            raise ParameterError(
+                f"--pictures {given.pictures} is not allowed; give three numbers of at least 1."
+            )
         stated = Stock(*given.pictures) if given.pictures else None
         names = given.profiles or profile_names()
         machines = [machine_of(given.machine)] if given.machine else list(MACHINES.values())
-        for name in given.profiles:
-            stock_of(
-                load_profile(name), stated
-            )  # a profile that was asked for and cannot be counted is an error
+        for name in given.profiles:  # one that was asked for and cannot be counted is an error
+            jobs_of(load_profile(name), stated)
+        for machine in machines if given.machine else [machine for machine in machines if machine.gpu]:
+            _check_gpus(machine, given.gpus)
         tables = [costs(names, machine, given.gpus if machine.gpu else 1, stated) for machine in machines]
         found = pd.concat(tables, ignore_index=True)
         print(to_markdown(planned_costs(found)), end="")

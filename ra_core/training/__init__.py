@@ -116,9 +116,8 @@ def fit(
     settings = {
         **objective.settings, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
         "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last, "clip": clip,
-        "pictures": len(pictures), "data": pictures.name,
         "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
-        "fingerprint": fingerprint(pictures),
+        "pictures": len(pictures), "data": pictures.name, "fingerprint": fingerprint(pictures),
     }  # fmt: skip
     if team.size > 1:
         frozen = {f"frozen network {number}": net for number, net in enumerate(objective.frozen)}

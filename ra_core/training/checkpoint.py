@@ -49,13 +49,16 @@ def load_checkpoint(path: Path, settings: dict) -> dict | None:
     made_with = state.get("settings") if isinstance(state, dict) else None
     if not isinstance(made_with, dict):
         raise TrainingError(f"{path} is not a whole checkpoint; delete it to start anew.")
+    # Of other pictures epochs have other steps, so it is asked first.
+    if any(
+        key in settings and made_with.get(key) != settings[key] for key in ("pictures", "data", "fingerprint")
+    ):
+        raise TrainingError(
+            f"the training pictures have changed since {path} was written; "
+            "put the old ones back to go on, or delete the file to start anew."
+        )
     for key, value in settings.items():
         before = made_with.get(key)
-        if before != value and key == "fingerprint":
-            raise TrainingError(
-                f"the training pictures have changed since {path} was written; "
-                "put the old ones back to go on, or delete the file to start anew."
-            )
         if before != value:
             raise TrainingError(
                 f"{path} was made with {key} = {before!r}, this run has {value!r}; "

@@ -151,7 +151,17 @@ def find_team(device: str = "auto") -> Team:
             f"{size} processes were started but the package accelerate is not installed; "
             "install ra-core[processes], or start one process."
         ) from error
-    state = PartialState(cpu=kind == "cpu")
+    try:
+        state = PartialState(cpu=kind == "cpu")
+    except (
+        ValueError,
+        RuntimeError,
+    ) as error:  # an address that is missing, wrong or taken; others that never came
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise TrainingError(
+            f"process {os.environ.get('RANK', 0)} of {size} could not connect to the others ({reason}); "
+            "check the main process's address and port, and that all processes were started."
+        ) from error
     return Team(str(state.device), state.num_processes, state.process_index)
 
 

@@ -45,6 +45,9 @@ def nothing():
 
 def needs(argument):
     return plain()
+
+def weightless():
+    plain().load_state_dict(torch.load("nowhere.pt"))
 """
 
 
@@ -330,6 +333,7 @@ def test_it_may_bring_mean_std_and_take_weights(custom, tmp_path):
         ("nothing", "returned a str"),
         ("absent", "no attribute 'absent'"),
         ("needs", "argument"),
+        ("weightless", "No such file"),
         ("two_channels", "three numbers"),
         ("", "package.module:function"),
     ],

@@ -262,8 +262,8 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("modes: [best]", "modes = ['best'] is not allowed: mode 'best' is unknown; choose one of plain, ra, "),
         ("modes: []", "modes = [] is not allowed; give at least 1 of them."),
         ("modes: [ra_transform, ra_transformer]", "is not allowed: a mode is named twice."),
-        ("seeds: [1, 1]", "seeds = [1, 1] is not allowed: seeds must be different and not negative."),
-        ("seeds: [-1]", "seeds = [-1] is not allowed: seeds must be different and not negative."),
+        ("seeds: [1, 1]", "seeds = [1, 1] is not allowed: seeds must be different and from 0 to 1000000000."),
+        ("seeds: [-1]", "seeds = [-1] is not allowed: seeds must be different and from 0 to 1000000000."),
         ("source: vgg8", "source = 'vgg8' and unseen = ['resnet26', 'vgg8', "),
         # no profile at all
         ("seeds: [1", "is not YAML ("),

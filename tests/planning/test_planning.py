@@ -1,6 +1,7 @@
 """The plan against what was measured, and its laws: time follows work, and no resource is outrun."""
 
 import json
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -305,12 +306,25 @@ def test_the_command_prints_a_row_for_each_profile_and_machine(project, capsys):
         (["--machine", "abacus"], "machine 'abacus' is unknown; choose one of cpu, h100."),
         (["nope"], "profile 'nope' is unknown; choose one of away, tiny"),
         (["away"], "state how many there are: --pictures TRAIN TEST CLASSES."),
+        (["tiny", "--gpus", "0"], "0 GPUs of h100 are not allowed; give 1, or more"),
+        (["tiny", "--machine", "cpu", "--gpus", "8"], "8 GPUs of cpu are not allowed; give 1, or more"),
+        (["away", "--pictures", "0", "9", "2"], "--pictures [0, 9, 2] is not allowed; give three numbers"),
+        (["away", "--pictures", "50", "9", "2"], "which is all of its 50 training pictures"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(project, capsys, arguments, said):
     (project / "params" / "away.yaml").write_text(AWAY)
     assert main(arguments) == 1
     assert said in capsys.readouterr().err
+
+
+def test_what_ships_costs_no_training(project, monkeypatch):
+    profile = load_profile("tiny")
+    whole = cost(profile, CPU)
+    monkeypatch.setattr("ra_core.planning.workload.matching", lambda run: "here")
+    rest = cost(profile, CPU)
+    assert (rest["trainings"], rest["training_hours"]) == (0, 0) and math.isnan(rest["images_per_s_high"])
+    assert rest["evaluation_hours"] == whole["evaluation_hours"] and rest["hours"] < whole["hours"]
 
 
 def test_a_profile_that_cannot_be_counted_does_not_stop_the_others(project):

@@ -193,11 +193,11 @@ def test_a_folder_without_class_folders_validates_its_share(tmp_path):
     assert stock_of(sample) == FOLDERS["imagenet-sample"]
     for stock in (FOLDERS["imagenet-sample"], Stock(300, 300, 1000)):
         job = next(job for job in jobs_of(sample, stock) if job.name == "plain")
-        assert (job.steps, job.checked) == (400, validations(400) * 60)  # a tenth of all 600
-        assert 400 * 8 - 8 * 14 < job.pictures <= 400 * 8  # the last batch of an epoch is short
+        assert (job.steps, job.checked) == (200, validations(200) * 60)  # a tenth of all 600
+        assert 200 * 8 - 8 * 7 < job.pictures <= 200 * 8  # the last batch of an epoch is short
     (tmp_path / "birds").mkdir()
     birds = load_profile("imagenet_sample", {"data": {"source": str(tmp_path / "birds")}})
-    assert next(iter(jobs_of(birds, Stock(60, 40, 7)))).checked == validations(400) * 10
+    assert next(iter(jobs_of(birds, Stock(60, 40, 7)))).checked == validations(200) * 10
 
 
 def test_class_folders_that_would_all_validate_are_refused(write):

@@ -174,8 +174,6 @@ def test_a_checkpoint_holds_networks_optimiser_random_states_and_position(tmp_pa
         ({"mode": find_mode("ra", 0.5)}, "weight", 1e-3, 0.5),
         ({"mode": find_mode("ra_unsupervised")}, "mode", "'ra'", "'ra_unsupervised'"),
         ({"precision": "bf16"}, "precision", "'fp32'", "'bf16'"),
-        ({"pictures": tiny.pictures(13)}, "pictures", 12, 13),
-        ({"pictures": tiny.pictures(name="more")}, "data", "'tiny'", "'more'"),
         ({"channel": Noise(0.2)}, "channel", "'Noise(sigma=0.1)'", "'Noise(sigma=0.2)'"),
         ({"networks": tiny.networks(width=5)}, "parameters", "{'processor': 2414}", "{'processor'"),
     ],
@@ -189,3 +187,14 @@ def test_going_on_with_other_parameters_is_refused(tmp_path, changes, key, befor
     said = refusal(TrainingError, tiny.train, tmp_path, **changes)
     assert f"made with {key} = {before}, this run has {now}" in said and "give the old value" in said
     assert (tmp_path / "checkpoint.pt").read_bytes() == checkpoint
+
+
+@pytest.mark.parametrize("pictures", [tiny.pictures(13), tiny.pictures(name="more"), tiny.pictures(seed=9)])
+def test_going_on_with_other_pictures_is_refused_as_such_even_where_epochs_have_other_steps(
+    tmp_path, pictures
+):
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path, "ra", channel=Interrupted(3))
+    for steps in (6, 7):
+        said = refusal(TrainingError, tiny.train, tmp_path, "ra", pictures=pictures, steps=steps)
+        assert "the training pictures have changed since" in said and "put the old ones back" in said

@@ -221,6 +221,14 @@ def test_what_no_launcher_tells_is_refused(monkeypatch, name, value, ask):
     assert f"the environment variable {name} is {value!r}" in refusal(ParameterError, ask)
 
 
+def test_processes_that_do_not_find_each_other_are_told_so(monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = refusal(TrainingError, find_team, "cpu")
+    assert said.startswith("process 0 of 2 could not connect to the others (") and "address and port" in said
+
+
 def test_a_team_whose_connection_breaks_says_so(monkeypatch):
     def broken(tensor):
         raise RuntimeError("Connection closed by peer. This may indicate a crash.\nAnd more.")
