@@ -25,6 +25,7 @@ from ra_core.models.recognizers import (
 from ra_core.models.weights import save_weights
 
 CUSTOM = """
+import torch
 from torch import nn
 
 def plain():
