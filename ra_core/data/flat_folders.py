@@ -21,6 +21,7 @@ from ra_core.errors import DataError, OutputError
 from ra_core.files import write_text
 
 TABLE, IMAGENET = "labels.csv", "imagenet_index"
+LAST_CLASS = 999_999  # what is more is a slip, such as an identifier in place of a class
 PARTS = ("train", "validation", "test")
 UNKNOWN = ("unlabelled",)  # the one class of pictures of which nothing is known
 
@@ -116,6 +117,8 @@ def _state(path: Path) -> list[int]:
 
 def _plain(root: Path, resize: int, crop: int) -> FolderPictures:
     """Return all pictures in and below a folder, of one class."""
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise DataError(f"{root} cannot be read; mend its permissions.")
     files = picture_files(root)
     if not files:
         raise DataError(
@@ -156,10 +159,10 @@ def _labelled(root: Path, resize: int, crop: int) -> FolderPictures:
 
 def _class_number(table: Path, column: str, row: dict) -> int:
     text = str(row[column]).strip()
-    if not text.isdecimal() or (column == IMAGENET and int(text) > 999):
-        allowed = "0 to 999" if column == IMAGENET else "0 on"
+    last = 999 if column == IMAGENET else LAST_CLASS
+    if not text.isdecimal() or int(text) > last:
         raise DataError(
-            f"{table} has {column} = {text!r} for {row['file']!r}; give a whole number from {allowed}."
+            f"{table} has {column} = {text!r} for {row['file']!r}; give a whole number from 0 to {last}."
         )
     return int(text)
 

@@ -63,7 +63,7 @@ def fetched(what: str, url: str) -> Iterator[None]:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         place = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
         raise WeightsError(
-            f"the {what} are not whole in {place} and could not be fetched ({reason}); put that "
+            f"the {what} are missing or broken in {place} and could not be fetched ({reason}); put that "
             "file there, name its cache folder in the environment variable TORCH_HOME, or connect to the network once."
         ) from error
 

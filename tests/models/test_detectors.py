@@ -331,7 +331,7 @@ def test_a_pretrained_detector_without_network_says_what_to_do(tmp_path, monkeyp
     said = refusal(WeightsError, load_detector, "fasterrcnn_mobilenet_v3_large_320_fpn")
     file = tmp_path / "hub" / "checkpoints" / "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
     assert (
-        f"COCO weights of fasterrcnn_mobilenet_v3_large_320_fpn are not whole in {file} and could not be"
+        f"COCO weights of fasterrcnn_mobilenet_v3_large_320_fpn are missing or broken in {file} and could not be"
         in said
     )
     assert "Name or service not known" in said and "TORCH_HOME" in said

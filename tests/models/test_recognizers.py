@@ -252,9 +252,9 @@ def test_without_network_a_sentence_says_what_to_do(cache, monkeypatch):
     message = refusal(WeightsError, load_recognizer, SMALL)
     file = Path(torch.hub.get_dir()) / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
     assert message == (
-        f"the ImageNet weights of {SMALL} are not whole in {file} and could not be fetched (<urlopen error Name or "
-        "service not known>); put that file there, name its cache folder in the environment variable TORCH_HOME, or "
-        "connect to the network once."
+        f"the ImageNet weights of {SMALL} are missing or broken in {file} and could not be fetched (<urlopen error "
+        "Name or service not known>); put that file there, name its cache folder in the environment variable "
+        "TORCH_HOME, or connect to the network once."
     )
 
 
