@@ -318,13 +318,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("profiles", nargs="*", help="names of files in params/ (default: all)")
     parser.add_argument("--machine", help=f"one of {', '.join(MACHINES)} (default: all)")
     parser.add_argument("--gpus", type=int, default=1, help="trainings side by side on so many GPUs")
-    parser.add_argument(
-        "--pictures",
-        type=int,
-        nargs=3,
-        metavar=("TRAIN", "TEST", "CLASSES"),
-        help="of a folder that is not here",
-    )
+    counts = ("TRAIN", "TEST", "CLASSES")
+    parser.add_argument("--pictures", type=int, nargs=3, metavar=counts, help="of a folder that is not here")
     given = parser.parse_args(arguments)
 
     def show() -> None:
