@@ -14,7 +14,8 @@ from ra_core.params import load_profile
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
     if workflow.is_main_process:
-        check_place(Path(), map(Path, ("ra_core", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks")))
+        folders = "ra_core", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks"
+        check_place(Path(), map(Path, folders))
     jobs = str(config.get("jobs", PROFILE.jobs))
     if not jobs.isdecimal() or int(jobs) < 1:
         raise ParameterError(f"JOBS={jobs} is not allowed; give how many notebooks run side by side, at least 1.")

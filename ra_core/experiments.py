@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from ra_core import shipped_runs
 from ra_core.chain import Chain
@@ -33,7 +32,17 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.params import Profile
-from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, run_folder, tidy
+from ra_core.runs import (
+    begun,
+    is_complete,
+    now,
+    profile_folder,
+    project_root,
+    read_params,
+    record,
+    run_folder,
+    tidy,
+)
 from ra_core.training import fit, pick_device
 from ra_core.training.processes import Team, find_team, is_first, processes_here
 
@@ -208,7 +217,7 @@ def load_chain(run: str | Path) -> Chain:
     Raises `ParameterError` where there is none, and for the run of a preprocessor.
     """
     folder = shipped_runs.find_run(run)
-    parameters = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    parameters = read_params(folder)
     if "processor" not in parameters:
         raise ParameterError(f"{run} is the run of a preprocessor; use it by python -m ra_core.apply --run.")
     channel = TASKS[parameters["task"]](**parameters["channel"])

@@ -47,12 +47,26 @@ def write_params(folder: Path, parameters: dict) -> None:
     write_text(folder / "params.yaml", yaml.safe_dump(parameters, sort_keys=False))
 
 
-def is_begun(folder: Path, parameters: dict) -> bool:
-    """Say whether a run, finished or not, was started with these very parameters."""
+def read_params(folder: Path) -> dict:
+    """Return what `write_params` wrote. Raises `ParameterError` where that is missing or damaged."""
     path = folder / "params.yaml"
     try:
-        return path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) == parameters
-    except (yaml.YAMLError, UnicodeDecodeError):  # damaged, so it is not known what the run was
+        parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ParameterError(f"{folder} holds no params.yaml, so it is not the folder of a run.") from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"{path} cannot be read ({reason}); train the run again.") from error
+    if not isinstance(parameters, dict):
+        raise ParameterError(f"{path} does not say with which parameters a run was started; train it again.")
+    return parameters
+
+
+def is_begun(folder: Path, parameters: dict) -> bool:
+    """Say whether a run, finished or not, was started with these very parameters."""
+    try:
+        return read_params(folder) == parameters
+    except ParameterError:  # not begun, or damaged, so it is not known what the run was
         return False
 
 

@@ -10,13 +10,12 @@ import json
 import shutil
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-
-import yaml
 
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import atomic, write_json
-from ra_core.runs import project_root, write_params
+from ra_core.runs import project_root, read_params, write_params
 
 SHIPPED = Path(__file__).parent / "assets" / "runs"
 ELSEWHERE = ("profile", "device", "threads")  # what a training may differ in from a shipped one
@@ -50,7 +49,7 @@ def matching(parameters: dict) -> Path | None:
     """Return the shipped run with these parameters, but for the profile's name, device and threads, if there is one."""
     wanted = _essence(parameters)
     for path in _places():
-        if _essence(yaml.safe_load((path / "params.yaml").read_text(encoding="utf-8"))) == wanted:
+        if _essence(_read(path)) == wanted:
             return path
     return None
 
@@ -79,7 +78,7 @@ def ship(folder: Path, target: Path | None = None) -> Path:
     Raises `ParameterError` for a folder that holds no finished run.
     """
     folder = find_run(folder)
-    parameters = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    parameters = read_params(folder)
     if parameters.get("data", {}).get("kind") == "folder":
         raise ParameterError(
             f"{folder} was trained on a folder of pictures, which others may not have; "
@@ -112,6 +111,11 @@ def _places() -> list[Path]:
 
 def _name(place: Path) -> str:
     return place.relative_to(SHIPPED).as_posix()
+
+
+@cache
+def _read(place: Path) -> dict:
+    return read_params(place)  # what ships stays as it is, and every run of a workflow asks for it
 
 
 def _essence(parameters: dict) -> dict:

@@ -74,8 +74,23 @@ def test_a_run_is_begun_by_its_parameters_and_complete_by_its_record(tmp_path):
 def test_parameters_are_written_as_they_read(tmp_path):
     runs.write_params(tmp_path, PARAMETERS)
     text = (tmp_path / "params.yaml").read_text()
-    assert yaml.safe_load(text) == PARAMETERS
+    assert yaml.safe_load(text) == PARAMETERS == runs.read_params(tmp_path)
     assert text.startswith("mode: ra\nweight: 0.001\n")
+
+
+def test_parameters_that_are_missing_or_damaged_are_one_sentence_and_no_begun_run(tmp_path):
+    for content, word in (
+        (None, "no params.yaml"),
+        ("a: [", "cannot be read"),
+        ("- a", "does not say"),
+        ("", "does not say"),
+    ):
+        if content is not None:
+            (tmp_path / "params.yaml").write_text(content)
+        assert word in refusal(ParameterError, runs.read_params, tmp_path)
+        assert not runs.is_begun(tmp_path, {})
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\xff")
+    assert "cannot be read" in refusal(ParameterError, runs.read_params, tmp_path)
 
 
 @given(st.floats(allow_nan=False) | st.integers() | st.none() | st.booleans() | st.text(max_size=20))

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ra_core import human_yaml
 from ra_core.codecs import Codec, load_codec
 from ra_core.coding import AtStrength, load_preprocessor, strength_at
 from ra_core.errors import ParameterError
 from ra_core.experiments import load_chain
 from ra_core.params.coding import Ladder
+from ra_core.runs import read_params
 from ra_core.shipped_runs import place_of
 
 EXAMPLE = "runs/quick/cells/npp_qa-jpeg-optimized/seed0"
@@ -93,15 +93,9 @@ def read_parameters(folder: Path) -> dict:
         raise ParameterError(
             f"{folder} is no folder, nor one of the runs that ship (ra_core.shipped_runs.names() lists them); {advice}"
         )
-    path = folder / "params.yaml"
-    if not path.exists():
-        raise ParameterError(f"{folder} holds no params.yaml, so it is not the folder of a run; {advice}")
-    try:
-        parameters = human_yaml.parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"{path} cannot be read ({error}); {advice}") from error
-    if not isinstance(parameters, dict) or not {*KINDS, "postprocessor"} & set(parameters):
-        raise ParameterError(f"{path} describes neither a preprocessor nor a processor; {advice}")
+    parameters = read_params(folder)
+    if not {*KINDS, "postprocessor"} & set(parameters):
+        raise ParameterError(f"the run in {folder} is neither a preprocessor's nor a processor's; {advice}")
     if "postprocessor" in parameters:
         raise ParameterError(
             f"the run in {folder} has a network behind the codec, which no standard file can hold; "

@@ -228,6 +228,7 @@ def cost(profile: Profile, machine: Machine, gpus: int = 1, stated: Stock | None
 
 def costs(names: list[str], machine: Machine, gpus: int = 1, stated: Stock | None = None) -> pd.DataFrame:
     """Return a row of `cost` for every profile; one that cannot be counted has the reason in `missing`."""
+    _check_gpus(machine, gpus)
     rows = []
     for name in names:
         try:
@@ -335,9 +336,8 @@ def main(arguments: list[str] | None = None) -> int:
         machines = [machine_of(given.machine)] if given.machine else list(MACHINES.values())
         for name in given.profiles:  # one that was asked for and cannot be counted is an error
             jobs_of(load_profile(name), stated)
-        for machine in machines if given.machine else [machine for machine in machines if machine.gpu]:
-            _check_gpus(machine, given.gpus)
-        tables = [costs(names, machine, given.gpus if machine.gpu else 1, stated) for machine in machines]
+        # Without `--machine`, the number of GPUs is for those machines that have any.
+        tables = [costs(names, m, given.gpus if m.gpu or given.machine else 1, stated) for m in machines]
         found = pd.concat(tables, ignore_index=True)
         print(to_markdown(planned_costs(found)), end="")
         for reason in dict.fromkeys(found.loc[found["missing"] != "", "missing"]):

@@ -153,10 +153,8 @@ def find_team(device: str = "auto") -> Team:
         ) from error
     try:
         state = PartialState(cpu=kind == "cpu")
-    except (
-        ValueError,
-        RuntimeError,
-    ) as error:  # an address that is missing, wrong or taken; others that never came
+    except (ValueError, RuntimeError) as error:
+        # An address that is missing, wrong or taken, or others that never came.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise TrainingError(
             f"process {os.environ.get('RANK', 0)} of {size} could not connect to the others ({reason}); "

@@ -107,7 +107,7 @@ def test_a_folder_that_is_no_finished_run(tmp_path, source, target):
     assert "holds no params.yaml" in said(source)
     net_parameters = PROFILE.model_dump(mode="json")
     for parameters, word in (
-        (net_parameters, "describes neither"),
+        (net_parameters, "is neither"),
         ({"postprocessor": {}}, "has a network behind the codec"),
         (
             {"preprocessor": {}, "method": "npp", "codec": "jpeg", "quality": 20},
