@@ -18,13 +18,38 @@ def _to_unit_range(x: torch.Tensor) -> torch.Tensor:
     return (torch.tanh(x) + 1) / 2
 
 
+class PReLU(nn.PReLU):
+    """Parametric rectifier of one slope (He et al. 2015); on a CPU with a gradient of its own, faster there."""
+
+    def forward(self, x):
+        if x.device.type not in ("cpu", "meta"):  # on meta, planning counts what a CPU does
+            return super().forward(x)
+        return _OnCPU.apply(x, self.weight.to(x.dtype))
+
+
+class _OnCPU(torch.autograd.Function):
+    """torch's own answer; its gradient by way of ReLU's, which is vectorised: in bf16 four to five times as fast."""
+
+    @staticmethod
+    def forward(ctx, x, slope):
+        ctx.save_for_backward(x, slope)
+        return torch.prelu(x, slope)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, slope = ctx.saved_tensors
+        above = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0
+        below = gradient - above
+        return above + slope * below, (below * x).sum().view(1)
+
+
 class ResidualBlock(nn.Module):
     """Convolution, BN, PReLU, convolution, BN, beside the identity; nothing after the sum."""
 
     def __init__(self, width: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.PReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), PReLU(),
             nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
         )  # fmt: skip
 
@@ -45,12 +70,12 @@ class SRResNet(nn.Module):
         if scale < 1 or scale & (scale - 1):
             raise ParameterError(f"SRResNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
         self.scale, self.residual = scale, residual
-        self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.PReLU())
+        self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), PReLU())
         self.body = nn.Sequential(
-            *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), nn.PReLU()
+            *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), PReLU()
         )
         upsamplers = [
-            nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
+            nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), PReLU())
             for _ in range(int(math.log2(scale)))
         ]
         self.tail = nn.Sequential(*upsamplers, nn.Conv2d(width, 3, 9, padding=4))

@@ -8,6 +8,7 @@ from torch import nn
 from ra_core.errors import ParameterError
 from ra_core.models.processors import (
     PROCESSORS,
+    PReLU,
     ResidualBlock,
     ResnetGenerator,
     SRDenseNet,
@@ -192,6 +193,25 @@ def test_a_residual_srresnet_begins_as_the_identity_and_subtracts_its_answer():
         net.load_state_dict(plain.state_dict())  # the same parameters, so the same count
         answer = torch.atanh(2 * plain(images).double() - 1).float()
         assert torch.allclose(net(images), (images - answer).clamp(0, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_prelu_is_that_of_torch_in_value_and_gradient(dtype):
+    torch.manual_seed(0)
+    values = torch.cat([torch.randn(997), torch.tensor([0.0, -0.0, 3e4])]).to(dtype).view(2, 4, 5, 25)
+    given = torch.randn(values.shape).to(dtype)
+    found = []
+    for net in (PReLU(), nn.PReLU()):
+        x = values.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            y = net.to(torch.promote_types(dtype, torch.float32))(x)
+        y.backward(given)
+        found.append((y, x.grad, net.weight.grad, list(net.state_dict())))
+    (y, x, weight, names), (y_torch, x_torch, weight_torch, names_torch) = found
+    assert torch.equal(y, y_torch) and torch.equal(x, x_torch) and names == names_torch
+    assert torch.allclose(
+        weight.double(), weight_torch.double(), rtol=1e-12 if dtype == torch.float64 else 1e-2
+    )
 
 
 @pytest.mark.parametrize("scale", [2, 4])
