@@ -78,7 +78,7 @@ MACHINES = {
         # `python benchmarks/planning.py` fits such rates to steps it times, by the time of the core alone.
         Machine(
             "cpu", "2 cores (AMD EPYC, bf16 instructions), one training a core",
-            {"fp32": 62e9, "bf16": 114e9}, 1.0, 14e9, 1.0, 250e-6, 210.0, 2, 860.0,
+            {"fp32": 64e9, "bf16": 127e9}, 1.0, 23e9, 0.6, 160e-6, 210.0, 2, 860.0,
         ),
         # Peaks as the maker states them, without sparsity; fp32 are convolutions in TF32, torch's default.
         Machine(

@@ -71,13 +71,13 @@ LONGER = {
 }
 # Seconds a core worked on a step, by `python benchmarks/planning.py`: profile, task, mode, precision, batch, seconds.
 STEPS = [
-    ("quick", "sr", "plain", "bf16", 32, 0.0798), ("quick", "sr", "ra", "bf16", 32, 0.1507),
-    ("quick", "sr", "ra_transformer", "bf16", 32, 0.2261), ("quick", "dn", "plain", "bf16", 32, 0.0883),
-    ("quick", "dn", "ra", "bf16", 32, 0.1581), ("quick", "dn", "ra_transformer", "bf16", 32, 0.2376),
-    ("quick", "sr", "ra", "fp32", 32, 0.2157), ("quick", "dn", "plain", "fp32", 32, 0.1208),
-    ("quick", "dn", "ra", "fp32", 32, 0.2790), ("imagenet", "sr", "plain", "bf16", 4, 1.1581),
-    ("imagenet", "sr", "ra", "bf16", 4, 1.3827), ("imagenet", "dn", "plain", "bf16", 2, 2.0334),
-    ("imagenet", "sr", "plain", "fp32", 4, 1.8921),
+    ("quick", "sr", "plain", "bf16", 32, 0.069), ("quick", "sr", "ra", "bf16", 32, 0.133),
+    ("quick", "sr", "ra_transformer", "bf16", 32, 0.206), ("quick", "dn", "plain", "bf16", 32, 0.072),
+    ("quick", "dn", "ra", "bf16", 32, 0.137), ("quick", "dn", "ra_transformer", "bf16", 32, 0.217),
+    ("quick", "sr", "ra", "fp32", 32, 0.213), ("quick", "dn", "plain", "fp32", 32, 0.111),
+    ("quick", "dn", "ra", "fp32", 32, 0.226), ("imagenet", "sr", "plain", "bf16", 4, 1.076),
+    ("imagenet", "sr", "ra", "bf16", 4, 1.283), ("imagenet", "sr", "plain", "fp32", 4, 2.182),
+    ("imagenet", "sr", "ra", "fp32", 4, 2.345), ("imagenet", "dn", "plain", "bf16", 2, 1.884),
 ]  # fmt: skip
 
 
