@@ -1,11 +1,11 @@
-"""Figures and tables of preprocessing say what the data say: points, intervals, frames, bytes, and words."""
+"""Figures and tables of rates say what the data say: points, intervals, frames, and words."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import EYES, JUDGES, lab, make_pictures, texts
+from drawn import EYES, JUDGES, PIXELS, SENT, lab, make_bd, make_pictures, make_rates, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
@@ -16,65 +16,6 @@ from ra_core.errors import ParameterError
 from ra_core.figures.look import CODECS, OTHERS, TRANSFERS
 
 METHODS = list(figures.METHODS)
-PIXELS = 296 * 296
-SENT = {
-    "jpeg": ["codec", "npp_qa", "npp", "gaussian"],
-    "heic": ["codec", "npp_qa"],
-    "webp": ["codec", "npp_qa for jpeg", "npp_qa for heic"],
-}
-CHANGE = {"codec": 1.0, "npp_qa": 0.7, "npp": 0.65, "gaussian": 0.9}
-
-
-def make_rates(sent=SENT, recognizers=JUDGES, seeds=2) -> pd.DataFrame:
-    """Rows as the evaluation writes them, the most bytes first; only what is trained has several seeds."""
-    rows = []
-    for codec, method, (r, (name, role)) in (
-        (codec, method, each)
-        for codec, methods in sent.items()
-        for method in methods
-        for each in enumerate(recognizers.items())
-    ):
-        for seed, quality in itertools.product(range(seeds if "npp" in method else 1), (75, 50, 10)):
-            bpp = CHANGE.get(method, 0.8) * quality / 100
-            value = 60 + quality / 5 - 3 * r + 2 * seed
-            rows.append(
-                {
-                    "profile": "test", "dataset": "cells", "task": "classification", "method": method,
-                    "codec": codec, "quality": quality, "seed": seed, "recognizer": name, "role": role, "n": 656,
-                    "bpp": bpp, "bytes_mean": bpp * PIXELS / 8, "metric": "top1", "value": value,
-                    "value_low": value - 3, "value_high": value + 2.5, "psnr": 30.0,
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def make_bd(sent=SENT, recognizers=JUDGES, seeds=1) -> pd.DataFrame:
-    """BD-rates as the evaluation writes them: all but the codec alone, each another number."""
-    rows = []
-    for codec, methods in sent.items():
-        for method, (name, role) in itertools.product(methods[1:], recognizers.items()):
-            for seed in range(seeds if "npp" in method else 1):
-                bd = 3 - 4.0 * len(rows)
-                rows.append(
-                    {
-                        "profile": "test", "dataset": "cells", "codec": codec, "method": method, "seed": seed,
-                        "recognizer": name, "role": role, "metric": "top1", "bd": bd, "low": bd - 5,
-                        "high": bd + 4, "no_overlap": 0.01, "value_low": 70.0, "value_high": 79.5,
-                    }
-                )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def make_agreement() -> pd.DataFrame:
-    columns = [
-        "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine",
-    ]  # fmt: skip
-    rows = [
-        ("Hyperprior", "heic", 32.0, 40, 0.913, 1.25, 33.33, 0.5),
-        ("BlockDCT", "jpeg", 75.0, 40, 0.99, 0.97, 41.26, 0.84),
-        ("BlockDCT", "jpeg", 10.0, 40, 0.95, 1.04, 38.0, np.nan),
-    ]
-    return pd.DataFrame(rows, columns=columns)
 
 
 RATES, BD = make_rates(), make_bd()
@@ -348,166 +289,6 @@ def test_any_part_of_the_tables_can_be_shown(sent, names, seeds):
             adaptive["method"] == "npp_qa", adaptive["method"].str[len("npp_qa for ") :]
         )
         assert len(figures.transfer_heatmap(bd).axes) == own.nunique() + 1
-
-
-# ---- proxies and costs
-
-
-def test_agreement_table_and_scatter_show_every_number():
-    table = figures.agreement_table(make_agreement())
-    assert list(table.index) == [
-        ("BlockDCT", "JPEG", "10"), ("BlockDCT", "JPEG", "75"), ("Hyperprior", "HEIC", "32")
-    ]  # fmt: skip
-    assert list(table.loc[("BlockDCT", "JPEG", "10")]) == ["40", "0.95", "1.04", "38.0", "–"]
-    assert list(table.loc[("Hyperprior", "HEIC", "32")]) == ["40", "0.91", "1.25", "33.3", "0.50"]
-
-    figure = figures.agreement_scatter(make_agreement())
-    gradients, pictures = figure.axes
-    assert np.array_equal(
-        gradients.lines[0].get_xydata(), [[0.95, np.nan], [0.99, 0.84]], equal_nan=True
-    )  # by quality
-    assert gradients.lines[1].get_xydata().tolist() == [[0.913, 0.5]]
-    assert pictures.lines[0].get_xydata().tolist() == [[1.04, 38.0], [0.97, 41.26]]
-    assert texts(figure) == ["75", "32", "10", "75", "32"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "BlockDCT for JPEG", "Hyperprior for HEIC"
-    ]  # fmt: skip
-    assert (
-        "BlockDCT for JPEG: correlation of rates 0.95 to 0.99, ratio of bits 0.97 to 1.04, PSNR 38.0 to 41.3 dB, "
-        "cosine of gradients 0.84; Hyperprior for HEIC: correlation of rates 0.91" in figure.alt
-    )
-    with pytest.raises(ParameterError, match="no column for psnr"):
-        figures.agreement_scatter(make_agreement().drop(columns="psnr"))
-
-
-def test_proxy_curves_draw_loss_and_both_parts_of_the_rate():
-    log = [{"step": s, "loss": 8 / s, "bpp_y": 0.5 / s, "bpp_z": 0.02 / s} for s in (10, 20)]
-    figure = figures.proxy_curves(
-        {"hyperprior-64": [*log, {"step": 20, "validation": {}}], "hyperprior-512": log[:1]}
-    )
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "bits a pixel of y", "bits a pixel of z"]
-    for axes, key in zip(figure.axes, ("loss", "bpp_y", "bpp_z"), strict=True):
-        drawn = [line.get_xydata().tolist() for line in axes.lines]
-        assert drawn == [[[line["step"], line[key]] for line in log], [[10, log[0][key]]]]
-        assert axes.lines[1].get_marker() == "o" and axes.get_yscale() == "log"
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["hyperprior-64", "hyperprior-512"]
-    assert "hyperprior-64 at 0.025 bits a pixel for y and 0.001 for z" in figure.alt
-    for logs in ({}, {"a": []}):
-        with pytest.raises(ParameterError, match="no log line of a proxy"):
-            figures.proxy_curves(logs)
-
-
-def test_proxy_table_shows_every_proxy_on_every_set():
-    found = {
-        "pictures": 24,
-        "fingerprint": "x",
-        "bpp": 0.1504,
-        "bpp_y": 0.1391,
-        "bpp_z": 0.0113,
-        "psnr": 30.27,
-    }
-    table = figures.proxy_table({"hyperprior-64": {"held_out": {"scenes": found, "cells": found}}})
-    assert list(table.index) == [("hyperprior-64", "scenes (24)"), ("hyperprior-64", "cells (24)")]
-    assert list(table.iloc[0]) == ["0.150", "0.139", "0.011", "30.3"]
-
-
-def test_cost_table_shows_every_part():
-    cost = pd.DataFrame(
-        [
-            ("NPP", "before", 9_422_235, 186_500.4, 812.345, 296, 224, 2),
-            ("jpeg", "encode", np.nan, np.nan, 0.25, 8, 8, 1),
-        ],
-        columns=[
-            "network",
-            "use",
-            "parameters",
-            "macs_per_pixel",
-            "ms_per_picture",
-            "width",
-            "height",
-            "threads",
-        ],
-    )
-    table = figures.cost_table(cost)
-    assert list(table.columns) == ["parameters", "MACs a pixel", "ms a picture", "picture", "threads"]
-    assert table.to_numpy().tolist() == [
-        ["9,422,235", "186,500", "812.3", "296 × 224", "2"], ["–", "–", "0.2", "8 × 8", "1"]
-    ]  # fmt: skip
-    assert (
-        figures.to_markdown(table)
-        .splitlines()[2]
-        .startswith("| NPP | before | 9,422,235 | 186,500 | 812.3 |")
-    )
-
-
-# ---- bytes, headers, transfer
-
-
-def test_rate_table_shows_bytes_bits_and_every_recognizer():
-    table = figures.rate_table(RATES[RATES["codec"] == "jpeg"])
-    assert list(table.columns) == [
-        "bytes a picture", "bits a pixel", "net (source): top-1, % [95 % interval]",
-        "wide (unseen): top-1, % [95 % interval]", "PSNR, dB",
-    ]  # fmt: skip
-    assert len(table) == 4 * 3
-    expected = ["1,095", "0.100", "62.0 [59.0, 64.5]", "59.0 [56.0, 61.5]", "30.0"]
-    assert list(table.loc[("codec alone", "10")]) == expected
-    assert table.loc[("NPP-QA", "10")].iloc[2] == "63.0 [60.0, 65.5]"  # the mean of two seeds
-    with pytest.raises(ParameterError, match="rows are of jpeg and heic: show one codec at a time"):
-        figures.rate_table(RATES)
-
-
-def test_one_for_all_stands_beside_its_own_wherever_both_were_measured():
-    rates = make_rates({"jpeg": ["codec", "npp_qa", "npp"], "heic": ["codec", "npp_qa"]}, seeds=1)
-    rates = rates[(rates.method != "npp") | (rates.quality != 50)]
-    rates.loc[rates.method == "npp", "value"] -= 2.25
-    table = figures.one_for_all_table(rates)
-    assert len(table) == 2 * len(JUDGES)
-    assert {place[:2] for place in table.index} == {(figures.codec_title("jpeg"), q) for q in ("10", "75")}
-    assert set(table["difference, points"]) == {"+2.2"}
-    first = table.iloc[0]
-    assert first["one for all: %"] == "62.0" and first["its own: %"] == "59.8"
-    assert first["one for all: bytes"] == f"{0.07 * PIXELS / 8:.0f}"
-    assert len(figures.one_for_all_table(rates[rates.method != "npp"])) == 0
-
-
-def test_filter_table_marks_the_setting_that_is_taken():
-    rows = [("gaussian", "sigma 1", -3.25, False), ("gaussian", "sigma 2", -9.0, True)]
-    rows += [("bilateral", "sigma 1", float("nan"), True)]
-    table = figures.filter_table(pd.DataFrame(rows, columns=["filter", "setting", "bd", "chosen"]))
-    assert list(table["bytes at equal accuracy, %"]) == ["−3.2", "−9.0", "–"]
-    assert list(table["taken"]) == ["", "yes", "yes"]
-
-
-def test_header_table_says_what_is_no_picture():
-    headers = pd.DataFrame(
-        [(50, 2000.0, 400.0, 1600.0), (5, 800.4, 400.0, 400.4)],
-        columns=["quality", "bytes_mean", "header_mean", "payload_mean"],
-    )
-    table = figures.header_table(headers)
-    assert list(table.index) == ["5", "50"]
-    assert table.to_numpy().tolist() == [["800", "400", "400", "50.0"], ["2,000", "400", "1,600", "20.0"]]
-
-
-def test_transfer_table_marks_what_was_seen_and_says_where_there_is_no_overlap():
-    between = BD[BD["method"] == "npp_qa"].assign(
-        method="npp_qa at unseen qualities", bd=-7.0, low=-9.0, high=-5.0
-    )
-    bd = pd.concat([BD.assign(bd=BD["bd"].mask(BD["method"] == "npp")), between[between["codec"] == "jpeg"]])
-    bd = bd[~((bd["codec"] == "heic") & (bd["recognizer"] == "wide"))]
-    table = figures.transfer_table(bd)
-    assert list(table.columns) == ["net (source)", "wide (unseen)"]
-    assert list(table.index) == [
-        ("JPEG (trained for)", "NPP-QA"), ("JPEG (trained for)", "NPP, one a quality"),
-        ("JPEG (trained for)", "Gaussian filter"), ("JPEG (trained for)", "NPP-QA, unseen qualities"),
-        ("WebP (unseen)", "NPP-QA for JPEG"), ("WebP (unseen)", "NPP-QA for HEIC"),
-        ("HEIC (trained for)", "NPP-QA"),
-    ]  # fmt: skip
-    assert list(table.iloc[0]) == ["+3.0 [−2.0, +7.0]", "−1.0 [−6.0, +3.0]"]
-    assert list(table.iloc[1]) == ["no overlap", "no overlap"]
-    assert list(table.iloc[3]) == ["−7.0 [−9.0, −5.0]"] * 2
-    assert table.iloc[6, 1] == "not measured"
-    assert len(figures.bd_table(bd)) == len(bd) and figures.transfer_heatmap(bd)  # which leaves them out
 
 
 # ---- files
