@@ -56,7 +56,7 @@ def asks(hours, memory_gb, device=True):
 
 
 PICTURES = modules(
-    "data/__init__", "data/cifar10", "data/folders", "data/flat_folders", "data/draws", "channels", "metrics",
+    "data/__init__", "data/cifar10", "data/folders", "data/flat_folders", "data/draws", "channels", "metrics", "cores",
 )  # fmt: skip
 NETWORKS = modules(
     "models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite", "models/padding",
@@ -176,7 +176,7 @@ rule train_processor:
 CODING = NETWORKS + TRAINING + modules(
     "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/box_folders", "data/box_parts",
     "detection", "metrics",
-    "codecs/__init__", "codecs/base", "codecs/headers", "codecs/pillow", "codecs/bpg", "coding/__init__",
+    "codecs/__init__", "codecs/base", "codecs/headers", "codecs/pillow", "codecs/bpg", "coding/__init__", "coding/scores",
     "coding/proxy_ladder", "params/coding", "channels", "models/detectors", "models/cell_nets", "models/preprocessors",
     "models/prox*", "models/dct_rate", "models/entropy", "pretraining/proxies",
 )  # fmt: skip

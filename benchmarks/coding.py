@@ -31,7 +31,8 @@ import torch
 from PIL import Image
 
 from ra_core.codecs import load_codec
-from ra_core.codecs.base import Codec, cores
+from ra_core.codecs.base import Codec
+from ra_core.cores import cores
 from ra_core.data import cifar10
 from ra_core.files import write_json
 from ra_core.runs import device_name, git_state, now, versions

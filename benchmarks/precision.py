@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ra_core.codecs.base import cores
+from ra_core.cores import cores
 from ra_core.experiments import evaluate_task
 from ra_core.files import write_json
 from ra_core.metrics import mean_interval

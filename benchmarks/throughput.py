@@ -26,7 +26,7 @@ from published import ssims, through_file
 from throughput_gpu import BATCHES, time_gpu
 
 from ra_core.channels import Jpeg, from_arrays
-from ra_core.codecs.base import cores
+from ra_core.cores import cores
 from ra_core.errors import ParameterError
 from ra_core.files import write_json
 from ra_core.metrics import ssim

@@ -9,7 +9,7 @@ import torch
 from coding import spread
 from loops import OurLoop, clock, their_loop, their_seconds
 
-from ra_core.codecs.base import cores
+from ra_core.cores import cores
 
 BATCHES = (16, 32, 64, 128, 256)  # tried; the published one is 20
 PEAKS = {

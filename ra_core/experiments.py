@@ -3,7 +3,6 @@
 Each step finds what it needs, makes what is missing, and leaves finished work alone, so a notebook runs by itself.
 """
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import torch
 from ra_core import shipped_runs
 from ra_core.chain import Chain
 from ra_core.channels import TASKS, make_channel
-from ra_core.data import cifar10, first_per_class, is_labelled, split_train
+from ra_core.cores import own_cores
+from ra_core.data import cifar10, fingerprint, first_per_class, is_labelled, split_train
 from ra_core.errors import DataError, ParameterError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
@@ -26,7 +26,7 @@ from ra_core.evaluation import (
     paired_rows,
     table,
 )  # fmt: skip
-from ra_core.files import atomic, write_text
+from ra_core.files import atomic, remove, write_text
 from ra_core.models.processors import make_processor
 from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
@@ -34,6 +34,7 @@ from ra_core.objectives import Restoration
 from ra_core.params import Profile
 from ra_core.runs import (
     begun,
+    check_pictures,
     is_complete,
     now,
     profile_folder,
@@ -44,12 +45,12 @@ from ra_core.runs import (
     tidy,
 )
 from ra_core.training import fit, pick_device
-from ra_core.training.processes import Team, find_team, is_first, processes_here
+from ra_core.training.processes import Team, find_team, is_first
 
 
 def set_threads(profile: Profile) -> None:
     """Give torch the CPU threads the profile asks for; without, this process's part of the cores."""
-    torch.set_num_threads(profile.threads or max(1, (os.cpu_count() or 1) // processes_here()))
+    torch.set_num_threads(profile.threads or own_cores())
 
 
 def load_splits(profile: Profile, *parts: str) -> dict:
@@ -105,7 +106,7 @@ def _list_skipped(profile: Profile, pictures) -> None:
     """Write which files are no whole pictures, and why, as `runs/<profile>/skipped.csv`."""
     path = profile_folder(profile.name) / "skipped.csv"
     if not pictures.skipped:
-        path.unlink(missing_ok=True)
+        remove(path)
         return
     rows = pd.DataFrame(pictures.skipped, columns=["file", "reason"])
     write_text(path, rows.to_csv(index=False))
@@ -149,15 +150,32 @@ def run_parameters(profile: Profile, task: str, mode: str, seed: int) -> dict:
     return parameters
 
 
-def train_run(profile: Profile, task: str, mode: str, seed: int) -> Path:
+def fingerprints(profile: Profile) -> dict[str, str]:
+    """Return the fingerprints of what is trained and validated on, by part, where that may change: in a folder."""
+    if profile.data.kind != "folder":
+        return {}
+    return {part: fingerprint(found) for part, found in load_splits(profile, "train", "validation").items()}
+
+
+def train_run(
+    profile: Profile, task: str, mode: str, seed: int, pictures: dict[str, str] | None = None
+) -> Path:
     """Train one processor (and transformer) unless that is done or ships, and return its run folder.
 
-    Several processes that call it (see `ra_core.training.processes`) train it together.
+    Several processes that call it (see `ra_core.training.processes`) train it together. `pictures` are `fingerprints`,
+    where they are known. Raises `DataError` where it was done with others.
     """
     parameters = run_parameters(profile, task, mode, seed)
     mode = parameters["mode"]
     folder, team = run_folder(profile.name, task, mode, seed), find_team(profile.device)
-    if not team.ask_main(lambda: is_complete(folder, parameters) or shipped_runs.take(folder, parameters)):
+
+    def done() -> bool:
+        if not is_complete(folder, parameters):
+            return shipped_runs.take(folder, parameters)
+        check_pictures(folder, fingerprints(profile) if pictures is None else pictures)
+        return True
+
+    if not team.ask_main(done):
         _train(profile, task, mode, seed, folder, parameters, team)
     team.ask_main(lambda: tidy(folder))  # also where a run was killed right after it ended
     return folder
@@ -199,7 +217,8 @@ def _train(
         started = now()
         summary = fit(
             networks, Restoration(chosen, channel, recognizer), splits["train"], folder=folder, seed=seed,
-            device=str(device), validate=validate, name=f"{task} {mode} seed{seed}",
+            device=str(device), validate=validate, validation_pictures=splits["validation"],
+            name=f"{task} {mode} seed{seed}",
             **training.options(len(splits["train"])),
         )  # fmt: skip
         keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")} | team.told
@@ -237,9 +256,10 @@ def task_chains(profile: Profile, task: str) -> dict[tuple[str, int], Chain]:
         ("oracle", 0): Chain(),
         ("unprocessed", 0): Chain(make_channel(task, **profile.channels.model_dump())),
     }
+    pictures = fingerprints(profile)
     for mode in profile.modes:
         for seed in profile.seeds:
-            train_run(profile, task, mode, seed)
+            train_run(profile, task, mode, seed, pictures)
             chains[mode, seed] = load_run(profile, task, mode, seed)
     return chains
 

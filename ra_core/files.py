@@ -44,6 +44,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def remove(path: Path) -> None:
     """Delete a file unless it is gone. Raises `OutputError` where that is not allowed."""
+    if not os.path.lexists(path):  # on a disk that is read-only, to delete nothing is an error as well
+        return
     try:
         Path(path).unlink(missing_ok=True)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Run folders: where a run leaves what, and what it says of itself."""
 
+import json
 import platform
 import resource
 import subprocess
@@ -14,7 +15,7 @@ import torch
 import yaml
 
 from ra_core.data import fingerprint
-from ra_core.errors import ParameterError
+from ra_core.errors import DataError, ParameterError
 from ra_core.files import remove, write_json, write_text
 from ra_core.guards import alone
 from ra_core.training.processes import Team
@@ -73,6 +74,20 @@ def is_begun(folder: Path, parameters: dict) -> bool:
 def is_complete(folder: Path, parameters: dict) -> bool:
     """Say whether a run ended with these very parameters."""
     return is_begun(folder, parameters) and (folder / "run.json").exists()
+
+
+def check_pictures(folder: Path, now: dict[str, str]) -> None:
+    """Refuse a finished run whose pictures are no longer those it was trained on: `now` has fingerprints by part.
+
+    Raises `DataError`, as its networks would be judged by pictures that they may have learnt.
+    """
+    then = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
+    for part, found in now.items():
+        if then[part]["fingerprint"] != found:
+            raise DataError(
+                f"the {part} pictures have changed since the run in {folder} was trained; "
+                "put the old ones back, or delete that folder to train again."
+            )
 
 
 def begin(folder: Path, parameters: dict) -> None:

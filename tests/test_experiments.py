@@ -204,7 +204,7 @@ def test_recognizers_come_with_the_source_first():
 def test_threads_are_those_of_the_profile(monkeypatch):
     set_threads(profile())
     assert torch.get_num_threads() == 1
-    monkeypatch.setattr(experiments.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(experiments, "own_cores", lambda: 2)
     set_threads(profile(threads=0))
     assert torch.get_num_threads() == 2
 

@@ -16,7 +16,7 @@ from refusal import refusal
 
 from ra_core import runs
 from ra_core.data import fingerprint
-from ra_core.errors import OutputError, ParameterError
+from ra_core.errors import DataError, OutputError, ParameterError
 from ra_core.training.processes import Team
 
 PARAMETERS = {"mode": "ra", "weight": 1e-3, "training": {"lr": 1e-5, "drops": [4 / 6, 5 / 6], "steps": None}}
@@ -199,10 +199,28 @@ def test_a_file_that_cannot_be_deleted_is_told(tmp_path, monkeypatch):
     def refused(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "checkpoint.pt").write_text("of a run with other parameters")
     monkeypatch.setattr(Path, "unlink", refused)
     for work in (lambda: runs.begin(tmp_path, PARAMETERS), lambda: runs.tidy(tmp_path)):
         said = refusal(OutputError, work)
         assert "could not be deleted (Permission denied); mend the permissions of its folder" in said
+
+
+def test_where_there_is_nothing_to_delete_a_disk_may_be_read_only(tmp_path, monkeypatch):
+    def refused(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    runs.tidy(tmp_path)
+
+
+def test_a_finished_run_is_refused_where_its_pictures_have_changed(tmp_path):
+    data = {"train": {"fingerprint": "aa"}, "validation": {"fingerprint": "bb"}}
+    (tmp_path / "run.json").write_text(json.dumps({"data": data}))
+    runs.check_pictures(tmp_path, {})
+    runs.check_pictures(tmp_path, {"train": "aa", "validation": "bb"})
+    said = refusal(DataError, runs.check_pictures, tmp_path, {"train": "aa", "validation": "cc"})
+    assert "the validation pictures have changed since" in said and "to train again" in said
 
 
 # What a run says of itself

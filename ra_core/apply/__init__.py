@@ -36,7 +36,8 @@ from pathlib import Path
 from ra_core.apply.applied_runs import load_method
 from ra_core.apply.contact_sheet import contact_sheet, fitted
 from ra_core.apply.picture_jobs import COLUMNS, Job, finished, forget, output_names, process, readable
-from ra_core.codecs.base import check_whole, cores
+from ra_core.codecs.base import check_whole
+from ra_core.cores import cores
 from ra_core.data.folders import open_picture
 from ra_core.errors import DataError, OutputError, ParameterError, RAError, exit_status
 from ra_core.files import atomic, write_json, write_text

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ra_core.cores import own_cores
 from ra_core.errors import CodecError, DataError, ParameterError, RAError
 
 MAX_PIXELS = 2**26  # of one picture: 8,000 x 6,000 with room to spare, 200 MB decoded
@@ -201,14 +202,9 @@ def reason(error: Exception) -> str:
     return said.strip().rstrip(".").replace(". ", ", ")[:200]
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_threads(work: Callable, items: Sequence, threads: int | None = None, alone: bool = False) -> list:
-    """Return `work` of each item, in their order, done by a pool of `threads` (all cores unless told), or `alone`."""
-    threads = cores() if threads is None else threads
+    """Return `work` of each item, in their order, done by a pool of `threads` (`own_cores` unless told), or `alone`."""
+    threads = own_cores() if threads is None else threads
     if not (isinstance(threads, int) and threads >= 1):
         raise ParameterError(f"{threads!r} threads are not possible; give a whole number from 1 on.")
     if alone or threads == 1 or len(items) < 2:

@@ -14,9 +14,10 @@ from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
 from ra_core.coding.proxy_ladder import REFERENCES, load_proxy
-from ra_core.data import elpv
+from ra_core.coding.scores import summary
+from ra_core.data import elpv, fingerprint
 from ra_core.errors import ParameterError
-from ra_core.evaluation import Answers, evaluate
+from ra_core.evaluation import evaluate
 from ra_core.experiments import set_threads
 from ra_core.files import write_text
 from ra_core.metrics import to_8bit
@@ -29,7 +30,7 @@ from ra_core.objectives import Rung
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.params.coding import ALL_RUNGS, METHODS, Ladder, task_of
-from ra_core.runs import begun, is_complete, now, profile_folder, project_root, record, tidy
+from ra_core.runs import begun, check_pictures, is_complete, now, profile_folder, project_root, record, tidy
 from ra_core.training import fit
 from ra_core.training.processes import Team, find_team
 
@@ -213,20 +214,35 @@ def train_preprocessor(
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
     folder = preprocessor_folder(profile.name, dataset, method, codec, quality, seed)
     team = find_team(profile.device)
-    if not team.ask_main(lambda: is_complete(folder, parameters) or shipped_runs.take(folder, parameters)):
+
+    def done() -> bool:
+        if not is_complete(folder, parameters):
+            return shipped_runs.take(folder, parameters)
+        if profile.coding(dataset).data:  # a folder of one's own, which may change
+            now = {part: fingerprint(found) for part, found in _splits(profile, dataset).items()}
+            check_pictures(folder, now)
+        return True
+
+    if not team.ask_main(done):
         _train(profile, folder, parameters, team)
     team.ask_main(lambda: tidy(folder))
     return folder
+
+
+def _splits(profile: Profile, dataset: str) -> dict:
+    """Return what is trained and validated on."""
+    count = profile.coding(dataset).validation_pictures
+    return {
+        "train": pictures_of(profile, dataset, "train"),
+        "validation": pictures_of(profile, dataset, "validation", count),
+    }
 
 
 def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None:
     set_threads(profile)
     dataset, codec, seed = parameters["dataset"], parameters["codec"], parameters["seed"]
     settings, device = profile.coding(dataset), team.device
-    splits = {
-        "train": pictures_of(profile, dataset, "train"),
-        "validation": pictures_of(profile, dataset, "validation", settings.validation_pictures),
-    }
+    splits = _splits(profile, dataset)
     judge = load_judges(dataset, [settings.source], device, splits["train"].classes)[settings.source]
     coder = load_codec(codec)
     nets = make_nets(parameters)
@@ -248,7 +264,8 @@ def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None
         started, training = now(), Training(**parameters["training"])
         done = fit(
             nets, objective, splits["train"], folder=folder, seed=seed, device=str(device),
-            validate=validate, validations=1, name=f"{dataset} {folder.parent.name} seed{seed}",
+            validate=validate, validations=1, validation_pictures=splits["validation"],
+            name=f"{dataset} {folder.parent.name} seed{seed}",
             **training.options(len(splits["train"])),
         )  # fmt: skip
         told = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
@@ -311,31 +328,3 @@ def pair_at(
 def whole(quality: float) -> float | int:
     """Return a quality as a whole number where it is one, as most codecs ask for."""
     return int(quality) if quality == int(quality) else quality
-
-
-def summary(answers: Answers, pictures, judge: str) -> dict:
-    """Return the mean bits a pixel, PSNR and score of a judge: `top1` or `map50`, percent."""
-    found = {"bpp": bits_per_pixel(answers, pictures), "psnr": answers.psnr.mean().item()}
-    return found | {metric_of(answers, judge): score(answers, pictures, judge)}
-
-
-def bits_per_pixel(answers: Answers, pictures) -> float:
-    """Return the bits of the files over the pixels of the clean pictures, as a mean over pictures."""
-    if sizes := getattr(pictures, "sizes", ()):
-        return (8 * answers.bytes / torch.tensor(sizes, dtype=torch.float64).prod(1)).mean().item()
-    height, width = pictures.batch(torch.tensor([0]))[0].shape[-2:]
-    return 8 * answers.bytes.double().mean().item() / (height * width)
-
-
-def metric_of(answers: Answers, judge: str) -> str:
-    """Return what a judge is measured by."""
-    return "map50" if judge in answers.detections else "top1"
-
-
-def score(answers: Answers, pictures, judge: str) -> float:
-    """Return a judge's accuracy, or mean average precision at an overlap of one half, in percent."""
-    if judge not in answers.detections:
-        return answers.share(judge)
-    from ra_core.detection import mean_ap
-
-    return mean_ap(answers.detections[judge], pictures.all_targets())["map50"]

@@ -19,7 +19,6 @@ from ra_core.coding import (
     load_nets,
     pictures_of,
     preprocessor_parameters,
-    score,
     strength_at,
     train_preprocessor,
     whole,
@@ -36,6 +35,7 @@ from ra_core.coding.curves import (
     same_bytes_rows,
 )
 from ra_core.coding.filters import Bilateral, Gaussian
+from ra_core.coding.scores import score
 from ra_core.errors import ParameterError
 from ra_core.evaluation import evaluate
 from ra_core.experiments import set_threads

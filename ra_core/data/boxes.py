@@ -5,7 +5,6 @@ count from 1, as detectors keep 0 for the background. Pictures are read when the
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from itertools import groupby
 import numpy as np
 import torch
 
+from ra_core.cores import own_cores
 from ra_core.data.draws import draw
 from ra_core.errors import DataError
 
@@ -113,7 +113,7 @@ class BoxedPictures:
         return replace(self, keys=keys, read=_Middle(self.read, height, width), objects=objects, sizes=())
 
     def _read(self, indices: torch.Tensor) -> list[np.ndarray]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow mostly works without the interpreter lock
+        with ThreadPoolExecutor(own_cores()) as pool:  # Pillow mostly works without the interpreter lock
             return list(pool.map(self.picture, indices.tolist()))
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from ra_core.cores import own_cores
 from ra_core.data.folders import ENDINGS, FolderPictures, content_of, picture_files, place_of
 from ra_core.errors import DataError, OutputError
 from ra_core.files import write_text
@@ -85,7 +86,7 @@ def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> Fol
             return known[file]
         return pictures.check(file) or [_state(path), content_of(path)]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(own_cores()) as pool:
         looked = dict(zip(pictures.files, pool.map(look, pictures.files), strict=True))
     found = {file: said for file, said in looked.items() if isinstance(said, list)}
     if memory and remember and found != known:

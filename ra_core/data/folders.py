@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from ra_core.cores import own_cores
 from ra_core.data.draws import draw
 from ra_core.errors import DataError, ParameterError
 
@@ -171,8 +172,13 @@ class FolderPictures:
         self, indices: torch.Tensor, draws: list[list[float] | None]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         files = [self.files[i] for i in indices.tolist()]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow mostly works without the interpreter lock
-            images = list(pool.map(self._read, files, draws))
+        with ThreadPoolExecutor(own_cores()) as pool:  # Pillow mostly works without the interpreter lock
+            try:
+                images = list(pool.map(self._read, files, draws))
+            except DataError as error:
+                raise DataError(
+                    f"{str(error).removesuffix('.')}; python -m ra_core.data.check {self.folder} lists all such files."
+                ) from error
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), self.labels[indices]
 
     def check(self, file: str) -> str | None:
@@ -237,12 +243,16 @@ def _folder_names(folder: Path) -> tuple[str, ...]:
 
 def _classes(root: Path, folder: Path) -> tuple[str, ...]:
     """Return the names of the class folders, after checking that the other parts have the same."""
-    for wanted in (root, folder):
-        if not wanted.is_dir():
-            raise DataError(
-                f"{wanted} is not a folder; pictures are expected in {root}/train/<class>/ "
-                f"and {root}/val/<class>/."
-            )
+    if not root.is_dir():
+        raise DataError(
+            f"{root} is not a folder; put there {PARTS['train']}/<class>/ and {PARTS['test']}/<class>/, or pictures "
+            "with a table labels.csv, or pictures alone."
+        )
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not a folder; pictures are expected in {root}/train/<class>/ "
+            f"and {root}/val/<class>/."
+        )
     classes = _folder_names(folder)
     if len(classes) < 2:
         raise DataError(

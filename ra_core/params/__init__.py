@@ -34,7 +34,6 @@ class Data(Strict):
     )
     resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
     crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
-
     test_share: float = Field(
         0.5,
         gt=0,
@@ -202,11 +201,14 @@ class Profile(Strict):
 
     @property
     def is_published_setting(self) -> bool:
-        """Whether results can be set beside the paper's: pictures of one's own, judged by the paper's recognizers.
+        """Whether results can be set beside the paper's: its pictures, channels, networks and recognizers.
 
-        Recognizers of ImageNet refuse pictures of other classes, so such pictures are ImageNet's.
+        Recognizers of ImageNet refuse pictures of other classes, so pictures in a folder are ImageNet's.
         """
-        return self.data.kind == "folder" and self.source == "resnet18" and "resnet50" in self.unseen
+        pictures = (self.data.kind, self.data.resize, self.data.crop) == ("folder", 256, 224)
+        networks = {(task.processor, task.transformer) for task in (Task(), *self.tasks.values())}
+        judges = self.source == "resnet18" and "resnet50" in self.unseen
+        return pictures and len(networks) == 1 and judges and self.channels == Channels()
 
     def task(self, name: str) -> Task:
         """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
@@ -258,7 +260,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
 
     folder = folder or project_root() / "params"
     path = folder / f"{name}.yaml"
-    if not path.exists():
+    if Path(name).name != name or not path.exists():  # runs/<name> would lie elsewhere
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise ParameterError(f"profile {name!r} is unknown; choose one of {known} (they lie in {folder}).")
     try:

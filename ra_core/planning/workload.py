@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ra_core.channels import make_channel
-from ra_core.data import flat_folders
+from ra_core.data import flat_folders, folders
 from ra_core.errors import ParameterError
-from ra_core.experiments import load_splits, run_parameters
+from ra_core.experiments import run_parameters
 from ra_core.metrics import psnr, ssim
 from ra_core.models.efficientnet_lite import efficientnet_lite
 from ra_core.models.processors import make_processor
@@ -219,9 +219,10 @@ def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
         return stated
     if data.kind == "cifar10":
         return SHIPPED if data.source == "shipped" else CIFAR10
-    if Path(data.source).name in FOLDERS:
-        return FOLDERS[Path(data.source).name]
     root = project_root() / Path(data.source).expanduser()
+    known = FOLDERS.get(root.name)
+    if known and (known.flat or not root.is_dir()):
+        return known
     if not root.is_dir():
         raise ParameterError(
             f"profile {profile.name} has its pictures in {data.source}, which is not here; "
@@ -231,13 +232,13 @@ def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
         listed = flat_folders.listed(root)
         test = round(data.test_share * len(listed))
         return Stock(len(listed) - test, test, len(listed.classes))
-    whole = profile.model_copy(
-        update={"data": data.model_copy(update={"train_per_class": 0, "test_per_class": 0})}
-    )
-    splits = load_splits(whole, "train", "validation", "test")
-    return Stock(
-        len(splits["train"]) + len(splits["validation"]), len(splits["test"]), len(splits["test"].classes)
-    )
+    return _tree(root)
+
+
+@cache  # to list a million files takes a while, and every machine's plan asks
+def _tree(root: Path) -> Stock:
+    train, test = (folders.load(root, part) for part in ("train", "test"))
+    return Stock(len(train), len(test), len(test.classes))
 
 
 def jobs_of(profile: Profile, stated: Stock | None = None) -> list[Job]:

@@ -136,7 +136,7 @@ def train_recognizer(
     recipe = LITE_RECIPE if name in ON_IMAGENET else recipe
     if len(train) < recipe["batch"]:
         raise DataError(
-            f"{train.name} has {len(train)} pictures; at least a batch of {RECIPE['batch']} is needed."
+            f"{train.name} has {len(train)} pictures; at least a batch of {recipe['batch']} is needed."
         )
     cycles = (epochs,) if epochs else CYCLES[name]
     epochs, batch, start = sum(cycles), recipe["batch"], time.perf_counter()

@@ -82,6 +82,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     validate: Callable[[], dict] | None = None,
     validations: int = 6,
+    validation_pictures=None,
     name: str = "training",
 ) -> dict:
     """Train `networks` with Adam for an objective and write their weights into `folder`, one file a name.
@@ -90,7 +91,7 @@ def fit(
     batch of `batch` pictures, and the first one writes. A network's gradient longer than `clip` is shortened to it
     (0: never). A checkpoint is written every `checkpoint_seconds`; a run found unfinished goes on from it.
     `log.jsonl` gets a line of averaged terms about a hundred times, in long runs every few seconds, and about
-    `validations` times what `validate` returns.
+    `validations` times what `validate` returns, for which `validation_pictures` may not change before a run goes on.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
     Raises `TrainingError` when the loss or a weight is not finite or memory is short (the last good checkpoint is
     kept), the checkpoint found is of another run, or processes differ or are lost, and `OutputError` when the disk is
@@ -118,6 +119,7 @@ def fit(
         "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last, "clip": clip,
         "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
         "pictures": len(pictures), "data": pictures.name, "fingerprint": fingerprint(pictures),
+        "validation": validation_pictures and fingerprint(validation_pictures),
     }  # fmt: skip
     if team.size > 1:
         frozen = {f"frozen network {number}": net for number, net in enumerate(objective.frozen)}
@@ -187,9 +189,7 @@ def fit(
         with told_what_fits(trial, len(images), count, place, partial(_kept, folder)):
             terms = gradients(images, labels, generator, team, share)
             team.add_up([p.grad for p in parameters if p.grad is not None] + list(terms.values()))
-            for net in (
-                networks.values() if clip else ()
-            ):  # one by one: what a network learns does not depend on others
+            for net in networks.values() if clip else ():  # one by one: none depends on what others learn
                 nn.utils.clip_grad_norm_(net.parameters(), clip)
             optimiser.step()
 

@@ -9,6 +9,9 @@ import torch
 from ra_core.errors import TrainingError
 from ra_core.files import atomic
 
+# The settings that say which pictures a training works on.
+PICTURES = {"training": ("pictures", "data", "fingerprint"), "validation": ("validation",)}
+
 
 def random_states() -> dict[str, torch.Tensor]:
     """Return the state of torch's global random generator of the CPU and of each CUDA device."""
@@ -49,14 +52,12 @@ def load_checkpoint(path: Path, settings: dict) -> dict | None:
     made_with = state.get("settings") if isinstance(state, dict) else None
     if not isinstance(made_with, dict):
         raise TrainingError(f"{path} is not a whole checkpoint; delete it to start anew.")
-    # Of other pictures epochs have other steps, so it is asked first.
-    if any(
-        key in settings and made_with.get(key) != settings[key] for key in ("pictures", "data", "fingerprint")
-    ):
-        raise TrainingError(
-            f"the training pictures have changed since {path} was written; "
-            "put the old ones back to go on, or delete the file to start anew."
-        )
+    for part, keys in PICTURES.items():  # of others epochs have other steps, so they are asked for first
+        if any(key in settings and made_with.get(key) != settings[key] for key in keys):
+            raise TrainingError(
+                f"the {part} pictures have changed since {path} was written; "
+                "put the old ones back to go on, or delete the file to start anew."
+            )
     for key, value in settings.items():
         before = made_with.get(key)
         if before != value:

@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from ra_core.cores import processes_here, told
 from ra_core.errors import ParameterError, RAError, TrainingError
 
 
@@ -131,7 +132,7 @@ def find_team(device: str = "auto") -> Team:
     Where a node has several devices of a kind, each process gets its own. Raises `ParameterError` where several
     processes were started and cannot be a team, or the device is not here.
     """
-    size = _told("WORLD_SIZE", 1)
+    size = told("WORLD_SIZE", 1)
     if size == 1:
         return Team(device)
     local, kind = processes_here(), pick_device(device).type
@@ -163,25 +164,9 @@ def find_team(device: str = "auto") -> Team:
     return Team(str(state.device), state.num_processes, state.process_index)
 
 
-def processes_here() -> int:
-    """Return how many processes of this training run on this node and divide its cores."""
-    return _told("LOCAL_WORLD_SIZE", 1)
-
-
 def is_first() -> bool:
     """Say whether this process is the first, or the only one, that a launcher started."""
-    return _told("RANK", 0) == 0
-
-
-def _told(name: str, least: int) -> int:
-    """Return a number that a launcher told its processes; a process started alone was told none and has the least."""
-    text = os.environ.get(name, str(least))
-    if not text.isdecimal() or int(text) < least:
-        raise ParameterError(
-            f"the environment variable {name} is {text!r}; it must be a whole number from {least}: "
-            "start processes by accelerate launch or torchrun, or unset it."
-        )
-    return int(text)
+    return told("RANK", 0) == 0
 
 
 def part_ways() -> None:

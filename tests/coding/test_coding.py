@@ -15,23 +15,20 @@ from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.coding import (
     AtStrength,
-    bits_per_pixel,
     load_nets,
     load_preprocessor,
     make_net,
     make_nets,
-    metric_of,
     needed,
     pair_at,
     planned,
     preprocessor_folder,
     preprocessor_parameters,
     rungs,
-    score,
     strength_at,
-    summary,
     train_preprocessor,
 )
+from ra_core.coding.scores import bits_per_pixel, metric_of, score, summary
 from ra_core.data import elpv, scenes
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers

@@ -45,6 +45,7 @@ from ra_core.coding.rate_accuracy import (
     measure,
     sent_by,
 )
+from ra_core.coding.scores import bits_per_pixel
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.files import write_json
@@ -433,4 +434,4 @@ def test_a_class_that_a_judge_does_not_know_stops_before_any_training(own):
 def test_bits_a_pixel_of_several_sizes_are_a_mean_over_pictures():
     pictures, sizes = boxed.mixed(3), torch.tensor([512, 1250, 1024])
     found = Answers(torch.zeros(3), None, bytes=sizes)
-    assert coding.bits_per_pixel(found, pictures) == pytest.approx((1 + 4 + 2) / 3)
+    assert bits_per_pixel(found, pictures) == pytest.approx((1 + 4 + 2) / 3)

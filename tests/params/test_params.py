@@ -90,6 +90,11 @@ def test_imagenet_fast_and_its_sweep_differ_in_means_alone():
     weights = [sweep.mode(mode, "sr").weight for mode in sweep.modes]
     assert weights == [0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
     assert not load_profile("quick", folder=HUB).is_published_setting
+    for changes in (
+        {"channels": {"quality": 75}}, {"data": {"crop": 96}}, {"source": "resnet34"},
+        {"tasks": {"dn": {"processor": {"width": 32}}}}, {"tasks": {"sr": {"transformer": {"blocks": 2}}}},
+    ):  # fmt: skip
+        assert not load_profile("imagenet", changes, folder=HUB).is_published_setting
 
 
 def test_shares_leave_something_to_train_on(write):
@@ -205,6 +210,10 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
     write("")
     said = refusal(ParameterError, load_profile, "quik", None, tmp_path)
     assert said == f"profile 'quik' is unknown; choose one of mine (they lie in {tmp_path})."
+    elsewhere = f"../{tmp_path.name}/mine"  # is a file, but runs would lie outside their folder
+    assert "is unknown; choose one of mine" in refusal(
+        ParameterError, load_profile, elsewhere, folder=tmp_path
+    )
     assert ", ".join(PROFILES) in refusal(ParameterError, load_profile, "quik", None, HUB)
 
 

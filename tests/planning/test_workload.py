@@ -228,6 +228,17 @@ def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):
     assert stock_of(birds) == Stock(6, 4, 2)
 
 
+def test_a_tree_that_is_here_is_counted_whatever_it_is_called(write, tmp_path):
+    for part, number in (("train", 3), ("val", 2)):
+        for name in ("wren", "robin"):
+            folder = tmp_path / "imagenet" / part / name
+            folder.mkdir(parents=True)
+            for i in range(number):
+                (folder / f"{i}.png").write_bytes(b"never opened")
+    data = {"kind": "folder", "source": str(tmp_path / "imagenet"), "validation_per_class": 1}
+    assert stock_of(write(PROFILE, data=data)) == Stock(6, 4, 2)
+
+
 def test_a_folder_of_pictures_is_counted_and_not_opened(write, tmp_path, monkeypatch):
     monkeypatch.setattr("ra_core.experiments._list_skipped", lambda *_: pytest.fail("it was loaded"))
     for i in range(10):

@@ -110,7 +110,24 @@ def test_a_run_goes_on_with_a_copy_and_not_with_a_picture_that_changed(project):
 def test_a_picture_that_breaks_while_training_is_named(project):
     pictures = photos(project)
     (pictures.folder / pictures.files[1]).write_text("gone bad")
-    assert pictures.files[1] in refusal(DataError, tiny.train, project / "run", pictures=pictures)
+    said = refusal(DataError, tiny.train, project / "run", pictures=pictures)
+    assert pictures.files[1] in said and f"ra_core.data.check {pictures.folder} lists all such files" in said
+
+
+def test_a_finished_run_of_pictures_that_have_changed_is_refused_and_kept(project):
+    place = train_run(profile(), "dn", "plain", 0)
+    assert train_run(profile(), "dn", "plain", 0) == place
+    weights, gone = (place / "processor.safetensors").read_bytes(), project / "data" / "photos" / "07.png"
+    kept = gone.read_bytes()
+    gone.unlink()
+    said = [
+        refusal(DataError, train_run, profile(), "dn", "plain", 0),
+        refusal(DataError, evaluate_task, profile(), "dn"),
+    ]
+    assert all("pictures have changed since the run in" in one and str(place) in one for one in said)
+    assert (place / "processor.safetensors").read_bytes() == weights and (place / "run.json").exists()
+    gone.write_bytes(kept)
+    assert train_run(profile(), "dn", "plain", 0) == place
 
 
 def test_modes_without_labels_learn_from_pictures_alone(project):

@@ -198,3 +198,12 @@ def test_going_on_with_other_pictures_is_refused_as_such_even_where_epochs_have_
     for steps in (6, 7):
         said = refusal(TrainingError, tiny.train, tmp_path, "ra", pictures=pictures, steps=steps)
         assert "the training pictures have changed since" in said and "put the old ones back" in said
+
+
+def test_going_on_with_other_validation_pictures_is_refused(tmp_path):
+    with pytest.raises(Interrupt):
+        tiny.train(tmp_path, "ra", channel=Interrupted(3), validation_pictures=tiny.pictures(5))
+    for others in (tiny.pictures(4), None):
+        said = refusal(TrainingError, tiny.train, tmp_path, "ra", validation_pictures=others)
+        assert "the validation pictures have changed since" in said and "put the old ones back" in said
+    tiny.train(tmp_path, "ra", validation_pictures=tiny.pictures(5))

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from refusal import refusal
 from safetensors.torch import load_file
 
+from ra_core.cores import processes_here
 from ra_core.errors import ParameterError, TrainingError
-from ra_core.training.processes import Team, digest, find_team, is_first, processes_here
+from ra_core.training.processes import Team, digest, find_team, is_first
 
 HERE = Path(__file__).parents[1]
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")

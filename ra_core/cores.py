@@ -1,0 +1,34 @@
+"""How many cores there are to work on, for this process and for each of those that train together on a node."""
+
+import os
+
+from ra_core.errors import ParameterError
+
+
+def cores() -> int:
+    """Return how many cores this process may use: on a cluster those of its job, not all of the node."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def own_cores() -> int:
+    """Return this process's part of `cores`, which it shares with the others of its training on this node."""
+    return max(1, cores() // processes_here())
+
+
+def processes_here() -> int:
+    """Return how many processes of this training run on this node and divide its cores."""
+    return told("LOCAL_WORLD_SIZE", 1)
+
+
+def told(name: str, least: int) -> int:
+    """Return a number that a launcher told its processes; a process started alone was told none and has the least.
+
+    Raises `ParameterError` for what is no such number.
+    """
+    text = os.environ.get(name, str(least))
+    if not text.isdecimal() or int(text) < least:
+        raise ParameterError(
+            f"the environment variable {name} is {text!r}; it must be a whole number from {least}: "
+            "start processes by accelerate launch or torchrun, or unset it."
+        )
+    return int(text)
