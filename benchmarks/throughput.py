@@ -160,12 +160,13 @@ def main() -> None:
         write_pictures(root, max(BATCHES) if device.type == "cuda" else 4 * CLASSES)
         for task in ("sr", "dn", "jpeg") if device.type == "cuda" else ():
             if wanted(f"{task} ra"):
-                row = time_gpu(task, options, root, scratch, device)
+                row = time_gpu(task, options, root, scratch, device) | {"ready_target": READY}
+                stated = f", {row['of_peak']:.0%} of the card's" if row["of_peak"] else ""
                 keep("gpu", f"{task} ra", row, GPU_TARGET)
                 print(
                     f"  batch {row['batch']} against {row['published_batch']}; {row['ready']['median']:.0%} of the "
                     f"speed on ready tensors ({READY:.0%} is wanted); {row['tflops']:.0f} TFLOP/s, "
-                    f"{row['of_product']:.0%} of a large bf16 product"
+                    f"{row['of_product']:.0%} of a large bf16 product{stated}"
                 )
         if device.type != "cuda":
             print("No CUDA device is used, so the step on a GPU is not timed.")

@@ -68,6 +68,29 @@ def _throughput(found: dict) -> str:
     return (
         f"Measured with `make bench` {_made(found)}: how many times as fast as the published way on the same "
         f"networks and pictures, the median of {found['settings']['rounds']} or more rounds.\n\n{table}"
+        + _on_gpu(found["gpu"])
+    )
+
+
+def _on_gpu(rows: dict[str, dict]) -> str:
+    """Return how near the steps on a GPU come to what the card can do, or nothing where it was not used."""
+    if not rows:
+        return ""
+    table = _table(
+        ["what", "batch", "published batch", "of the speed on ready tensors", "wanted", "TFLOP/s",
+         "of a large bf16 product", "of the card's bf16 peak"],
+        [
+            [
+                name, f"{row['batch']}", f"{row['published_batch']}", f"{row['ready']['median']:.0%}",
+                f"{row['ready_target']:.0%}", f"{row['tflops']:.0f}", f"{row['of_product']:.0%}",
+                f"{row['of_peak']:.0%}" if row["of_peak"] else "not known",
+            ]
+            for name, row in rows.items()
+        ],
+    )  # fmt: skip
+    return (
+        "\n\nEach way at its best batch on this GPU. On ready tensors the same networks train without reading or "
+        f"degrading a picture, so what is missing there is what the data cost.\n\n{table}"
     )
 
 

@@ -16,6 +16,10 @@ THROUGHPUT = MADE | {
     "settings": {"rounds": 3}, "gpu": {}, "training": {"dn ra": ROW},
     "parts": {"SSIM": {"ratio": ROW["ratio"], "target": None}},
 }  # fmt: skip
+ON_GPU = ROW | {
+    "batch": 160, "published_batch": 40, "ready": {"median": 0.968, "low": 0.96, "high": 0.97}, "ready_target": 0.95,
+    "tflops": 151.4, "of_product": 0.21, "of_peak": 0.153,
+}  # fmt: skip
 SCALING = {"encode": {"1": {"gain": 1.0}, "2": {"gain": 1.875}}}
 CODING = MADE | {
     "batch": {"pictures": 8, "side": 256}, "target": 10,
@@ -55,6 +59,16 @@ def put(tmp_path):
 
 def test_speed_that_was_not_measured_is_said_to_be_so(tmp_path):
     assert "`make bench`" in speed_text(tmp_path)
+
+
+def test_a_gpu_is_shown_with_what_it_could_do(tmp_path, put):
+    put("runs", "throughput", THROUGHPUT)
+    assert "GPU" not in speed_text(tmp_path)
+    put("runs", "throughput", THROUGHPUT | {"gpu": {"sr ra": ON_GPU, "dn ra": ON_GPU | {"of_peak": None}}})
+    text = speed_text(tmp_path)
+    assert "| sr ra | 4.00 | 3.50 to 4.25 | 3.5 | 1.82 | 0.45 |" in text
+    assert "| sr ra | 160 | 40 | 97% | 95% | 151 | 21% | 15% |" in text
+    assert "| dn ra | 160 | 40 | 97% | 95% | 151 | 21% | not known |" in text
 
 
 def test_speed_is_shown_with_spread_target_machine_and_commit(tmp_path, put):

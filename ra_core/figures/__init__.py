@@ -23,6 +23,7 @@ from ra_core.figures.networks import confusion, preprocessing_curves, recognizer
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
 from ra_core.figures.planning import (
     bounds_by_gpus,
+    compared_profiles,
     compared_rates,
     compared_trainings,
     cost_bars,
@@ -83,6 +84,7 @@ __all__ = [
     "bounds_by_gpus",
     "codec_title",
     "coding_panel",
+    "compared_profiles",
     "compared_rates",
     "compared_trainings",
     "confusion",

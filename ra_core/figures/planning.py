@@ -130,6 +130,24 @@ def compared_rates(compared: pd.DataFrame) -> Figure:
     return figure
 
 
+def compared_profiles(compared: pd.DataFrame) -> pd.DataFrame:
+    """Return predicted over measured by profile: the middle one of its trainings, the lowest and the highest."""
+
+    def ratios(rows: pd.DataFrame, column: str) -> str:
+        found = rows[f"predicted_{column}"] / rows[column]
+        return f"{found.median():.2f} ({found.min():.2f} to {found.max():.2f})"
+
+    records = [
+        {
+            "profile": profile, "trainings": number(len(rows), 0),
+            "images/s, predicted / measured": ratios(rows, "images_per_s"),
+            "peak memory, predicted / measured": ratios(rows, "peak_memory_mb"),
+        }
+        for profile, rows in really_trained(compared).groupby("profile")
+    ]  # fmt: skip
+    return records_table(records, ["profile"])
+
+
 @style()
 def cost_bars(costs: pd.DataFrame) -> Figure:
     """Draw the planned time of each profile on each machine, runs side by side, on a logarithmic axis."""

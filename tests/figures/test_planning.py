@@ -90,6 +90,15 @@ def test_predicted_stands_beside_measured():
     assert figures.compared_trainings(COMPARED[:0]).empty
 
 
+def test_every_profile_has_its_middle_lowest_and_highest_ratio():
+    others = COMPARED.assign(profile="other", peak_memory_mb=500.0, predicted_peak_memory_mb=[400.0, 600.0])
+    shipped = COMPARED[:1].assign(shipped=True, predicted_images_per_s=1e6)
+    found = figures.compared_profiles(pd.concat([others, COMPARED, shipped])).loc["other"]
+    assert found["trainings"] == "2"
+    assert found["images/s, predicted / measured"] == "1.25 (0.50 to 2.00)"
+    assert found["peak memory, predicted / measured"] == "1.00 (0.80 to 1.20)"
+
+
 def test_lines_are_what_each_resource_allows_and_rings_what_bounds():
     figure = figures.bounds_by_gpus(SCALING, "ra")
     axes = figure.axes[0]
