@@ -175,7 +175,7 @@ rule train_processor:
 
 CODING = NETWORKS + TRAINING + modules(
     "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/box_folders", "data/box_parts",
-    "detection", "metrics",
+    "detection", "metrics", "cores",
     "codecs/__init__", "codecs/base", "codecs/headers", "codecs/pillow", "codecs/bpg", "coding/__init__", "coding/scores",
     "coding/proxy_ladder", "params/coding", "channels", "models/detectors", "models/cell_nets", "models/preprocessors",
     "models/prox*", "models/dct_rate", "models/entropy", "pretraining/proxies",

@@ -123,7 +123,7 @@ def _precision(found: dict) -> str:
             [
                 mode, found["units"][key], f"{row['fp32']:.2f}", f"{row['seeds_sd']:.2f}", f"{row['bf16']:.2f}",
                 f"{row['difference']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}",
-                "yes" if row["within"] else "no",
+                "yes" if row["within"] else "no, nor told from none" if row["low"] <= 0 <= row["high"] else "no",
             ]
             for mode, numbers in found["results"].items()
             for key, row in numbers.items()
@@ -132,5 +132,6 @@ def _precision(found: dict) -> str:
     return (
         f"What bf16 changes in the results of {settings['task']}, profile `{settings['profile']}`, over "
         f"{len(settings['seeds'])} seeds, measured with `python benchmarks/precision.py --task {settings['task']}` "
-        f"{_made(found)}: *within* says whether the means differ by less than fp32's seeds scatter.\n\n{table}"
+        f"{_made(found)}: *within* says whether the means differ by less than fp32's seeds scatter; where they "
+        f"do not but the interval holds zero, no difference is shown either.\n\n{table}"
     )

@@ -32,11 +32,15 @@ CODING = MADE | {
 }  # fmt: skip
 PRECISION = MADE | {
     "settings": {"profile": "quick", "task": "dn", "seeds": [0, 1, 2]},
-    "units": {"top1": "top-1 on the source in points", "psnr": "PSNR in dB"},
+    "units": {"top1": "top-1 on the source in points", "top5": "top-5 in points", "psnr": "PSNR in dB"},
     "results": {
         "ra": {
             "top1": {
                 "fp32": 71.25, "bf16": 71.75, "seeds_sd": 0.4, "difference": 0.5, "low": -0.1, "high": 1.1,
+                "within": False,
+            },
+            "top5": {
+                "fp32": 91.25, "bf16": 91.75, "seeds_sd": 0.4, "difference": 0.5, "low": 0.1, "high": 0.9,
                 "within": False,
             },
             "psnr": {
@@ -86,8 +90,12 @@ def test_speed_is_shown_with_spread_target_machine_and_commit(tmp_path, put):
 def test_what_bf16_changes_is_shown_beside_the_spread_of_seeds(tmp_path, put):
     put("results", "precision-dn", PRECISION)
     text = speed_text(tmp_path)
-    row = "| ra | top-1 on the source in points | 71.25 | 0.40 | 71.75 | +0.50 | -0.10 to +1.10 | no |"
-    assert row in text.splitlines() and "| 0.10 | 27.50 | +0.00 | +0.00 to +0.00 | yes |" in text
+    rows = (
+        "top-1 on the source in points | 71.25 | 0.40 | 71.75 | +0.50 | -0.10 to +1.10 | no, nor told from none |",
+        "top-5 in points | 91.25 | 0.40 | 91.75 | +0.50 | +0.10 to +0.90 | no |",
+    )
+    assert all(f"| ra | {row}" in text.splitlines() for row in rows)
+    assert "| 0.10 | 27.50 | +0.00 | +0.00 to +0.00 | yes |" in text
     assert "dn, profile `quick`, over 3 seeds" in text and "2 cores" in text
 
 
