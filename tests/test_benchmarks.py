@@ -60,6 +60,16 @@ def test_both_ways_read_the_same_pictures(tmp_path, task):
         assert torch.allclose(degraded, expected, atol=1e-6)
 
 
+def test_the_published_way_has_torchs_prelu_and_the_same_values():
+    images = torch.rand(1, 3, 8, 8)
+    ours, theirs = (make_processor("SRResNet", 2, width=4, blocks=1).eval() for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    theirs = loops.with_torchs_prelu(theirs)
+    kinds = [{type(m) for m in net.modules() if isinstance(m, nn.PReLU)} for net in (ours, theirs)]
+    assert kinds == [{loops.PReLU}, {nn.PReLU}]
+    assert torch.equal(ours(images), theirs(images)) and list(ours.state_dict()) == list(theirs.state_dict())
+
+
 def tiny_recognizer() -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, loops.CLASSES))
 
