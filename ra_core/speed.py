@@ -115,6 +115,10 @@ def _coding(found: dict) -> str:
     )
 
 
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:+.2f}"  # what rounds to zero has no minus
+
+
 def _precision(found: dict) -> str:
     settings = found["settings"]
     table = _table(
@@ -122,7 +126,7 @@ def _precision(found: dict) -> str:
         [
             [
                 mode, found["units"][key], f"{row['fp32']:.2f}", f"{row['seeds_sd']:.2f}", f"{row['bf16']:.2f}",
-                f"{row['difference']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}",
+                _signed(row["difference"]), f"{_signed(row['low'])} to {_signed(row['high'])}",
                 "yes" if row["within"] else "no, nor told from none" if row["low"] <= 0 <= row["high"] else "no",
             ]
             for mode, numbers in found["results"].items()

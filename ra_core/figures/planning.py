@@ -1,5 +1,6 @@
 """What profiles cost: planned and measured times, and what bounds a training on many GPUs."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -32,6 +33,13 @@ def _hours(hours: float) -> str:
 def _range(low: float, high: float) -> str:
     ends = dict.fromkeys(number(value, 0 if value >= 10 else 1) for value in (low, high))
     return " to ".join(ends)
+
+
+def _device(said: str) -> str:
+    """Return a device of `run.json` in few words: a GPU's name, or the kind of another and its threads."""
+    kind, _, inside = said.removesuffix(")").partition(" (")
+    threads = re.search(r"(\d+) threads", inside)
+    return f"{kind} × {threads[1]}" if threads else inside or kind
 
 
 def _run_title(run: str) -> str:
@@ -68,15 +76,15 @@ def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> 
             "trainings together": _hours(row["training_hours"]), "evaluation": _hours(row["evaluation_hours"]),
             "side by side": _hours(row["hours"]),
             "images/s": _range(row["images_per_s_low"], row["images_per_s_high"]),
-            "peak memory, GB": number(row["peak_memory_mb"] / 1000),
+            "memory, GB": number(row["peak_memory_mb"] / 1000),
         })  # fmt: skip
     finished = [] if measured is None else really_trained(measured).groupby(["profile", "device"])
     for (profile, device), rows in finished:
         records.append({
-            "profile": profile, "machine": device, "from": "measured", "trainings": number(len(rows), 0),
+            "profile": profile, "machine": _device(device), "from": "measured", "trainings": number(len(rows), 0),
             "trainings together": _hours(rows["wall_seconds"].sum() / 3600),
             "images/s": _range(rows["images_per_s"].min(), rows["images_per_s"].max()),
-            "peak memory, GB": number(rows["peak_memory_mb"].max() / 1000),
+            "memory, GB": number(rows["peak_memory_mb"].max() / 1000),
         })  # fmt: skip
     order = {name: i for i, name in enumerate(dict.fromkeys(record["profile"] for record in records))}
     records.sort(key=lambda record: order[record["profile"]])
@@ -88,7 +96,7 @@ def compared_trainings(compared: pd.DataFrame) -> pd.DataFrame:
     records = [
         {
             "training": f"{row['part']} {row['run']} seed{row['seed']}",
-            "device": row["device"],
+            "device": _device(row["device"]),
             "images/s, measured": number(row["images_per_s"]),
             "predicted": number(row["predicted_images_per_s"]),
             "predicted / measured": number(row["predicted_images_per_s"] / row["images_per_s"], 2),

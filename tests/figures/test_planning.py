@@ -50,7 +50,7 @@ def test_planned_costs_are_marked_as_model_measured_or_not_counted():
         "10.0 days",
         "15.0 min",
     )
-    assert (slow["images/s"], slow["peak memory, GB"]) == ("3.2 to 1,234", "2.5")
+    assert (slow["images/s"], slow["memory, GB"]) == ("3.2 to 1,234", "2.5")
     assert fast["trainings together"] == "36 s"
     assert (taken["trainings together"], taken["images/s"], taken["trainings"]) == ("1.0 h", "50 to 51", "2")
     assert (found.iloc[5][["trainings", "images/s"]] == "–").all()
@@ -88,6 +88,13 @@ def test_predicted_stands_beside_measured():
     empty = figures.compared_rates(COMPARED[:0])
     assert "no training of this profile is finished" in empty.alt
     assert figures.compared_trainings(COMPARED[:0]).empty
+
+
+def test_a_device_is_said_in_few_words():
+    said = ("cpu (x86_64, 2 threads)", "cuda (NVIDIA H100 80GB HBM3)", "mps (arm64, 8 threads)", "cpu")
+    rows = pd.concat([COMPARED[:1].assign(device=one) for one in said])
+    devices = figures.compared_trainings(rows).index.get_level_values("device")
+    assert list(devices) == ["cpu × 2", "NVIDIA H100 80GB HBM3", "mps × 8", "cpu"]
 
 
 def test_every_profile_has_its_middle_lowest_and_highest_ratio():

@@ -50,13 +50,13 @@ SMOKE = [
 ]  # fmt: skip
 # The same of the profile quick, two trainings side by side and nothing else on the machine; fitted to none of them.
 QUICK = [
-    ("sr", "plain", 349.62, 915.1), ("sr", "ra", 222.61, 952.7),
-    ("sr", "ra_transformer", 145.35, 985.8), ("sr", "ra_unsupervised", 179.82, 944.3),
-    ("dn", "plain", 303.99, 938.2), ("dn", "ra", 213.8, 969.3),
-    ("dn", "ra_transformer", 135.76, 1013.9), ("dn", "ra_unsupervised", 201.42, 985.4),
-    ("jpeg", "plain", 355.91, 938.9), ("jpeg", "ra", 228.08, 966.8),
-    ("jpeg", "ra_transformer", 147.99, 1004.3), ("jpeg", "ra_unsupervised", 191.02, 971.4),
-    ("cells", "npp_qa-heic", 5.54, 1974.5),
+    ("sr", "plain", 491.8, 924.3), ("sr", "ra", 293.92, 946.4),
+    ("sr", "ra_transformer", 203.54, 979.9), ("sr", "ra_unsupervised", 254.58, 943.3),
+    ("dn", "plain", 483.27, 936.8), ("dn", "ra", 285.81, 970.0),
+    ("dn", "ra_transformer", 196.53, 1006.7), ("dn", "ra_unsupervised", 248.85, 971.6),
+    ("jpeg", "plain", 452.63, 944.5), ("jpeg", "ra", 280.96, 970.8),
+    ("jpeg", "ra_transformer", 181.13, 1009.5), ("jpeg", "ra_unsupervised", 238.61, 975.0),
+    ("cells", "npp_qa-heic", 7.29, 1942.1),
 ]  # fmt: skip
 CELLS = [
     ("cells", "npp_qa-jpeg-optimized", 6.85, 1966.9), ("cells", "post-jpeg-optimized", 8.84, 1815.4),
