@@ -44,7 +44,8 @@ PRECISION = MADE | {
                 "within": False,
             },
             "psnr": {
-                "fp32": 27.5, "bf16": 27.5, "seeds_sd": 0.1, "difference": -1e-9, "low": -0.004, "high": 0, "within": True,
+                "fp32": 27.5, "bf16": 27.5, "seeds_sd": 0.1, "difference": -1e-9, "low": -0.004, "high": 0,
+                "within": True,
             },
         }
     },
