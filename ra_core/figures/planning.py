@@ -32,7 +32,7 @@ def _hours(hours: float) -> str:
 
 def _range(low: float, high: float) -> str:
     ends = dict.fromkeys(number(value, 0 if value >= 10 else 1) for value in (low, high))
-    return " to ".join(ends)
+    return "–".join(ends)
 
 
 def _device(said: str) -> str:
@@ -72,7 +72,7 @@ def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> 
             records.append(keys | {"from": "not counted"})
             continue
         records.append(keys | {
-            "from": "model", "trainings": number(row["trainings"], 0),
+            "from": "model", "runs": number(row["trainings"], 0),
             "trainings together": _hours(row["training_hours"]), "evaluation": _hours(row["evaluation_hours"]),
             "side by side": _hours(row["hours"]),
             "images/s": _range(row["images_per_s_low"], row["images_per_s_high"]),
@@ -81,7 +81,7 @@ def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> 
     finished = [] if measured is None else really_trained(measured).groupby(["profile", "device"])
     for (profile, device), rows in finished:
         records.append({
-            "profile": profile, "machine": _device(device), "from": "measured", "trainings": number(len(rows), 0),
+            "profile": profile, "machine": _device(device), "from": "measured", "runs": number(len(rows), 0),
             "trainings together": _hours(rows["wall_seconds"].sum() / 3600),
             "images/s": _range(rows["images_per_s"].min(), rows["images_per_s"].max()),
             "memory, GB": number(rows["peak_memory_mb"].max() / 1000),

@@ -50,10 +50,10 @@ def test_planned_costs_are_marked_as_model_measured_or_not_counted():
         "10.0 days",
         "15.0 min",
     )
-    assert (slow["images/s"], slow["memory, GB"]) == ("3.2 to 1,234", "2.5")
+    assert (slow["images/s"], slow["memory, GB"]) == ("3.2–1,234", "2.5")
     assert fast["trainings together"] == "36 s"
-    assert (taken["trainings together"], taken["images/s"], taken["trainings"]) == ("1.0 h", "50 to 51", "2")
-    assert (found.iloc[5][["trainings", "images/s"]] == "–").all()
+    assert (taken["trainings together"], taken["images/s"], taken["runs"]) == ("1.0 h", "50–51", "2")
+    assert (found.iloc[5][["runs", "images/s"]] == "–").all()
 
 
 def test_machines_say_what_is_assumed():
