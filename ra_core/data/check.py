@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ra_core.cores import own_cores
-from ra_core.data.folders import open_picture, picture_files
+from ra_core.data.folders import open_picture, picture_files, why_not
 from ra_core.errors import DataError, exit_status
 
 
@@ -23,15 +23,7 @@ def broken(folder: Path) -> list[str]:
     if not files:
         raise DataError(f"{folder} holds no pictures; name the folder they are in.")
     with ThreadPoolExecutor(own_cores()) as pool:
-        return [said for said in pool.map(lambda file: _why_not(folder / file), files) if said]
-
-
-def _why_not(path: Path) -> str | None:
-    try:
-        open_picture(path)
-    except DataError as error:
-        return str(error)
-    return None
+        return [said for said in pool.map(lambda file: why_not(open_picture, folder / file), files) if said]
 
 
 def main(arguments: list[str] | None = None) -> int:

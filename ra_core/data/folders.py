@@ -6,7 +6,7 @@ decoded when a batch is made, so that the tree may be larger than memory.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from heapq import nsmallest
@@ -183,11 +183,7 @@ class FolderPictures:
 
     def check(self, file: str) -> str | None:
         """Return why a file cannot be used, in one sentence, or None where it is whole."""
-        try:
-            self._read(file, None)
-        except DataError as error:
-            return str(error)
-        return None
+        return why_not(self._read, file, None)
 
     def _read(self, file: str, draw: list[float] | None) -> np.ndarray:
         """Return one crop (crop, crop, 3) uint8: the centre, or as the three numbers of `draw` say."""
@@ -206,6 +202,15 @@ class FolderPictures:
         width, height = (int(self.resize * side / shorter) for side in picture.size)
         _refuse_giants(path, width, height)  # a strip one pixel wide would grow without bounds
         return picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def why_not(read: Callable, *arguments) -> str | None:
+    """Return the sentence with which a picture is refused, or None where it is read."""
+    try:
+        read(*arguments)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def load(root: str | Path, part: str = "train", resize: int = 256, crop: int = 224) -> FolderPictures:

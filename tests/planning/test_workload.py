@@ -208,6 +208,16 @@ def test_class_folders_that_would_all_validate_are_refused(write):
         jobs_of(profile, Stock(300, 300, 1000))
 
 
+def plant(root) -> None:
+    """Make a tree of two classes, with three files each to train on and two to test on."""
+    for part, number in (("train", 3), ("val", 2)):
+        for name in ("wren", "robin"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for i in range(number):
+                (folder / f"{i}.png").write_bytes(b"never opened")
+
+
 def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):
     assert stock_of(write(PROFILE)) == SHIPPED
     assert stock_of(write(PROFILE, data={"source": "download"})) == CIFAR10
@@ -219,22 +229,12 @@ def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):
     assert stock_of(birds, Stock(7, 5, 2)) == Stock(7, 5, 2)
     with pytest.raises(ParameterError, match=r"birds, which is not here; state how many there are"):
         stock_of(birds)
-    for part, number in (("train", 3), ("val", 2)):
-        for name in ("wren", "robin"):
-            folder = tmp_path / "birds" / part / name
-            folder.mkdir(parents=True)
-            for i in range(number):
-                (folder / f"{i}.png").write_bytes(b"never opened")
+    plant(tmp_path / "birds")
     assert stock_of(birds) == Stock(6, 4, 2)
 
 
 def test_a_tree_that_is_here_is_counted_whatever_it_is_called(write, tmp_path):
-    for part, number in (("train", 3), ("val", 2)):
-        for name in ("wren", "robin"):
-            folder = tmp_path / "imagenet" / part / name
-            folder.mkdir(parents=True)
-            for i in range(number):
-                (folder / f"{i}.png").write_bytes(b"never opened")
+    plant(tmp_path / "imagenet")
     data = {"kind": "folder", "source": str(tmp_path / "imagenet"), "validation_per_class": 1}
     assert stock_of(write(PROFILE, data=data)) == Stock(6, 4, 2)
 
