@@ -40,11 +40,7 @@ from ra_core.runs import device_name, git_state, now, versions
 TARGET = 10  # how many times as fast our way is to be
 QUALITIES = {"jpeg": 10, "heic": 34, "webp": 20, "avif": 40}
 PROGRAMS = {  # the file they read and write, and how they are called; Pillow keeps quantisers below 256 as well
-    "jpeg": (
-        ".ppm",
-        "cjpeg -baseline -quality {quality} -outfile {coded} {source}",
-        "djpeg -outfile {result} {coded}",
-    ),
+    "jpeg": (".ppm", "cjpeg -baseline -quality {quality} -outfile {coded} {source}", "djpeg -outfile {result} {coded}"),
     "heic": (".png", "heif-enc {settings} -o {coded} {source}", "heif-convert --quiet {coded} {result}"),
 }
 
@@ -53,9 +49,7 @@ def sample_pictures(count: int, side: int) -> list[np.ndarray]:
     """Return pictures (side, side, 3): shipped ones, enlarged and laid out as a mosaic of 4 x 4."""
     images = cifar10.load("shipped", "test").images[: 16 * count].permute(0, 2, 3, 1).numpy()
     tile = side // 4
-    tiles = np.stack(
-        [Image.fromarray(image).resize((tile, tile), Image.Resampling.BICUBIC) for image in images]
-    )
+    tiles = np.stack([Image.fromarray(image).resize((tile, tile), Image.Resampling.BICUBIC) for image in images])
     grid = tiles.reshape(count, 4, 4, tile, tile, 3).transpose(0, 1, 3, 2, 4, 5)
     return list(np.ascontiguousarray(grid.reshape(count, 4 * tile, 4 * tile, 3)))
 
@@ -64,9 +58,7 @@ def our_way(codec: Codec, quality: float, pictures: list, threads: int | None = 
     """Code a batch in memory; return decoded pictures and bits a pixel."""
     files = codec.encode(pictures, quality, threads)
     decoded = codec.decode(files, threads)
-    return decoded, [
-        8 * len(file) / picture[..., 0].size for file, picture in zip(files, pictures, strict=True)
-    ]
+    return decoded, [8 * len(file) / picture[..., 0].size for file, picture in zip(files, pictures, strict=True)]
 
 
 def published_way(
@@ -172,10 +164,7 @@ def scaling(codec: Codec, quality: float, pictures: list, rounds: int, most: int
     """Return pictures encoded and decoded a second over 1 to `most` threads, and what they gain over one."""
     table = {}
     files = codec.encode(pictures, quality)
-    for step, work, items in (
-        ("encode", codec.encode, (pictures, quality)),
-        ("decode", codec.decode, (files,)),
-    ):
+    for step, work, items in (("encode", codec.encode, (pictures, quality)), ("decode", codec.decode, (files,))):
         counts = range(1, most + 1)
         seconds = {threads: [] for threads in counts}
         for _ in range(rounds):

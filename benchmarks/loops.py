@@ -94,10 +94,7 @@ class OurLoop:
     def seconds(self, skipped: int, steps: int, objective=None, pictures=None) -> float:
         """Return the seconds of `steps` steps after the first `skipped`."""
         clocked = Clocked(objective or self.objective, skipped, steps, self.device)
-        with (
-            tempfile.TemporaryDirectory(dir=self.scratch) as folder,
-            redirect_stdout(io.StringIO()),
-        ):
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder, redirect_stdout(io.StringIO()):
             try:
                 fit(
                     {"processor": self.processor}, clocked, pictures or self.training, folder=Path(folder),

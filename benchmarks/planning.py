@@ -21,14 +21,8 @@ from ra_core.planning import MACHINES
 from ra_core.planning.workload import jobs_of
 
 # Profile, task, mode, precision, pictures a step, steps.
-CASES = [
-    ("quick", task, mode, "bf16", 32, 15)
-    for task in ("sr", "dn")
-    for mode in ("plain", "ra", "ra_transformer")
-]
-CASES += [
-    ("quick", task, mode, "fp32", 32, 15) for task, mode in (("sr", "ra"), ("dn", "plain"), ("dn", "ra"))
-]
+CASES = [("quick", task, mode, "bf16", 32, 15) for task in ("sr", "dn") for mode in ("plain", "ra", "ra_transformer")]
+CASES += [("quick", task, mode, "fp32", 32, 15) for task, mode in (("sr", "ra"), ("dn", "plain"), ("dn", "ra"))]
 CASES += [("imagenet", "sr", mode, kind, 4, 5) for kind in ("bf16", "fp32") for mode in ("plain", "ra")]
 CASES += [("imagenet", "dn", "plain", "bf16", 2, 5)]
 RATES = ("bf16, GFLOP/s", "fp32, GFLOP/s", "moved, GB/s", "operators/s")
@@ -39,11 +33,7 @@ def timed(name: str, task: str, mode: str, precision: str, batch: int, steps: in
     """Return the median seconds of a step on random pictures, after one that warms up."""
     profile = load_profile(name)
     side = 32 if profile.data.kind == "cifar10" else profile.data.crop
-    judge = (
-        Recognizer(resnet18(), "resnet18", (0.5,) * 3, (0.5,) * 3)
-        if side > 32
-        else load_recognizer(profile.source)
-    )
+    judge = Recognizer(resnet18(), "resnet18", (0.5,) * 3, (0.5,) * 3) if side > 32 else load_recognizer(profile.source)
     networks = make_networks(profile, task, mode, 0)
     channel = make_channel(task, **profile.channels.model_dump())
     objective = Restoration(profile.mode(mode, task), channel, judge)
@@ -95,8 +85,6 @@ if __name__ == "__main__":
     asked, seconds = np.array([demands(*case) for case in CASES]), np.array([timed(*case) for case in CASES])
     each = fit(asked, seconds, 1 / (MACHINES["cpu"].bandwidth_share * bandwidth()))
     for case, measured, fitted in zip(CASES, seconds, asked @ each, strict=True):
-        print(
-            f"{' '.join(map(str, case[:5])):40} {measured:.3f} s, fitted {fitted:.3f} s, {fitted / measured:.2f}"
-        )
+        print(f"{' '.join(map(str, case[:5])):40} {measured:.3f} s, fitted {fitted:.3f} s, {fitted / measured:.2f}")
     for rate, unit, scale in zip(RATES, each, (1e9, 1e9, 1e9, 1), strict=True):
         print(f"{rate}: {1 / unit / scale:.4g}")

@@ -68,8 +68,7 @@ def main() -> None:
         parser.error("the spread of seeds needs at least two of them; give for instance --seeds 0 1 2.")
     tables = {
         precision: evaluate_task(
-            with_precision(options.profile, options.task, precision, options.modes, options.seeds),
-            options.task,
+            with_precision(options.profile, options.task, precision, options.modes, options.seeds), options.task
         )[0]
         for precision in PRECISIONS
     }

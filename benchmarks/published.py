@@ -151,7 +151,5 @@ class PublishedLoop:
             output = self.processor(degraded)
             logits = self.recognizer(normalised(output))
             found += ssims(output, target)
-            self.show(
-                F.mse_loss(output, target) + 1e-9, F.cross_entropy(logits, labels), ranks(logits, labels)
-            )
+            self.show(F.mse_loss(output, target) + 1e-9, F.cross_entropy(logits, labels), ranks(logits, labels))
         return sum(found) / len(found)

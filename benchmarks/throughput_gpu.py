@@ -12,14 +12,7 @@ from loops import OurLoop, clock, their_loop, their_seconds
 from ra_core.cores import cores
 
 BATCHES = (16, 32, 64, 128, 256)  # tried; the published one is 20
-PEAKS = {
-    "H100 PCIe": 756,
-    "H100": 989,
-    "H200": 989,
-    "A100": 312,
-    "L40S": 362,
-    "L4": 121,
-}  # dense bf16 TFLOP/s
+PEAKS = {"H100 PCIe": 756, "H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121}  # dense bf16 TFLOP/s
 
 
 def peak_tflops(device: torch.device, size: int = 8192, repeats: int = 30) -> float:

@@ -111,9 +111,7 @@ def _list_coding(toc, coding: dict[str, tuple[str, str]], files: dict[str, bytes
                 chapter["sections"] = [{"file": page, "title": title} for page, (_, title) in coding.items()]
 
 
-def collect(
-    profile: str, tasks: list[str], root: Path, preprocessing: dict | None = None
-) -> dict[str, bytes]:
+def collect(profile: str, tasks: list[str], root: Path, preprocessing: dict | None = None) -> dict[str, bytes]:
     """Return every file of the book to build by its path: sources, executed notebooks and report files."""
     preprocessing = preprocessing or {}
     source, runs = root / "book", root / "runs" / profile
@@ -161,15 +159,11 @@ def read_notebook(path: Path, profile: str) -> nbformat.NotebookNode:
     Raises `OutputError` unless it ran to its end, for this profile, with outputs.
     """
     if not path.exists():
-        raise OutputError(
-            f"{path} is missing; run its notebook for the profile {profile} (`make book` does)."
-        )
+        raise OutputError(f"{path} is missing; run its notebook for the profile {profile} (`make book` does).")
     try:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
-        raise OutputError(
-            f"{path} is not a notebook ({str(error).splitlines()[0]}); run it again."
-        ) from error
+        raise OutputError(f"{path} is not a notebook ({str(error).splitlines()[0]}); run it again.") from error
     papermill = notebook.metadata.get("papermill", {})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     failed = next((output for output in outputs if output.output_type == "error"), None)
@@ -178,13 +172,9 @@ def read_notebook(path: Path, profile: str) -> nbformat.NotebookNode:
         raise OutputError(f"{path} holds a run that failed{name}; mend the cause and run it again.")
     given = papermill.get("parameters", {}).get("profile")
     if given != profile:
-        raise OutputError(
-            f"{path} was run for the profile {given!r}, not {profile!r}; run it again for {profile}."
-        )
+        raise OutputError(f"{path} was run for the profile {given!r}, not {profile!r}; run it again for {profile}.")
     if not outputs:
-        raise OutputError(
-            f"{path} has no outputs, so it was never executed; run it for the profile {profile}."
-        )
+        raise OutputError(f"{path} has no outputs, so it was never executed; run it for the profile {profile}.")
     return notebook
 
 
@@ -311,16 +301,12 @@ def _check_pages(built: Path, notebooks: list[str]) -> None:
     for path in sorted([*built.rglob("*.html"), *built.rglob("*.css")]):
         found = find_network(path.read_text(encoding="utf-8", errors="replace"))
         if found:
-            raise OutputError(
-                f"the page {path.relative_to(built)} would load {found[0]} from the network; ship it."
-            )
+            raise OutputError(f"the page {path.relative_to(built)} would load {found[0]} from the network; ship it.")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Build the book of a profile and print the path of its first page. Return 0, or 1 after one sentence."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ra_core.book", description="Build the book of a profile."
-    )
+    parser = argparse.ArgumentParser(prog="python -m ra_core.book", description="Build the book of a profile.")
     parser.add_argument("profile", help="name of a file in params/")
     parser.add_argument("--output", type=Path, help="folder that gets _build/html (default: runs/PROFILE)")
     given = parser.parse_args(arguments)

@@ -66,9 +66,7 @@ class Noise:
 
     def __post_init__(self):
         if not (isinstance(self.sigma, int | float) and 0 < self.sigma <= 1):
-            raise ParameterError(
-                f"noise sigma {self.sigma!r} is not allowed; give a number above 0 and at most 1."
-            )
+            raise ParameterError(f"noise sigma {self.sigma!r} is not allowed; give a number above 0 and at most 1.")
 
     def __call__(self, images, generator=None, indices=None):
         if indices is not None:
@@ -101,13 +99,9 @@ class Jpeg:
 
     def __post_init__(self):
         if not (isinstance(self.quality, int) and 1 <= self.quality <= 100):
-            raise ParameterError(
-                f"JPEG quality {self.quality!r} is not allowed; give a whole number from 1 to 100."
-            )
+            raise ParameterError(f"JPEG quality {self.quality!r} is not allowed; give a whole number from 1 to 100.")
         if self.subsampling not in ("4:2:0", "4:4:4"):
-            raise ParameterError(
-                f"JPEG subsampling {self.subsampling!r} is not allowed; give '4:2:0' or '4:4:4'."
-            )
+            raise ParameterError(f"JPEG subsampling {self.subsampling!r} is not allowed; give '4:2:0' or '4:4:4'.")
 
     def __call__(self, images, generator=None, indices=None):
         pictures = to_arrays(images)
@@ -161,9 +155,7 @@ class Coded:
 
 def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return pictures (B, 3, H, W) in [0, 1] as 8-bit arrays (H, W, 3), as they would be stored."""
-    levels = (
-        images.detach().float().permute(0, 2, 3, 1).clamp(0, 1).mul_(255).add_(0.5).byte()
-    )  # as `to_8bit`
+    levels = images.detach().float().permute(0, 2, 3, 1).clamp(0, 1).mul_(255).add_(0.5).byte()  # as `to_8bit`
     return list(levels.cpu().contiguous().numpy())
 
 

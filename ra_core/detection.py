@@ -43,19 +43,13 @@ def _scores(evaluator) -> dict[str, float]:
     """Return the metrics of what pycocotools has matched."""
     with redirect_stdout(io.StringIO()):
         evaluator.accumulate()
-    precision = evaluator.eval[
-        "precision"
-    ]  # (overlaps, recalls, classes, 1, 1), -1 for classes without a box
+    precision = evaluator.eval["precision"]  # (overlaps, recalls, classes, 1, 1), -1 for classes without a box
     values = {name: precision[overlaps] for name, overlaps in METRICS.items()}
     return {name: 100 * float(value[value > -1].mean()) for name, value in values.items()}
 
 
 def mean_ap_interval(
-    predictions: list[Target],
-    targets: list[Target],
-    metric: str = "map50",
-    resamples: int = 1000,
-    seed: int = 0,
+    predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
 ) -> Interval:
     """Return one of the metrics of `mean_ap` with its 95 % interval: (percent, low, high).
 
@@ -72,11 +66,7 @@ def interval_of(value: float, drawn: np.ndarray) -> Interval:
 
 
 def resampled_mean_ap(
-    predictions: list[Target],
-    targets: list[Target],
-    metric: str = "map50",
-    resamples: int = 1000,
-    seed: int = 0,
+    predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
 ) -> np.ndarray:
     """Return one of the metrics of `mean_ap` on each of many sets of pictures drawn with replacement, in percent.
 
@@ -90,11 +80,7 @@ def resampled_mean_ap(
 
 
 def drawn_mean_ap(
-    predictions: list[Target],
-    targets: list[Target],
-    metric: str = "map50",
-    resamples: int = 1000,
-    seed: int = 0,
+    predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
 ) -> tuple[float, np.ndarray]:
     """Return what `mean_ap` and `resampled_mean_ap` give, with boxes matched only once."""
     _check_metric(metric)
@@ -169,9 +155,7 @@ def _index(pictures: int, categories: list[int], annotations: list[dict]):
     return coco
 
 
-def _average_precision(
-    matches: np.ndarray, times: np.ndarray, overlaps: slice, recalls: np.ndarray
-) -> np.ndarray:
+def _average_precision(matches: np.ndarray, times: np.ndarray, overlaps: slice, recalls: np.ndarray) -> np.ndarray:
     """Return the average precision of one class when each picture counts so many `times` (resamples, pictures).
 
     `matches` holds what pycocotools found in each picture, None where neither side has the class. A detection in a

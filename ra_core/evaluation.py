@@ -155,17 +155,13 @@ def table(rows: list[dict], columns: list[str]) -> pd.DataFrame:
 
 def evaluate_clean(recognizers: dict, pictures, source: str, batch: int = 250) -> pd.DataFrame:
     """Return each recognizer's accuracy on clean pictures: recognizer, role, n, top1 with interval, top5."""
-    rows = accuracy_rows(
-        evaluate(Chain(), recognizers, pictures, batch, with_ssim=False), source, mode="oracle"
-    )
+    rows = accuracy_rows(evaluate(Chain(), recognizers, pictures, batch, with_ssim=False), source, mode="oracle")
     return table(rows, ["recognizer", "role", "n", "top1", "top1_low", "top1_high", "top5"])
 
 
 def confusion_counts(recognizer, pictures, batch: int = 250) -> np.ndarray:
     """Return how often a clean picture of each class (rows) was given each answer (columns)."""
-    answers = evaluate(Chain(), {"it": recognizer}, pictures, batch, with_ssim=False).by_recognizer["it"][
-        "answer"
-    ]
+    answers = evaluate(Chain(), {"it": recognizer}, pictures, batch, with_ssim=False).by_recognizer["it"]["answer"]
     counts = np.zeros((len(pictures.classes),) * 2, dtype=int)
     np.add.at(counts, (pictures.labels.numpy(), answers.numpy()), 1)
     return counts

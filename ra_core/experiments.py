@@ -110,9 +110,7 @@ def _list_skipped(profile: Profile, pictures) -> None:
         return
     rows = pd.DataFrame(pictures.skipped, columns=["file", "reason"])
     write_text(path, rows.to_csv(index=False))
-    print(
-        f"{len(rows)} files of {profile.data.source} are not whole pictures and are skipped; {path} lists them."
-    )
+    print(f"{len(rows)} files of {profile.data.source} are not whole pictures and are skipped; {path} lists them.")
 
 
 def load_recognizers(profile: Profile) -> dict[str, Recognizer]:
@@ -157,9 +155,7 @@ def fingerprints(profile: Profile) -> dict[str, str]:
     return {part: fingerprint(found) for part, found in load_splits(profile, "train", "validation").items()}
 
 
-def train_run(
-    profile: Profile, task: str, mode: str, seed: int, pictures: dict[str, str] | None = None
-) -> Path:
+def train_run(profile: Profile, task: str, mode: str, seed: int, pictures: dict[str, str] | None = None) -> Path:
     """Train one processor (and transformer) unless that is done or ships, and return its run folder.
 
     Several processes that call it (see `ra_core.training.processes`) train it together. `pictures` are `fingerprints`,
@@ -181,9 +177,7 @@ def train_run(
     return folder
 
 
-def _train(
-    profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict, team: Team
-) -> None:
+def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, parameters: dict, team: Team) -> None:
     """Train one processor, or go on with it, and write all of its folder; `run.json` comes last."""
     set_threads(profile)
     chosen, training, device = profile.mode(mode, task), profile.task(task).training, team.device
@@ -205,11 +199,7 @@ def _train(
         chain = Chain(channel, networks["processor"], networks.get("transformer"))
         shown = (splits["validation"], profile.evaluation_batch, device)
         answers = evaluate(chain, {"source": recognizer}, *shown, team=team)
-        return {
-            "psnr": answers.psnr.mean().item(),
-            "ssim": answers.ssim.mean().item(),
-            "top1": answers.share("source"),
-        }
+        return {"psnr": answers.psnr.mean().item(), "ssim": answers.ssim.mean().item(), "top1": answers.share("source")}
 
     # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
     with begun(folder, parameters, team):
@@ -252,10 +242,7 @@ def load_chain(run: str | Path) -> Chain:
 
 def task_chains(profile: Profile, task: str) -> dict[tuple[str, int], Chain]:
     """Return every chain that a task is judged by, by mode and seed: oracle, unprocessed, then the trained modes."""
-    chains = {
-        ("oracle", 0): Chain(),
-        ("unprocessed", 0): Chain(make_channel(task, **profile.channels.model_dump())),
-    }
+    chains = {("oracle", 0): Chain(), ("unprocessed", 0): Chain(make_channel(task, **profile.channels.model_dump()))}
     pictures = fingerprints(profile)
     for mode in profile.modes:
         for seed in profile.seeds:
@@ -335,9 +322,7 @@ def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not (folder / task / "accuracy.csv").exists():
             evaluate_task(profile, task)
     for name in ("accuracy", "paired"):
-        rows = pd.concat(
-            [pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True
-        )
+        rows = pd.concat([pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True)
         write_text(folder / f"{name}.csv", rows.to_csv(index=False))
         merged.append(rows)
     return merged[0], merged[1]

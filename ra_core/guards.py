@@ -77,9 +77,7 @@ def check_place(folder: Path, inputs: Iterable[Path]) -> None:
     future: Snakemake refuses results that look older than what they were made from.
     """
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"{folder.resolve()} cannot be written: choose a folder you may write to, then run again."
-        )
+        raise OutputError(f"{folder.resolve()} cannot be written: choose a folder you may write to, then run again.")
     newest, ahead = max((date for path in inputs for date in _dates(path)), default=(0.0, folder))
     if newest > time.time() + SKEW_SECONDS:
         date = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")

@@ -54,9 +54,7 @@ def find_mode(name: str, weight: float | None = None) -> Mode:
     if weight is None:
         return mode
     if not 0 <= weight < float("inf"):
-        raise ParameterError(
-            f"lambda {weight} is not allowed for mode {name}; give a finite number of 0 or more."
-        )
+        raise ParameterError(f"lambda {weight} is not allowed for mode {name}; give a finite number of 0 or more.")
     if mode.name == "ra" and weight == 0:
         return MODES["plain"]
     return Mode(mode.name, mode.recognition, weight if mode.recognition else 0.0, mode.transformer)
@@ -75,9 +73,7 @@ def _swept(mode: Mode, name: str, number: str) -> Mode:
     return replace(mode, name=f"{mode.name}@{weight:g}", weight=weight)
 
 
-def soft_label_distance(
-    logits: torch.Tensor, clean_logits: torch.Tensor, reduction: str = "mean"
-) -> torch.Tensor:
+def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
     """Return the squared distance between two sets of class probabilities, averaged over the batch.
 
     Both inputs are logits (B, classes). The sum over classes keeps lambda independent of their number.

@@ -39,16 +39,12 @@ def check_parameters(path: Path, given: dict) -> None:
         raise ParameterError(f"{path} is not a notebook; name one of the folder notebooks/.") from error
     for name, value in given.items():
         if name not in declared:
-            raise ParameterError(
-                f"{path} has no parameter {name!r}; it takes {', '.join(declared) or 'none'}."
-            )
+            raise ParameterError(f"{path} has no parameter {name!r}; it takes {', '.join(declared) or 'none'}.")
         kind = declared[name]["inferred_type_name"]
         allowed = TYPES.get(kind)
         wrong_bool = isinstance(value, bool) and kind in ("int", "float")
         if allowed and (wrong_bool or not isinstance(value, allowed)):
-            raise ParameterError(
-                f"{path}: parameter {name} = {value!r} is not allowed; give a value of type {kind}."
-            )
+            raise ParameterError(f"{path}: parameter {name} = {value!r} is not allowed; give a value of type {kind}.")
 
 
 def execute(path: Path, output: Path, parameters: dict) -> None:

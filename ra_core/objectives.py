@@ -151,9 +151,7 @@ class Preprocessing:
         sent, received, bits = self._send(networks.get("preprocessor"), batch)
         seen = received if post is None else post(received).float()
         task, weight = self._task(seen, images, batch["labels"]), batch["weight"]
-        terms = preprocessing_terms(
-            sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight
-        )
+        terms = preprocessing_terms(sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight)
         if post is None:
             return terms
         # Cut off from the preprocessor, which keeps the loss it has alone and may drop what the task does not need.

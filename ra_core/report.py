@@ -14,9 +14,7 @@ IMAGENET_TEST = 50_000  # pictures, on which the paper's accuracies were measure
 
 def _runs(profile: Profile, task: str):
     return [
-        (mode, seed, run_folder(profile.name, task, mode, seed))
-        for mode in profile.modes
-        for seed in profile.seeds
+        (mode, seed, run_folder(profile.name, task, mode, seed)) for mode in profile.modes for seed in profile.seeds
     ]
 
 
@@ -31,9 +29,7 @@ def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
 
 def read_runs(profile: Profile) -> list[dict]:
     """Return what every run said of itself (`run.json`)."""
-    return [
-        json.loads((f / "run.json").read_text()) for task in profile.tasks for _, _, f in _runs(profile, task)
-    ]
+    return [json.loads((f / "run.json").read_text()) for task in profile.tasks for _, _, f in _runs(profile, task)]
 
 
 def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.DataFrame) -> str:

@@ -115,10 +115,7 @@ def record(
     folder: Path, keys: dict, splits: dict, networks: dict, device: torch.device, started: str, summary: dict
 ) -> None:
     """Write `run.json`, with which a run is complete; `summary` is what `ra_core.training.fit` returned."""
-    data = {
-        part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)}
-        for part, s in splits.items()
-    }
+    data = {part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()}
     on_gpu = {"gpu_memory_mb": round(gpu_memory_mb(device), 1)} if device.type == "cuda" else {}
     found = {
         **keys,

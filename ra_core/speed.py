@@ -22,10 +22,7 @@ def speed_text(root: Path) -> str:
         path = next((path for path in paths if path.exists()), None)
         if path:
             texts.append(_read(path, tell))
-    return (
-        "\n\n".join(texts)
-        or "Speed was not measured: `make bench` does it, and the next build shows it here."
-    )
+    return "\n\n".join(texts) or "Speed was not measured: `make bench` does it, and the next build shows it here."
 
 
 def _read(path: Path, tell: Callable[[dict], str]) -> str:

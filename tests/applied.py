@@ -40,9 +40,7 @@ def shaken(net: nn.Module, seed: int = 0, by: float = 0.05) -> nn.Module:
     return net.eval()
 
 
-def preprocessor_run(
-    folder: Path, method: str = "npp", codec: str = "jpeg", quality: float | None = 20
-) -> nn.Module:
+def preprocessor_run(folder: Path, method: str = "npp", codec: str = "jpeg", quality: float | None = 20) -> nn.Module:
     """Make the folder of a finished preprocessor run and return its network."""
     parameters = preprocessor_parameters(PROFILE, "cells", codec, method, quality, seed=0)
     net = shaken(make_net(parameters))

@@ -84,9 +84,7 @@ def splice(chance, file, sides, other):
     """Take a piece out, put a piece of another file in, or append one."""
     start, end = sorted(chance.choices(range(len(file) + 1), k=2))
     first, last = sorted(chance.choices(range(len(other) + 1), k=2))
-    return chance.choice(
-        (file[:start] + file[end:], file[:start] + other[first:last] + file[end:], file + other)
-    )
+    return chance.choice((file[:start] + file[end:], file[:start] + other[first:last] + file[end:], file + other))
 
 
 def memory() -> dict[str, float]:

@@ -60,9 +60,7 @@ def be_killed_in_a_checkpoint(number: int) -> None:
     Path.write_bytes = half
 
 
-def train(
-    project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0, before: str = ""
-) -> None:
+def train(project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0, before: str = "") -> None:
     """Train in the present process, note what it did, and end."""
     os.chdir(project)
     experiments.fit = functools.partial(experiments.fit, checkpoint_seconds=0)

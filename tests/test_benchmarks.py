@@ -37,12 +37,8 @@ def test_both_ways_of_jpeg_give_the_same_pictures(tmp_path):
 
 def test_both_ways_of_ssim_agree():
     target = pictures()
-    images = (target + 0.1 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))).clamp(
-        0, 1
-    )
-    assert torch.allclose(
-        torch.tensor(published.ssims(images, target)), metrics.ssim(images, target), atol=1e-4
-    )
+    images = (target + 0.1 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    assert torch.allclose(torch.tensor(published.ssims(images, target)), metrics.ssim(images, target), atol=1e-4)
 
 
 @pytest.mark.parametrize("task", ["sr", "dn", "jpeg"])

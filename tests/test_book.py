@@ -40,9 +40,7 @@ PAGES += [
 PAGES += ["bibliography"]
 
 
-def write_notebook(
-    path: Path, title: str, profile: str = "tiny", outputs: list | None = None, **papermill
-) -> None:
+def write_notebook(path: Path, title: str, profile: str = "tiny", outputs: list | None = None, **papermill) -> None:
     if outputs is None:
         outputs = [new_output("stream", name="stdout", text=f"said by {path.stem}\n")]
     cells = [
@@ -65,9 +63,7 @@ def pristine(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(SOURCES, root / "book", ignore=shutil.ignore_patterns("_build"))
     (root / "params").mkdir()
-    (root / "params/tiny.yaml").write_text(
-        "# make book PROFILE=tiny\n# Synthetic runs.\ntasks: {sr: {}, jpeg: {}}\n"
-    )
+    (root / "params/tiny.yaml").write_text("# make book PROFILE=tiny\n# Synthetic runs.\ntasks: {sr: {}, jpeg: {}}\n")
     notebooks, report = root / "runs/tiny/notebooks", root / "runs/tiny/report"
     for stem in book.PAGES.values():
         write_notebook(notebooks / f"{stem}.ipynb", "A title of its own")
@@ -212,10 +208,7 @@ FAILED = [new_output("error", ename="ValueError", evalue="no", traceback=["no"])
         (lambda path: path.write_text("{}x"), "is not a notebook"),
         (lambda path: write_notebook(path, "T", outputs=FAILED), "failed with ValueError"),
         (lambda path: write_notebook(path, "T", exception=True), "a run that failed"),
-        (
-            lambda path: write_notebook(path, "T", profile="quick"),
-            "was run for the profile 'quick', not 'tiny'",
-        ),
+        (lambda path: write_notebook(path, "T", profile="quick"), "was run for the profile 'quick', not 'tiny'"),
         (lambda path: write_notebook(path, "T", parameters={}), "was run for the profile None"),
         (lambda path: write_notebook(path, "T", outputs=[]), "has no outputs"),
     ],
@@ -258,10 +251,7 @@ def test_a_task_without_an_entry_in_the_contents_is_named(project):
         ("@font-face { src: url(https://cdn.example/x.woff2) }", ["https://cdn.example/x.woff2"]),
         ('@import "http://cdn.example/x.css";', ["http://cdn.example/x.css"]),
         ('<img alt="a" src="http://cdn.example/x.png"/>', ["http://cdn.example/x.png"]),
-        (
-            '<a href="https://arxiv.org/abs/1910.09185">paper</a> <img src="data:image/svg+xml;base64,AAAA">',
-            [],
-        ),
+        ('<a href="https://arxiv.org/abs/1910.09185">paper</a> <img src="data:image/svg+xml;base64,AAAA">', []),
         ('<link rel="canonical" href="https://example.org/"/> <script src="_static/x.js"></script>', []),
     ],
 )
@@ -320,9 +310,7 @@ def test_snippets_of_the_page_on_use_run():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
-@pytest.mark.parametrize(
-    ("page", "wanted"), [("index.html", "The result"), ("method.html", "<mjx-container")]
-)
+@pytest.mark.parametrize(("page", "wanted"), [("index.html", "The result"), ("method.html", "<mjx-container")])
 def test_chromium_shows_the_page_without_network(built, tmp_path, page, wanted):
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
@@ -338,10 +326,7 @@ def test_a_run_on_imagenet_stands_beside_the_paper_number_by_number(project):
         config = yaml.safe_load(book.collect("tiny", list(TASKS), project)["_config.yml"])
         return config["parse"]["myst_substitutions"]
 
-    assert (
-        "**Levels cannot be compared**" in substitutions()["levels"]
-        and not substitutions()["published_tables"]
-    )
+    assert "**Levels cannot be compared**" in substitutions()["levels"] and not substitutions()["published_tables"]
     (project / "runs/tiny/report/published.md").write_text(TABLE)
     assert "The pictures and recognizers are the paper's." in substitutions()["levels"]
     assert substitutions()["published_tables"] == TABLE

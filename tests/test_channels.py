@@ -127,10 +127,9 @@ def test_evaluation_noise_does_not_depend_on_order_or_batch_size(order, batch):
 @pytest.mark.parametrize("how", ["evaluation", "training"])
 def test_noise_is_white_gaussian_of_the_given_sigma(sigma, how):
     images = torch.full((40, 3, 32, 32), 0.5)
-    known = {
-        "evaluation": {"indices": torch.arange(40)},
-        "training": {"generator": torch.Generator().manual_seed(0)},
-    }[how]
+    known = {"evaluation": {"indices": torch.arange(40)}, "training": {"generator": torch.Generator().manual_seed(0)}}[
+        how
+    ]
     noise = (Noise(sigma)(images, **known) - 0.5).double() / sigma
     count = noise.numel()  # 122,880: each bound is five standard deviations wide
     assert abs(noise.mean()) < 5 / count**0.5
@@ -177,9 +176,7 @@ def test_jpeg_is_identical_to_pillow_s_file(shipped, tmp_path, quality):
 @pytest.mark.parametrize(("rows", "columns"), [(2, 5), (3, 1), (6, 8)])
 def test_jpeg_of_larger_and_oblong_pictures_is_identical_to_pillow_s(shipped, rows, columns):
     image = mosaic(shipped, rows, columns)
-    images = torch.cat(
-        [image, image.flip(-1), image.flip(-2)]
-    )  # 6 x 8 is large enough to be coded in threads
+    images = torch.cat([image, image.flip(-1), image.flip(-2)])  # 6 x 8 is large enough to be coded in threads
     for picture, coded in zip(images, make_channel("jpeg")(images), strict=True):
         buffer = io.BytesIO()
         to_pillow(picture).save(buffer, "JPEG", quality=10)

@@ -42,11 +42,7 @@ def of(found, wanted) -> dict:
 
 
 def test_all_found_is_100():
-    assert of([(BOX, 1, 0.9), (FAR, 2, 0.3)], [(BOX, 1), (FAR, 2)]) == {
-        "map": 100,
-        "map50": 100,
-        "map75": 100,
-    }
+    assert of([(BOX, 1, 0.9), (FAR, 2, 0.3)], [(BOX, 1), (FAR, 2)]) == {"map": 100, "map50": 100, "map75": 100}
 
 
 def test_nothing_found_is_0():
@@ -56,11 +52,7 @@ def test_nothing_found_is_0():
 
 
 def test_half_found_covers_the_recalls_up_to_a_half():
-    assert (
-        of([(BOX, 1, 0.9)], [(BOX, 1), (FAR, 1)])["map"]
-        == pytest.approx(share(0.5))
-        == pytest.approx(5100 / 101)
-    )
+    assert of([(BOX, 1, 0.9)], [(BOX, 1), (FAR, 1)])["map"] == pytest.approx(share(0.5)) == pytest.approx(5100 / 101)
 
 
 def test_a_surer_mistake_halves_the_precision_and_a_less_sure_one_costs_nothing():
@@ -93,9 +85,7 @@ def test_classes_count_alike_and_those_without_an_object_not_at_all():
 def test_pictures_are_ranked_together():
     predictions = [prediction((BOX, 1, 0.6)), prediction((FAR, 1, 0.7)), prediction()]
     targets = [target((BOX, 1)), target((BOX, 1)), target()]
-    assert mean_ap(predictions, targets)["map50"] == pytest.approx(
-        share(0.5) / 2
-    )  # precision 1/2 up to recall 1/2
+    assert mean_ap(predictions, targets)["map50"] == pytest.approx(share(0.5) / 2)  # precision 1/2 up to recall 1/2
 
 
 def test_ignored_objects_neither_help_nor_hurt():
@@ -152,13 +142,7 @@ def average_precision(predictions, targets, label: int, limit: float) -> float |
     """The average precision of a class from its definition, without any cleverness."""
     found, free, total = [], [], 0
     for picture, (p, t) in enumerate(zip(predictions, targets, strict=True)):
-        free.append(
-            [
-                box
-                for box, seen in zip(t["boxes"].tolist(), t["labels"].tolist(), strict=True)
-                if seen == label
-            ]
-        )
+        free.append([box for box, seen in zip(t["boxes"].tolist(), t["labels"].tolist(), strict=True) if seen == label])
         total += len(free[-1])
         rows = zip(p["scores"].tolist(), p["boxes"].tolist(), p["labels"].tolist(), strict=True)
         found += [(score, picture, box) for score, box, seen in rows if seen == label]

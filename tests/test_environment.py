@@ -67,11 +67,7 @@ def test_conda_environment_has_the_packages_and_ranges_of_pyproject():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     lines = [Requirement(line) for line in conda if isinstance(line, str)]
     found = {line.name: line.specifier for line in lines if line.name not in NEEDED_BY_CONDA_ONLY}
-    expected = {
-        CONDA_NAMES.get(line.name, line.name): line.specifier
-        for line in wanted()
-        if line.name not in PIP_ONLY
-    }
+    expected = {CONDA_NAMES.get(line.name, line.name): line.specifier for line in wanted() if line.name not in PIP_ONLY}
     expected["python"] = Requirement(f"python{PROJECT['requires-python']}").specifier
     assert found == expected
     assert len(found) == len(lines) - len(NEEDED_BY_CONDA_ONLY), "a package is listed twice"

@@ -105,10 +105,7 @@ def test_batch_size_and_an_uneven_last_batch_change_nothing(batch):
     recognizers = {"a": Level(), "b": Level(shift=1)}
     for channel in (None, make_channel("dn"), make_channel("jpeg")):
         chain = Chain(channel, Add(-0.01))
-        whole, parts = (
-            evaluate(chain, recognizers, pictures, 7),
-            evaluate(chain, recognizers, pictures, batch),
-        )
+        whole, parts = (evaluate(chain, recognizers, pictures, 7), evaluate(chain, recognizers, pictures, batch))
         assert equal(parts, whole)
         assert all(len(record["top1"]) == 7 for record in parts.by_recognizer.values())
 
@@ -161,9 +158,7 @@ def test_psnr_and_ssim_are_of_the_8_bit_picture():
 
 def test_ssim_is_left_out_where_it_is_not_asked_for():
     pictures = of_level([10, 20, 30], [0, 0, 0])
-    quick, full = (
-        evaluate(Chain(None, Add(0.1)), {"it": Level()}, pictures, with_ssim=w) for w in (False, True)
-    )
+    quick, full = (evaluate(Chain(None, Add(0.1)), {"it": Level()}, pictures, with_ssim=w) for w in (False, True))
     assert quick.ssim is None and full.ssim.shape == (3,)
     assert torch.equal(quick.psnr, full.psnr) and quick.share("it") == full.share("it")
 
@@ -235,11 +230,7 @@ def test_a_detector_sees_what_was_decoded():
 
 
 def test_a_detector_is_told_from_a_recognizer():
-    assert (
-        is_detector(boxed.Bright())
-        and not is_detector(Level())
-        and not is_detector(load_recognizer("resnet20"))
-    )
+    assert is_detector(boxed.Bright()) and not is_detector(Level()) and not is_detector(load_recognizer("resnet20"))
 
 
 # --- rows

@@ -110,9 +110,7 @@ def test_runs_differ_by_task_mode_seed_and_transformer():
     wider = profile(tasks={"dn": {"transformer": {"width": 8}}})
     of_t = [run_parameters(p, "dn", "ra_transformer", 0) for p in (profile(), wider)]
     assert of_t[0] != of_t[1]
-    assert run_parameters(settings, "dn", "ra_transform", 0) == run_parameters(
-        settings, "dn", "ra_transformer", 0
-    )
+    assert run_parameters(settings, "dn", "ra_transform", 0) == run_parameters(settings, "dn", "ra_transformer", 0)
 
 
 def test_parameters_of_every_run_are_known_again_from_their_file(tmp_path):
@@ -157,10 +155,7 @@ def test_a_folder_is_looked_for_in_the_project(project, monkeypatch):
     splits = load_splits(profile(data=folder), "train", "validation", "test")
     assert {part: len(s) for part, s in splits.items()} == {"train": 6, "validation": 4, "test": 6}
     assert splits["train"].batch(torch.arange(2))[0].shape == (2, 3, 16, 16)
-    assert (
-        len(load_splits(profile(data=folder | {"source": str(project / "data" / "mine")}), "test")["test"])
-        == 6
-    )
+    assert len(load_splits(profile(data=folder | {"source": str(project / "data" / "mine")}), "test")["test"]) == 6
 
 
 def test_cifar10_is_looked_for_in_the_project(project, monkeypatch):
@@ -185,9 +180,7 @@ def test_networks_of_a_seed_begin_the_same_in_every_mode():
 
 
 def test_networks_have_the_size_and_scale_of_their_task():
-    settings = profile(
-        tasks={"sr": {"processor": {"width": 6, "blocks": 2}}, "dn": {"transformer": {"width": 7}}}
-    )
+    settings = profile(tasks={"sr": {"processor": {"width": 6, "blocks": 2}}, "dn": {"transformer": {"width": 7}}})
     processor = make_networks(settings, "sr", "ra", 0)["processor"]
     assert processor(torch.zeros(1, 3, 4, 4)).shape == (1, 3, 16, 16) and processor.head[0].out_channels == 6
     nets = make_networks(settings, "dn", "ra_transformer", 0)
@@ -236,8 +229,7 @@ def test_a_run_leaves_exactly_what_is_contracted(project, mode):
     assert re.fullmatch(r"cpu \(\w+, 1 threads\)", run["device"]) and run["threads"] == 1
     splits = load_splits(profile(), "train", "validation")
     assert run["data"] == {
-        part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)}
-        for part, s in splits.items()
+        part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()
     }
     assert run["parameters"] == {net: 2414 for net in ("processor", "transformer")[: 1 + (mode != "plain")]}
     assert set(run["metrics"]) == {"psnr", "ssim", "top1"} and 3 < run["metrics"]["psnr"] < 40
@@ -251,12 +243,7 @@ def test_a_run_leaves_exactly_what_is_contracted(project, mode):
 def test_a_finished_run_is_not_repeated_and_not_touched(trained):
     folder = train_run(profile(), "dn", "ra", 0)
     before = everything(folder)
-    for again in (
-        profile(),
-        profile(data={"test_per_class": 1}),
-        profile(unseen=[]),
-        profile(evaluation_batch=3),
-    ):
+    for again in (profile(), profile(data={"test_per_class": 1}), profile(unseen=[]), profile(evaluation_batch=3)):
         assert train_run(again, "dn", "ra", 0) == folder
     assert everything(folder) == before and trained == ["dn ra seed0"]
 
@@ -380,16 +367,10 @@ def test_tables_have_exactly_the_contracted_columns_and_rows(project):
     versions = ["oracle", "unprocessed", *MODES]
     rows = [(mode, name) for mode in versions for name in settings.recognizers]
     assert list(zip(accuracy["mode"], accuracy["recognizer"], strict=True)) == rows
-    assert (
-        set(accuracy["profile"]) == {"tiny"}
-        and set(accuracy["task"]) == {"dn"}
-        and set(accuracy["seed"]) == {0}
-    )
+    assert set(accuracy["profile"]) == {"tiny"} and set(accuracy["task"]) == {"dn"} and set(accuracy["seed"]) == {0}
     assert accuracy["role"].tolist() == ["source", "unseen"] * 6 and set(accuracy["n"]) == {9}
     assert accuracy["psnr"].isna().tolist() == accuracy["ssim"].isna().tolist() == [True] * 2 + [False] * 10
-    assert (accuracy["top1_low"] <= accuracy["top1"]).all() and (
-        accuracy["top1"] <= accuracy["top1_high"]
-    ).all()
+    assert (accuracy["top1_low"] <= accuracy["top1"]).all() and (accuracy["top1"] <= accuracy["top1_high"]).all()
     assert accuracy[["top1", "top1_low", "top1_high", "top5"]].stack().between(0, 100).all()
     assert set(accuracy["top5"]) == {100}  # of three classes
 
@@ -417,9 +398,7 @@ def test_the_panel_holds_pictures_answers_and_confidences(project):
     assert is_complete(run_folder("tiny", "dn", "ra", 2), run_parameters(profile(), "dn", "ra", 2))
     for r, recognizer in enumerate(load_recognizers(profile()).values()):
         for v in range(4):
-            confidence, answer = (
-                recognizer(torch.from_numpy(panel["images"][v]).float() / 255).softmax(1).max(1)
-            )
+            confidence, answer = recognizer(torch.from_numpy(panel["images"][v]).float() / 255).softmax(1).max(1)
             assert panel["answers"][v, r].tolist() == answer.tolist()
             np.testing.assert_allclose(panel["confidences"][v, r], confidence.numpy(), rtol=1e-4)
 
@@ -434,9 +413,7 @@ def test_tables_of_all_tasks_are_put_together(project):
     assert (root / "accuracy.csv").read_text().splitlines()[0] == ACCURACY
     for name in ("accuracy", "paired"):
         parts = [(root / task / f"{name}.csv").read_text().splitlines()[1:] for task in settings.tasks]
-        assert (root / f"{name}.csv").read_text().splitlines()[1:] == [
-            line for part in parts for line in part
-        ]
+        assert (root / f"{name}.csv").read_text().splitlines()[1:] == [line for part in parts for line in part]
 
 
 def test_without_plain_there_is_nothing_to_pair(project):

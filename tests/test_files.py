@@ -74,9 +74,7 @@ def test_old_content_is_there_until_the_new_is_whole_and_on_disk(report, monkeyp
     assert report.read_text() == "half"
 
 
-plain = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 
 
 @settings(deadline=None, max_examples=40)

@@ -64,9 +64,7 @@ def test_a_second_process_is_told_who_holds_the_lock(lock, holder):
     with pytest.raises(OutputError) as caught, alone(lock, "the work"):
         pass
     said = str(caught.value)
-    assert (
-        said.startswith(f"the work is under way already (process {holder.pid} on ") and said.count(". ") == 0
-    )
+    assert said.startswith(f"the work is under way already (process {holder.pid} on ") and said.count(". ") == 0
     assert "wait until it ends, or end it" in said
     assert lock.exists()
 

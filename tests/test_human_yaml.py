@@ -28,9 +28,7 @@ def test_the_rest_is_yaml():
     assert human_yaml.parse("") is None
 
 
-@pytest.mark.parametrize(
-    "text", ["a: b: c", "[1, 2", "a: *nothing", "\ta: 1", "!!python/object/apply:os.getcwd []"]
-)
+@pytest.mark.parametrize("text", ["a: b: c", "[1, 2", "a: *nothing", "\ta: 1", "!!python/object/apply:os.getcwd []"])
 def test_what_is_no_yaml_has_a_reason_of_one_line(text):
     with pytest.raises(ValueError) as caught:
         human_yaml.parse(text)

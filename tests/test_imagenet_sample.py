@@ -53,7 +53,5 @@ def test_the_profile_fits_a_folder_laid_out_as_the_collection(tmp_path):
     assert all(label % 83 == 0 for label in labels.tolist())
     for task in settings.tasks:
         nets = make_networks(settings, task, "ra_transformer", 0)
-        assert (
-            sum(p.numel() for p in nets["processor"].parameters()) < 200_000
-        )  # narrow: it is a CPU that trains
+        assert sum(p.numel() for p in nets["processor"].parameters()) < 200_000  # narrow: it is a CPU that trains
     assert settings.recognizers == [f"efficientnet_lite{i}" for i in range(3)] and settings.device == "cpu"

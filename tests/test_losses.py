@@ -163,9 +163,7 @@ def test_soft_label_distance_is_a_distance(seed, batch, classes, strength):
     distance = soft_label_distance(a, b)
     assert 0 <= distance <= 2
     assert torch.equal(distance, soft_label_distance(b, a)) and soft_label_distance(a, a) == 0
-    assert torch.allclose(
-        distance, soft_label_distance(a + 5, b), atol=1e-5
-    )  # as softmax does not see the shift
+    assert torch.allclose(distance, soft_label_distance(a + 5, b), atol=1e-5)  # as softmax does not see the shift
     never = torch.full((batch, 3), -1e4)  # further classes that neither takes into account change nothing
     assert torch.allclose(distance, soft_label_distance(torch.cat([a, never], 1), torch.cat([b, never], 1)))
 
@@ -192,9 +190,7 @@ def test_straight_through_has_the_gradient_of_the_proxy():
     source = torch.tensor([0.2, 0.5, -1.0], requires_grad=True)
     value = torch.tensor([3.0, -2.0, 0.7], requires_grad=True)
     (straight_through(value, source**3) ** 2).sum().backward()
-    assert torch.allclose(
-        source.grad, 2 * value.detach() * 3 * source.detach() ** 2
-    )  # at the value, through the proxy
+    assert torch.allclose(source.grad, 2 * value.detach() * 3 * source.detach() ** 2)  # at the value, through the proxy
     assert value.grad is None
 
 
@@ -308,9 +304,7 @@ def test_with_a_transformer_the_processor_gets_the_gradient_of_plain_exactly(rec
     _, plain = after_backward(MODES["plain"], None, batch)
     for weight in (None, 100.0):
         _, found = after_backward(find_mode("ra_transformer", weight), recognizer, batch)
-        assert all(
-            torch.equal(found["processor"][key], plain["processor"][key]) for key in plain["processor"]
-        )
+        assert all(torch.equal(found["processor"][key], plain["processor"][key]) for key in plain["processor"])
 
 
 @pytest.mark.parametrize("weight", [None, 3.0])
@@ -398,9 +392,7 @@ def test_training_never_changes_the_recognizer(tmp_path, recognizer, pictures, n
     parent.train()
     assert any(key.endswith("running_mean") for key in frozen.state_dict())
     train(tmp_path, name, frozen, pictures)
-    for (key, value), before in zip(
-        frozen.state_dict().items(), recognizer.state_dict().values(), strict=True
-    ):
+    for (key, value), before in zip(frozen.state_dict().items(), recognizer.state_dict().values(), strict=True):
         assert torch.equal(value, before), key
     assert all(p.grad is None and not p.requires_grad for p in frozen.parameters())
     assert not any(module.training for module in frozen.modules())

@@ -56,9 +56,7 @@ def make(tmp_path):
 def printed(path) -> list[str]:
     """Return what each code cell of an executed notebook printed."""
     book = nbformat.read(path, 4)
-    return [
-        "".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if cell.cell_type == "code"
-    ]
+    return ["".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if cell.cell_type == "code"]
 
 
 # Parameters
@@ -68,14 +66,7 @@ def printed(path) -> list[str]:
     "given",
     [
         {},
-        {
-            "profile": "smoke",
-            "seed": 3,
-            "weight": 1e-3,
-            "fast": True,
-            "train": ["a"],
-            "overrides": {"a": {"b": 1}},
-        },
+        {"profile": "smoke", "seed": 3, "weight": 1e-3, "fast": True, "train": ["a"], "overrides": {"a": {"b": 1}}},
         {"weight": 1},
         {"free": "text"},
         {"free": 3.5},
@@ -88,9 +79,7 @@ def test_what_is_declared_and_of_its_type_is_taken(make, given):
 def test_an_unknown_parameter_is_refused(make):
     path = make()
     said = refusal(ParameterError, check_parameters, path, {"seed": 1, "sede": 2})
-    assert said == (
-        f"{path} has no parameter 'sede'; it takes profile, seed, weight, fast, train, overrides, free."
-    )
+    assert said == (f"{path} has no parameter 'sede'; it takes profile, seed, weight, fast, train, overrides, free.")
     assert "has no parameter 'seed'; it takes none." in refusal(
         ParameterError, check_parameters, make(parameters=None), {"seed": 1}
     )
@@ -131,14 +120,7 @@ def test_what_is_no_notebook_is_refused(tmp_path, content):
 def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path):
     path, output = make(LOOK), tmp_path / "runs" / "deep" / "out.ipynb"
     before = path.read_bytes()
-    arguments = [
-        "profile=smoke",
-        "seed=3",
-        "weight=1e-3",
-        "fast=true",
-        "train=[a, b]",
-        "overrides={a: {b: 1}}",
-    ]
+    arguments = ["profile=smoke", "seed=3", "weight=1e-3", "fast=true", "train=[a, b]", "overrides={a: {b: 1}}"]
     assert main([str(path), str(output), *arguments]) == 0
     expected = ["smoke", 3, 1e-3, True, ["a", "b"], {"a": {"b": 1}}, "ipc", "1"]
     *found, sockets, cwd = json.loads(printed(output)[-1])
@@ -215,9 +197,7 @@ def unstarted(monkeypatch):
         (["profile="], "parameter profile = None is not allowed; give a value of type str."),
     ],
 )
-def test_wrong_arguments_are_one_sentence_before_anything_runs(
-    make, tmp_path, capfd, unstarted, arguments, said
-):
+def test_wrong_arguments_are_one_sentence_before_anything_runs(make, tmp_path, capfd, unstarted, arguments, said):
     assert main([str(make()), str(tmp_path / "out.ipynb"), *arguments]) == 1
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1 and said in lines[0]

@@ -277,9 +277,7 @@ def test_proxy_and_judge_are_frozen_whatever_they_were(tmp_path, recognition):
     terms_of(what, net)["loss"].backward()
     assert net.factor.grad.abs().max() > 0
     assert_frozen(before, proxy, judge)
-    fit(
-        {"preprocessor": net}, what, tiny.pictures(), folder=tmp_path, steps=3, batch=5, lr=1e-2, device="cpu"
-    )
+    fit({"preprocessor": net}, what, tiny.pictures(), folder=tmp_path, steps=3, batch=5, lr=1e-2, device="cpu")
     assert not torch.equal(net.factor, Change().factor)
     assert_frozen(before, proxy, judge)
 
@@ -466,15 +464,7 @@ def test_a_proxy_is_trained_by_the_same_loop(tmp_path):
     torch.manual_seed(0)
     proxy = make_proxy("Hyperprior", n=4, m=4)
     before = states(proxy)[0]
-    fit(
-        {"proxy": proxy},
-        RateDistortion(256.0),
-        tiny.pictures(),
-        folder=tmp_path,
-        steps=2,
-        batch=6,
-        device="cpu",
-    )
+    fit({"proxy": proxy}, RateDistortion(256.0), tiny.pictures(), folder=tmp_path, steps=2, batch=6, device="cpu")
     assert tiny.names(tmp_path) == ["checkpoint.pt", "log.jsonl", "proxy.safetensors"]
     assert any(not torch.equal(value, before[key]) for key, value in proxy.state_dict().items())
     assert {"loss", "distortion", "bpp", "bpp_y", "bpp_z"} <= set(tiny.log(tmp_path)[0])
@@ -486,6 +476,5 @@ def test_what_is_sent_is_what_would_be_stored():
     codec, net = Noting(), Change()
     terms_of(objective(codec=codec), net)
     assert torch.equal(
-        to_8bit(net(images())),
-        torch.stack([torch.from_numpy(p).permute(2, 0, 1) / 255 for p in codec.calls[0][1]]),
+        to_8bit(net(images())), torch.stack([torch.from_numpy(p).permute(2, 0, 1) / 255 for p in codec.calls[0][1]])
     )

@@ -97,9 +97,7 @@ def test_which_term_reaches_which_network(term, reached):
     what, nets = both_ends()
     terms_of_both = what.terms(nets, what.prepare(images(), labels(), generator()))
     terms_of_both[term].backward()
-    found = {
-        name for name, net in nets.items() for p in net.parameters() if p.grad is not None and p.grad.any()
-    }
+    found = {name for name, net in nets.items() for p in net.parameters() if p.grad is not None and p.grad.any()}
     assert found == reached
 
 
@@ -123,6 +121,4 @@ def test_a_detector_judges_what_was_restored():
 
 
 def test_without_a_postprocessor_nothing_is_said_of_it():
-    assert "restoration_weight" not in objective().settings and "restoration" not in terms_of(
-        objective(), Change()
-    )
+    assert "restoration_weight" not in objective().settings and "restoration" not in terms_of(objective(), Change())

@@ -35,9 +35,7 @@ def batch(monkeypatch):
 
 def be_at_a_terminal(monkeypatch):
     monkeypatch.delenv(progress.BATCH_VARIABLE, raising=False)
-    monkeypatch.setattr(
-        sys.stderr, "isatty", lambda: True
-    )  # pytest makes a new stderr for the body of a test
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # pytest makes a new stderr for the body of a test
 
 
 def test_a_line_carries_step_every_term_speed_and_time_left(batch, capsys):

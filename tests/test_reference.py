@@ -50,14 +50,7 @@ def test_the_memory_of_a_training_is_that_of_what_computed():
 
 
 def paired(value: float, mode: str = "ra") -> pd.DataFrame:
-    row = {
-        "profile": "mine",
-        "task": "dn",
-        "mode": mode,
-        "seed": 0,
-        "recognizer": "resnet20",
-        "role": "source",
-    }
+    row = {"profile": "mine", "task": "dn", "mode": mode, "seed": 0, "recognizer": "resnet20", "role": "source"}
     row |= {"n": 100, "difference": value, "low": value - 1, "high": value + 1}
     return pd.DataFrame([row]).reindex(columns=PAIRED_COLUMNS)
 
@@ -86,9 +79,7 @@ def project(tmp_path, monkeypatch):
     paired(5.0).to_csv(runs / "paired.csv", index=False)
     bd("npp_qa", -20.0).to_csv(runs / "bd_rate.csv", index=False)
     for codec in ("jpeg", "webp"):
-        pd.DataFrame([{"dataset": "cells", "codec": codec}]).to_csv(
-            runs / "cells" / f"cost-{codec}.csv", index=False
-        )
+        pd.DataFrame([{"dataset": "cells", "codec": codec}]).to_csv(runs / "cells" / f"cost-{codec}.csv", index=False)
     pd.DataFrame([{"proxy": "BlockDCT"}]).to_csv(runs / "cells" / "agreement.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -119,11 +110,7 @@ def test_it_says_where_results_come_from(project):
     reference.collect("mine")
     said = reference.about("mine")
     assert (said["command"], said["about"]) == ("make book PROFILE=mine", "One task, one ladder.")
-    assert (said["trainings"], said["training_hours"], said["peak_memory_mb"]) == (
-        3,
-        0.02,
-        900.0,
-    )  # without what ships
+    assert (said["trainings"], said["training_hours"], said["peak_memory_mb"]) == (3, 0.02, 900.0)  # without what ships
     assert (said["first"][:13], said["last"][:13]) == ("2026-11-22T10", "2026-11-22T11")
     assert said["versions"] == {"torch": "2.15.0"}
 
@@ -186,16 +173,8 @@ def test_bd_rates_of_profiles_stand_side_by_side():
 def test_trainings_are_summed_by_profile_and_data():
     rows = pd.DataFrame([reference.training_row(said) for said in RUNS.values()])
     table = figures.trainings_table(rows)
-    assert list(table.loc[("mine", "Denoising"), ["trainings", "pictures seen", "minutes"]]) == [
-        "3",
-        "720",
-        "1.0",
-    ]
-    assert list(table.loc[("mine", "cells"), ["trainings", "pictures seen", "images/s"]]) == [
-        "1",
-        "240",
-        "12",
-    ]
+    assert list(table.loc[("mine", "Denoising"), ["trainings", "pictures seen", "minutes"]]) == ["3", "720", "1.0"]
+    assert list(table.loc[("mine", "cells"), ["trainings", "pictures seen", "images/s"]]) == ["1", "240", "12"]
 
 
 KEPT = sorted(path.parent for path in Path(__file__).parents[1].glob("results/*/about.json"))
@@ -205,9 +184,7 @@ KEPT = sorted(path.parent for path in Path(__file__).parents[1].glob("results/*/
 def test_what_is_kept_comes_from_commits_and_keeps_the_contracts(folder):
     said = json.loads((folder / "about.json").read_text())
     assert said["profile"] == folder.name and said["devices"]
-    assert said["commits"] and all(
-        re.fullmatch("[0-9a-f]{12}", commit) for commit in said["commits"]
-    )  # no change
+    assert said["commits"] and all(re.fullmatch("[0-9a-f]{12}", commit) for commit in said["commits"])  # no change
     for name, columns in (
         ("accuracy", ACCURACY_COLUMNS), ("rate_accuracy", RATE_COLUMNS), ("trainings", reference.TRAINING_COLUMNS),
     ):  # fmt: skip

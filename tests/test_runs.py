@@ -163,12 +163,7 @@ def test_a_run_on_a_gpu_notes_the_memory_of_the_gpu(project, monkeypatch):
 
 def test_tidying_takes_the_checkpoint_and_what_killed_writers_left(tmp_path):
     kept = ["log.jsonl", "params.yaml", "processor.safetensors", "run.json", "transformer.safetensors"]
-    left = [
-        "checkpoint.pt",
-        ".checkpoint.pt.0123abcd.pt",
-        ".log.jsonl.0123abcd.jsonl",
-        ".run.json.ffffffff.json",
-    ]
+    left = ["checkpoint.pt", ".checkpoint.pt.0123abcd.pt", ".log.jsonl.0123abcd.jsonl", ".run.json.ffffffff.json"]
     for name in kept + left:
         (tmp_path / name).write_text("x")
     runs.tidy(tmp_path)
@@ -271,9 +266,7 @@ def test_peak_memory_is_in_megabytes_and_only_grows():
 
 
 def test_a_device_has_a_name():
-    assert re.fullmatch(
-        rf"cpu \(\w+, {torch.get_num_threads()} threads\)", runs.device_name(torch.device("cpu"))
-    )
+    assert re.fullmatch(rf"cpu \(\w+, {torch.get_num_threads()} threads\)", runs.device_name(torch.device("cpu")))
 
 
 def test_now_is_utc_to_the_second():

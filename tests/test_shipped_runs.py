@@ -84,9 +84,7 @@ def test_a_run_that_ships_is_found_by_its_name(shipped, tmp_path, monkeypatch):
     assert shipped_runs.find_run(NAME) == shipped
     mine = tmp_path / "runs" / NAME
     assert shipped_runs.find_run(mine) == mine
-    with pytest.raises(
-        ParameterError, match=r"holds no finished run; .* ra_core.shipped_runs.names\(\) lists"
-    ):
+    with pytest.raises(ParameterError, match=r"holds no finished run; .* ra_core.shipped_runs.names\(\) lists"):
         shipped_runs.find_run("long/cells")
     (tmp_path / NAME).mkdir(parents=True)  # a folder of one's own comes before a name
     assert shipped_runs.place_of(NAME).resolve() == (tmp_path / NAME).resolve()

@@ -49,9 +49,7 @@ def project(tmp_path_factory):
     return copied.project(tmp_path_factory.mktemp("project"), tiny=TINY)
 
 
-def workflow(
-    project: Path, *options: str, profile: str = "tiny", jobs: str = "2"
-) -> subprocess.CompletedProcess:
+def workflow(project: Path, *options: str, profile: str = "tiny", jobs: str = "2") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--keep-going", "--nolock", *options]
     environment = os.environ | {"PYTHONPATH": str(project)}
     command += ["--config", f"profile={profile}", f"jobs={jobs}"]
@@ -76,12 +74,7 @@ def test_a_number_of_jobs_that_cannot_be_is_one_sentence(project, jobs):
 def test_an_unknown_profile_is_one_sentence(project):
     said = workflow(project, "--dry-run", profile="nope")
     assert said.returncode == 1
-    assert (
-        (said.stdout + said.stderr)
-        .strip()
-        .splitlines()[-1]
-        .startswith("profile 'nope' is unknown; choose one of")
-    )
+    assert (said.stdout + said.stderr).strip().splitlines()[-1].startswith("profile 'nope' is unknown; choose one of")
     assert "Traceback" not in said.stderr and "Snakefile" not in said.stderr
 
 
@@ -95,9 +88,7 @@ def built(project):
 
 def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
     folder = built / "runs" / "tiny" / "notebooks"
-    trainings = [
-        f"03_train_processor-{task}-{mode}-seed0" for task in ("sr", "dn") for mode in ("plain", "ra")
-    ]
+    trainings = [f"03_train_processor-{task}-{mode}-seed0" for task in ("sr", "dn") for mode in ("plain", "ra")]
     names = [
         "01_data_and_channels",
         "02_recognizers",
@@ -112,23 +103,8 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
     last = {"05_report", "11_reference_results", "12_planning"}
     assert {path.stem for path in folder.glob("*.ipynb")} == {*names, *last}
     html = built / "book" / "_build" / "html"
-    pages = (
-        "intro",
-        "data_and_channels",
-        "recognizers",
-        "results/sr",
-        "results/dn",
-        "report",
-        "status",
-        "planning",
-    )
-    for page in (
-        *pages,
-        "coding/index",
-        "coding/proxies",
-        "coding/cells-jpeg",
-        "coding/both-ends-cells-jpeg",
-    ):
+    pages = ("intro", "data_and_channels", "recognizers", "results/sr", "results/dn", "report", "status", "planning")
+    for page in (*pages, "coding/index", "coding/proxies", "coding/cells-jpeg", "coding/both-ends-cells-jpeg"):
         text = (html / f"{page}.html").read_text()
         assert "Traceback" not in text
         assert "<img" in text or "<table" in text
@@ -157,21 +133,13 @@ def test_nothing_changed_means_nothing_to_do(built):
 @pytest.mark.parametrize(
     ("before", "after", "again"),
     [
-        (
-            "unseen: [vgg8]",
-            "unseen: [resnet26]",
-            {"recognizers": 1, "cross_evaluate": 2, **LAST},
-        ),
+        ("unseen: [vgg8]", "unseen: [resnet26]", {"recognizers": 1, "cross_evaluate": 2, **LAST}),
         (
             "  dn:\n    processor: {name: SRResNet, width: 4",
             "  dn:\n    processor: {name: SRResNet, width: 5",
             {"train_processor": 2, "cross_evaluate": 1, **LAST},
         ),
-        (
-            "    pictures: 4",
-            "    pictures: 5",
-            {"rate_accuracy": 1, "both_ends": 1, **LAST},
-        ),
+        ("    pictures: 4", "    pictures: 5", {"rate_accuracy": 1, "both_ends": 1, **LAST}),
         (
             "    preprocessor: {width: 2",
             "    preprocessor: {width: 3",
@@ -194,9 +162,7 @@ def test_a_failed_notebook_is_named_kept_and_run_again(built):
     path = built / "notebooks" / "04_cross_evaluate.ipynb"
     sound = path.read_text()
     notebook = nbformat.reads(sound, as_version=4)
-    notebook.cells.append(
-        nbformat.v4.new_code_cell("if task == 'dn':\n    raise ValueError('the roof leaks')")
-    )
+    notebook.cells.append(nbformat.v4.new_code_cell("if task == 'dn':\n    raise ValueError('the roof leaks')"))
     path.write_text(nbformat.writes(notebook))
     said = workflow(built)
     text = said.stdout + said.stderr
@@ -204,9 +170,7 @@ def test_a_failed_notebook_is_named_kept_and_run_again(built):
     assert "04_cross_evaluate.ipynb failed in cell" in text
     assert "the roof leaks" in text
     kept = json.loads((built / "runs" / "tiny" / "notebooks" / "04_cross_evaluate-dn.ipynb").read_text())
-    assert any(
-        output["output_type"] == "error" for cell in kept["cells"] for output in cell.get("outputs", [])
-    )
+    assert any(output["output_type"] == "error" for cell in kept["cells"] for output in cell.get("outputs", []))
     assert (built / "runs" / "tiny" / "sr" / "accuracy.csv").exists()  # the other task went on
     path.write_text(sound)
     assert "train_processor" not in planned(built)

@@ -23,9 +23,7 @@ modes: [plain]
 # They say, write, keep or draw, and change no number that was trained or measured. What parameters come to is compared.
 SILENT = "__init__ assets/ errors figures/ files guards human_yaml models/__init__ params/ progress runs shipped_runs"
 SILENT += " training/memory"
-RESTORING = (
-    " codecs/ models/cell_nets models/preprocessors"  # of objectives and recognizers that it does not use
-)
+RESTORING = " codecs/ models/cell_nets models/preprocessors"  # of objectives and recognizers that it does not use
 CODING = " data/cifar10 data/folders data/flat_folders"  # whose pictures it does not read
 STEPS = {
     "train_processor": RESTORING, "cross_evaluate": RESTORING, "train_proxy": CODING, "train_preprocessor": CODING,
@@ -37,17 +35,7 @@ STEPS = {
 def inputs(tmp_path_factory) -> dict[str, set[str]]:
     """The inputs of each rule, of which a dry run tells."""
     project = copied.project(tmp_path_factory.mktemp("project"), tiny=TINY)
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        "2",
-        "--dry-run",
-        "--nolock",
-        "--config",
-        "profile=tiny",
-    ]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--dry-run", "--nolock", "--config", "profile=tiny"]
     options = {"env": os.environ | {"PYTHONPATH": str(project)}, "capture_output": True, "text": True}
     said = subprocess.run(command, cwd=project, timeout=200, **options)
     assert said.returncode == 0, said.stdout + said.stderr
@@ -61,11 +49,7 @@ def imported(code: str) -> set[str]:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    paths = {
-        name.removeprefix("ra_core").strip(".").replace(".", "/")
-        for name in names
-        if name.startswith("ra_core")
-    }
+    paths = {name.removeprefix("ra_core").strip(".").replace(".", "/") for name in names if name.startswith("ra_core")}
     places = {place for path in paths for place in (path, f"{path}/__init__".lstrip("/"))}
     return {place for place in places if (PACKAGE / f"{place}.py").is_file()}
 
@@ -75,11 +59,7 @@ def run_by(notebook: Path, silent: tuple[str, ...]) -> set[str]:
     cells = (cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code")
     found, new = set(), imported("\n".join("".join(cell["source"]) for cell in cells))
     while new:
-        new = {
-            name
-            for name in new
-            if not any(name == s or (s[-1] == "/" and name.startswith(s)) for s in silent)
-        }
+        new = {name for name in new if not any(name == s or (s[-1] == "/" and name.startswith(s)) for s in silent)}
         found |= new
         new = set().union(*(imported((PACKAGE / f"{name}.py").read_text()) for name in new)) - found
     return found

@@ -25,17 +25,13 @@ common_settings = CommonSettings(
 class Executor(RemoteExecutor):
     pass
 """
-TINY = (
-    "data: {train_per_class: 2, test_per_class: 2, validation_per_class: 1}\nmodes: [plain]\nunseen: [vgg8]\n"
-)
+TINY = "data: {train_per_class: 2, test_per_class: 2, validation_per_class: 1}\nmodes: [plain]\nunseen: [vgg8]\n"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project with a tiny profile for each device."""
-    profiles = {
-        name: f"{TINY}device: {device}\n" for name, device in {"tiny": "auto", "on_cpu": "cpu"}.items()
-    }
+    profiles = {name: f"{TINY}device: {device}\n" for name, device in {"tiny": "auto", "on_cpu": "cpu"}.items()}
     return copied.project(tmp_path_factory.mktemp("project"), **profiles)
 
 
@@ -44,9 +40,7 @@ def start(project: Path, *options: str, profile="tiny", cores="1", target=TARGET
     command += ["--cores", cores] if cores else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(project)])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
-    return subprocess.Popen(
-        [*command, "--config", f"profile={profile}"], cwd=project, env=environment, **pipes
-    )
+    return subprocess.Popen([*command, "--config", f"profile={profile}"], cwd=project, env=environment, **pipes)
 
 
 def ended(workflow: subprocess.Popen) -> tuple[int, str]:
@@ -101,9 +95,7 @@ def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project
     asked = dict(re.findall(r"rule (\w+):\n(?:    .*\n)*?    resources: (.*)\n", said))
     asked.pop("book", None)  # runs where the workflow does
     assert asked.keys() == {*COMPUTING, "data_and_channels", "report", "reference_results", "planning"}, said
-    assert {
-        rule for rule, resources in asked.items() if "gpu=1, gpu_manufacturer=nvidia" in resources
-    } == with_gpu
+    assert {rule for rule, resources in asked.items() if "gpu=1, gpu_manufacturer=nvidia" in resources} == with_gpu
     for resources in asked.values():
         assert int(re.search(r"runtime=(\d+)", resources)[1]) >= 60
         assert 8000 <= int(re.search(r"mem_mb=(\d+)", resources)[1]) <= 64000

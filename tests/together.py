@@ -191,9 +191,7 @@ def main(root: Path) -> dict:
     said["memory"] = together(2, root / "memory", short)
     for count in (1, 3):  # that go on
         folder = root / f"killed {count}"
-        said[f"killed {count}"] = together(
-            2, folder, functools.partial(tiny.train, mode="ra", channel=Ending(0.1))
-        )
+        said[f"killed {count}"] = together(2, folder, functools.partial(tiny.train, mode="ra", channel=Ending(0.1)))
         said[f"resumed {count}"] = together(count, folder, trained["ra"])
     for count in (1, 2):
         folder = root / f"book {count}"

@@ -96,9 +96,7 @@ def find_files(source: Path) -> tuple[list[str], list[dict]]:
     files, unread = [], []
 
     def note(error: OSError) -> None:
-        unread.append(
-            {"file": readable(error.filename), "reason": f"{error.strerror}; mend its permissions."}
-        )
+        unread.append({"file": readable(error.filename), "reason": f"{error.strerror}; mend its permissions."})
 
     for where, folders, names in os.walk(source, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -114,9 +112,7 @@ def _checked_folders(source: Path, target: Path) -> tuple[Path, Path]:
         raise DataError(f"{source} is no folder; name one that holds pictures.")
     source, target = source.resolve(), target.resolve()
     if target.is_relative_to(source):
-        raise ParameterError(
-            f"the output folder {target} lies in the input folder; name one outside {source}."
-        )
+        raise ParameterError(f"the output folder {target} lies in the input folder; name one outside {source}.")
     if target.exists() and not target.is_dir():
         raise ParameterError(f"{target} is a file; name a folder for the output.")
     return source, target
@@ -208,19 +204,11 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m ra_core.apply", description="Apply a run, or a codec alone, to a folder of pictures."
     )
     parser.add_argument("source", type=Path, metavar="INPUT", help="folder of pictures")
-    parser.add_argument(
-        "target", type=Path, metavar="OUTPUT", help="folder for the results, outside of INPUT"
-    )
-    parser.add_argument(
-        "--run", type=Path, help="folder of a preprocessor's or processor's run; else the codec alone"
-    )
-    parser.add_argument(
-        "--codec", help="codec of the standard files (default: the run's; a processor: PNG only)"
-    )
+    parser.add_argument("target", type=Path, metavar="OUTPUT", help="folder for the results, outside of INPUT")
+    parser.add_argument("--run", type=Path, help="folder of a preprocessor's or processor's run; else the codec alone")
+    parser.add_argument("--codec", help="codec of the standard files (default: the run's; a processor: PNG only)")
     parser.add_argument("--quality", type=float, help="in the codec's own unit (default: the run's)")
-    parser.add_argument(
-        "--strength", type=float, help="of an adaptive preprocessor (default: by the quality)"
-    )
+    parser.add_argument("--strength", type=float, help="of an adaptive preprocessor (default: by the quality)")
     parser.add_argument("--transformer", action="store_true", help="apply the processor's transformer too")
     parser.add_argument("--workers", type=int, help="pictures at once (default: one a core, at most four)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

@@ -58,9 +58,7 @@ def load_method(
     kind = next((kind for kind in KINDS if kind in parameters), None)
     codec = codec or (parameters["codec"] if kind == "preprocessor" else None)
     if codec is None and (run is None or quality is not None):
-        raise ParameterError(
-            "no codec was named; give --codec with its --quality, or --run with a run's folder."
-        )
+        raise ParameterError("no codec was named; give --codec with its --quality, or --run with a run's folder.")
     if codec and quality is None:
         quality = parameters.get("quality") if codec == parameters.get("codec") else None
     coder = load_codec(codec) if codec else None

@@ -49,8 +49,7 @@ def output_names(files: list[str]) -> dict[str, str]:
     stems = {file: Path(file).with_suffix("").as_posix() for file in files}
     names, count = {file.casefold() for file in files}, Counter(stem.casefold() for stem in stems.values())
     return {
-        file: file if count[stem.casefold()] > 1 or stem.casefold() in names else stem
-        for file, stem in stems.items()
+        file: file if count[stem.casefold()] > 1 or stem.casefold() in names else stem for file, stem in stems.items()
     }
 
 

@@ -153,9 +153,7 @@ def load_codec(name: str, **settings) -> Codec:
     kind, usual = CODECS[name]
     allowed = [field.name for field in fields(kind) if field.name not in usual]
     if unknown := sorted(set(settings) - set(allowed)):
-        raise ParameterError(
-            f"codec {name} has no setting {unknown[0]!r}; it has {', '.join(allowed) or 'none'}."
-        )
+        raise ParameterError(f"codec {name} has no setting {unknown[0]!r}; it has {', '.join(allowed) or 'none'}.")
     codec = kind(**usual, **settings)
     codec.require()
     return codec

@@ -54,9 +54,7 @@ class Codec:
     needs: ClassVar[str] = "Pillow with this format"
     alone_below: ClassVar[int] = 0  # pixels; smaller pictures are coded faster than a thread is woken
 
-    def encode(
-        self, pictures: Sequence[np.ndarray], quality: float, threads: int | None = None
-    ) -> list[bytes]:
+    def encode(self, pictures: Sequence[np.ndarray], quality: float, threads: int | None = None) -> list[bytes]:
         """Return the file of each picture, uint8 (H, W, 3) RGB of any sizes, on `threads` (all cores).
 
         Raises `ParameterError` for a quality out of range, `DataError` for a picture of another kind and

@@ -9,9 +9,7 @@ import struct
 from ra_core.codecs.base import check_size
 from ra_core.errors import CodecError
 
-MAX_SCANNED_PIXELS = (
-    2**30
-)  # scans of a JPEG times its pixels: a small file of many scans takes hours otherwise
+MAX_SCANNED_PIXELS = 2**30  # scans of a JPEG times its pixels: a small file of many scans takes hours otherwise
 
 
 def jpeg_parts(file: bytes) -> tuple[int, int]:

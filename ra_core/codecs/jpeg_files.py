@@ -88,8 +88,7 @@ def _read(file: bytes):
         position += 2 + length
     single = len(sizes) == 1  # whose blocks are coded one by one, whatever its sampling
     components = [
-        _Component(*((1, 1) if single else sizes[name]), first, 16 + rest)
-        for name, (first, rest) in chosen.items()
+        _Component(*((1, 1) if single else sizes[name]), first, 16 + rest) for name, (first, rest) in chosen.items()
     ]
     if len(components) < len(sizes) or not file.endswith(b"\xff\xd9"):
         raise ValueError("it has several scans or no end")

@@ -134,12 +134,7 @@ class AvifCodec(_PillowCodec):
         check_choice("AVIF subsampling", self.subsampling, SUBSAMPLINGS)
 
     def _settings(self, quality):
-        return {
-            "quality": quality,
-            "speed": self.speed,
-            "subsampling": self.subsampling,
-            "max_threads": 1,
-        }
+        return {"quality": quality, "speed": self.speed, "subsampling": self.subsampling, "max_threads": 1}
 
     def _versions(self):
         coders = AvifImagePlugin._avif.codec_versions() if self.available() else "none"
@@ -147,9 +142,7 @@ class AvifCodec(_PillowCodec):
 
     def _open(self, file):
         check_heif(file)
-        AvifImagePlugin.DEFAULT_MAX_THREADS = (
-            1  # Pillow takes no other word; many pictures are decoded at once
-        )
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Pillow takes no other word; many pictures are decoded at once
         return super()._open(file)
 
 
@@ -163,13 +156,7 @@ class Jpeg2000Codec(_PillowCodec):
     alone_below = MAX_PIXELS + 1  # Pillow lets no other thread run
 
     def _settings(self, quality):
-        return {
-            "quality_mode": "rates",
-            "quality_layers": [quality],
-            "irreversible": True,
-            "mct": 1,
-            "no_jp2": True,
-        }
+        return {"quality_mode": "rates", "quality_layers": [quality], "irreversible": True, "mct": 1, "no_jp2": True}
 
     def _open(self, file):
         check_jpeg2000(file)

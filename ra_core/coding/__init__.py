@@ -203,12 +203,7 @@ def preprocessor_parameters(
 
 
 def train_preprocessor(
-    profile: Profile,
-    dataset: str,
-    codec: str,
-    method: str = "npp_qa",
-    quality: float | None = None,
-    seed: int = 0,
+    profile: Profile, dataset: str, codec: str, method: str = "npp_qa", quality: float | None = None, seed: int = 0
 ) -> Path:
     """Train what a method has around a codec unless that is done or ships, and return its run folder."""
     parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)

@@ -31,12 +31,7 @@ def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) 
     places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
     return pd.concat(
         [
-            agreement(
-                stand_ins(codec, profile, images),
-                load_codec(codec),
-                qualities,
-                images,
-            )
+            agreement(stand_ins(codec, profile, images), load_codec(codec), qualities, images)
             for codec, qualities in places.items()
         ],
         ignore_index=True,
@@ -105,6 +100,5 @@ def codec_slopes(codec: Codec, images: torch.Tensor, quality: float) -> torch.Te
         return 8.0 * torch.tensor([len(file) for file in files])
 
     return torch.stack(
-        [(bits(images + STEP * band) - bits(images - STEP * band)) / (2 * STEP) for band in bands(images)],
-        dim=1,
+        [(bits(images + STEP * band) - bits(images - STEP * band)) / (2 * STEP) for band in bands(images)], dim=1
     )

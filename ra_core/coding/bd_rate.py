@@ -57,10 +57,7 @@ def pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = (before + after) / (before / slope[:-1] + after / slope[1:])
         tangent[1:-1] = np.where(slope[:-1] * slope[1:] > 0, inner, 0)
-        tangent[0], tangent[-1] = (
-            _end(h[0], h[1], slope[0], slope[1]),
-            _end(h[-1], h[-2], slope[-1], slope[-2]),
-        )
+        tangent[0], tangent[-1] = (_end(h[0], h[1], slope[0], slope[1]), _end(h[-1], h[-2], slope[-1], slope[-2]))
     piece = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(h) - 1)
     t = (at - x[piece]) / h[piece]
     return (
@@ -133,12 +130,8 @@ def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]
     Returns `bd`, `low`, `high`, and `no_overlap`, the share of draws without common values, or with none at all (NaN:
     of few pictures a draw may hold no object); where it exceeds 5 %, the interval is not known and both ends are NaN.
     """
-    draws = zip(
-        reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True
-    )
-    found = np.array(
-        [np.nan if np.isnan([*b, *d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws]
-    )
+    draws = zip(reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True)
+    found = np.array([np.nan if np.isnan([*b, *d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws])
     missing = float(np.isnan(found).mean())
     low, high = np.nanpercentile(found, [2.5, 97.5]) if missing <= 0.05 else (np.nan, np.nan)
     bd = bd_rate((reference.rates, reference.values), (other.rates, other.values))

@@ -3,15 +3,7 @@
 import torch
 
 from ra_core.chain import Chain
-from ra_core.coding import (
-    chain_of,
-    ladder,
-    load_nets,
-    preprocessor_parameters,
-    rungs,
-    together,
-    train_preprocessor,
-)
+from ra_core.coding import chain_of, ladder, load_nets, preprocessor_parameters, rungs, together, train_preprocessor
 from ra_core.errors import ParameterError
 from ra_core.params import Profile
 

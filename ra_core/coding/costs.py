@@ -109,9 +109,7 @@ def _preprocessors(sizes: dict, image: torch.Tensor) -> list[dict]:
 def _postprocessor(sizes: dict, image: torch.Tensor) -> dict:
     net = make_processor(scale=1, **sizes).to(image.device).eval()
     with torch.no_grad():
-        return _row(
-            f"postprocessor {sizes['name']}", "behind the codec", net, lambda: net(image).cpu(), image
-        )
+        return _row(f"postprocessor {sizes['name']}", "behind the codec", net, lambda: net(image).cpu(), image)
 
 
 def _judge(name: str, judge: nn.Module, image: torch.Tensor) -> list[dict]:

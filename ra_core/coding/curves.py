@@ -124,6 +124,4 @@ def resampled(curve: Curve, pictures, judge: str) -> Resampled:
         right = np.stack([a.by_recognizer[judge]["top1"].double().numpy() for a in found])
         return resample(sizes, right, times)
     values, drawn = zip(*[precision(a, pictures, judge) for a in found], strict=True)
-    return Resampled(
-        sizes.mean(1), np.array(values), times @ sizes.T / len(pictures), np.stack(drawn, axis=1)
-    )
+    return Resampled(sizes.mean(1), np.array(values), times @ sizes.T / len(pictures), np.stack(drawn, axis=1))

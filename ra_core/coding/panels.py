@@ -19,10 +19,7 @@ from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
 from ra_core.params.coding import task_of
 
-ADAPTIVE, PREPROCESSED = (
-    "npp_qa",
-    ("npp_qa", "npp_qa for ", "npp", "npp_mse"),
-)  # the first of them that was measured
+ADAPTIVE, PREPROCESSED = ("npp_qa", ("npp_qa", "npp_qa for ", "npp", "npp_mse"))  # the first of them that was measured
 SHOWN = 4  # pictures
 PREDICTED = {"heic": "heic", "bpg": "heic"}  # codecs whose bits are mapped by a proxy
 METRICS = {"top1": "right answers", "map50": "mAP@0.5"}
@@ -51,9 +48,7 @@ class Equal:
         ).replace("-", "\N{MINUS SIGN}")
 
 
-def equal_accuracy(
-    rates: pd.DataFrame, judge: str, quality: float | None = None, method: str | None = None
-) -> Equal:
+def equal_accuracy(rates: pd.DataFrame, judge: str, quality: float | None = None, method: str | None = None) -> Equal:
     """Find the quality at which a method comes nearest to a judge's accuracy on the codec alone at `quality`.
 
     `rates` are the rows of one codec. Without a quality it is the middle one of the codec alone, without a method the
@@ -77,8 +72,7 @@ def equal_accuracy(
     mine = mine[mine["seed"] == mine["seed"].min()]
     alone = named.iloc[0]
     mine = mine.assign(
-        by=(mine["value"] - alone.value).abs().round(6),
-        far=np.log(mine["bytes_mean"] / alone.bytes_mean).abs(),
+        by=(mine["value"] - alone.value).abs().round(6), far=np.log(mine["bytes_mean"] / alone.bytes_mean).abs()
     )
     return Equal(method, alone, mine.sort_values(["by", "far"]).iloc[0])
 

@@ -16,10 +16,7 @@ from ra_core.params import Profile
 from ra_core.pretraining.proxies import profile_proxies
 
 REFERENCES = 8  # pictures on which the rates of codec and proxies are compared
-BLOCK_CODECS = {name: "jpeg" for name in CODECS if name.split("-")[0] == "jpeg"} | {
-    "heic": "heic",
-    "bpg": "heic",
-}
+BLOCK_CODECS = {name: "jpeg" for name in CODECS if name.split("-")[0] == "jpeg"} | {"heic": "heic", "bpg": "heic"}
 
 
 class LearnedLadder(nn.Module):

@@ -48,9 +48,7 @@ from ra_core.training import pick_device
 FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {
     "gaussian": {f"sigma {s:g}": (lambda s=s: Gaussian(s)) for s in (0.5, 0.8, 1.2, 2.0)},
     "bilateral": {
-        f"sigma {s:g}, tone {t:g}": (lambda s=s, t=t: Bilateral(s, t))
-        for s in (1.0, 2.0)
-        for t in (0.05, 0.15)
+        f"sigma {s:g}, tone {t:g}": (lambda s=s, t=t: Bilateral(s, t)) for s in (1.0, 2.0) for t in (0.05, 0.15)
     },
 }
 FILTER_PICTURES = 200  # of validation, by which the best setting is found
@@ -59,15 +57,7 @@ SHRINK = 2
 
 
 def measure(
-    method: str,
-    codec: str,
-    seed: int,
-    chain_at: Callable[[float], Chain],
-    qualities,
-    judges,
-    pictures,
-    batch,
-    device,
+    method: str, codec: str, seed: int, chain_at: Callable[[float], Chain], qualities, judges, pictures, batch, device
 ) -> Curve:
     """Send all pictures at each quality and show what arrives to every judge."""
     found = {}
@@ -100,9 +90,7 @@ def choose_filters(profile: Profile, dataset: str, codec: str, judges, device) -
     source, qualities = {settings.source: judges[settings.source]}, ends_and_middle(steps.curve)
 
     def line(name: str, chain_at) -> tuple:
-        found = measure(
-            name, codec, 0, chain_at, qualities, source, pictures, settings.evaluation_batch, device
-        )
+        found = measure(name, codec, 0, chain_at, qualities, source, pictures, settings.evaluation_batch, device)
         return line_of(found, pictures, settings.source)
 
     alone = line("codec", sent_by(codec)) if names else None
@@ -124,9 +112,7 @@ def codec_curves(profile: Profile, dataset: str, codec: str, judges, pictures, d
     settings, steps = profile.coding(dataset), ladder(profile, dataset, codec)
     common = (judges, pictures, settings.evaluation_batch, device)
     curves = [measure("codec", codec, 0, sent_by(codec), steps.curve, *common)]
-    chosen = (
-        choose_filters(profile, dataset, codec, judges, device).query("chosen").set_index("filter")["setting"]
-    )
+    chosen = choose_filters(profile, dataset, codec, judges, device).query("chosen").set_index("filter")["setting"]
     for name in steps.baselines:
         if name == "downscale":
             chain_at = sent_by(codec, shrink=SHRINK)
@@ -229,15 +215,10 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
         columns=RATE_COLUMNS,
     ).round(4)
     bds = pd.DataFrame(
-        [keys | row for pair in compared for row in bd_rows(*pair, pictures, settings.source)],
-        columns=BD_COLUMNS,
+        [keys | row for pair in compared for row in bd_rows(*pair, pictures, settings.source)], columns=BD_COLUMNS
     ).round(3)
     same = pd.DataFrame(
-        [
-            keys | row
-            for curve in curves[1:]
-            for row in same_bytes_rows(curve, curves[0], pictures, settings.source)
-        ],
+        [keys | row for curve in curves[1:] for row in same_bytes_rows(curve, curves[0], pictures, settings.source)],
         columns=SAME_BYTES_COLUMNS,
     ).round(4)
     folder = profile_folder(profile.name) / dataset

@@ -44,9 +44,7 @@ class Pictures:
         """Return pictures (B, 3, H, W), float in [0, 1], and labels (B,), exactly as stored."""
         return self.images[indices].float().div_(255), self.labels[indices]
 
-    def training_batch(
-        self, indices: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `batch(indices)` with each picture mirrored left to right with probability one half."""
         images, labels = self.batch(indices)
         mirrored = draw(torch.rand, (len(images),), generator) < 0.5

@@ -105,9 +105,7 @@ def load(
         else:
             folder, own_classes, annotated, problems = _read_coco(_coco_file(path, part))
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}); mend its permissions."
-        ) from error
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); mend its permissions.") from error
     name = f"{path.resolve().stem}/{part}" if part else path.resolve().stem
     if names is not None:
         own_classes, annotated = _renamed(own_classes, annotated, names, classes or ())
@@ -115,10 +113,7 @@ def load(
 
 
 def _renamed(
-    classes: list[str],
-    annotated: list[Annotated],
-    names: Mapping[str, str | None],
-    spelled: tuple[str, ...],
+    classes: list[str], annotated: list[Annotated], names: Mapping[str, str | None], spelled: tuple[str, ...]
 ) -> tuple[list[str], list[Annotated]]:
     """Return the classes and the annotations with other names for some classes, spelled as in `spelled` or as first."""
     kept, spelling = {}, {common_name(name): name for name in spelled}
@@ -141,9 +136,7 @@ def _below(folder: Path, *names: str) -> Path | None:
 # Pascal VOC
 
 
-def _read_voc(
-    root: Path, annotations: Path, part: str | None
-) -> tuple[Path, list[str], list[Annotated], list[str]]:
+def _read_voc(root: Path, annotations: Path, part: str | None) -> tuple[Path, list[str], list[Annotated], list[str]]:
     pictures = _below(root, "jpegimages", "images")
     if pictures is None:
         raise DataError(f"{root} has no folder JPEGImages or images; put the pictures into one.")
@@ -201,9 +194,7 @@ def _coco_file(path: Path, part: str | None) -> Path:
         files = [file for file in files if file.stem.startswith("instances")] or files
     if len(files) == 1:
         return files[0]
-    found = (
-        f"{len(files)} fitting JSON files" if files else "neither Annotations/*.xml nor a fitting JSON file"
-    )
+    found = f"{len(files)} fitting JSON files" if files else "neither Annotations/*.xml nor a fitting JSON file"
     raise DataError(f"{path} has {found}; give one JSON file, or the part its name ends in.")
 
 
@@ -211,9 +202,7 @@ def _read_coco(file: Path) -> tuple[Path, list[str], list[Annotated], list[str]]
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         pictures = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
-        names = {
-            entry["id"]: str(entry["name"]) for entry in sorted(content["categories"], key=lambda e: e["id"])
-        }
+        names = {entry["id"]: str(entry["name"]) for entry in sorted(content["categories"], key=lambda e: e["id"])}
         boxes: dict[object, list[Box]] = {number: [] for number in pictures}
         for entry in content["annotations"]:
             left, top, width, height = map(float, entry["bbox"])

@@ -18,12 +18,7 @@ from ra_core.data.draws import draw
 from ra_core.errors import DataError
 
 Target = dict[str, torch.Tensor]
-SAME = {
-    "aeroplane": "airplane",
-    "motorbike": "motorcycle",
-    "sofa": "couch",
-    "tvmonitor": "tv",
-}  # VOC's, COCO's
+SAME = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}  # VOC's, COCO's
 
 
 def common_name(name: str) -> str:
@@ -131,9 +126,7 @@ class BoxedPictures:
             )
         return _as_floats(np.stack(pictures)), self.targets(indices)
 
-    def training_batch(
-        self, indices: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, list[Target]]:
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, list[Target]]:
         """Return `batch(indices)` with each picture and its boxes mirrored left to right, or not, at random.
 
         Smaller pictures among larger ones lie at the top left, and every target says in `size` what is picture (see
@@ -143,9 +136,7 @@ class BoxedPictures:
         sizes = [picture.shape[:2] for picture in pictures]
         height, width = (max(sides) for sides in zip(*sizes, strict=True))
         if len(set(sizes)) > 1:
-            targets = [
-                target | {"size": torch.tensor(size)} for target, size in zip(targets, sizes, strict=True)
-            ]
+            targets = [target | {"size": torch.tensor(size)} for target, size in zip(targets, sizes, strict=True)]
             missing = [((0, height - size[0]), (0, width - size[1]), (0, 0)) for size in sizes]
             pictures = [np.pad(picture, more) for picture, more in zip(pictures, missing, strict=True)]
         images = _as_floats(np.stack(pictures))

@@ -50,16 +50,12 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     try:
         if source == "shipped":
             return _checked(_read_shipped(part), "the shipped subset", f"shipped-{part}")
-        path = (
-            _download(Path(home, "data")) if source == "download" else Path(home, Path(source).expanduser())
-        )
+        path = _download(Path(home, "data")) if source == "download" else Path(home, Path(source).expanduser())
         return _checked(_read(path, part), str(path), part)
     except RAError:
         raise
     except Exception as error:  # a damaged archive, pickle or picture can raise nearly anything
-        raise DataError(
-            f"{source} holds a broken copy of CIFAR-10 ({_reason(error)}); fetch it again."
-        ) from error
+        raise DataError(f"{source} holds a broken copy of CIFAR-10 ({_reason(error)}); fetch it again.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -84,8 +80,7 @@ def _read(path: Path, part: str) -> Pictures:
     """Read one part from a folder or archive, in whichever of the two formats it holds."""
     if not path.exists():
         raise DataError(
-            f"CIFAR-10 source '{path}' does not exist; "
-            "give 'shipped', 'download', or the path of a folder or archive."
+            f"CIFAR-10 source '{path}' does not exist; give 'shipped', 'download', or the path of a folder or archive."
         )
     batches = _batch_names(part)
     sheets = [*(f"{name}.png" for name in batches), f"{part}_lables.json"]  # spelt so in the package
@@ -116,9 +111,7 @@ def _files(path: Path, names: Collection[str]) -> dict[str, bytes]:
         found = {name: _below(path, name) for name in names}
         return {name: file.read_bytes() for name, file in found.items() if file}
     if not tarfile.is_tarfile(path):
-        raise DataError(
-            f"{path} is not a folder or tar archive of CIFAR-10; give {ARCHIVE}, or unpack it first."
-        )
+        raise DataError(f"{path} is not a folder or tar archive of CIFAR-10; give {ARCHIVE}, or unpack it first.")
     with tarfile.open(path) as archive:
         wanted = ((Path(member.name).name, member) for member in archive if member.isfile())
         return {name: archive.extractfile(member).read() for name, member in wanted if name in names}
@@ -166,9 +159,7 @@ def _from_sheets(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
     images = []
     for sheet in map(_open_sheet, sheets):
         if sheet.shape[1] != 1024:
-            raise DataError(
-                f"a sheet of CIFAR-10 is {sheet.shape[1]} pixels wide instead of 1024; fetch it again."
-            )
+            raise DataError(f"a sheet of CIFAR-10 is {sheet.shape[1]} pixels wide instead of 1024; fetch it again.")
         images.append(sheet.reshape(-1, 32, 32, 3))
     return np.concatenate(images), json.loads(labels)
 

@@ -44,9 +44,7 @@ def load(part: str) -> Pictures:
         grey = np.stack([np.asarray(Image.open(folder / name).convert("L")) for name, _, _ in rows])
         labels = torch.tensor([int(float(probability) > 0.5) for _, probability, _ in rows])
     except (OSError, ValueError, SyntaxError) as error:  # Pillow calls some broken PNG files a syntax error
-        raise DataError(
-            f"{folder} holds a broken copy of elpv-dataset ({error}); install it again."
-        ) from error
+        raise DataError(f"{folder} holds a broken copy of elpv-dataset ({error}); install it again.") from error
     images = torch.from_numpy(grey[:, border : border + CROP, border : border + CROP].copy())
     pictures = Pictures(images[:, None].expand(-1, 3, -1, -1), labels, CLASSES, f"elpv/{part}")
     if FINGERPRINTS[part] != (actual := fingerprint(pictures)):
@@ -70,9 +68,7 @@ def _labels(folder: Path) -> list[tuple[str, str, str]]:
         with open(folder / "labels.csv", encoding="utf-8") as file:
             rows = [tuple(row) for row in csv.reader(file, delimiter=" ", skipinitialspace=True) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{folder} holds a broken copy of elpv-dataset ({error}); install it again."
-        ) from error
+        raise DataError(f"{folder} holds a broken copy of elpv-dataset ({error}); install it again.") from error
     if len(rows) != COUNT or any(len(row) != 3 for row in rows):
         raise DataError(f"{folder} does not list {COUNT} solar cells; install elpv-dataset again.")
     return rows

@@ -141,8 +141,7 @@ def _labelled(root: Path, resize: int, crop: int) -> FolderPictures:
     column = next((name for name in (IMAGENET, "index") if name in columns), None)
     if column is None or "file" not in columns:
         raise DataError(
-            f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; "
-            f"it needs file, and index or {IMAGENET}."
+            f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; it needs file, and index or {IMAGENET}."
         )
     rows.sort(key=lambda row: row["file"] or "")
     labels = [_class_number(table, column, row) for row in rows]
@@ -162,9 +161,7 @@ def _class_number(table: Path, column: str, row: dict) -> int:
     text = str(row[column]).strip()
     last = 999 if column == IMAGENET else LAST_CLASS
     if not text.isdecimal() or int(text) > last:
-        raise DataError(
-            f"{table} has {column} = {text!r} for {row['file']!r}; give a whole number from 0 to {last}."
-        )
+        raise DataError(f"{table} has {column} = {text!r} for {row['file']!r}; give a whole number from 0 to {last}.")
     return int(text)
 
 

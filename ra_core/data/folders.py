@@ -141,9 +141,7 @@ class FolderPictures:
         images, labels = self._decode(indices, [None] * len(indices))
         return images.float().div_(255), labels
 
-    def training_batch(
-        self, indices: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Return random crops (B, 3, crop, crop) uint8, each mirrored with probability one half, and labels.
 
         They are left as bytes, of which a device is sent a quarter as many as of floats. Three numbers a picture are
@@ -168,9 +166,7 @@ class FolderPictures:
             found[i] = hashlib.sha256(found[i] + content.encode()).digest()
         yield from found
 
-    def _decode(
-        self, indices: torch.Tensor, draws: list[list[float] | None]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _decode(self, indices: torch.Tensor, draws: list[list[float] | None]) -> tuple[torch.Tensor, torch.Tensor]:
         files = [self.files[i] for i in indices.tolist()]
         with ThreadPoolExecutor(own_cores()) as pool:  # Pillow mostly works without the interpreter lock
             try:
@@ -228,9 +224,7 @@ def load(root: str | Path, part: str = "train", resize: int = 256, crop: int = 2
         classes = _classes(root, folder)
         per_class = [picture_files(folder, name) for name in classes]
     except OSError as error:
-        raise DataError(
-            f"{folder} cannot be read ({error.strerror or error}); mend its permissions."
-        ) from error
+        raise DataError(f"{folder} cannot be read ({error.strerror or error}); mend its permissions.") from error
     empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
     if empty:
         raise DataError(
@@ -255,8 +249,7 @@ def _classes(root: Path, folder: Path) -> tuple[str, ...]:
         )
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder; pictures are expected in {root}/train/<class>/ "
-            f"and {root}/val/<class>/."
+            f"{folder} is not a folder; pictures are expected in {root}/train/<class>/ and {root}/val/<class>/."
         )
     classes = _folder_names(folder)
     if len(classes) < 2:

@@ -60,11 +60,7 @@ def load(part: str = "train", count: int | None = None) -> BoxedPictures:
             f"{FINGERPRINTS[part][:12]}; install the versions of Pillow and NumPy in requirements.lock."
         )
     return BoxedPictures(
-        tuple(range(count)),
-        painter,
-        tuple(map(painter.objects, range(count))),
-        cifar10.CLASSES,
-        f"scenes/{part}",
+        tuple(range(count)), painter, tuple(map(painter.objects, range(count))), cifar10.CLASSES, f"scenes/{part}"
     )
 
 
@@ -81,9 +77,7 @@ def _fingerprint(part: str) -> str:
     painter, digest = _painter(part), hashlib.sha256()
     for number in range(CHECKED):
         digest.update(painter(number).tobytes())
-        digest.update(
-            repr((painter.objects(number).boxes.tolist(), painter.objects(number).labels.tolist())).encode()
-        )
+        digest.update(repr((painter.objects(number).boxes.tolist(), painter.objects(number).labels.tolist())).encode())
     return digest.hexdigest()
 
 
@@ -138,9 +132,7 @@ class Painter:
         for p in placed:
             width, height = p.right - p.left, p.bottom - p.top
             thing = Image.fromarray(self.images[p.picture]).resize((width, height), Image.Resampling.BICUBIC)
-            scene.paste(
-                ImageOps.mirror(thing) if p.mirrored else thing, (p.left, p.top), _mask(width, height)
-            )
+            scene.paste(ImageOps.mirror(thing) if p.mirrored else thing, (p.left, p.top), _mask(width, height))
         grain = (draws.bytes(SIDE, SIDE, 3).astype(np.int16) - 128) * draws.below(GRAIN + 1) >> 7
         return (np.asarray(scene, np.int16) + grain).clip(0, 255).astype(np.uint8)
 

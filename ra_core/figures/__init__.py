@@ -7,18 +7,7 @@ from ra_core.figures.agreement import agreement_scatter
 from ra_core.figures.beside import bd_beside, gains_beside, trainings_table
 from ra_core.figures.both_ends import both_ends_panel, same_bytes_gains, same_bytes_table
 from ra_core.figures.coding_pictures import bit_panel, coding_panel, detection_panel
-from ra_core.figures.look import (
-    METHODS,
-    MODES,
-    TASKS,
-    Figure,
-    codec_title,
-    look,
-    method_look,
-    save,
-    style,
-    task_title,
-)
+from ra_core.figures.look import METHODS, MODES, TASKS, Figure, codec_title, look, method_look, save, style, task_title
 from ra_core.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_core.figures.pictures import degradations, picture_grid, picture_panel
 from ra_core.figures.planning import (

@@ -35,9 +35,7 @@ def agreement_scatter(agreement: pd.DataFrame) -> Figure:
         for axes, (x, y) in zip(panels, PANELS, strict=True):
             axes.plot(mine[x], mine[y], **drawn)
             for row in mine.dropna(subset=[x, y]).to_dict("records"):
-                axes.annotate(
-                    f"{row['quality']:g}", (row[x], row[y]), (4, 4), textcoords="offset points", fontsize=7.5
-                )
+                axes.annotate(f"{row['quality']:g}", (row[x], row[y]), (4, 4), textcoords="offset points", fontsize=7.5)
         handles.append(Line2D([], [], **drawn, label=name))
         parts.append(
             f"{name}: correlation of rates {_span(mine['rate_correlation'], 2)}, "

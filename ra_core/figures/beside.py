@@ -4,15 +4,7 @@ import pandas as pd
 
 from ra_core.figures.look import codec_title, look, method_look, task_title
 from ra_core.figures.rate_rows import bd_text, by_codec, by_method, by_role, ordered, prepare_bd
-from ra_core.figures.rows import (
-    modes_of,
-    per_role,
-    prepare,
-    really_trained,
-    role_names,
-    signed_interval,
-    tasks_of,
-)
+from ra_core.figures.rows import modes_of, per_role, prepare, really_trained, role_names, signed_interval, tasks_of
 from ra_core.figures.tables import NOTHING, records_table
 
 
@@ -27,10 +19,7 @@ def gains_beside(paired: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for task in tasks_of(together):
         for mode in modes_of(prepare(together, task)):
             for role in role_names(together):
-                key, record = (
-                    (task, mode, role),
-                    {"task": task_title(task), "mode": look(mode).label, "on": role},
-                )
+                key, record = ((task, mode, role), {"task": task_title(task), "mode": look(mode).label, "on": role})
                 for name, found in means.items():
                     gain = NOTHING
                     if key in found.index:

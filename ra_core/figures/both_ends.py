@@ -10,16 +10,7 @@ from matplotlib.ticker import EngFormatter
 from ra_core.figures.look import INK, Figure, codec_title, method_look, new_figure, style
 from ra_core.figures.networks import log_axis
 from ra_core.figures.pictures import picture_grid
-from ra_core.figures.rate_rows import (
-    bd_text,
-    by_codec,
-    by_method,
-    by_role,
-    checked,
-    methods_of,
-    metric_name,
-    ordered,
-)
+from ra_core.figures.rate_rows import bd_text, by_codec, by_method, by_role, checked, methods_of, metric_name, ordered
 from ra_core.figures.rates import legend_below
 from ra_core.figures.rows import interval_ends, listing
 from ra_core.figures.tables import NOTHING, number, records_table
@@ -33,12 +24,7 @@ def prepare_same_bytes(same: pd.DataFrame) -> pd.DataFrame:
     rows = checked(same, [*KEYS, *NUMBERS], "the rows of same_bytes-<codec>.csv")
     means = rows.groupby(KEYS, sort=False)[NUMBERS].agg(lambda values: values.mean(skipna=False))
     return ordered(
-        means.reset_index(),
-        by_codec,
-        by_role,
-        lambda row: row.recognizer,
-        lambda row: row.bytes_mean,
-        by_method,
+        means.reset_index(), by_codec, by_role, lambda row: row.recognizer, lambda row: row.bytes_mean, by_method
     )
 
 
@@ -80,9 +66,7 @@ def same_bytes_gains(same: pd.DataFrame, recognizer: str | None = None) -> Figur
         apart = 1.015 ** (place - (len(methods) - 1) / 2)  # so that intervals do not hide each other
         ends = interval_ends(line.rename(columns={"value": "score", "gain": "value"})) if len(line) else None
         axes.errorbar(line["bytes_mean"] * apart, line["gain"], ends, capsize=2, elinewidth=0.9, **drawn)
-        each = [
-            f"{bd_text(row.gain, row.low, row.high)} at {row.bytes_mean:,.0f}" for row in line.itertuples()
-        ]
+        each = [f"{bd_text(row.gain, row.low, row.high)} at {row.bytes_mean:,.0f}" for row in line.itertuples()]
         parts.append(f"{shown.label} {listing(each) if each else 'has no such bytes'}")
     log_axis(axes.xaxis, EngFormatter(sep=""))
     axes.set_xlim(rows["bytes_mean"].min() / 1.1, rows["bytes_mean"].max() * 1.1)
@@ -108,8 +92,6 @@ def same_bytes_table(same: pd.DataFrame) -> pd.DataFrame:
             "bytes": number(row.bytes_mean, 0), f"codec alone, {metric_name(row.metric)} %": number(row.alone),
         })  # fmt: skip
         gain = bd_text(row.gain, row.low, row.high)
-        record[f"{method_look(row.method).label}, %"] = (
-            gain if pd.isna(row.value) else f"{number(row.value)} ({gain})"
-        )
+        record[f"{method_look(row.method).label}, %"] = gain if pd.isna(row.value) else f"{number(row.value)} ({gain})"
     table = records_table(list(records.values()), ["codec", "recognizer", "bytes"]).fillna(NOTHING)
     return table if rows["codec"].nunique() > 1 else table.droplevel("codec")

@@ -96,13 +96,7 @@ def coding_panel(panel: Mapping[str, np.ndarray]) -> Figure:
         for k, x in enumerate(columns):
             put_picture(axes, pictures[k], x, y, side, tall)
             if kind:
-                _beneath(
-                    axes,
-                    x,
-                    y + tall,
-                    f"{panel[f'bytes_{kind}'][k]:,.0f} bytes",
-                    _answer(panel, kind, k, side),
-                )
+                _beneath(axes, x, y + tall, f"{panel[f'bytes_{kind}'][k]:,.0f} bytes", _answer(panel, kind, k, side))
         y += tall + GAP + (below if kind else 0)
     figure.alt = (
         f"{len(columns)} pictures before and behind the preprocessor, their difference {factor} times enlarged, and "
@@ -165,9 +159,7 @@ def bit_panel(panel: Mapping[str, np.ndarray]) -> Figure:
         y += step
     width, height = figure.get_size_inches()
     bottom, tallest = y - step + tall, step + tall
-    bar = figure.add_axes(
-        ((columns[-1] + side + 0.1) / width, 1 - bottom / height, 0.12 / width, tallest / height)
-    )
+    bar = figure.add_axes(((columns[-1] + side + 0.1) / width, 1 - bottom / height, 0.12 / width, tallest / height))
     figure.colorbar(image, cax=bar).outline.set_visible(False)
     bar.tick_params(labelsize=7.5)
     bar.set_ylabel(f"bits {panel['bits_by']}", fontsize=7.5)
@@ -212,10 +204,7 @@ def matched(boxes, labels, scores, true_boxes, true_labels) -> tuple[np.ndarray,
 
 def _kept(panel: Mapping, kind: str, k: int, least: float = 0.0) -> tuple[np.ndarray, ...]:
     """Return boxes, labels and scores of picture `k`; label 0 fills up what is as long as the longest list."""
-    boxes, labels = (
-        np.asarray(panel[f"boxes_{kind}"][k]).reshape(-1, 4),
-        np.asarray(panel[f"labels_{kind}"][k]),
-    )
+    boxes, labels = (np.asarray(panel[f"boxes_{kind}"][k]).reshape(-1, 4), np.asarray(panel[f"labels_{kind}"][k]))
     scores = np.asarray(panel[f"scores_{kind}"][k]) if f"scores_{kind}" in panel else np.ones(len(labels))
     keep = (labels > 0) & (scores >= least)
     return boxes[keep], labels[keep].astype(int), scores[keep]
@@ -275,8 +264,7 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
             _beneath(axes, x, y + tall + LINE, _found_sentence(*numbers))
         parts.append(f"{label.replace(chr(10), ' ')}: {_found_sentence(*counts)}")
     figure.alt = (
-        f"{len(columns)} pictures with what a detector finds in them; {parts[0]}; {parts[1]}; "
-        f"{_bytes_sentence(panel)}."
+        f"{len(columns)} pictures with what a detector finds in them; {parts[0]}; {parts[1]}; {_bytes_sentence(panel)}."
     )
     return figure
 

@@ -107,8 +107,7 @@ def look(mode: str) -> Look:
     base, swept, weight = mode.partition("@")
     if base not in MODES:
         raise ParameterError(
-            f"mode {mode!r} has no colour; the figures know {', '.join(MODES)}: "
-            "add it to ra_core.figures.look.MODES."
+            f"mode {mode!r} has no colour; the figures know {', '.join(MODES)}: add it to ra_core.figures.look.MODES."
         )
     if not swept:
         return MODES[base]

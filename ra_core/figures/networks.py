@@ -90,9 +90,7 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
     figure.suptitle(f"{task_title(task)}: training")
     labels = [look(mode).label for mode in modes]
     handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}  # the last have markers
-    figure.legend(
-        [handles[label] for label in labels], labels, loc="outside lower center", ncols=min(len(modes), 6)
-    )
+    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=min(len(modes), 6))
     # `curves` is that of the last panel: top-1.
     ends = [f"{look(mode).label} {points[-1][1]:.1f} %" for mode, points in curves.items()]
     ending = f"; top-1 on the validation pictures ends at {listing(ends)}" if ends else ""
@@ -114,9 +112,7 @@ def preprocessing_curves(log: Sequence[dict], method: str, codec: str) -> Figure
         raise ParameterError(f"there is no log line of {method} to draw: give the lines of a log.jsonl.")
     name = f"{method_look(method).label}, {codec_title(codec)}"
     figure = new_figure(height=2.8)
-    for axes, (term, points) in zip(
-        figure.subplots(1, len(curves), squeeze=False).flat, curves.items(), strict=True
-    ):
+    for axes, (term, points) in zip(figure.subplots(1, len(curves), squeeze=False).flat, curves.items(), strict=True):
         marker = "o" if len(points) == 1 else None
         axes.plot(*zip(*points, strict=True), color=method_look(method).colour, linewidth=1.6, marker=marker)
         axes.set_title(TERMS[term], fontsize=9.5)

@@ -7,19 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ra_core.errors import ParameterError
-from ra_core.figures.look import (
-    FAINT,
-    MODES,
-    RIGHT,
-    WIDTH,
-    WRONG,
-    Figure,
-    Look,
-    look,
-    mode_rank,
-    style,
-    task_name,
-)
+from ra_core.figures.look import FAINT, MODES, RIGHT, WIDTH, WRONG, Figure, Look, look, mode_rank, style, task_name
 from ra_core.figures.rows import listing
 
 VERSIONS = {"clean": "oracle", "degraded": "unprocessed"}  # other words for two of the modes
@@ -31,9 +19,7 @@ def pixels(picture) -> np.ndarray:
     """Return a picture (3, H, W), uint8 or float in [0, 1], tensor or array, as (H, W, 3) uint8."""
     array = np.asarray(picture)
     if array.ndim != 3 or array.shape[0] != 3:
-        raise ParameterError(
-            f"a picture has the shape (3, H, W), not {array.shape}: give RGB, channels first."
-        )
+        raise ParameterError(f"a picture has the shape (3, H, W), not {array.shape}: give RGB, channels first.")
     if array.dtype != np.uint8:
         array = np.floor(array.clip(0, 1) * 255 + 0.5).astype(np.uint8)
     return array.transpose(1, 2, 0)
@@ -72,9 +58,7 @@ def picture_grid(
     side = min(1.3, (WIDTH - left) / len(columns) - GAP)
     figure, axes = sheet(left + len(columns) * (side + GAP), top + len(rows) * (side + GAP + below))
     for column, label in enumerate(columns):
-        axes.text(
-            left + column * (side + GAP) + side / 2, top - 0.1, label, ha="center", va="center", fontsize=9
-        )
+        axes.text(left + column * (side + GAP) + side / 2, top - 0.1, label, ha="center", va="center", fontsize=9)
     for row, label in enumerate(rows):
         y = top + row * (side + GAP + below)
         axes.text(left - 0.12, y + side / 2, label, ha="right", va="center")
@@ -121,11 +105,7 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     `recognizers` (R,), `labels` (K,), `classes`. A right answer has a tick, a wrong one a cross.
     """
     images, answers, confidences = panel["images"], panel["answers"], panel["confidences"]
-    names, classes, labels = (
-        list(map(str, panel["recognizers"])),
-        list(map(str, panel["classes"])),
-        panel["labels"],
-    )
+    names, classes, labels = (list(map(str, panel["recognizers"])), list(map(str, panel["classes"])), panel["labels"])
     modes = [VERSIONS.get(version, version) for version in map(str, panel["versions"])]
     words = [_version_look(mode).label for mode in modes]
     left, top, count = 1.45, 0.32, len(labels)
@@ -152,7 +132,5 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
             put_picture(axes, picture, x, y, side)
     right = (answers == labels).sum(axis=(1, 2))
     parts = [f"{words[v]} {right[v]} of {len(names) * count}" for v in _mode_order(modes)]
-    figure.alt = (
-        f"{count} pictures in each version, with the answers of {listing(names)}; right are {listing(parts)}."
-    )
+    figure.alt = f"{count} pictures in each version, with the answers of {listing(names)}; right are {listing(parts)}."
     return figure

@@ -161,9 +161,7 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
     """Draw the planned time of each profile on each machine, runs side by side, on a logarithmic axis."""
     rows = costs[costs["missing"] == ""]
     if rows.empty:
-        raise ParameterError(
-            "no profile could be counted, so there is no time to draw; see the column missing."
-        )
+        raise ParameterError("no profile could be counted, so there is no time to draw; see the column missing.")
     names, machines = list(dict.fromkeys(rows["profile"])), list(dict.fromkeys(rows["machine"]))
     figure = new_figure(height=1.2 + 0.28 * len(rows))
     axes = figure.subplots()
@@ -173,9 +171,7 @@ def cost_bars(costs: pd.DataFrame) -> Figure:
             at = names.index(row["profile"]) + (place - (len(machines) - 1) / 2) * height
             label = machine if row["profile"] == names[0] else None
             axes.barh(at, row["hours"], height * 0.9, color=PLACES.get(machine, INK), label=label)
-            axes.annotate(
-                _hours(row["hours"]), (row["hours"], at), (3, 0), va="center", textcoords="offset points"
-            )
+            axes.annotate(_hours(row["hours"]), (row["hours"], at), (3, 0), va="center", textcoords="offset points")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xscale("log")
@@ -202,17 +198,13 @@ def bounds_by_gpus(scaling: pd.DataFrame, run: str) -> Figure:
     parts = list(dict.fromkeys(rows["part"]))
     figure = new_figure(height=3.6)
     said = []
-    for axes, part in zip(
-        figure.subplots(1, len(parts), sharey=True, squeeze=False).flat, parts, strict=True
-    ):
+    for axes, part in zip(figure.subplots(1, len(parts), sharey=True, squeeze=False).flat, parts, strict=True):
         own = rows[rows["part"] == part]
         for name, (label, colour, marker) in RESOURCES.items():
             line = own[own["resource"] == name]
             axes.plot(line["gpus"], line["allows"], color=colour, marker=marker, linewidth=1.6, label=label)
         least = own[own["resource"] == own["bottleneck"]]
-        axes.plot(
-            least["gpus"], least["allows"], "o", markersize=13, markerfacecolor="none", markeredgecolor=WRONG
-        )
+        axes.plot(least["gpus"], least["allows"], "o", markersize=13, markerfacecolor="none", markeredgecolor=WRONG)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(sorted(own["gpus"].unique()), [f"{n:g}" for n in sorted(own["gpus"].unique())])
@@ -220,15 +212,10 @@ def bounds_by_gpus(scaling: pd.DataFrame, run: str) -> Figure:
         axes.set_title(task_title(part), fontsize=9.5)
         axes.set_xlabel("GPUs")
         axes.grid()
-        said += [
-            f"{part} on {row.gpus} by {row.bottleneck} ({row.images_per_s:,.0f}/s)"
-            for row in least.itertuples()
-        ]
+        said += [f"{part} on {row.gpus} by {row.bottleneck} ({row.images_per_s:,.0f}/s)" for row in least.itertuples()]
     figure.axes[0].set_ylabel("pictures/s")
     figure.suptitle(f"{_run_title(run)}: what each allows (ring: what bounds)")
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RESOURCES)
-    )
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RESOURCES))
     figure.alt = f"Pictures a second that step, decoding and disk allow by number of GPUs; bounded are {listing(said)}."
     return figure
 
@@ -245,9 +232,7 @@ def scaling_table(scaling: pd.DataFrame) -> pd.DataFrame:
             "read, GB/s": number(row["gb_per_s"], 2),
             "one training": _hours(row["hours"]),
             "bounded by": RESOURCES[row["bottleneck"]][0],
-            "waits, of a step": ", ".join(
-                f"{label} {row[part]:.0%}" for part, label in WAITS.items() if row[part]
-            )
+            "waits, of a step": ", ".join(f"{label} {row[part]:.0%}" for part, label in WAITS.items() if row[part])
             or NOTHING,
             "cores a GPU needs": number(row["cores"], 0),
             "pictures/s at the same whole batch": number(row["same_batch_images_per_s"], 0),

@@ -19,9 +19,7 @@ def proxy_curves(logs: Mapping[str, Sequence[dict]]) -> Figure:
     """Draw loss and bits a pixel, split into y and z, against the step; `logs` maps a proxy to the lines of its log."""
     lines = {name: [line for line in log if "loss" in line] for name, log in logs.items()}
     if not lines or not all(lines.values()):
-        raise ParameterError(
-            "there is no log line of a proxy to draw: give the lines of a log.jsonl for each."
-        )
+        raise ParameterError("there is no log line of a proxy to draw: give the lines of a log.jsonl for each.")
     figure, looks = new_figure(height=3.2), list(METHODS.values())
     for axes, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for shown, (name, log) in zip(looks * len(lines), lines.items(), strict=False):

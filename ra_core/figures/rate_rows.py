@@ -27,8 +27,7 @@ def checked(frame: pd.DataFrame, needed: list[str], what: str) -> pd.DataFrame:
     missing = [name for name in needed if name not in frame]
     if missing:
         raise ParameterError(
-            f"the table has no column for {', '.join(missing)}, only {', '.join(map(str, frame.columns))}: "
-            f"give {what}."
+            f"the table has no column for {', '.join(missing)}, only {', '.join(map(str, frame.columns))}: give {what}."
         )
     if frame.empty:
         raise ParameterError(f"the table has no row to show: give {what}.")

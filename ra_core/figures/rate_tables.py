@@ -148,9 +148,7 @@ def filter_table(filters: pd.DataFrame) -> pd.DataFrame:
 def header_table(headers: pd.DataFrame) -> pd.DataFrame:
     """Return how many of a JPEG file's bytes are header at each quality, where fewest are payload first."""
     columns = ["quality", "bytes_mean", "header_mean", "payload_mean"]
-    rows = checked(headers, columns, "what ra_core.codecs.jpeg_files.header_rows returns").sort_values(
-        "payload_mean"
-    )
+    rows = checked(headers, columns, "what ra_core.codecs.jpeg_files.header_rows returns").sort_values("payload_mean")
     records = [
         {
             "quality": f"{row.quality:g}",
@@ -186,16 +184,7 @@ def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
 
 def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
     """Return what each part costs: parameters, multiply-accumulates a pixel, milliseconds a picture, and where."""
-    columns = [
-        "network",
-        "use",
-        "parameters",
-        "macs_per_pixel",
-        "ms_per_picture",
-        "width",
-        "height",
-        "threads",
-    ]
+    columns = ["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"]
     records = [
         {
             "part": row.network,

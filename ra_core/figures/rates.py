@@ -12,16 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
 from ra_core.errors import ParameterError
-from ra_core.figures.look import (
-    FAINT,
-    INK,
-    TRANSFERRED,
-    Figure,
-    codec_title,
-    method_look,
-    new_figure,
-    style,
-)
+from ra_core.figures.look import FAINT, INK, TRANSFERRED, Figure, codec_title, method_look, new_figure, style
 from ra_core.figures.networks import log_axis
 from ra_core.figures.rate_rows import (
     bd_text,
@@ -43,9 +34,7 @@ GROUPS = 0.7  # rows of a forest left free between two methods
 def _panels(figure: Figure, count: int, columns: int = 2) -> list[Axes]:
     """Return `count` panels on common axes, in rows of `columns`, with numbers under each."""
     columns = min(columns, count)
-    panels = figure.subplots(
-        math.ceil(count / columns), columns, sharex=True, sharey=True, squeeze=False
-    ).flat
+    panels = figure.subplots(math.ceil(count / columns), columns, sharex=True, sharey=True, squeeze=False).flat
     for axes in panels:
         axes.tick_params(labelbottom=True)
     for axes in panels[count:]:
@@ -98,9 +87,7 @@ def rate_accuracy_curves(rates: pd.DataFrame, recognizer: str | None = None) -> 
         axes.set_xscale("log")
         for method in mine["method"].unique():
             line = mine[mine["method"] == method]
-            axes.errorbar(
-                line["bpp"], line["value"], interval_ends(line), capsize=2, elinewidth=0.9, **_line(method)
-            )
+            axes.errorbar(line["bpp"], line["value"], interval_ends(line), capsize=2, elinewidth=0.9, **_line(method))
             if len(parts) < 2:  # the codec alone and what is compared with it first
                 parts.append(f"{method_look(method).label} {_range(line)}")
         upper = axes.secondary_xaxis("top", functions=(lambda x: x * ratio, lambda x: x / ratio))
@@ -124,10 +111,7 @@ def _bd_axis(axes: Axes, rows: pd.DataFrame) -> None:
     """Scale the axis so that half the bytes is as far from zero as twice the bytes, and put numbers on it."""
     axes.set_xscale(
         "function",
-        functions=(
-            lambda x: np.log1p(np.maximum(np.asarray(x, float), -99.9) / 100),
-            lambda x: 100 * np.expm1(x),
-        ),
+        functions=(lambda x: np.log1p(np.maximum(np.asarray(x, float), -99.9) / 100), lambda x: 100 * np.expm1(x)),
     )
     ends = rows[["bd", "low", "high"]].to_numpy(float)
     low, high = min(0.0, np.nanmin(ends, initial=-5.0)), max(0.0, np.nanmax(ends, initial=5.0))
@@ -198,8 +182,7 @@ def bd_forest(bd: pd.DataFrame) -> Figure:
     ]
     who = "the source" if len(sources) else "unseen recognizers"
     figure.alt = (
-        f"Forest plot of BD-rates in percent of bytes with 95 % interval at equal {metric} on {who}: "
-        f"{listing(parts)}."
+        f"Forest plot of BD-rates in percent of bytes with 95 % interval at equal {metric} on {who}: {listing(parts)}."
     )
     return figure
 
@@ -208,9 +191,7 @@ def _adaptive(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of adaptive preprocessors, with the codec that each was trained for in `trained`."""
     rows = rows[(rows["method"] == "npp_qa") | rows["method"].str.startswith(TRANSFERRED)]
     if rows.empty:
-        raise ParameterError(
-            "the table has no row of npp_qa: train an adaptive preprocessor and measure it first."
-        )
+        raise ParameterError("the table has no row of npp_qa: train an adaptive preprocessor and measure it first.")
     own = rows["method"] == "npp_qa"
     return rows.assign(trained=rows["codec"].where(own, rows["method"].str.removeprefix(TRANSFERRED)))
 
@@ -266,9 +247,7 @@ def transfer_heatmap(bd: pd.DataFrame) -> Figure:
 def _transfer_sentence(trained: str, rows: pd.DataFrame) -> str:
     """Say what a preprocessor does where it was trained for, and from where to where the rest goes."""
     own = (rows["codec"] == trained) & (rows["role"] == "source")
-    parts = [
-        f"on {row.recognizer} (source) {bd_text(row.bd, row.low, row.high)}" for row in rows[own].itertuples()
-    ]
+    parts = [f"on {row.recognizer} (source) {bd_text(row.bd, row.low, row.high)}" for row in rows[own].itertuples()]
     others = rows.loc[~own, "bd"]
     known, lost = others.dropna(), int(others.isna().sum())
     if len(known):

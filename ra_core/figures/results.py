@@ -60,9 +60,7 @@ def _mode_legend(figure: Figure, modes: list[str], title: str, bars: bool = Fals
     legend.get_title().set_color(FAINT)
 
 
-def _grouped_bars(
-    axes: Axes, rows: pd.DataFrame, group: str, groups: list[str], labels: bool = False
-) -> None:
+def _grouped_bars(axes: Axes, rows: pd.DataFrame, group: str, groups: list[str], labels: bool = False) -> None:
     """Draw one bar with interval for each mode within each group, and its value on top if `labels`."""
     modes = modes_of(rows)
     width = GROUP / len(modes)
@@ -183,12 +181,8 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
     figure.suptitle(f"{task_title(task)}: accuracy against fidelity")
     _mode_legend(figure, modes_of(measured), note(rows))
     psnr = measured.groupby("mode", sort=False)["psnr"].mean()
-    fidelity = listing(
-        [f"{look(mode).label} {value:.2f} dB" for mode, value in psnr.items()] or ["not measured"]
-    )
-    figure.alt = (
-        f"Top-1 accuracy against PSNR in {task_name(task)}; {_role_sentence(rows)}; PSNR: {fidelity}."
-    )
+    fidelity = listing([f"{look(mode).label} {value:.2f} dB" for mode, value in psnr.items()] or ["not measured"])
+    figure.alt = f"Top-1 accuracy against PSNR in {task_name(task)}; {_role_sentence(rows)}; PSNR: {fidelity}."
     return figure
 
 
@@ -197,12 +191,7 @@ def _front(axes: Axes, front: pd.DataFrame) -> None:
     axes.plot(front["psnr"], front["value"], color=look(front["base"].iloc[0]).colour, linewidth=1, zorder=1)
     for row in front.itertuples():
         axes.annotate(
-            f"{row.weight:g}",
-            (row.psnr, row.value),
-            (6, 4),
-            textcoords="offset points",
-            fontsize=7.5,
-            color=FAINT,
+            f"{row.weight:g}", (row.psnr, row.value), (6, 4), textcoords="offset points", fontsize=7.5, color=FAINT
         )
 
 

@@ -36,9 +36,7 @@ def to_markdown(table: pd.DataFrame) -> str:
     sides = [":--"] * words + ["--:"] * len(table.columns)
     table = table.reset_index()
     lines = [table.columns, sides, *table.itertuples(index=False)]
-    return "".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines
-    )
+    return "".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -56,9 +54,7 @@ def _by_mode(rows: pd.DataFrame, cell: Callable[[pd.Series], str], unit: str) ->
     records = {}
     for mode in modes_of(rows):
         records[look(mode).label] = {
-            f"{name} ({role}), {unit}": cell(cells.loc[mode, name])
-            if (mode, name) in cells.index
-            else NOTHING
+            f"{name} ({role}), {unit}": cell(cells.loc[mode, name]) if (mode, name) in cells.index else NOTHING
             for name, role in recognizers_of(rows).items()
         }
     return pd.DataFrame.from_dict(records, orient="index").rename_axis("mode")
@@ -67,9 +63,7 @@ def _by_mode(rows: pd.DataFrame, cell: Callable[[pd.Series], str], unit: str) ->
 def accuracy_table(accuracy: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return top-1 with its 95 % interval by mode and recognizer, with PSNR and SSIM, for one task."""
     rows = prepare(accuracy, task)
-    table = _by_mode(
-        rows, lambda row: f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]", "top-1 in %"
-    )
+    table = _by_mode(rows, lambda row: f"{row['value']:.1f} [{row['low']:.1f}, {row['high']:.1f}]", "top-1 in %")
     quality = rows.groupby("mode")[["psnr", "ssim"]].mean().loc[modes_of(rows)]
     table["PSNR in dB"] = [number(value, 2) for value in quality["psnr"]]
     table["SSIM"] = [number(value, 3) for value in quality["ssim"]]
@@ -78,9 +72,7 @@ def accuracy_table(accuracy: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def paired_table(paired: pd.DataFrame, task: str) -> pd.DataFrame:
     """Return the paired difference to `plain` with its 95 % interval by mode and recognizer, for one task."""
-    return _by_mode(
-        prepare(paired, task), lambda row: signed_interval(row["value"], row["low"], row["high"]), "points"
-    )
+    return _by_mode(prepare(paired, task), lambda row: signed_interval(row["value"], row["low"], row["high"]), "points")
 
 
 def headline_table(accuracy: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
@@ -111,9 +103,7 @@ def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = 
     """
     ours = prepare(accuracy)
     sides = {dataset: ours, "ImageNet (published)": prepare_published(published)}
-    means = {
-        name: per_role(rows).set_index(["task", "mode", "role"])["value"] for name, rows in sides.items()
-    }
+    means = {name: per_role(rows).set_index(["task", "mode", "role"])["value"] for name, rows in sides.items()}
 
     def cell(values: pd.Series, task: str, mode: str, role: str) -> str:
         value, plain = values.get((task, mode, role)), values.get((task, "plain", role))

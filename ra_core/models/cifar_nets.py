@@ -74,9 +74,7 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.conv(F.relu(self.norm(x)))], dim=1)
 
 
-def densenet17(
-    classes: int = 10, c_in: int = 3, growth: int = 20, layers_per_block: tuple = (1, 5, 8)
-) -> nn.Module:
+def densenet17(classes: int = 10, c_in: int = 3, growth: int = 20, layers_per_block: tuple = (1, 5, 8)) -> nn.Module:
     """A densely connected network of 17 convolutions and growth 20, most of them in the coarse stages."""
     channels = 24
     layers: list[nn.Module] = [nn.Conv2d(c_in, channels, 3, padding=1, bias=False)]

@@ -47,9 +47,7 @@ def soft_runs(counts: torch.Tensor) -> torch.Tensor:
     return _Runs.apply(counts)
 
 
-def rate_features(
-    coefficients: torch.Tensor, first: torch.Tensor, threshold: float, runs: bool
-) -> torch.Tensor:
+def rate_features(coefficients: torch.Tensor, first: torch.Tensor, threshold: float, runs: bool) -> torch.Tensor:
     """Return what a rate is a weighted sum of, for each picture and plane: (B, C, FEATURES).
 
     Shapes: `coefficients` (K, B, C, N) in zigzag order, K a block of N; `first` (B, C, N), what is coded in place

@@ -81,11 +81,7 @@ def _at_half_size(conv: nn.Conv2d) -> nn.Conv2d:
 def _new_stage(c_in: int) -> nn.Sequential:
     layers = []
     for width, stride in ((c_in, 2), (NEW_WIDTH, 1)):
-        layers += [
-            nn.Conv2d(width, NEW_WIDTH, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(NEW_WIDTH),
-            nn.ReLU(),
-        ]
+        layers += [nn.Conv2d(width, NEW_WIDTH, 3, stride, 1, bias=False), nn.BatchNorm2d(NEW_WIDTH), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -107,9 +103,7 @@ def make_detector(name: str, classes: int, trained_features: bool = False) -> nn
     Raises `ParameterError` for another name.
     """
     if name not in TRUNKS:
-        raise ParameterError(
-            f"detector {name!r} is none of the small ones; choose one of {', '.join(TRUNKS)}."
-        )
+        raise ParameterError(f"detector {name!r} is none of the small ones; choose one of {', '.join(TRUNKS)}.")
     trunk = TRUNKS[name]
     sidecar = read_sidecar(trunk.recognizer)
     if trained_features:
@@ -196,10 +190,7 @@ class Detector(nn.Module):
             )
         if classes != self.classes:
             own = torch.tensor([known.index(common_name(name)) + 1 for name in classes])
-            self.own_labels, self.classes = (
-                own if self.own_labels is None else self.own_labels[own - 1],
-                classes,
-            )
+            self.own_labels, self.classes = (own if self.own_labels is None else self.own_labels[own - 1], classes)
         return self
 
     def train(self, mode: bool = True):
@@ -213,9 +204,7 @@ class Detector(nn.Module):
         """Return an answer with labels of `classes`, without the boxes of others."""
         same = answer["labels"][:, None] == self.own_labels.to(answer["labels"].device)
         kept = same.any(1)
-        return {key: value[kept] for key, value in answer.items()} | {
-            "labels": same[kept].int().argmax(1) + 1
-        }
+        return {key: value[kept] for key, value in answer.items()} | {"labels": same[kept].int().argmax(1) + 1}
 
     def soft_labels(self, images) -> torch.Tensor:
         """Return how likely each class is at every place, before boxes are drawn: (B, places, classes), in [0, 1].
@@ -286,9 +275,7 @@ def _torchvision(name: str, weights: str | Path | None) -> Detector:
 
     # The other families resize by themselves, or want masks or key points to be trained on.
     known = [
-        n
-        for n in models.list_models(module=models.detection)
-        if n.startswith(("fcos_", "fasterrcnn_", "retinanet_"))
+        n for n in models.list_models(module=models.detection) if n.startswith(("fcos_", "fasterrcnn_", "retinanet_"))
     ]
     if name not in known:
         raise ParameterError(f"detector {name!r} is unknown; choose one of {', '.join([*TRUNKS, *known])}.")

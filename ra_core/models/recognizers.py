@@ -36,9 +36,7 @@ class Recognizer(nn.Module):
         for what, values in (("mean", mean), ("std", std)):
             numbers = [float(value) for value in values]
             if len(numbers) != 3:
-                raise ParameterError(
-                    f"recognizer {name!r} has {what} {numbers}; give three numbers, one a channel."
-                )
+                raise ParameterError(f"recognizer {name!r} has {what} {numbers}; give three numbers, one a channel.")
             self.register_buffer(what, torch.tensor(numbers).view(3, 1, 1), persistent=False)
         self.eval()
 
@@ -106,9 +104,7 @@ def _custom(name: str) -> nn.Module:
             "a function without arguments that returns a classifier."
         ) from error
     if not isinstance(net, nn.Module):
-        raise ParameterError(
-            f"recognizer {name!r} returned a {type(net).__name__}; it must return a torch.nn.Module."
-        )
+        raise ParameterError(f"recognizer {name!r} returned a {type(net).__name__}; it must return a torch.nn.Module.")
     return net
 
 

@@ -32,9 +32,7 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}); copy or train it again."
-        ) from error
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
     own = net.state_dict()
     optional = {name for name in own if name.endswith("num_batches_tracked")}
     misshapen = [name for name in sorted(set(own) & set(tensors)) if own[name].shape != tensors[name].shape]

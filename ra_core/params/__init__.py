@@ -23,8 +23,7 @@ class Data(Strict):
     """Where pictures come from."""
 
     kind: Literal["cifar10", "folder"] = Field(
-        "cifar10",
-        description="CIFAR-10, or a folder: of class folders, with labels.csv, or of pictures alone",
+        "cifar10", description="CIFAR-10, or a folder: of class folders, with labels.csv, or of pictures alone"
     )
     source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
     train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
@@ -35,10 +34,7 @@ class Data(Strict):
     resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
     crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
     test_share: float = Field(
-        0.5,
-        gt=0,
-        lt=1,
-        description="folder without class folders: share of the files that is only reported on",
+        0.5, gt=0, lt=1, description="folder without class folders: share of the files that is only reported on"
     )
     validation_share: float = Field(
         0.1, gt=0, lt=1, description="folder without class folders: share of the files that validates"
@@ -63,9 +59,7 @@ class Channels(Strict):
     """How strongly each task degrades a picture."""
 
     factor: int = Field(4, ge=2, le=16, description="sr: downsampling factor")
-    sigma: float = Field(
-        0.1, gt=0, le=1, description="dn: standard deviation of the noise, 1 is black to white"
-    )
+    sigma: float = Field(0.1, gt=0, le=1, description="dn: standard deviation of the noise, 1 is black to white")
     quality: int = Field(10, ge=1, le=100, description="jpeg: Pillow's quality")
 
 
@@ -75,9 +69,7 @@ class Task(Strict):
     processor: Network = Network()
     transformer: Network = Network(name="ResnetGenerator")
     training: Training = Training()
-    weights: dict[str, float] = Field(
-        {}, description="lambda by mode, where it differs from the published one"
-    )
+    weights: dict[str, float] = Field({}, description="lambda by mode, where it differs from the published one")
 
     @field_validator("weights")
     @classmethod
@@ -110,9 +102,7 @@ class Profile(Strict):
     )
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: str = Field("resnet20", description="the recognizer that training sees")
-    unseen: list[str] = Field(
-        ["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation"
-    )
+    unseen: list[str] = Field(["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
     jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")
@@ -136,34 +126,23 @@ class Profile(Strict):
     @model_validator(mode="after")
     def _different(self):
         if len({self.source, *self.unseen}) < 1 + len(self.unseen):
-            raise ValueError(
-                f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers"
-            )
+            raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers")
         return self
 
     @model_validator(mode="after")
     def _enlargeable(self):
-        processor, factor = (
-            self.tasks["sr"].processor.name if "sr" in self.tasks else None,
-            self.channels.factor,
-        )
+        processor, factor = (self.tasks["sr"].processor.name if "sr" in self.tasks else None, self.channels.factor)
         if processor == "ResnetGenerator":
-            raise ValueError(
-                "tasks.sr.processor.name = 'ResnetGenerator' keeps the size; give SRResNet or SRDenseNet"
-            )
+            raise ValueError("tasks.sr.processor.name = 'ResnetGenerator' keeps the size; give SRResNet or SRDenseNet")
         if processor and factor & (factor - 1):
-            raise ValueError(
-                f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16"
-            )
+            raise ValueError(f"channels.factor = {factor} is not allowed: {processor} enlarges by 2, 4, 8 or 16")
         return self
 
     @model_validator(mode="after")
     def _data_sets(self):
         for name, settings in self.preprocessing.items():
             if name in DATASETS and settings.data:
-                raise ValueError(
-                    f"preprocessing.{name} has its own pictures; give those in data another name"
-                )
+                raise ValueError(f"preprocessing.{name} has its own pictures; give those in data another name")
             if name not in DATASETS and not settings.data:
                 known = " or ".join(DATASETS)
                 raise ValueError(
@@ -213,27 +192,21 @@ class Profile(Strict):
     def task(self, name: str) -> Task:
         """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
         if name not in self.tasks:
-            raise ParameterError(
-                f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}."
-            )
+            raise ParameterError(f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}.")
         return self.tasks[name]
 
     def coding(self, dataset: str) -> Preprocessing:
         """Return what this profile does before codecs on a data set. Raises `ParameterError` where it does nothing."""
         if dataset not in self.preprocessing:
             known = ", ".join(self.preprocessing) or "none"
-            raise ParameterError(
-                f"profile {self.name} has no preprocessing for {dataset!r}; it has it for {known}."
-            )
+            raise ParameterError(f"profile {self.name} has no preprocessing for {dataset!r}; it has it for {known}.")
         return self.preprocessing[dataset]
 
     def mode(self, name: str, task: str) -> Mode:
         """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
         mode = find_mode(name)
         if mode.name not in self.modes:
-            raise ParameterError(
-                f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}."
-            )
+            raise ParameterError(f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}.")
         return find_mode(name, self.task(task).weights.get(mode.name))
 
 
@@ -274,9 +247,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
         values = _merged(values, overrides)
     where = f"{path} with overrides" if overrides else str(path)
     if "name" in values:
-        raise ParameterError(
-            f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file."
-        )
+        raise ParameterError(f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file.")
     try:
         return Profile.model_validate(values | {"name": f"{name}-custom" if overrides else name})
     except ValidationError as error:
@@ -335,9 +306,7 @@ def _fields_at(path: list) -> list[str]:
     for part in path:
         if part in model.model_fields:  # the name of a task is no field
             model = _inner(model.model_fields[part].annotation)
-    return [
-        name for name in model.model_fields if path or name != "name"
-    ]  # a profile's name is that of its file
+    return [name for name in model.model_fields if path or name != "name"]  # a profile's name is that of its file
 
 
 def _inner(annotation):

@@ -53,12 +53,8 @@ class Network(Strict):
 
     name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
     width: int | None = Field(None, ge=1, description="channels, null for the published width")
-    blocks: int | None = Field(
-        None, ge=1, description="residual or dense blocks, null for the published number"
-    )
-    residual: bool = Field(
-        False, description="SRResNet that begins as the identity, or as bicubic enlargement"
-    )
+    blocks: int | None = Field(None, ge=1, description="residual or dense blocks, null for the published number")
+    residual: bool = Field(False, description="SRResNet that begins as the identity, or as bicubic enlargement")
 
     @model_validator(mode="after")
     def _residual_srresnet(self):

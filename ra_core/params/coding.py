@@ -21,9 +21,7 @@ def task_of(dataset: str) -> str:
 class BoxFolder(Strict):
     """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_parts`)."""
 
-    folder: str = Field(
-        description="in the format of Pascal VOC or COCO; a relative path begins at the project"
-    )
+    folder: str = Field(description="in the format of Pascal VOC or COCO; a relative path begins at the project")
     resize: int = Field(
         0, ge=0, description="pixels of the shorter side, 0 as stored; what is resized counts as the picture"
     )
@@ -31,8 +29,7 @@ class BoxFolder(Strict):
         {}, description="a class of the folder: what detectors call it; null leaves its boxes out"
     )
     parts: dict[Literal["train", "validation", "test"], str] = Field(
-        {},
-        description="lists of a VOC folder, or ends of the names of COCO's files; none: all files are divided",
+        {}, description="lists of a VOC folder, or ends of the names of COCO's files; none: all files are divided"
     )
     test_share: float = Field(0.3, gt=0, lt=1, description="without parts: share of the files that tests")
     validation_share: float = Field(0.1, gt=0, lt=1, description="share of the files that validates")
@@ -58,9 +55,7 @@ class Ladder(Strict):
     """The qualities of one codec."""
 
     curve: list[float] = Field(min_length=2, description="where the codec alone and every method is measured")
-    rungs: list[list[float]] = Field(
-        [], description="[quality, lambda]: what an adaptive preprocessor is trained on"
-    )
+    rungs: list[list[float]] = Field([], description="[quality, lambda]: what an adaptive preprocessor is trained on")
     adaptive_steps: int = Field(
         0, ge=0, description="of trainings for all qualities, which have more to learn; 0: as all trainings"
     )
@@ -68,9 +63,7 @@ class Ladder(Strict):
     baselines: list[Literal["downscale", "gaussian", "bilateral"]] = Field(
         [], description="what stands beside the preprocessors, besides the codec alone"
     )
-    npp_mse: list[float] = Field(
-        [], description="qualities of the rungs with a preprocessor that knows no task"
-    )
+    npp_mse: list[float] = Field([], description="qualities of the rungs with a preprocessor that knows no task")
     both_ends: bool = Field(
         False, description="also train a postprocessor, alone (post) and behind a preprocessor (both)"
     )
@@ -145,21 +138,13 @@ class Preprocessing(Strict):
     training: Training = Training()
     recognition: Literal["labels", "soft_labels"] = "labels"
     codecs: dict[str, Ladder] = Field(min_length=1, description="codecs that preprocessors are trained for")
-    transfer: dict[str, list[float]] = Field(
-        {}, description="other codecs, with the qualities of their curve"
-    )
-    mse_weight: float = Field(
-        0.5, gt=0, description="weight of the squared error of a preprocessor, published 0.5"
-    )
+    transfer: dict[str, list[float]] = Field({}, description="other codecs, with the qualities of their curve")
+    mse_weight: float = Field(0.5, gt=0, description="weight of the squared error of a preprocessor, published 0.5")
     npp_mse_weight: float = Field(
-        0.0,
-        ge=0,
-        description="the same of npp_mse, which has no other reason to keep a picture; 0: mse_weight",
+        0.0, ge=0, description="the same of npp_mse, which has no other reason to keep a picture; 0: mse_weight"
     )
     restoration_weight: float = Field(
-        1000.0,
-        gt=0,
-        description="weight of the squared error of a postprocessor; 1000 at a lambda of 1 is mode ra",
+        1000.0, gt=0, description="weight of the squared error of a postprocessor; 1000 at a lambda of 1 is mode ra"
     )
     pictures: int = Field(0, ge=0, description="test pictures, 0 for all")
     validation_pictures: int = Field(0, ge=0, description="pictures a training ends with, 0 for all")

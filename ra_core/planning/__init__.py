@@ -24,18 +24,8 @@ from ra_core.runs import project_root
 
 PICTURE_BYTES = 116_200  # of a picture of ImageNet: its two archives, 154.6 GB of 10^9 bytes, hold 1,331,167
 FLOAT, ADAM = 4, 16  # bytes of a weight; with its gradient and Adam's two moments
-CODER_MS = {
-    "jpeg": 0.5,
-    "webp": 6.0,
-    "heic": 60.0,
-    "avif": 35.0,
-    "jpeg2000": 20.0,
-    "jpegxl": 30.0,
-    "bpg": 100.0,
-}
-CODED_SIDE = (
-    256  # to which CODER_MS belongs: coding and decoding on one core, rounded from benchmarks/coding.py
-)
+CODER_MS = {"jpeg": 0.5, "webp": 6.0, "heic": 60.0, "avif": 35.0, "jpeg2000": 20.0, "jpegxl": 30.0, "bpg": 100.0}
+CODED_SIDE = 256  # to which CODER_MS belongs: coding and decoding on one core, rounded from benchmarks/coding.py
 CODED_TOGETHER = 2**16  # bytes of a picture from which `ra_core.channels.Jpeg` codes a batch on all cores
 LOG_BYTES = 100_000  # of the text files of one run
 PANEL = 6  # pictures of each chain that a task keeps for the book
@@ -139,9 +129,7 @@ def host_seconds(job: Job, machine: Machine) -> float:
 
 def _check_gpus(machine: Machine, gpus: int) -> None:
     if gpus < 1 or (gpus > 1 and not machine.gpu):
-        raise ParameterError(
-            f"{gpus} GPUs of {machine.name} are not allowed; give 1, or more of a machine with GPUs."
-        )
+        raise ParameterError(f"{gpus} GPUs of {machine.name} are not allowed; give 1, or more of a machine with GPUs.")
 
 
 def bounds(job: Job, machine: Machine, gpus: int = 1, global_batch: bool = False) -> dict[str, float]:
@@ -248,9 +236,7 @@ def scaling(profile: Profile, machine: Machine, gpus=(1, 8, 64), stated: Stock |
     for job in jobs_of(profile, stated):
         for number in gpus if job.kind == "training" else ():
             found, parts = bounds(job, machine, number), step_seconds(job, machine, number)
-            shares = {
-                name: parts.get(name, 0.0) / sum(parts.values()) for name in ("compute", "coding", "network")
-            }
+            shares = {name: parts.get(name, 0.0) / sum(parts.values()) for name in ("compute", "coding", "network")}
             usual = {
                 "part": job.part, "run": job.name, "gpus": number, "bottleneck": bottleneck(found),
                 "images_per_s": min(found.values()), "hours": run_seconds(job, machine, number) / 3600,
@@ -287,9 +273,7 @@ def compare(profile: Profile, found: pd.DataFrame, stated: Stock | None = None) 
         machine, threads = _ran_on(str(row["device"]))
         rate = threads * images_per_second(job, machine)
         predicted = {"images_per_s": rate, "peak_memory_mb": memory_mb(job, machine)}
-        rows.append(
-            row | {"profile": profile.name} | {f"predicted_{key}": value for key, value in predicted.items()}
-        )
+        rows.append(row | {"profile": profile.name} | {f"predicted_{key}": value for key, value in predicted.items()})
     columns = ["profile", *MEASURED, "predicted_images_per_s", "predicted_peak_memory_mb"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -328,9 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
         from ra_core.figures.tables import to_markdown
 
         if given.pictures and min(given.pictures) < 1:
-            raise ParameterError(
-                f"--pictures {given.pictures} is not allowed; give three numbers of at least 1."
-            )
+            raise ParameterError(f"--pictures {given.pictures} is not allowed; give three numbers of at least 1.")
         stated = Stock(*given.pictures) if given.pictures else None
         names = given.profiles or profile_names()
         machines = [machine_of(given.machine)] if given.machine else list(MACHINES.values())

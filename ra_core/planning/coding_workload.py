@@ -117,10 +117,7 @@ def _proxy(name: str, codec: str, n: int, m: int) -> Work:
 
 def _around(settings: Preprocessing, back: bool) -> dict[str, tuple[Work, int]]:
     """Return work and size of the networks that can stand around a codec."""
-    sizes = {
-        kind: tuple(getattr(settings, kind).model_dump().items())
-        for kind in ("preprocessor", "postprocessor")
-    }
+    sizes = {kind: tuple(getattr(settings, kind).model_dump().items()) for kind in ("preprocessor", "postprocessor")}
     return {kind: _trained(kind, size, back) for kind, size in sizes.items()}
 
 

@@ -40,10 +40,7 @@ class Detection:
         for (height, width), chosen in by_size(labels).items():
             for index in chosen:
                 shown[index] = images[index, :, :height, :width]
-        return {
-            "images": shown,
-            "targets": [{key: t[key].to(images.device) for key in keys} for t in labels],
-        }
+        return {"images": shown, "targets": [{key: t[key].to(images.device) for key in keys} for t in labels]}
 
     def terms(self, networks, batch):
         """Return the losses by name, and their sum as `loss`."""
@@ -62,9 +59,7 @@ def train_detector(
     Raises `ParameterError` for an unknown name, and `DataError` when the two sets differ in their classes.
     """
     if train.classes != validation.classes:
-        raise DataError(
-            f"{train.name} and {validation.name} have different classes; load both with the same ones."
-        )
+        raise DataError(f"{train.name} and {validation.name} have different classes; load both with the same ones.")
     torch.manual_seed(seed)
     net = make_detector(name, len(train.classes), trained_features=True)
     run, steps = Path(folder) / f"{name}.run", steps or STEPS[name]
@@ -104,12 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("name", choices=TRUNKS)
     parser.add_argument("--folder", type=Path, default=SHIPPED, help="where the weights are written")
-    parser.add_argument(
-        "--pictures", type=Path, help="folder like Pascal VOC's or COCO's, divided as in a profile"
-    )
-    parser.add_argument(
-        "--resize", type=int, default=0, help="of these: pixels of the shorter side, 0 as stored"
-    )
+    parser.add_argument("--pictures", type=Path, help="folder like Pascal VOC's or COCO's, divided as in a profile")
+    parser.add_argument("--resize", type=int, default=0, help="of these: pixels of the shorter side, 0 as stored")
     parser.add_argument("--steps", type=int, default=0, help="0: as the detectors that ship")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
@@ -117,9 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     def train() -> None:
         if chosen.pictures:
             usual = BoxFolder(folder=str(chosen.pictures), resize=chosen.resize)
-            found = load_parts(
-                chosen.pictures, usual.resize, (), (), usual.test_share, usual.validation_share
-            )
+            found = load_parts(chosen.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)
             parts = found["train"], found["validation"]
         else:
             parts = scenes.load("train"), scenes.load("validation")

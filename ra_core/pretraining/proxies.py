@@ -48,8 +48,7 @@ def training_pictures(folder: str | Path | None = None) -> tuple[Crops, list]:
     tenth = torch.arange(len(pictures)) % 10 == 0
     parts = {"train": ~tenth, "held out": tenth}
     train, held_out = (
-        pictures.subset(torch.nonzero(which).flatten(), f"{pictures.name}/{part}")
-        for part, which in parts.items()
+        pictures.subset(torch.nonzero(which).flatten(), f"{pictures.name}/{part}") for part, which in parts.items()
     )
     return Crops((train,)), [held_out]
 
@@ -148,16 +147,12 @@ def main(arguments: list[str] | None = None) -> int:
     usual = LearnedProxy()
     parser = argparse.ArgumentParser(prog="python -m ra_core.pretraining.proxies", description=main.__doc__)
     parser.add_argument("name", choices=tuple(SIZES))
-    parser.add_argument(
-        "--weight", type=float, required=True, help="of the squared error; published 128 to 8192"
-    )
+    parser.add_argument("--weight", type=float, required=True, help="of the squared error; published 128 to 8192")
     parser.add_argument("--folder", type=Path, required=True, help="where the weights are written")
     parser.add_argument("--pictures", type=Path, help="folder to train on; without, scenes and solar cells")
     parser.add_argument("--start", type=Path, help="weights to begin with, of another rate")
     for size in ("n", "m"):
-        parser.add_argument(
-            f"--{size}", type=int, help="channels; without, as published or as those that ship"
-        )
+        parser.add_argument(f"--{size}", type=int, help="channels; without, as published or as those that ship")
     for key, kind in (("steps", int), ("batch", int), ("lr", float)):
         parser.add_argument(f"--{key}", type=kind, default=getattr(usual.training, key))
     parser.add_argument("--seed", type=int, default=0)

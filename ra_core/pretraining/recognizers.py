@@ -70,10 +70,7 @@ def augment_cells(images: torch.Tensor, generator: torch.Generator, shift: int =
     grey, count = images[:, :1], len(images)
     turns = torch.randint(8, (count,), generator=generator).tolist()
     grey = torch.stack(
-        [
-            torch.rot90(one.flip(-1) if t > 3 else one, t % 4, (-2, -1))
-            for one, t in zip(grey, turns, strict=True)
-        ]
+        [torch.rot90(one.flip(-1) if t > 3 else one, t % 4, (-2, -1)) for one, t in zip(grey, turns, strict=True)]
     )
     by = torch.randint(-shift, shift + 1, (2,), generator=generator).tolist()
     gain = 0.8 + 0.4 * torch.rand(count, 1, 1, 1, generator=generator)
@@ -135,9 +132,7 @@ def train_recognizer(
     recipe, vary = (RECIPE, augment) if name in FAMILIES else (CELL_RECIPE, augment_cells)
     recipe = LITE_RECIPE if name in ON_IMAGENET else recipe
     if len(train) < recipe["batch"]:
-        raise DataError(
-            f"{train.name} has {len(train)} pictures; at least a batch of {recipe['batch']} is needed."
-        )
+        raise DataError(f"{train.name} has {len(train)} pictures; at least a batch of {recipe['batch']} is needed.")
     cycles = (epochs,) if epochs else CYCLES[name]
     epochs, batch, start = sum(cycles), recipe["batch"], time.perf_counter()
     torch.manual_seed(seed)
@@ -165,9 +160,7 @@ def train_recognizer(
             images = normalise(vary(train.images[indices], generator), recipe)
             with torch.autocast("cpu", torch.bfloat16):
                 logits = net(images.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(
-                logits.float(), train.labels[indices], label_smoothing=recipe["label_smoothing"]
-            )
+            loss = F.cross_entropy(logits.float(), train.labels[indices], label_smoothing=recipe["label_smoothing"])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -179,11 +172,7 @@ def train_recognizer(
             f"{name}  epoch {epoch + 1}/{epochs}  loss {torch.stack(losses).mean():.3f}{seen}  {spent:.0f} s",
             flush=True,
         )
-        state = {
-            "net": net.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-        }
+        state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
         save_checkpoint(checkpoint, state | {"epoch": epoch + 1, "seconds": spent, "settings": settings})
     sidecar = {
         "name": name, "classes": list(train.classes), "mean": recipe["mean"], "std": recipe["std"],
@@ -196,9 +185,7 @@ def train_recognizer(
         "seconds": round(seconds + time.perf_counter() - start), "threads": torch.get_num_threads(),
         "torch": torch.__version__, "machine": platform.machine(),
     }  # fmt: skip
-    weights = {
-        k: v.contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")
-    }
+    weights = {k: v.contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
     with atomic(Path(folder) / f"{name}.safetensors") as path:
         path.write_bytes(save(weights, metadata={"sidecar": json.dumps(sidecar)}))
     write_json(Path(folder) / f"{name}.json", sidecar)

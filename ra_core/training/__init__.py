@@ -33,9 +33,7 @@ SCHEDULES, PRECISIONS = ("drops", "cosine"), ("fp32", "bf16")
 SEED_STRIDE = 1_000_003
 
 
-def learning_rate(
-    step: int, steps: int, peak: float, schedule: str = "drops", drops: tuple[float, ...] = ()
-) -> float:
+def learning_rate(step: int, steps: int, peak: float, schedule: str = "drops", drops: tuple[float, ...] = ()) -> float:
     """Return the learning rate of a step, counted from 0.
 
     `drops` divides it by ten at each of the given fractions of the run (published: 4/6 and 5/6); `cosine` lets it
@@ -251,9 +249,7 @@ def _check_finite(means: dict[str, float], networks: dict, step: int, folder: Pa
         if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
             broken.append(f"a weight of the {name} is no longer finite")
     if broken:
-        raise TrainingError(
-            f"{broken[0]} by step {step}; {_kept(folder)}: lower the learning rate and run again."
-        )
+        raise TrainingError(f"{broken[0]} by step {step}; {_kept(folder)}: lower the learning rate and run again.")
 
 
 def _kept(folder: Path) -> str:

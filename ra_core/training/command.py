@@ -33,9 +33,7 @@ def train(given: argparse.Namespace) -> Path:
     except ValueError as error:
         raise ParameterError(f"--overrides {given.overrides!r} is not YAML ({error}); mend it.") from error
     if not isinstance(overrides, dict):
-        raise ParameterError(
-            f"--overrides {given.overrides!r} holds no keys with values; write {{key: value}}."
-        )
+        raise ParameterError(f"--overrides {given.overrides!r} holds no keys with values; write {{key: value}}.")
     profile = load_profile(given.profile, overrides)
     if given.task and not given.dataset:
         from ra_core.experiments import train_run

@@ -72,9 +72,7 @@ def test_a_preprocessor_can_stand_before_another_codec_and_quality(tmp_path, sou
         ({"codec": "webp", "quality": 15, "strength": 0.3}, 0.3),
     ],
 )
-def test_an_adaptive_preprocessor_is_told_the_strength_of_the_quality(
-    tmp_path, source, target, chosen, strength
-):
+def test_an_adaptive_preprocessor_is_told_the_strength_of_the_quality(tmp_path, source, target, chosen, strength):
     net = preprocessor_run(tmp_path / "run", "npp_qa", quality=None)
     apply(source, target, run=tmp_path / "run", **chosen)
     with torch.inference_mode():
@@ -155,9 +153,7 @@ def test_a_picture_that_lies_on_its_side_stands_upright(tmp_path, target):
     exif[0x0112] = 6
     pixels = saved(tmp_path / "in" / "a.png", array(), exif=exif)
     rows = apply(tmp_path / "in", target, **JPEG)
-    assert (target / "files" / "a.jpg").read_bytes() == load_codec("jpeg").encode([np.rot90(pixels, -1)], 20)[
-        0
-    ]
+    assert (target / "files" / "a.jpg").read_bytes() == load_codec("jpeg").encode([np.rot90(pixels, -1)], 20)[0]
     assert (rows[0]["width"], rows[0]["height"]) == (40, 56)
     for path in ("files/a.jpg", "pictures/a.png"):
         assert not Image.open(target / path).getexif()
@@ -302,9 +298,7 @@ def test_the_command_says_what_it_did(source, target, capsys):
 def test_the_command_refuses_with_one_sentence(source, target, capsys):
     assert main([str(source), str(target), "--codec", "gif", "--quality", "20"]) == 1
     said = capsys.readouterr()
-    assert (
-        said.out == "" and said.err.startswith("codec 'gif' is unknown") and len(said.err.splitlines()) == 1
-    )
+    assert said.out == "" and said.err.startswith("codec 'gif' is unknown") and len(said.err.splitlines()) == 1
 
 
 @pytest.mark.slow

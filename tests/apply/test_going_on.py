@@ -41,14 +41,10 @@ def test_after_a_kill_only_what_is_missing_is_done(tmp_path, source, target, mon
     rows = apply(source, target, workers=1, **JPEG)
     assert done == ["0.png", "1.png", "2.png", "3.png", "a.png"] == [row["file"] for row in rows]
     assert before.items() <= times(target).items()
-    assert table(target / "pictures.csv") == [
-        {k: "" if v is None else str(v) for k, v in r.items()} for r in rows
-    ]
+    assert table(target / "pictures.csv") == [{k: "" if v is None else str(v) for k, v in r.items()} for r in rows]
 
 
-@pytest.mark.parametrize(
-    "record", ["", "null", "{}", '{"outputs": 3}', '{"outputs": [], "row": {}, "state": []}']
-)
+@pytest.mark.parametrize("record", ["", "null", "{}", '{"outputs": 3}', '{"outputs": [], "row": {}, "state": []}'])
 def test_a_damaged_record_is_done_again(source, target, record):
     (first,) = apply(source, target, **JPEG)
     (target / ".records" / "a.png.json").write_text(record)
@@ -74,10 +70,7 @@ def test_what_had_another_name_before_is_not_left_behind(source, target):
     apply(source, target, **JPEG)
     saved(source / "a.bmp", array(seed=1))
     apply(source, target, **JPEG)
-    assert [path for path in tree(target) if path.startswith("files/")] == [
-        "files/a.bmp.jpg",
-        "files/a.png.jpg",
-    ]
+    assert [path for path in tree(target) if path.startswith("files/")] == ["files/a.bmp.jpg", "files/a.png.jpg"]
 
 
 def test_what_was_made_of_a_picture_that_is_gone_is_deleted(source, target, capsys):

@@ -10,15 +10,7 @@ from PIL import Image, ImageCms
 
 from ra_core import metrics
 from ra_core.apply.colour_profiles import embed
-from ra_core.apply.picture_files import (
-    Picture,
-    picture_psnr,
-    read_picture,
-    resize,
-    to_grey,
-    write_pictures,
-    write_png,
-)
+from ra_core.apply.picture_files import Picture, picture_psnr, read_picture, resize, to_grey, write_pictures, write_png
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import is_grey
 from ra_core.data.folders import open_picture

@@ -109,10 +109,7 @@ def test_a_folder_that_is_no_finished_run(tmp_path, source, target):
     for parameters, word in (
         (net_parameters, "is neither"),
         ({"postprocessor": {}}, "has a network behind the codec"),
-        (
-            {"preprocessor": {}, "method": "npp", "codec": "jpeg", "quality": 20},
-            "does not describe the network",
-        ),
+        ({"preprocessor": {}, "method": "npp", "codec": "jpeg", "quality": 20}, "does not describe the network"),
         ({"processor": {"name": "SRResNet"}}, "does not describe the network"),
         ({"processor": {"name": "SRResNet", "depth": 3}, "channel": {}}, "does not describe the network"),
     ):

@@ -19,10 +19,7 @@ NETS = {
     "SRDenseNet x2": lambda: make_processor("SRDenseNet", 2, width=2, blocks=2),
     "ResnetGenerator": lambda: make_processor("ResnetGenerator", 1, width=2, blocks=2),
 }
-STRONGER = {
-    "SRDenseNet x2": 0.1,
-    "ResnetGenerator": 0.2,
-}  # by how much weights are moved for a lively picture
+STRONGER = {"SRDenseNet x2": 0.1, "ResnetGenerator": 0.2}  # by how much weights are moved for a lively picture
 CORE = 96
 
 
@@ -42,12 +39,7 @@ def positive(net: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [
-        ("NPP", (16, 122, 1)),
-        ("SRResNet", (1, 13, 1)),
-        ("SRResNet x4", (1, 13, 4)),
-        ("ResnetGenerator", (4, 28, 1)),
-    ],
+    [("NPP", (16, 122, 1)), ("SRResNet", (1, 13, 1)), ("SRResNet x4", (1, 13, 4)), ("ResnetGenerator", (4, 28, 1))],
 )
 def test_the_geometry_of_the_networks(name, expected):
     assert geometry(NETS[name]()) == expected

@@ -178,9 +178,7 @@ def test_jpeg_is_pillow_s_file_to_the_byte(mosaic, monkeypatch, quality, subsamp
     if not memory_file:
         monkeypatch.delattr(os, "memfd_create", raising=False)
     pictures = [mosaic, picture(1, 1), picture(37, 219), picture(700, 300)]
-    expected = [
-        pillow_jpeg(array, quality=quality, subsampling=subsampling, optimize=optimize) for array in pictures
-    ]
+    expected = [pillow_jpeg(array, quality=quality, subsampling=subsampling, optimize=optimize) for array in pictures]
     assert JpegCodec(subsampling, optimize).encode(pictures, quality) == expected
     for one, file in zip(JpegCodec().decode(expected), expected, strict=True):
         assert np.array_equal(one, np.asarray(Image.open(io.BytesIO(file))))
@@ -330,9 +328,7 @@ def test_an_unknown_codec_or_setting_is_refused():
     assert "4:4:4" in refusal(ParameterError, load_codec, "jpeg", subsampling="4:1:1")
     assert "0 to 6" in refusal(ParameterError, load_codec, "webp", method=7)
     for side in (20, 400):
-        assert "threads" in refusal(
-            ParameterError, JpegCodec().encode, [picture(side, side)] * 2, 50, threads=0
-        )
+        assert "threads" in refusal(ParameterError, JpegCodec().encode, [picture(side, side)] * 2, 50, threads=0)
 
 
 @pytest.mark.parametrize(("name", "package"), [("heic", "pillow-heif"), ("jpegxl", "imagecodecs")])
@@ -395,11 +391,7 @@ def test_a_grey_picture_is_stored_as_a_grey_jpeg_and_comes_back_with_three_equal
 
 
 def test_grey_and_transparent_files_are_refused():
-    for mode, form, codec in (
-        ("CMYK", "JPEG", JpegCodec()),
-        ("RGBA", "WEBP", WebpCodec()),
-        ("L", "AVIF", AvifCodec()),
-    ):
+    for mode, form, codec in (("CMYK", "JPEG", JpegCodec()), ("RGBA", "WEBP", WebpCodec()), ("L", "AVIF", AvifCodec())):
         buffer = io.BytesIO()
         Image.new(mode, (8, 8)).save(buffer, form)
         refusal(CodecError, codec.decode, [buffer.getvalue()])

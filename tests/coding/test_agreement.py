@@ -60,17 +60,13 @@ def test_a_row_a_quality_and_proxy_with_the_numbers_of_both():
     both = torch.stack([guess["bits"].double(), sizes.double()])
     assert row["rate_correlation"] == pytest.approx(torch.corrcoef(both)[0, 1].item(), abs=1e-5)
     slopes = proxy_slopes(Energy(), stored, 30), codec_slopes(JPEG, stored, 30)
-    assert row["gradient_cosine"] == pytest.approx(
-        torch.cosine_similarity(*slopes, dim=1).mean().item(), abs=1e-4
-    )
+    assert row["gradient_cosine"] == pytest.approx(torch.cosine_similarity(*slopes, dim=1).mean().item(), abs=1e-4)
 
 
 def test_every_codec_of_a_data_set_is_compared_with_all_its_proxies(monkeypatch):
     monkeypatch.setattr(module, "stand_ins", lambda codec, profile, images: {codec: profile})
     monkeypatch.setattr(
-        module,
-        "agreement",
-        lambda *given: pd.DataFrame([{"proxies": given[0], "name": given[1].name, "at": given[2]}]),
+        module, "agreement", lambda *given: pd.DataFrame([{"proxies": given[0], "name": given[1].name, "at": given[2]}])
     )
     settings = Preprocessing(
         source="a", codecs={"jpeg": Ladder(curve=[5, 10, 20, 30, 40, 50])}, transfer={"webp": [20, 80]}

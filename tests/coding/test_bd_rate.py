@@ -336,10 +336,7 @@ def test_what_pictures_have_in_common_cancels():
 def test_the_ends_are_percentiles_of_the_draws():
     codec, times = made(100), counts(100, 60)
     a, b = resample(*codec, times), resample(*better(*codec), times)
-    each = [
-        bd_rate((a.drawn_rates[i], a.drawn_values[i]), (b.drawn_rates[i], b.drawn_values[i]))
-        for i in range(60)
-    ]
+    each = [bd_rate((a.drawn_rates[i], a.drawn_values[i]), (b.drawn_rates[i], b.drawn_values[i])) for i in range(60)]
     found = bd_rate_interval(a, b)
     assert [found["low"], found["high"]] == pytest.approx(np.percentile(each, [2.5, 97.5]))
     assert found["bd"] == bd_rate((a.rates, a.values), (b.rates, b.values))
@@ -350,9 +347,7 @@ def test_the_order_of_the_pictures_does_not_matter():
     method = better(*codec)
     order = np.random.default_rng(3).permutation(80)
     one = bd_rate_interval(resample(*codec, times), resample(*method, times))
-    moved = [
-        resample(sizes[:, order], scores[:, order], times[:, order]) for sizes, scores in (codec, method)
-    ]
+    moved = [resample(sizes[:, order], scores[:, order], times[:, order]) for sizes, scores in (codec, method)]
     assert bd_rate_interval(*moved) == pytest.approx(one, abs=1e-6)
 
 
@@ -384,11 +379,7 @@ def test_a_gain_at_the_same_bytes_is_that_of_the_interpolated_curve_draw_by_draw
         each = [
             np.interp(np.log(a[place]), np.log(b), v) - r[place]
             for a, r, b, v in zip(
-                reference.drawn_rates,
-                reference.drawn_values,
-                other.drawn_rates,
-                other.drawn_values,
-                strict=True,
+                reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True
             )
         ]
         assert [one["low"], one["high"]] == pytest.approx(np.percentile(each, [2.5, 97.5]))

@@ -189,9 +189,7 @@ def test_what_does_not_change_it_is_none(cells):
 
 
 def test_methods_differ_in_their_parameters():
-    assert (
-        parameters("npp", 5)["rungs"] == [[5, 1, 0.125]] and parameters("npp", 5)["recognition"] == "labels"
-    )
+    assert parameters("npp", 5)["rungs"] == [[5, 1, 0.125]] and parameters("npp", 5)["recognition"] == "labels"
     assert parameters("npp_mse", 5)["recognition"] is None
     for method in ("npp_qa", "npp", "npp_mse", "both"):
         quality = None if method in ("npp_qa", "both") else 5
@@ -207,12 +205,7 @@ def test_methods_differ_in_their_parameters():
 
 def test_a_training_for_all_qualities_may_be_longer():
     longer = {"codecs": {"jpeg": {"adaptive_steps": 77}}}
-    for method, quality, steps in (
-        ("npp_qa", None, 77),
-        ("post", None, 77),
-        ("both", None, 77),
-        ("npp", 5, None),
-    ):
+    for method, quality, steps in (("npp_qa", None, 77), ("post", None, 77), ("both", None, 77), ("npp", 5, None)):
         found = parameters(method, quality, **longer)
         usual = parameters(method, quality)["training"]
         assert found["training"] == usual | ({"steps": steps, "epochs": None} if steps else {})
@@ -224,11 +217,7 @@ def test_a_postprocessor_depends_on_its_own_parameters(method):
     found = parameters(method)
     assert found["rungs"] == parameters()["rungs"] and found["quality"] is None
     assert found["postprocessor"]["width"] == 4 and found["restoration_weight"] == 1000
-    for cells in (
-        {"postprocessor": {"width": 5}},
-        {"restoration_weight": 1.0},
-        {"recognition": "soft_labels"},
-    ):
+    for cells in ({"postprocessor": {"width": 5}}, {"restoration_weight": 1.0}, {"recognition": "soft_labels"}):
         assert parameters(method, **cells) != found
     for cells in ({"preprocessor": {"width": 3}}, {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}):
         assert (parameters(method, **cells) == found) == (method == "post")
@@ -266,9 +255,7 @@ def test_what_a_profile_does_not_train_is_refused():
 
 def test_folders_say_what_they_hold(project):
     def name(*what):
-        return str(
-            preprocessor_folder("tiny", "cells", *what).relative_to(project / "runs" / "tiny" / "cells")
-        )
+        return str(preprocessor_folder("tiny", "cells", *what).relative_to(project / "runs" / "tiny" / "cells"))
 
     assert name("npp_qa", "jpeg", None, 0) == name("npp_qa", "jpeg", 5, 0) == "npp_qa-jpeg/seed0"
     assert name("npp", "jpeg", 5.0, 2) == name("npp", "jpeg", 5, 2) == "npp-jpeg-5/seed2"
@@ -316,9 +303,7 @@ def test_a_run_with_a_postprocessor_leaves_its_networks(trained, monkeypatch, me
     assert all(line["restoration"] > 0 for line in tiny.log(folder) if "loss" in line)
     fresh, nets = make_nets(parameters(method)), load_nets(folder, parameters(method))
     for name, net in nets.items():
-        assert any(
-            not torch.equal(a, b) for a, b in zip(fresh[name].parameters(), net.parameters(), strict=True)
-        )
+        assert any(not torch.equal(a, b) for a, b in zip(fresh[name].parameters(), net.parameters(), strict=True))
     train_preprocessor(profile(), "cells", "jpeg", method)
     assert len(trained) == 1
 
@@ -366,9 +351,7 @@ def test_pictures_before_and_behind_the_codec_are_those_of_the_chain(monkeypatch
     folder, pictures = train_preprocessor(profile(), "cells", "jpeg"), tiny.pictures(3)
     wanted, calls = parameters(), []
     pre = AtStrength(load_preprocessor(folder, wanted), wanted["rungs"][1][2])
-    expected = Chain(Coded(load_codec("jpeg"), 60), pre=pre)(
-        pictures.batch(torch.arange(3))[0], torch.arange(3)
-    )
+    expected = Chain(Coded(load_codec("jpeg"), 60), pre=pre)(pictures.batch(torch.arange(3))[0], torch.arange(3))
     monkeypatch.setattr(coding, "preprocess", lambda *given: calls.append(1) or preprocess(*given))
     clean, sent, decoded = coding.pair_at(profile(), "cells", "jpeg", "npp_qa", None, 0, pictures)
     assert torch.equal(clean, pictures.batch(torch.arange(3))[0]) and torch.equal(decoded, expected["stored"])

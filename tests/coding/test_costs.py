@@ -48,9 +48,7 @@ def test_the_costs_of_a_codec_are_a_table(project, measured):
         "postprocessor SRResNet", "proxy BlockDCT, forward and back", "jpeg at 20", "jpeg at 20",
     ]  # fmt: skip
     assert list(measured.use[-3:]) == ["training only", "encode", "decode"] and set(measured.width) == {16}
-    assert measured.use[3] == "behind the codec" and measured.macs_per_pixel[3] == 4 * (
-        2 * 3 * 81 + 3 * 4 * 9
-    )
+    assert measured.use[3] == "behind the codec" and measured.macs_per_pixel[3] == 4 * (2 * 3 * 81 + 3 * 4 * 9)
     assert measured.parameters[1] == 9_461_537 and measured.parameters[4] == 0
     # of the published width a picture of 16 x 16 needs about 190,000 a pixel, most of them in the U-Net
     assert 150_000 < measured.macs_per_pixel[1] < 250_000 and measured.macs_per_pixel[0] < 2_000

@@ -29,11 +29,7 @@ def neighbours(image: torch.Tensor, y: int, x: int, radius: int):
     height, width = image.shape[-2:]
     for dy in range(-radius, radius + 1):
         for dx in range(-radius, radius + 1):
-            yield (
-                dy,
-                dx,
-                image[0, :, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)].double(),
-            )
+            yield (dy, dx, image[0, :, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)].double())
 
 
 def explicit(image: torch.Tensor, radius: int, weight) -> torch.Tensor:
@@ -66,9 +62,7 @@ def test_bilateral_is_the_explicit_mean(sigma, tone):
         return near(sigma)(dy, dx, colour, own) * math.exp(-(colour - own).square().mean() / (2 * tone**2))
 
     image = picture(6, 8)
-    assert torch.allclose(
-        Bilateral(sigma, tone)(image), explicit(image, max(1, round(2 * sigma)), weight), atol=1e-6
-    )
+    assert torch.allclose(Bilateral(sigma, tone)(image), explicit(image, max(1, round(2 * sigma)), weight), atol=1e-6)
 
 
 def test_bilateral_without_regard_to_tone_is_a_blur():

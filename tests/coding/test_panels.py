@@ -38,10 +38,7 @@ def test_the_quality_is_the_one_with_the_nearest_accuracy():
     found = equal_accuracy(RATES, "net", 60)
     assert (found.alone.bytes_mean, found.sent.bytes_mean) == (400, 150)
     assert equal_accuracy(RATES, "net", method="gaussian").sent.bytes_mean == 180
-    assert (
-        equal_accuracy(RATES.replace({"method": {"npp_qa": "npp_qa for heic"}}), "net").method
-        == "npp_qa for heic"
-    )
+    assert equal_accuracy(RATES.replace({"method": {"npp_qa": "npp_qa for heic"}}), "net").method == "npp_qa for heic"
 
 
 def test_the_sentence_says_both_accuracies_and_bytes():
@@ -53,14 +50,9 @@ def test_the_sentence_says_both_accuracies_and_bytes():
 
 def test_what_was_not_measured_is_one_clear_sentence():
     said = refusal(ParameterError, equal_accuracy, RATES, "net", 20)
-    assert (
-        "at quality 20 and for method npp_qa; it has the qualities 10, 30, 60" in said
-        and "npp_qa, npp_mse." in said
-    )
+    assert "at quality 20 and for method npp_qa; it has the qualities 10, 30, 60" in said and "npp_qa, npp_mse." in said
     refusal(ParameterError, equal_accuracy, RATES, "net", None, "magic")
-    assert "preprocessors none." in refusal(
-        ParameterError, equal_accuracy, RATES[RATES.method == "codec"], "net"
-    )
+    assert "preprocessors none." in refusal(ParameterError, equal_accuracy, RATES[RATES.method == "codec"], "net")
 
 
 def test_pictures_are_shown_class_by_class():
@@ -121,9 +113,5 @@ def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, m
     assert len(panel["boxes_true"]) == len(panel["boxes_alone"]) == len(panel["scores_decoded"]) == 3
     assert (by in panel["bits_by"]) if by else ("bits_by" not in panel)
     assert not by or panel["bits_alone"].shape == (3, 4, 4)
-    assert (
-        "labels" not in panel
-        and figures.coding_panel(panel).alt
-        and "found" in figures.detection_panel(panel).alt
-    )
+    assert "labels" not in panel and figures.coding_panel(panel).alt and "found" in figures.detection_panel(panel).alt
     assert panel["classes"].tolist() == list(boxed.CLASSES)

@@ -88,9 +88,7 @@ def shipped(tmp_path, monkeypatch):
     for weight in WEIGHTS:
         torch.manual_seed(int(weight))
         save_weights(make_proxy("Hyperprior", n=4, m=4), tmp_path / f"hyperprior-{weight:g}.safetensors")
-        write_json(
-            tmp_path / f"hyperprior-{weight:g}.json", {"name": "Hyperprior", "n": 4, "m": 4, "weight": weight}
-        )
+        write_json(tmp_path / f"hyperprior-{weight:g}.json", {"name": "Hyperprior", "n": 4, "m": 4, "weight": weight})
     monkeypatch.setattr(proxy_ladder, "SHIPPED", tmp_path)
     monkeypatch.setattr(
         proxy_ladder, "shipped_proxies",
@@ -134,14 +132,10 @@ def test_block_transforms_have_a_proxy_without_weights():
 
 def test_what_cannot_stand_in_is_refused(shipped):
     said = refusal(ParameterError, load_proxy, "BlockDCT", "webp")
-    assert said.startswith(
-        "proxy BlockDCT cannot stand in for codec 'webp', only for bpg, heic, jpeg, jpeg-444,"
-    )
+    assert said.startswith("proxy BlockDCT cannot stand in for codec 'webp', only for bpg, heic, jpeg, jpeg-444,")
     said = refusal(ParameterError, load_proxy, "Minnen2018", "webp")
     assert said.startswith("no weights of proxy 'Minnen2018' ship, only hyperprior-64, hyperprior-512; ")
-    assert "codec 'gif' is unknown" in refusal(
-        ParameterError, load_proxy, "Hyperprior", "gif", references=IMAGES
-    )
+    assert "codec 'gif' is unknown" in refusal(ParameterError, load_proxy, "Hyperprior", "gif", references=IMAGES)
 
 
 def test_a_profile_brings_its_own_weights(shipped, tmp_path, monkeypatch):

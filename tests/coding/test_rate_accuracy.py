@@ -37,14 +37,7 @@ from ra_core.coding.curves import (
     same_bytes_rows,
 )
 from ra_core.coding.filters import Gaussian
-from ra_core.coding.rate_accuracy import (
-    FILTERS,
-    at_unseen_qualities,
-    choose_filters,
-    evaluate_codec,
-    measure,
-    sent_by,
-)
+from ra_core.coding.rate_accuracy import FILTERS, at_unseen_qualities, choose_filters, evaluate_codec, measure, sent_by
 from ra_core.coding.scores import bits_per_pixel
 from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
@@ -99,9 +92,7 @@ def test_each_preprocessor_is_measured_where_it_was_trained(project, tables):
     for method, quality, strength in (("npp", 60, 1.0), ("npp_mse", 5, 1.0), ("npp_qa", 20, None)):
         trained_at = None if method == "npp_qa" else quality
         folder = train_preprocessor(profile, "cells", "jpeg", method, trained_at)
-        net = load_preprocessor(
-            folder, preprocessor_parameters(profile, "cells", "jpeg", method, trained_at, 0)
-        )
+        net = load_preprocessor(folder, preprocessor_parameters(profile, "cells", "jpeg", method, trained_at, 0))
         if strength is None:  # 20 lies 15 of 55 from lambda 1 to 8
             strength = 2 ** (3 * 15 / 55) / 8
         found = evaluate(Chain(Coded(codec, quality), pre=AtStrength(net, strength)), judges, pictures)
@@ -159,10 +150,7 @@ def test_another_codec_shows_what_transfers(project, tables):
         train_preprocessor(profile, "cells", "jpeg"),
         preprocessor_parameters(profile, "cells", "jpeg", "npp_qa", None, 0),
     )
-    pictures, found = (
-        coded.load("cells", "test"),
-        rates[rates.method == "npp_qa for jpeg"].set_index("quality"),
-    )
+    pictures, found = (coded.load("cells", "test"), rates[rates.method == "npp_qa for jpeg"].set_index("quality"))
     for quality, strength in ((1, 1 / 8), (60, 1.0)):
         chain = Chain(Coded(load_codec("webp"), quality), pre=AtStrength(net, strength))
         sizes = evaluate(chain, {}, pictures).bytes.double()
@@ -214,9 +202,7 @@ def test_the_filter_that_is_taken_has_the_lowest_bd_rate_on_validation_pictures(
     settings = settings.model_copy(update={"codecs": {"jpeg": steps}, "source": "b"})
     profile = profile.model_copy(update={"preprocessing": {"cells": settings}})
     found = iter([-1.0, math.nan, -3.5, -2.0, *[math.nan] * 3, 4.0])
-    monkeypatch.setattr(
-        rate_accuracy, "bd_rate", lambda alone, line: compared.append((alone, line)) or next(found)
-    )
+    monkeypatch.setattr(rate_accuracy, "bd_rate", lambda alone, line: compared.append((alone, line)) or next(found))
     table = choose_filters(profile, "cells", "jpeg", {"a": tiny.source(), "b": Needs()}, "cpu")
     assert asked == [("cells", "validation", 200)]
     assert list(table["filter"]) == ["gaussian"] * 4 + ["bilateral"] * 4
@@ -280,16 +266,12 @@ def test_a_saving_of_a_fifth_is_found_with_its_interval():
 def test_at_the_same_bytes_a_cheaper_method_gains_and_has_no_dearest_point():
     alone, method, pictures = made_curve("codec", 1.0), made_curve("npp", 0.8), tiny.pictures(40)
     rows = same_bytes_rows(method, alone, pictures, "a")
-    assert [(row["recognizer"], row["quality"]) for row in rows] == [
-        (j, q) for j in "ab" for q in (10, 30, 90)
-    ]
+    assert [(row["recognizer"], row["quality"]) for row in rows] == [(j, q) for j in "ab" for q in (10, 30, 90)]
     top1 = [a.share("a") for a in alone.answers.values()]
     for row, value in zip(rows, top1, strict=False):
         assert {"profile", "dataset"} | set(row) == set(SAME_BYTES_COLUMNS) and row["alone"] == value
     sizes = [a.bytes.double().mean().item() for a in alone.answers.values()]
-    for row, expected in zip(
-        rows[:2], np.interp(np.log(sizes[:2]), np.log(0.8) + np.log(sizes), top1), strict=True
-    ):
+    for row, expected in zip(rows[:2], np.interp(np.log(sizes[:2]), np.log(0.8) + np.log(sizes), top1), strict=True):
         assert row["value"] == pytest.approx(expected, abs=0.1) and 0 < row["low"] < row["gain"] < row["high"]
     assert math.isnan(rows[2]["gain"]) and rows[2]["no_overlap"] == 1
     one = made_curve("npp", 1.0)
@@ -304,10 +286,7 @@ def test_curves_are_compared_on_the_same_drawn_pictures():
     right = np.stack([a.by_recognizer["b"]["top1"].numpy() for a in method.answers.values()])
     expected = resample(sizes, right, counts(40))
     assert drawn.drawn_rates == pytest.approx(expected.drawn_rates)
-    assert drawn.drawn_values == pytest.approx(expected.drawn_values) and drawn.drawn_values.shape == (
-        1000,
-        3,
-    )
+    assert drawn.drawn_values == pytest.approx(expected.drawn_values) and drawn.drawn_values.shape == (1000, 3)
     same = bd_rows(alone, alone, pictures, "b")[1]
     assert [same[key] for key in ("bd", "low", "high", "no_overlap")] == [0, 0, 0, 0]
 
@@ -320,11 +299,7 @@ def test_qualities_between_the_rungs_are_curves_of_their_own():
     row = bd_rows(part, alone, tiny.pictures(40), "a")[0]
     assert row["bd"] == pytest.approx(-20, abs=0.5) and row["method"] == part.method
     assert at_unseen_qualities(curves, Ladder(curve=[10, 90], rungs=[[10, 1], [30, 1]])) == []
-    assert (
-        at_unseen_qualities(curves[:2], Ladder(curve=[10, 30, 90]))
-        == []
-        == at_unseen_qualities(curves[:2], None)
-    )
+    assert at_unseen_qualities(curves[:2], Ladder(curve=[10, 30, 90])) == [] == at_unseen_qualities(curves[:2], None)
 
 
 def test_one_quality_is_no_curve():
@@ -396,10 +371,7 @@ def test_a_folder_of_boxed_pictures_of_any_size_goes_the_whole_way(own):
     assert list(rates.columns) == PUBLIC.split(",") and list(bds.columns) == BD_COLUMNS
     assert set(rates.method) == {"codec", "downscale", "npp_qa"}
     assert set(rates.task) == {"detection"} and set(rates.metric) == {"map50"}
-    assert dict(zip(rates.recognizer, rates.role, strict=True)) == {
-        "mine/fcos": "source",
-        "mine/retinanet": "unseen",
-    }
+    assert dict(zip(rates.recognizer, rates.role, strict=True)) == {"mine/fcos": "source", "mine/retinanet": "unseen"}
     pictures, codec = coding.pictures_of(own, "squares", "test", 7), load_codec("jpeg")
     assert (
         set(rates.n) == {len(pictures)} == {7}
@@ -419,9 +391,7 @@ def test_a_folder_of_boxed_pictures_of_any_size_goes_the_whole_way(own):
     assert all(math.isfinite(line["loss"]) for line in tiny.log(run) if "loss" in line)
     skipped = (run.parents[1] / "skipped.txt").read_text()
     assert skipped == "" or "of other classes" in skipped
-    shown = pair_at(
-        own, "squares", "jpeg", "npp_qa", None, 0, coding.pictures_of(own, "squares", "validation", 4)
-    )
+    shown = pair_at(own, "squares", "jpeg", "npp_qa", None, 0, coding.pictures_of(own, "squares", "validation", 4))
     assert len({images.shape for images in shown}) == 1
 
 

@@ -46,10 +46,7 @@ def voc(tmp_path):
 def content():
     """What a COCO JSON file holds."""
     return {
-        "images": [
-            {"id": 7, "file_name": "x.png", "width": 40, "height": 20},
-            {"id": 3, "file_name": "sub/y.png"},
-        ],
+        "images": [{"id": 7, "file_name": "x.png", "width": 40, "height": 20}, {"id": 3, "file_name": "sub/y.png"}],
         "categories": [{"id": 18, "name": "dog"}, {"id": 5, "name": "airplane"}],
         "annotations": [
             {"id": 1, "image_id": 7, "category_id": 18, "bbox": [0, 0, 40, 20], "iscrowd": 0, "area": 3},
@@ -80,15 +77,8 @@ def write(coco, content) -> None:
 
 def test_a_voc_folder(voc):
     pictures = load(voc)
-    assert (len(pictures), pictures.classes, pictures.name, pictures.skipped) == (
-        3,
-        ("cat", "dog"),
-        "zoo",
-        (),
-    )
-    assert pictures.boxes(0).tolist() == [[0, 0, 40, 20], [10, 5, 20, 15]] and pictures.labels(
-        0
-    ).tolist() == [2, 1]
+    assert (len(pictures), pictures.classes, pictures.name, pictures.skipped) == (3, ("cat", "dog"), "zoo", ())
+    assert pictures.boxes(0).tolist() == [[0, 0, 40, 20], [10, 5, 20, 15]] and pictures.labels(0).tolist() == [2, 1]
     assert pictures.boxes(1).tolist() == [[2, 4, 12, 24]]
     target = pictures.all_targets()[1]
     assert target["ignored_boxes"].tolist() == [[0, 0, 9, 9]] and target["ignored_labels"].tolist() == [2]
@@ -160,9 +150,7 @@ def test_the_classes_of_a_detector_fix_the_labels(voc):
     assert pictures.labels(0).tolist() == [2] and pictures.boxes(0).tolist() == [[0, 0, 40, 20]]
     assert pictures.skipped == ("a.jpg: 1 of 2 boxes are of other classes",)
     said = refusal(DataError, load, voc, classes=("bird",))
-    assert said.startswith(
-        "zoo has no usable box in 3 pictures (2 problems, for instance: a.jpg: 2 of 2 boxes are of"
-    )
+    assert said.startswith("zoo has no usable box in 3 pictures (2 problems, for instance: a.jpg: 2 of 2 boxes are of")
 
 
 def test_without_pictures_or_boxes_it_says_so(voc, tmp_path):
@@ -213,12 +201,8 @@ def test_a_coco_folder(coco, way):
     pictures = load(*pictures)
     assert pictures.classes == ("airplane", "dog") and pictures.skipped == ()
     assert [key[0] for key in pictures.keys] == ["x.png", "sub/y.png"]
-    assert pictures.boxes(0).tolist() == [[0, 0, 40, 20], [10, 5, 20, 15]] and pictures.labels(
-        0
-    ).tolist() == [2, 1]
-    assert (
-        pictures.all_targets()[1]["ignored_boxes"].tolist() == [[1, 2, 4, 6]] and len(pictures.boxes(1)) == 0
-    )
+    assert pictures.boxes(0).tolist() == [[0, 0, 40, 20], [10, 5, 20, 15]] and pictures.labels(0).tolist() == [2, 1]
+    assert pictures.all_targets()[1]["ignored_boxes"].tolist() == [[1, 2, 4, 6]] and len(pictures.boxes(1)) == 0
     assert np.array_equal(pictures.picture(0), np.asarray(picture(40, 20)))
 
 
@@ -251,14 +235,7 @@ def test_a_broken_coco_file_is_refused(coco, text):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"image_id": 99},
-        {"category_id": 99},
-        {"bbox": [1, 2, 3]},
-        {"bbox": None},
-        {"bbox": [1, 2, "x", 4]},
-        {"bbox": 5},
-    ],
+    [{"image_id": 99}, {"category_id": 99}, {"bbox": [1, 2, 3]}, {"bbox": None}, {"bbox": [1, 2, "x", 4]}, {"bbox": 5}],
 )
 def test_an_annotation_that_makes_no_sense_is_refused(coco, content, change):
     content["annotations"][1].update(change)

@@ -80,13 +80,9 @@ def test_ignored_objects_stand_apart():
 
 def test_pictures_of_several_sizes_are_refused_together_and_taken_alone():
     small, large = boxed.pictures(1), boxed.pictures(1, side=80)
-    both = BoxedPictures(
-        small.keys + large.keys, boxed.paint, small.objects + large.objects, boxed.CLASSES, "mixed"
-    )
+    both = BoxedPictures(small.keys + large.keys, boxed.paint, small.objects + large.objects, boxed.CLASSES, "mixed")
     said = refusal(DataError, both.batch, torch.arange(2))
-    assert said.startswith(
-        "mixed has pictures of 64 x 64 and of 80 x 80 pixels, which do not go into one batch; "
-    )
+    assert said.startswith("mixed has pictures of 64 x 64 and of 80 x 80 pixels, which do not go into one batch; ")
     assert both.batch(torch.tensor([1]))[0].shape == (1, 3, 80, 80)
 
 
@@ -101,11 +97,7 @@ def test_a_subset_is_a_set_of_its_own():
 def test_the_fingerprint_knows_pictures_boxes_labels_and_what_is_ignored_but_no_order():
     pictures = boxed.pictures(3)
     same = fingerprint(pictures)
-    assert (
-        fingerprint(boxed.pictures(3))
-        == fingerprint(pictures.subset(torch.tensor([2, 0, 1]), "turned"))
-        == same
-    )
+    assert fingerprint(boxed.pictures(3)) == fingerprint(pictures.subset(torch.tensor([2, 0, 1]), "turned")) == same
 
     def changed(**changes):
         values = {key: getattr(pictures.objects[0], key) for key in ("boxes", "labels", "ignored")}

@@ -23,11 +23,7 @@ def test_every_broken_file_is_listed_with_its_reason(tree, capsys):
     first, second = check.broken(tree)
     assert "a/notes.jpg is not a picture of a known kind" in first and "b/3.png cannot be read" in second
     assert check.main([str(tree)]) == 1
-    assert capsys.readouterr().err.splitlines() == [
-        first,
-        second,
-        f"2 files of {tree} are to be mended or removed.",
-    ]
+    assert capsys.readouterr().err.splitlines() == [first, second, f"2 files of {tree} are to be mended or removed."]
 
 
 def test_a_folder_of_whole_pictures(tree, capsys):

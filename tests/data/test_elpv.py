@@ -12,9 +12,7 @@ from ra_core.data import Pictures, elpv, fingerprint
 from ra_core.errors import DataError, ParameterError
 
 installed = pytest.mark.skipif(find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed")
-KINDS = [
-    (p, kind) for kind in ("mono", "poly") for p in ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")
-]
+KINDS = [(p, kind) for kind in ("mono", "poly") for p in ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")]
 CELLS = 9 * len(KINDS)  # nine of each kind, so that one begins the second eight
 TINY_PARTS = {"train": (0, 1, 2, 4, 5, 8), "validation": (6,), "test": (3, 7)}  # places within a kind
 
@@ -148,19 +146,10 @@ BREAKS = {
     "four columns": (edit(lambda rows: [f"{rows[0]} x", *rows[1:]]), f"does not list {CELLS} solar cells"),
     "two columns": (edit(lambda rows: ["a b", *rows[1:]]), f"does not list {CELLS} solar cells"),
     "no number": (edit(lambda rows: [row.replace(" 1.0 ", " much ") for row in rows]), "could not convert"),
-    "another label": (
-        edit(lambda rows: [row.replace(" 1.0 ", " 0.4 ") for row in rows]),
-        "the known solar cells",
-    ),
+    "another label": (edit(lambda rows: [row.replace(" 1.0 ", " 0.4 ") for row in rows]), "the known solar cells"),
     "no text": (lambda folder: (folder / "labels.csv").write_bytes(b"\xff\xfe" * 40), "can't decode"),
-    "nulls": (
-        lambda folder: (folder / "labels.csv").write_bytes(b"\0" * 200_000),
-        "broken copy|does not list",
-    ),
-    "a folder": (
-        lambda folder: [(folder / "labels.csv").unlink(), (folder / "labels.csv").mkdir()],
-        "broken copy",
-    ),
+    "nulls": (lambda folder: (folder / "labels.csv").write_bytes(b"\0" * 200_000), "broken copy|does not list"),
+    "a folder": (lambda folder: [(folder / "labels.csv").unlink(), (folder / "labels.csv").mkdir()], "broken copy"),
 }
 
 
@@ -233,10 +222,7 @@ def test_fingerprints_are_there_for_every_part():
 @installed
 def test_the_validation_part_is_the_known_one():
     pictures = elpv.load("validation")
-    assert pictures.images.shape == (326, 3, 296, 296) and torch.bincount(pictures.labels).tolist() == [
-        224,
-        102,
-    ]
+    assert pictures.images.shape == (326, 3, 296, 296) and torch.bincount(pictures.labels).tolist() == [224, 102]
     assert (pictures.images[:, 0] == pictures.images[:, 2]).all()
     assert 60 < pictures.images[:50, 0].float().mean() < 200
 

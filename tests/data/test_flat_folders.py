@@ -228,9 +228,7 @@ def test_the_fingerprint_knows_the_labels(table):
 
 def test_classes_without_a_picture_have_a_number(table):
     lines = (table / "labels.csv").read_text().splitlines()
-    (table / "labels.csv").write_text(
-        "\n".join([lines[0], *(line.replace(",2,c", ",4,") for line in lines[1:])])
-    )
+    (table / "labels.csv").write_text("\n".join([lines[0], *(line.replace(",2,c", ",4,") for line in lines[1:])]))
     assert loaded(table)["train"].classes == ("a", "b", "class 2", "class 3", "class 4")
 
 

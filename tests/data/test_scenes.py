@@ -69,9 +69,7 @@ def test_a_scene_depends_on_its_number_only():
 
 def test_each_part_has_its_own_objects():
     pools = {part: {image.tobytes() for image in scenes._painter(part).images} for part in PARTS}
-    shipped = {
-        part: cifar10.load("shipped", part).images.permute(0, 2, 3, 1).numpy() for part in ("train", "test")
-    }
+    shipped = {part: cifar10.load("shipped", part).images.permute(0, 2, 3, 1).numpy() for part in ("train", "test")}
     assert {len(pools[part]) for part in PARTS} == {4500, 500, 2000}
     assert not pools["train"] & pools["validation"]
     assert pools["train"] | pools["validation"] == {image.tobytes() for image in shipped["train"]}
@@ -110,10 +108,7 @@ def test_an_object_is_the_picture_its_label_names_inside_its_box():
     pool = split_train(cifar10.load("shipped", "train"))["validation"]
     pictures, painter = scenes.load("validation", 6), scenes._painter("validation")
     for index in range(6):
-        scene, placed = (
-            pictures.picture(index).astype(int),
-            painter._place(scenes._Draws(painter.seed, index)),
-        )
+        scene, placed = (pictures.picture(index).astype(int), painter._place(scenes._Draws(painter.seed, index)))
         assert pictures.labels(index).tolist() == [int(pool.labels[p.picture]) + 1 for p in placed]
         assert pictures.boxes(index).tolist() == [list(map(float, p[2:])) for p in placed]
         p = placed[-1]  # nothing lies over the last one
@@ -153,7 +148,4 @@ def test_what_is_not_there_is_refused(arguments, said):
 
 
 def test_the_usual_numbers_of_scenes():
-    assert {part: len(scenes.load(part)) for part in ("validation", "test")} == {
-        "validation": 200,
-        "test": 400,
-    }
+    assert {part: len(scenes.load(part)) for part in ("validation", "test")} == {"validation": 200, "test": 400}

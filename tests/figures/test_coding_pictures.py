@@ -37,9 +37,7 @@ def test_bit_panel_draws_both_maps_on_one_scale():
     assert len(images) == 9 and np.array_equal(images[0].get_array(), panel["clean"][0].transpose(1, 2, 0))
     bits = np.concatenate([panel["bits_alone"], panel["bits_sent"]])
     assert np.array_equal(np.stack([np.asarray(image.get_array()) for image in images[3:]]), bits)
-    assert {image.get_clim() for image in images[3:]} == {
-        (0, bits.max())
-    }  # so that both rows can be compared
+    assert {image.get_clim() for image in images[3:]} == {(0, bits.max())}  # so that both rows can be compared
     assert figure.axes[1].get_ylabel() == "bits a block, by hand"
     found = texts(figure)
     assert {"codec alone\nat 40", "preprocessed\nat 12.5", "4,000 bytes", "1,250 bytes"} <= set(found)
@@ -86,9 +84,7 @@ def test_coding_panel_says_bytes_answers_and_how_often_the_difference_is_enlarge
 def test_an_enlarged_difference_can_be_read_back(clean, sent, near):
     """Grey is no change; where nothing is cut off, the enlarged difference over its factor is the difference."""
     assert (amplified(clean, clean)[0] == 128).all()
-    sent = np.clip(sent, clean - np.minimum(clean, near), clean + np.minimum(255 - clean, near)).astype(
-        np.uint8
-    )
+    sent = np.clip(sent, clean - np.minimum(clean, near), clean + np.minimum(255 - clean, near)).astype(np.uint8)
     shown, factor = amplified(clean, sent)
     difference = sent.astype(int) - clean
     inside = np.abs(factor * difference) < 128
@@ -104,10 +100,7 @@ def test_overlaps_of_known_boxes():
 
 
 def test_a_true_box_is_found_once_by_the_surest_of_its_class():
-    true, boxes = (
-        [[0, 0, 10, 10], [20, 0, 30, 10]],
-        [[0, 0, 10, 9], [0, 0, 10, 10], [20, 0, 30, 10], [0, 5, 10, 15]],
-    )
+    true, boxes = ([[0, 0, 10, 10], [20, 0, 30, 10]], [[0, 0, 10, 9], [0, 0, 10, 10], [20, 0, 30, 10], [0, 5, 10, 15]])
     right, found = matched(boxes, np.array([1, 1, 2, 1]), np.array([0.6, 0.9, 0.8, 0.7]), true, [1, 1])
     assert right.tolist() == [False, True, False, False]
     assert found.tolist() == [True, False]
@@ -137,8 +130,7 @@ def padded(panel: dict) -> dict:
         if key.startswith(("boxes_", "labels_", "scores_")):
             shape = (4, 4) if key.startswith("boxes_") else (4,)
             entries = [
-                np.concatenate([np.asarray(each, float), np.zeros((4 - len(each), *shape[1:]))])
-                for each in entries
+                np.concatenate([np.asarray(each, float), np.zeros((4 - len(each), *shape[1:]))]) for each in entries
             ]
         filled[key] = np.asarray(entries)
     return filled
@@ -152,10 +144,7 @@ def test_detection_panel_draws_right_wrong_and_missed_boxes(form):
     edges = [image.get_extent() for image in axes.images]
     scale = (edges[0][1] - edges[0][0]) / 20
     drawn = [
-        (
-            patch.get_linestyle(),
-            pytest.approx((patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height())),
-        )
+        (patch.get_linestyle(), pytest.approx((patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height())))
         for patch in axes.patches
     ]
 

@@ -7,12 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from drawn import (
-    EYES,
-    MODES,
-    lab,
-    make_accuracy,
-)
+from drawn import EYES, MODES, lab, make_accuracy
 from matplotlib.colors import to_rgb
 
 from ra_core import figures
@@ -35,9 +30,7 @@ def test_every_eye_tells_the_colours_apart(eye):
 
 
 def test_an_unknown_mode_is_one_clear_sentence():
-    with pytest.raises(
-        ParameterError, match=r"mode 'magic' has no colour; the figures know oracle, .*: add it"
-    ):
+    with pytest.raises(ParameterError, match=r"mode 'magic' has no colour; the figures know oracle, .*: add it"):
         figures.look("magic")
     with pytest.raises(ParameterError, match="magic"):
         figures.headline(ACCURACY.replace({"mode": {"ra": "magic"}}))
@@ -71,9 +64,7 @@ def test_saved_files_are_the_same_every_time(tmp_path):
     svg = (tmp_path / "a.svg").read_text()
     ElementTree.fromstring(svg)
     assert "<dc:date>" not in svg and "Bars of top-1 accuracy" in svg
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        f"{n}.{s}" for n in "abc" for s in ("png", "svg")
-    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.{s}" for n in "abc" for s in ("png", "svg"))
 
 
 def test_a_figure_that_cannot_be_saved_leaves_what_was_there(tmp_path):

@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import (
-    make_log,
-    texts,
-)
+from drawn import make_log, texts
 
 from ra_core import figures
 from ra_core.errors import ParameterError
@@ -26,25 +23,18 @@ def test_training_curves_draw_the_log():
 def test_training_curves_of_plain_alone_say_that_there_is_no_recognition_term():
     figure = figures.training_curves({"plain": make_log(False), "ra": []}, "sr")
     assert texts(figure) == ["none in these runs"]
-    assert figure.alt.endswith(
-        "plain in super-resolution; top-1 on the validation pictures ends at plain 48.5 %."
-    )
+    assert figure.alt.endswith("plain in super-resolution; top-1 on the validation pictures ends at plain 48.5 %.")
     with pytest.raises(ParameterError, match="no log line of task 'sr'"):
         figures.training_curves({"plain": []}, "sr")
 
 
 def test_recognizer_overview_places_each_recognizer():
-    sidecars = [
-        {"name": "a", "parameters": 300_000, "test_top1": 90.25},
-        {"name": "b", "parameters": 9, "seed": 0},
-    ]
+    sidecars = [{"name": "a", "parameters": 300_000, "test_top1": 90.25}, {"name": "b", "parameters": 9, "seed": 0}]
     figure = figures.recognizer_overview(sidecars, source="a")
     axes = figure.axes[0]
     assert {tuple(line.get_xydata()[0]) for line in axes.lines} == {(300_000, 90.25)}
     assert texts(figure) == ["a (source) 90.2"]
-    assert texts(figures.recognizer_overview(sidecars[1:])) == [
-        "no test accuracy is recorded for these recognizers"
-    ]
+    assert texts(figures.recognizer_overview(sidecars[1:])) == ["no test accuracy is recorded for these recognizers"]
 
 
 def test_confusion_is_in_percent_of_each_class():

@@ -2,10 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import (
-    make_panel,
-    texts,
-)
+from drawn import make_panel, texts
 
 from ra_core import figures
 from ra_core.errors import ParameterError

@@ -19,10 +19,7 @@ COSTS = pd.DataFrame(
     + [{"profile": "away", "machine": "cpu", "missing": "its pictures are not here."}]
 )  # fmt: skip
 TRAININGS = pd.DataFrame(
-    [
-        ("sr", "ra", seed, "cpu (2 threads)", 100, 1800.0, 50.0 + seed, 900.0 + seed, seed == 2)
-        for seed in (0, 1, 2)
-    ],
+    [("sr", "ra", seed, "cpu (2 threads)", 100, 1800.0, 50.0 + seed, 900.0 + seed, seed == 2) for seed in (0, 1, 2)],
     columns=MEASURED,
 ).assign(profile="fast")
 COMPARED = TRAININGS[:2].assign(predicted_images_per_s=[100.0, 25.5], predicted_peak_memory_mb=1000.0)
@@ -58,10 +55,7 @@ def test_planned_costs_are_marked_as_model_measured_or_not_counted():
 
 def test_machines_say_what_is_assumed():
     found = figures.machine_table(MACHINES.values())
-    assert (
-        found.loc["assumed"].iloc[0].startswith("nothing")
-        and "all but the peaks" in found.loc["assumed"].iloc[1]
-    )
+    assert found.loc["assumed"].iloc[0].startswith("nothing") and "all but the peaks" in found.loc["assumed"].iloc[1]
     assert "bf16 989.00" in found.loc["10¹² operations/s"].iloc[1]
 
 
@@ -77,10 +71,7 @@ def test_bars_are_as_long_as_the_hours():
 
 def test_predicted_stands_beside_measured():
     found = figures.compared_trainings(COMPARED)
-    assert (
-        list(found["predicted / measured"]) == ["2.00", "0.50"]
-        and list(found["memory predicted"]) == ["1,000"] * 2
-    )
+    assert list(found["predicted / measured"]) == ["2.00", "0.50"] and list(found["memory predicted"]) == ["1,000"] * 2
     figure = figures.compared_rates(COMPARED)
     points = figure.axes[0].lines[0]
     assert list(points.get_xdata()) == [50.0, 51.0] and list(points.get_ydata()) == [100.0, 25.5]

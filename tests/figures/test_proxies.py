@@ -31,9 +31,7 @@ def test_agreement_table_and_scatter_show_every_number():
 
     figure = figures.agreement_scatter(make_agreement())
     gradients, pictures = figure.axes
-    assert np.array_equal(
-        gradients.lines[0].get_xydata(), [[0.95, np.nan], [0.99, 0.84]], equal_nan=True
-    )  # by quality
+    assert np.array_equal(gradients.lines[0].get_xydata(), [[0.95, np.nan], [0.99, 0.84]], equal_nan=True)  # by quality
     assert gradients.lines[1].get_xydata().tolist() == [[0.913, 0.5]]
     assert pictures.lines[0].get_xydata().tolist() == [[1.04, 38.0], [0.97, 41.26]]
     assert texts(figure) == ["75", "32", "10", "75", "32"]
@@ -50,9 +48,7 @@ def test_agreement_table_and_scatter_show_every_number():
 
 def test_proxy_curves_draw_loss_and_both_parts_of_the_rate():
     log = [{"step": s, "loss": 8 / s, "bpp_y": 0.5 / s, "bpp_z": 0.02 / s} for s in (10, 20)]
-    figure = figures.proxy_curves(
-        {"hyperprior-64": [*log, {"step": 20, "validation": {}}], "hyperprior-512": log[:1]}
-    )
+    figure = figures.proxy_curves({"hyperprior-64": [*log, {"step": 20, "validation": {}}], "hyperprior-512": log[:1]})
     assert [axes.get_title() for axes in figure.axes] == ["loss", "bits a pixel of y", "bits a pixel of z"]
     for axes, key in zip(figure.axes, ("loss", "bpp_y", "bpp_z"), strict=True):
         drawn = [line.get_xydata().tolist() for line in axes.lines]
@@ -66,14 +62,7 @@ def test_proxy_curves_draw_loss_and_both_parts_of_the_rate():
 
 
 def test_proxy_table_shows_every_proxy_on_every_set():
-    found = {
-        "pictures": 24,
-        "fingerprint": "x",
-        "bpp": 0.1504,
-        "bpp_y": 0.1391,
-        "bpp_z": 0.0113,
-        "psnr": 30.27,
-    }
+    found = {"pictures": 24, "fingerprint": "x", "bpp": 0.1504, "bpp_y": 0.1391, "bpp_z": 0.0113, "psnr": 30.27}
     table = figures.proxy_table({"hyperprior-64": {"held_out": {"scenes": found, "cells": found}}})
     assert list(table.index) == [("hyperprior-64", "scenes (24)"), ("hyperprior-64", "cells (24)")]
     assert list(table.iloc[0]) == ["0.150", "0.139", "0.011", "30.3"]
@@ -85,24 +74,11 @@ def test_cost_table_shows_every_part():
             ("NPP", "before", 9_422_235, 186_500.4, 812.345, 296, 224, 2),
             ("jpeg", "encode", np.nan, np.nan, 0.25, 8, 8, 1),
         ],
-        columns=[
-            "network",
-            "use",
-            "parameters",
-            "macs_per_pixel",
-            "ms_per_picture",
-            "width",
-            "height",
-            "threads",
-        ],
+        columns=["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"],
     )
     table = figures.cost_table(cost)
     assert list(table.columns) == ["parameters", "MACs a pixel", "ms a picture", "picture", "threads"]
     assert table.to_numpy().tolist() == [
         ["9,422,235", "186,500", "812.3", "296 × 224", "2"], ["–", "–", "0.2", "8 × 8", "1"]
     ]  # fmt: skip
-    assert (
-        figures.to_markdown(table)
-        .splitlines()[2]
-        .startswith("| NPP | before | 9,422,235 | 186,500 | 812.3 |")
-    )
+    assert figures.to_markdown(table).splitlines()[2].startswith("| NPP | before | 9,422,235 | 186,500 | 812.3 |")

@@ -57,9 +57,7 @@ def test_header_table_says_what_is_no_picture():
 
 
 def test_transfer_table_marks_what_was_seen_and_says_where_there_is_no_overlap():
-    between = BD[BD["method"] == "npp_qa"].assign(
-        method="npp_qa at unseen qualities", bd=-7.0, low=-9.0, high=-5.0
-    )
+    between = BD[BD["method"] == "npp_qa"].assign(method="npp_qa at unseen qualities", bd=-7.0, low=-9.0, high=-5.0)
     bd = pd.concat([BD.assign(bd=BD["bd"].mask(BD["method"] == "npp")), between[between["codec"] == "jpeg"]])
     bd = bd[~((bd["codec"] == "heic") & (bd["recognizer"] == "wide"))]
     table = figures.transfer_table(bd)

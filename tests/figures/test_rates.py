@@ -59,9 +59,7 @@ def test_every_eye_tells_the_methods_apart(eye):
 def test_a_preprocessor_for_any_other_codec_has_a_look_and_an_unknown_method_is_one_clear_sentence():
     assert figures.method_look("npp_qa for webp")[0::2] == ("NPP-QA for WebP", "$W$")
     assert figures.method_look("npp_qa for mine").label == "NPP-QA for mine"
-    with pytest.raises(
-        ParameterError, match=r"method 'magic' has no colour; the figures know codec, .*: add it"
-    ):
+    with pytest.raises(ParameterError, match=r"method 'magic' has no colour; the figures know codec, .*: add it"):
         figures.method_look("magic")
     with pytest.raises(ParameterError, match="magic"):
         figures.rate_accuracy_curves(RATES.replace({"method": {"npp": "magic"}}))
@@ -122,9 +120,7 @@ def test_rows_that_cannot_be_drawn_are_one_clear_sentence():
     assert len(figures.rate_accuracy_curves(two, "net").axes) == 3
     with pytest.raises(ParameterError, match="recognizer 'deep' is not in the table, which holds net, wide"):
         figures.rate_accuracy_curves(RATES, "deep")
-    with pytest.raises(
-        ParameterError, match=r"no column for bpp, only .*: give the rows of rate_accuracy.csv"
-    ):
+    with pytest.raises(ParameterError, match=r"no column for bpp, only .*: give the rows of rate_accuracy.csv"):
         figures.rate_accuracy_curves(RATES.drop(columns="bpp"))
     both = pd.concat([BD, BD.assign(dataset="scenes")])
     for draw in (figures.bd_forest, figures.transfer_heatmap):
@@ -211,10 +207,7 @@ def test_half_and_twice_the_bytes_are_as_far_from_zero(worst):
     axes = figure.axes[0]
     x = axes.transData.transform([(value, 0) for value in (-50, 0, 100)])[:, 0]
     assert x[1] - x[0] == pytest.approx(x[2] - x[1])
-    ticks = {
-        label.get_text(): place
-        for label, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)
-    }
+    ticks = {label.get_text(): place for label, place in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True)}
     assert ticks["0"] == 0 and 2 <= len(ticks) <= 9
     assert all(float(text.replace("−", "-")) == place for text, place in ticks.items())
 
@@ -235,9 +228,7 @@ def test_heat_map_frames_what_each_preprocessor_was_trained_for():
     expected = [[value(*cell, name) for name in JUDGES] for cell in cells]
     assert np.asarray(for_jpeg.images[0].get_array()).tolist() == expected
     drawn = np.ma.filled(for_heic.images[0].get_array(), np.nan)
-    assert np.isnan(drawn[1]).all() and drawn[0].tolist() == [
-        value("heic", "npp_qa", name) for name in JUDGES
-    ]
+    assert np.isnan(drawn[1]).all() and drawn[0].tolist() == [value("heic", "npp_qa", name) for name in JUDGES]
     for axes, codecs in ((for_jpeg, ["JPEG", "WebP"]), (for_heic, ["HEIC", "WebP"])):
         assert [label.get_text() for label in axes.get_yticklabels()] == codecs
         (frame,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
@@ -285,9 +276,7 @@ def test_any_part_of_the_tables_can_be_shown(sent, names, seeds):
     assert len(figures.bd_table(bd)) == count
     adaptive = bd[bd["method"].isin(["npp_qa", "npp_qa for jpeg", "npp_qa for webp"])]
     if not adaptive.empty:
-        own = adaptive["codec"].where(
-            adaptive["method"] == "npp_qa", adaptive["method"].str[len("npp_qa for ") :]
-        )
+        own = adaptive["codec"].where(adaptive["method"] == "npp_qa", adaptive["method"].str[len("npp_qa for ") :])
         assert len(figures.transfer_heatmap(bd).axes) == own.nunique() + 1
 
 

@@ -2,15 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import (
-    MODES,
-    RECOGNIZERS,
-    TRAINED,
-    make_accuracy,
-    make_paired,
-    make_published,
-    texts,
-)
+from drawn import MODES, RECOGNIZERS, TRAINED, make_accuracy, make_paired, make_published, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
@@ -67,9 +59,7 @@ def test_heat_map_holds_every_top1_and_its_gain():
     assert f"{value('ra', 'vgg8'):.1f}\n(+12.0)" in texts(figure)
     assert sum("(" in text for text in texts(figure)) == 3 * len(RECOGNIZERS)
     assert axes.get_xticklabels()[0].get_text() == "resnet20\nsource"
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        figures.look(mode).label for mode in MODES
-    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [figures.look(mode).label for mode in MODES]
 
 
 def test_bars_have_the_heights_and_ends_of_the_data():
@@ -105,10 +95,7 @@ def test_accuracy_against_psnr_draws_source_and_mean_of_the_unseen():
     source, unseen = (points(axes) for axes in figure.axes)
     for mode in MODES[1:]:
         colour, psnr = figures.look(mode).colour, value(mode, "vgg8", "psnr")
-        means = [
-            (value(mode, "vgg8", c) + value(mode, "mobilenet", c)) / 2
-            for c in ("top1", "top1_low", "top1_high")
-        ]
+        means = [(value(mode, "vgg8", c) + value(mode, "mobilenet", c)) / 2 for c in ("top1", "top1_low", "top1_high")]
         assert unseen[colour] == [pytest.approx((psnr, *means))]
         top1 = [value(mode, "resnet20", column) for column in ("top1", "top1_low", "top1_high")]
         assert source[colour] == [pytest.approx((psnr, *top1))]
@@ -152,16 +139,12 @@ def test_the_paper_stands_beside_with_its_own_gains_and_name():
     assert gains[figures.look("ra").colour] == pytest.approx([9.5, 6.0, 7.0])
     assert gains[figures.look("ra_unsupervised").colour] == pytest.approx([-1.0, 0.0, 3.0])
     assert [t.get_text() for t in theirs.get_yticklabels()] == ["resnet18 (source)", "resnet50", "vgg16_bn"]
-    assert (
-        "this book, denoising: RA +12.0" in figure.alt and "RA unsupervised \N{MINUS SIGN}1.0" in figure.alt
-    )
+    assert "this book, denoising: RA +12.0" in figure.alt and "RA unsupervised \N{MINUS SIGN}1.0" in figure.alt
 
 
 @pytest.mark.parametrize("draw", [*TASK_FIGURES, figures.accuracy_table])
 def test_an_unknown_task_is_one_clear_sentence(draw):
-    with pytest.raises(
-        ParameterError, match="task 'blur' is not in these results, which hold dn, jpeg, sr: choose"
-    ):
+    with pytest.raises(ParameterError, match="task 'blur' is not in these results, which hold dn, jpeg, sr: choose"):
         draw(ACCURACY, "blur")
     with pytest.raises(ParameterError, match="no column for recognizer, role"):
         draw(ACCURACY.drop(columns=["recognizer", "role"]), "sr")

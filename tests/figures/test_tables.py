@@ -3,12 +3,7 @@
 import json
 
 import pandas as pd
-from drawn import (
-    MODES,
-    make_accuracy,
-    make_paired,
-    make_published,
-)
+from drawn import MODES, make_accuracy, make_paired, make_published
 
 from ra_core import figures
 from ra_core.figures import rows
@@ -32,9 +27,9 @@ def read_markdown(text: str) -> list[list[str]]:
 
 
 def test_markdown_round_trip():
-    table = pd.DataFrame(
-        {"mode": ["RA", "a|b"], "top-1 in %": ["49.0 [46.8, 51.2]", "–"], "n": [3, 4]}
-    ).set_index("mode")
+    table = pd.DataFrame({"mode": ["RA", "a|b"], "top-1 in %": ["49.0 [46.8, 51.2]", "–"], "n": [3, 4]}).set_index(
+        "mode"
+    )
     assert read_markdown(figures.to_markdown(table)) == [
         ["mode", "top-1 in %", "n"], ["RA", "49.0 [46.8, 51.2]", "3"], ["a|b", "–", "4"]
     ]  # fmt: skip
@@ -65,23 +60,15 @@ def test_paired_and_headline_tables_give_gains_with_sign_and_interval():
     table = figures.headline_table(ACCURACY, PAIRED)
     row = table.loc[("Denoising", "RA unsupervised")]
     assert row["source (resnet20): gain on plain in points"] == "+36.0 [+34.5, +38.5]"
-    unseen = (
-        value("ra_unsupervised", "vgg8", task="dn") + value("ra_unsupervised", "mobilenet", task="dn")
-    ) / 2
+    unseen = (value("ra_unsupervised", "vgg8", task="dn") + value("ra_unsupervised", "mobilenet", task="dn")) / 2
     assert row["mean of 2 unseen: top-1 in %"] == f"{unseen:.1f}"
     assert table.loc[("Denoising", "plain"), "source (resnet20): gain on plain in points"] == "–"
-    assert list(table.index.get_level_values(0).unique()) == [
-        "Super-resolution",
-        "Denoising",
-        "JPEG restoration",
-    ]
+    assert list(table.index.get_level_values(0).unique()) == ["Super-resolution", "Denoising", "JPEG restoration"]
 
 
 def test_paper_table_keeps_the_two_data_sets_apart():
     table = figures.paper_table(ACCURACY, make_published())
-    titles = [
-        f"{name}, {role}" for name in ("CIFAR-10", "ImageNet (published)") for role in ("source", "unseen")
-    ]
+    titles = [f"{name}, {role}" for name in ("CIFAR-10", "ImageNet (published)") for role in ("source", "unseen")]
     assert [column.split(":")[0] for column in table.columns] == titles
     top1 = f"{value('ra', 'resnet20'):.1f} (+12.0)"
     assert list(table.loc[("Super-resolution", "RA")])[::2] == [top1, "59.5 (+9.5)"]
@@ -108,26 +95,14 @@ def test_status_table_sorts_the_runs_and_marks_changes():
         "parameters": {"processor": 24_000, "transformer": 1000}, "metrics": {"psnr": 21.404, "top1": 49.04},
         "started": "2025-01-01T10:00:00",
     }  # fmt: skip
-    runs = [
-        run,
-        {**run, "mode": "plain"},
-        {"task": "sr", "mode": "ra", "seed": 0},
-        {**run, "seed": 0, "git": {}},
-    ]
+    runs = [run, {**run, "mode": "plain"}, {"task": "sr", "mode": "ra", "seed": 0}, {**run, "seed": 0, "git": {}}]
     table = figures.status_table(json.loads(json.dumps(runs)))
-    assert list(table.index) == [
-        ("sr", "ra", "0"),
-        ("jpeg", "plain", "1"),
-        ("jpeg", "ra", "0"),
-        ("jpeg", "ra", "1"),
-    ]
+    assert list(table.index) == [("sr", "ra", "0"), ("jpeg", "plain", "1"), ("jpeg", "ra", "0"), ("jpeg", "ra", "1")]
     assert list(table.loc[("jpeg", "ra", "1")]) == [
         "cpu", "25,000", "123.4", "1,234", "400", "21.40", "49.0", "abcdef0+", "2025-01-01 10:00"
     ]  # fmt: skip
     assert set(table.loc[("sr", "ra", "0")]) == {"–"}
-    alike = figures.status_table(
-        [run, {**run, "mode": "plain"}]
-    )  # from one commit and device, which the page names
+    alike = figures.status_table([run, {**run, "mode": "plain"}])  # from one commit and device, which the page names
     assert not {"device", "commit"} & set(alike) and {"device", "commit"} < set(table)
 
 

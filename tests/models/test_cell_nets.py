@@ -22,9 +22,7 @@ def test_squares_are_seen_as_pixels(name):
     torch.manual_seed(0)
     net = on_patches(name, 7, patch=2).eval()
     images = torch.randn(2, 3, 48, 64)
-    squares = torch.cat(
-        [images[:, c : c + 1, y::2, x::2] for c in range(3) for y in (0, 1) for x in (0, 1)], 1
-    )
+    squares = torch.cat([images[:, c : c + 1, y::2, x::2] for c in range(3) for y in (0, 1) for x in (0, 1)], 1)
     with torch.no_grad():
         assert torch.equal(net(images), net[1](squares)) and net(images).shape == (2, 7)
     assert type(net[1]) is type(FAMILIES[name]())

@@ -2,20 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from ra_core.models.cifar_nets import (
-    FAMILIES,
-    BasicBlock,
-    DenseLayer,
-    InvertedResidual,
-)
+from ra_core.models.cifar_nets import FAMILIES, BasicBlock, DenseLayer, InvertedResidual
 
-SIZES = {
-    "resnet20": 272_474,
-    "resnet26": 508_314,
-    "vgg8": 510_954,
-    "densenet17": 263_576,
-    "mobilenet": 291_770,
-}
+SIZES = {"resnet20": 272_474, "resnet26": 508_314, "vgg8": 510_954, "densenet17": 263_576, "mobilenet": 291_770}
 FEATURES = {  # what a family has that the others lack
     "resnet20": BasicBlock,
     "resnet26": BasicBlock,
@@ -49,9 +38,7 @@ def test_each_family_is_built_in_its_own_way(name):
 
 def test_depths_are_those_of_the_names():
     def deep(name):
-        shortcuts = sum(
-            isinstance(m, BasicBlock) and count(m.shortcut, nn.Conv2d) for m in nets[name].modules()
-        )
+        shortcuts = sum(isinstance(m, BasicBlock) and count(m.shortcut, nn.Conv2d) for m in nets[name].modules())
         return count(nets[name], nn.Conv2d) - shortcuts
 
     nets = {name: net() for name, net in FAMILIES.items()}

@@ -54,11 +54,7 @@ def test_the_first_features_are_those_of_the_recognizer_at_half_the_size(name):
 @pytest.mark.parametrize("name", TRUNKS)
 def test_the_levels_have_strides_8_16_and_32(name):
     features = make_detector(name, 10).backbone(torch.zeros(1, 3, 224, 224))
-    assert [tuple(level.shape) for level in features.values()] == [
-        (1, 64, 28, 28),
-        (1, 64, 14, 14),
-        (1, 64, 7, 7),
-    ]
+    assert [tuple(level.shape) for level in features.values()] == [(1, 64, 28, 28), (1, 64, 14, 14), (1, 64, 7, 7)]
 
 
 @pytest.mark.parametrize("name", TRUNKS)
@@ -111,9 +107,7 @@ def test_losses_give_gradients_to_the_pictures_and_never_to_the_weights(detector
     assert not any(p.requires_grad or p.grad is not None for p in detector.parameters())
 
 
-@pytest.mark.parametrize(
-    "name", ["fcos", "retinanet"]
-)  # the boxes that the third looks at depend on the picture
+@pytest.mark.parametrize("name", ["fcos", "retinanet"])  # the boxes that the third looks at depend on the picture
 def test_the_gradient_is_that_of_the_losses(name):
     torch.manual_seed(0)
     detector = Detector(make_detector(name, 3, trained_features=True), name, boxed.CLASSES).double()
@@ -124,9 +118,7 @@ def test_the_gradient_is_that_of_the_losses(name):
     (gradient,) = torch.autograd.grad(sum(detector.losses(images, targets).values()), images)
     direction, step = torch.randn_like(images), 1e-6
     with torch.no_grad():
-        ahead, behind = (
-            sum(detector.losses(images + s * direction, targets).values()) for s in (step, -step)
-        )
+        ahead, behind = (sum(detector.losses(images + s * direction, targets).values()) for s in (step, -step))
     slope = (gradient * direction).sum()
     assert slope.abs() > 1e-4
     assert ((ahead - behind) / (2 * step)).item() == pytest.approx(slope.item(), rel=1e-3)
@@ -187,10 +179,7 @@ def test_pictures_without_objects_have_losses_too(detector, batch):
 
 def test_ignored_objects_are_not_trained_on(detector, batch):
     images, targets = batch
-    more = [
-        target | {"ignored_boxes": torch.zeros(1, 4), "ignored_labels": torch.tensor([2])}
-        for target in targets
-    ]
+    more = [target | {"ignored_boxes": torch.zeros(1, 4), "ignored_labels": torch.tensor([2])} for target in targets]
     values = []
     for given in (targets, more):
         torch.manual_seed(0)
@@ -209,9 +198,7 @@ def test_pictures_are_normalised_and_padded_but_never_resized(detector):
     pictures = [torch.rand(3, 50, 70), torch.rand(3, 64, 33)]
     batch, _ = detector.net.transform(pictures)
     assert batch.tensors.shape == (2, 3, 64, 96) and batch.image_sizes == [(50, 70), (64, 33)]
-    mean, std = (
-        torch.tensor(getattr(detector.net.transform, f"image_{key}")).view(3, 1, 1) for key in ("mean", "std")
-    )
+    mean, std = (torch.tensor(getattr(detector.net.transform, f"image_{key}")).view(3, 1, 1) for key in ("mean", "std"))
     assert torch.allclose(batch.tensors[0, :, :50, :70], (pictures[0] - mean) / std, atol=1e-6)
     assert (batch.tensors[0, :, 50:] == 0).all()
     with torch.inference_mode():
@@ -265,9 +252,7 @@ def test_a_shipped_detector_is_as_good_as_stated(name):
 def shipped(folder, name: str = "fcos", sidecar: object = None) -> None:
     """Lay a detector of three classes into a folder."""
     save_weights(make_detector(name, 3), folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(
-        json.dumps({"classes": boxed.CLASSES} if sidecar is None else sidecar)
-    )
+    (folder / f"{name}.json").write_text(json.dumps({"classes": boxed.CLASSES} if sidecar is None else sidecar))
 
 
 def test_a_detector_of_one_s_own_is_loaded_from_its_folder(tmp_path):
@@ -287,9 +272,7 @@ def test_weights_of_16_bits_are_read(tmp_path):
     save_file({key: value.half() for key, value in net.state_dict().items()}, tmp_path / "fcos.safetensors")
     detector = load_detector("fcos", folder=tmp_path)
     assert all(p.dtype == torch.float32 for p in detector.parameters())
-    assert all(
-        torch.equal(a, b.half().float()) for a, b in zip(detector.parameters(), net.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b.half().float()) for a, b in zip(detector.parameters(), net.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("sidecar", [[], {"name": "fcos"}, 3])

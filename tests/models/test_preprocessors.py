@@ -6,14 +6,7 @@ from refusal import refusal
 from torch import nn
 
 from ra_core.errors import ParameterError
-from ra_core.models.preprocessors import (
-    NPP,
-    NPPQA,
-    PREPROCESSORS,
-    QP_TABLE,
-    make_preprocessor,
-    preprocess,
-)
+from ra_core.models.preprocessors import NPP, NPPQA, PREPROCESSORS, QP_TABLE, make_preprocessor, preprocess
 
 PUBLISHED = {"NPP": 9_422_235, "NPPQA": 9_461_537}
 SCALING = {"pixel0": 83, "pixel1": 83, "down0": 1_120, "down1": 2_176, "down2": 8_448,
@@ -159,9 +152,7 @@ def test_each_factor_multiplies_the_features_of_its_place():
         nn.init.constant_(net.scaling[place].net[2].bias, factor)
     for name, part in {"down": net.down, "up": net.up, "head": [net.head]}.items():
         for level, layer in enumerate(part):
-            layer.register_forward_hook(
-                lambda _, args, out, key=f"{name}{level}": seen.update({key: (args[0], out)})
-            )
+            layer.register_forward_hook(lambda _, args, out, key=f"{name}{level}": seen.update({key: (args[0], out)}))
     with torch.no_grad():
         net(images, 1.0)
     for place, factor, after in (("down0", 0.5, "down1"), ("down1", 4.0, "down2"), ("down2", 5.0, "down3")):

@@ -209,9 +209,7 @@ def test_prelu_is_that_of_torch_in_value_and_gradient(dtype):
         found.append((y, x.grad, net.weight.grad, list(net.state_dict())))
     (y, x, weight, names), (y_torch, x_torch, weight_torch, names_torch) = found
     assert torch.equal(y, y_torch) and torch.equal(x, x_torch) and names == names_torch
-    assert torch.allclose(
-        weight.double(), weight_torch.double(), rtol=1e-12 if dtype == torch.float64 else 1e-2
-    )
+    assert torch.allclose(weight.double(), weight_torch.double(), rtol=1e-12 if dtype == torch.float64 else 1e-2)
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -8,14 +8,7 @@ from torch.nn import functional as F
 
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
-from ra_core.models.proxies import (
-    PROXIES,
-    fill_proxy,
-    load_proxy_weights,
-    make_proxy,
-    proxy_stem,
-    shipped_proxies,
-)
+from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
 from ra_core.models.proxy_learned import GDN, Hyperprior, MaskedConv2d, Minnen2018
 from ra_core.models.weights import save_weights
 
@@ -322,9 +315,7 @@ def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_p
     assert shipped_proxies() and all(stem in said for stem in shipped_proxies())
     assert shipped_proxies("Minnen2018") == []
     (tmp_path / "hyperprior-3.json").write_text("{}")
-    assert "(name, n, m or weight are missing)" in refusal(
-        WeightsError, load_proxy_weights, "hyperprior-3", tmp_path
-    )
+    assert "(name, n, m or weight are missing)" in refusal(WeightsError, load_proxy_weights, "hyperprior-3", tmp_path)
 
 
 def test_a_stem_is_the_name_and_the_weight():

@@ -226,26 +226,18 @@ def test_grey_pictures_pay_nothing_for_colour(pictures, codec):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_bits_of_all_blocks_are_those_of_the_picture(pictures, codec):
-    for batch, quality in (
-        (pictures, torch.linspace(20, 40, len(pictures))),
-        (pictures[:2, :, :100, :77], 30),
-    ):
+    for batch, quality in ((pictures, torch.linspace(20, 40, len(pictures))), (pictures[:2, :, :100, :77], 30)):
         proxy, side = BlockDCT(codec, quality=30), CODECS[codec].side
         bits, (height, width) = proxy.bit_map(batch, quality), batch.shape[-2:]
         assert bits.shape == (len(batch), math.ceil(height / side), math.ceil(width / side))
         if height % 32 == width % 32 == 0:
-            assert bits.sum((1, 2)).tolist() == pytest.approx(
-                proxy(batch, quality)["bits_y"].tolist(), rel=1e-4
-            )
+            assert bits.sum((1, 2)).tolist() == pytest.approx(proxy(batch, quality)["bits_y"].tolist(), rel=1e-4)
 
 
 def test_the_bits_of_blocks_lie_where_a_real_file_has_them(pictures):
     foreseen = BlockDCT("jpeg").bit_map(pictures, 30)
     real = [block_bits(file) for file in load_codec("jpeg-optimized").encode(levels(pictures), 30)]
-    assert (
-        min(correlation(a.flatten(), torch.tensor(b.ravel())) for a, b in zip(foreseen, real, strict=True))
-        > 0.8
-    )
+    assert min(correlation(a.flatten(), torch.tensor(b.ravel())) for a, b in zip(foreseen, real, strict=True)) > 0.8
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -253,9 +245,7 @@ def test_a_flat_picture_costs_what_every_file_and_block_cost(codec):
     grey = torch.full((1, 3, 64, 64), 128 / 255)
     answer = BlockDCT(codec, 40)(grey)
     blocks = (64 / CODECS[codec].side) ** 2
-    assert answer["bits"].item() == pytest.approx(
-        CODECS[codec].weights[-1] + blocks * CODECS[codec].weights[-2]
-    )
+    assert answer["bits"].item() == pytest.approx(CODECS[codec].weights[-1] + blocks * CODECS[codec].weights[-2])
     assert torch.allclose(answer["pictures"], grey, atol=1e-5)
 
 

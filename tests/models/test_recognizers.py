@@ -139,13 +139,9 @@ def test_a_shipped_recognizer_is_small_documented_and_as_good_as_stated(name, te
 
     sidecar = read_sidecar(name)
     assert sidecar["name"] == name and tuple(sidecar["classes"]) == cifar10.CLASSES
-    assert {"optimiser", "batch", "peak_lr", "weight_decay", "augmentation", "epochs"} <= set(
-        sidecar["recipe"]
-    )
+    assert {"optimiser", "batch", "peak_lr", "weight_decay", "augmentation", "epochs"} <= set(sidecar["recipe"])
     assert isinstance(sidecar["seed"], int)
-    assert (
-        sidecar["train_fingerprint"] == cifar10.FINGERPRINTS["train"] and sidecar["train_pictures"] == 50_000
-    )
+    assert sidecar["train_fingerprint"] == cifar10.FINGERPRINTS["train"] and sidecar["train_pictures"] == 50_000
     assert sidecar["test_fingerprint"] == cifar10.FINGERPRINTS["test"] and sidecar["test_pictures"] == 10_000
     assert sidecar["test_top1"] >= (88 if name == "resnet20" else 85)
     with safe_open(file, "pt") as opened:  # the file says by itself where it comes from
@@ -179,13 +175,9 @@ def copy_shipped(folder, weights: bytes | None = None, sidecar: str | None = Non
 def test_broken_files_of_a_recognizer_are_refused(tmp_path):
     assert "resnet20.json" in refusal(WeightsError, load_recognizer, "resnet20", folder=tmp_path / "none")
     copy_shipped(tmp_path, weights=lambda whole: whole[:-1000])
-    assert "not a whole safetensors file" in refusal(
-        WeightsError, load_recognizer, "resnet20", folder=tmp_path
-    )
+    assert "not a whole safetensors file" in refusal(WeightsError, load_recognizer, "resnet20", folder=tmp_path)
     copy_shipped(tmp_path, weights=lambda whole: b"")
-    assert "not a whole safetensors file" in refusal(
-        WeightsError, load_recognizer, "resnet20", folder=tmp_path
-    )
+    assert "not a whole safetensors file" in refusal(WeightsError, load_recognizer, "resnet20", folder=tmp_path)
     save_weights(vgg8(), tmp_path / "resnet20.safetensors")
     assert "another network" in refusal(WeightsError, load_recognizer, "resnet20", folder=tmp_path)
     for sidecar in ('{"name": "resn', "[]", '{"name": "resnet20"}'):

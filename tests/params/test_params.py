@@ -54,10 +54,7 @@ def test_imagenet_is_the_published_recipe():
     assert (profile.data.kind, profile.data.resize, profile.data.crop) == ("folder", 256, 224)
     assert profile.data.train_per_class == profile.data.test_per_class == 0  # all
     assert profile.channels == Channels(factor=4, sigma=0.1, quality=10)
-    assert (tuple(profile.tasks), profile.modes) == (
-        TASKS,
-        ["plain", "ra", "ra_transformer", "ra_unsupervised"],
-    )
+    assert (tuple(profile.tasks), profile.modes) == (TASKS, ["plain", "ra", "ra_transformer", "ra_unsupervised"])
     for name, task in profile.tasks.items():
         assert task.processor == Network(name="SRResNet", width=None, blocks=None)
         assert task.transformer == Network(name="ResnetGenerator", width=None, blocks=None)
@@ -79,10 +76,7 @@ def test_imagenet_fast_and_its_sweep_differ_in_means_alone():
     assert all(getattr(p, key) == getattr(published, key) for p in (fast, sweep) for key in same)
     assert (fast.modes, fast.seeds, fast.unseen) == (published.modes, published.seeds, published.unseen)
     for name, task in fast.tasks.items():
-        assert (task.processor, task.transformer) == (
-            published.task(name).processor,
-            published.task(name).transformer,
-        )
+        assert (task.processor, task.transformer) == (published.task(name).processor, published.task(name).transformer)
         training = task.training
         assert training == sweep.task(name).training and training.compile and training.precision == "bf16"
         assert training.lr == pytest.approx(1e-4 * (training.batch / 20) ** 0.5, rel=0.02)
@@ -111,9 +105,7 @@ def test_the_published_recipe_for_small_data_is_thirty_epochs(write):
 
 def test_what_a_profile_leaves_out_is_the_published_recipe(write):
     assert write("").model_dump() == write("# nothing\n").model_dump()
-    assert write("").task("dn").training == Training(
-        epochs=None, steps=None, batch=20, lr=1e-4, drops=[4 / 6, 5 / 6]
-    )
+    assert write("").task("dn").training == Training(epochs=None, steps=None, batch=20, lr=1e-4, drops=[4 / 6, 5 / 6])
 
 
 def test_every_number_is_described():
@@ -163,10 +155,7 @@ def test_modes_go_by_the_names_of_the_paper_too(write):
 
 def test_a_task_or_mode_that_a_profile_lacks_is_refused(write):
     profile = write("modes: [plain, ra]\ntasks: {sr: {}, dn: {}}")
-    assert (
-        refusal(ParameterError, profile.task, "jpeg")
-        == "profile mine has no task 'jpeg'; choose one of sr, dn."
-    )
+    assert refusal(ParameterError, profile.task, "jpeg") == "profile mine has no task 'jpeg'; choose one of sr, dn."
     assert "has no mode 'ra_unsupervised'; choose one of plain, ra." in refusal(
         ParameterError, profile.mode, "ra_unsupervised", "dn"
     )
@@ -211,9 +200,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
     said = refusal(ParameterError, load_profile, "quik", None, tmp_path)
     assert said == f"profile 'quik' is unknown; choose one of mine (they lie in {tmp_path})."
     elsewhere = f"../{tmp_path.name}/mine"  # is a file, but runs would lie outside their folder
-    assert "is unknown; choose one of mine" in refusal(
-        ParameterError, load_profile, elsewhere, folder=tmp_path
-    )
+    assert "is unknown; choose one of mine" in refusal(ParameterError, load_profile, elsewhere, folder=tmp_path)
     assert ", ".join(PROFILES) in refusal(ParameterError, load_profile, "quik", None, HUB)
 
 

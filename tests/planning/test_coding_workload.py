@@ -66,19 +66,14 @@ def test_methods_ask_for_what_they_have(write):
         "evaluation of jpeg", "evaluation of webp",
     }  # fmt: skip
     macs = {name: job.work.macs for name, job in found.items()}
-    assert (
-        macs["npp_mse-jpeg-40"] < macs["npp_qa-jpeg"] < macs["both-jpeg"]
-        and macs["post-jpeg"] < macs["both-jpeg"]
-    )
+    assert macs["npp_mse-jpeg-40"] < macs["npp_qa-jpeg"] < macs["both-jpeg"] and macs["post-jpeg"] < macs["both-jpeg"]
     assert found["both-jpeg"].trained == found["npp_qa-jpeg"].trained + found["post-jpeg"].trained
     assert all(job.coders == (("webp" if "webp" in name else "jpeg", 1.0),) for name, job in found.items())
 
 
 def test_test_pictures_are_coded_once_for_each_quality_of_each_method(write):
     found, test = by_name(write(PROFILE)), PICTURES["cells"][0]["test"]
-    assert (
-        found["evaluation of jpeg"].pictures == (3 + 3 + 3 + 3 + 1 + 1) * test
-    )  # alone, npp_qa, post, both, ...
+    assert found["evaluation of jpeg"].pictures == (3 + 3 + 3 + 3 + 1 + 1) * test  # alone, npp_qa, post, both, ...
     assert found["evaluation of webp"].pictures == (2 + 2) * test
     twice = by_name(write(PROFILE, seeds=[0, 1]))
     assert twice["evaluation of jpeg"].pictures == (3 + 2 * 11) * test

@@ -90,9 +90,7 @@ def table(rows: list[tuple]) -> pd.DataFrame:
 
 
 def test_steps_take_what_was_fitted_to_them():
-    plans = {
-        name: {(j.part, j.name): j for j in jobs_of(load_profile(name))} for name in ("quick", "imagenet")
-    }
+    plans = {name: {(j.part, j.name): j for j in jobs_of(load_profile(name))} for name in ("quick", "imagenet")}
     ratios = [
         compute_seconds(plans[name][task, mode].work, CPU, precision, batch) / seconds
         for name, task, mode, precision, batch, seconds in STEPS
@@ -192,9 +190,7 @@ def test_fast_steps_of_an_h100_with_few_cores_wait_for_decoding():
 def test_with_the_same_whole_batch_launching_soon_bounds():
     slow = Job("sr", "ra", "training", 1, 10, 20, 200, 224, Work(1e9, 1e8, 0, 500))
     few, many = (bounds(slow, GPU, number, global_batch=True)["step"] for number in (20, 4000))
-    assert (
-        few == many == pytest.approx(20 / (500 * GPU.launch))
-    )  # a picture cannot be split, and nothing is summed
+    assert few == many == pytest.approx(20 / (500 * GPU.launch))  # a picture cannot be split, and nothing is summed
 
 
 def test_the_bottleneck_moves_from_decoding_to_the_disk():
@@ -236,9 +232,7 @@ def test_costs_are_sums_and_runs_go_side_by_side(write):
 
 
 def test_scaling_has_a_row_for_every_training_number_and_resource(write):
-    profile = write(
-        tiny.PROFILE, data={"kind": "folder", "source": "data/imagenet"}, source="resnet18", unseen=[]
-    )
+    profile = write(tiny.PROFILE, data={"kind": "folder", "source": "data/imagenet"}, source="resnet18", unseen=[])
     rows = scaling(profile, GPU, (1, 8))
     assert len(rows) == 4 * 2 * 3 and set(rows["gpus"]) == {1, 8}
     assert (rows["images_per_s"] == rows.groupby(["run", "gpus"])["allows"].transform("min")).all()
@@ -264,14 +258,7 @@ def test_storage(write):
 
 
 def test_what_runs_noted_comes_before_what_was_collected(tmp_path):
-    own = {
-        "seed": 0,
-        "device": "cpu",
-        "wall_seconds": 2.0,
-        "images_per_s": 8.0,
-        "peak_memory_mb": 900.0,
-        "metrics": {},
-    }
+    own = {"seed": 0, "device": "cpu", "wall_seconds": 2.0, "images_per_s": 8.0, "peak_memory_mb": 900.0, "metrics": {}}
     path = tmp_path / "runs" / "mine" / "sr" / "ra" / "seed0"
     path.mkdir(parents=True)
     assert measured("mine", tmp_path).empty and list(measured("mine", tmp_path).columns) == MEASURED

@@ -68,8 +68,7 @@ def test_what_other_operators_move_and_what_waits_for_the_way_back():
 
 
 @pytest.mark.parametrize(
-    ("name", "known"),
-    [("resnet18", 1_814_073_344), ("resnet50", 4_089_184_256), ("vgg16_bn", 15_470_264_320)],
+    ("name", "known"), [("resnet18", 1_814_073_344), ("resnet50", 4_089_184_256), ("vgg16_bn", 15_470_264_320)]
 )
 def test_known_recognizers_at_224_pixels(name, known):
     # The usual "1.8, 4.1 and 15.5 G": convolutions and matrix products for one picture.
@@ -180,9 +179,7 @@ def test_a_training_validates_as_often_as_is_counted(tmp_path, steps, one_thread
 
 
 def test_evaluations_show_every_chain_to_every_recognizer(write):
-    (found,) = (
-        job for job in jobs_of(write(PROFILE, seeds=[0, 1])) if (job.part, job.kind) == ("sr", "evaluation")
-    )
+    (found,) = (job for job in jobs_of(write(PROFILE, seeds=[0, 1])) if (job.part, job.kind) == ("sr", "evaluation"))
     assert found.pictures == (2 + 4 * 2) * 2000  # clean, unprocessed, then modes x seeds
     judges = sum(recognizer_work(name, 32, 10)[0].macs for name in ("resnet20", "vgg8"))
     assert judges < found.work.macs and found.work.kept == 0 and found.trained == 0
@@ -202,9 +199,7 @@ def test_a_folder_without_class_folders_validates_its_share(tmp_path):
 
 def test_class_folders_that_would_all_validate_are_refused(write):
     profile = write(PROFILE, data={"kind": "folder", "source": "away", "validation_per_class": 50})
-    with pytest.raises(
-        ParameterError, match="all of its 300 training pictures of 1000 classes; choose fewer"
-    ):
+    with pytest.raises(ParameterError, match="all of its 300 training pictures of 1000 classes; choose fewer"):
         jobs_of(profile, Stock(300, 300, 1000))
 
 
@@ -223,9 +218,7 @@ def test_how_many_pictures_there_are(write, tmp_path, monkeypatch):
     assert stock_of(write(PROFILE, data={"source": "download"})) == CIFAR10
     imagenet = write(PROFILE, data={"kind": "folder", "source": "data/imagenet"})
     assert stock_of(imagenet) == FOLDERS["imagenet"] == Stock(1_281_167, 50_000, 1000)
-    birds = write(
-        PROFILE, data={"kind": "folder", "source": str(tmp_path / "birds"), "validation_per_class": 1}
-    )
+    birds = write(PROFILE, data={"kind": "folder", "source": str(tmp_path / "birds"), "validation_per_class": 1})
     assert stock_of(birds, Stock(7, 5, 2)) == Stock(7, 5, 2)
     with pytest.raises(ParameterError, match=r"birds, which is not here; state how many there are"):
         stock_of(birds)

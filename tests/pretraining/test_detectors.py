@@ -118,13 +118,9 @@ def test_killed_in_between_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):
-    assert "detector 'yolo' is none of the small ones" in refusal(
-        ParameterError, train, tmp_path, name="yolo"
-    )
+    assert "detector 'yolo' is none of the small ones" in refusal(ParameterError, train, tmp_path, name="yolo")
     pictures = boxed.pictures(3)
-    others = BoxedPictures(
-        pictures.keys, pictures.read, pictures.objects, ("cyan", "green", "blue"), "others"
-    )
+    others = BoxedPictures(pictures.keys, pictures.read, pictures.objects, ("cyan", "green", "blue"), "others")
     said = refusal(DataError, train, tmp_path, validation=others)
     assert said == "squares and others have different classes; load both with the same ones."
     assert not list(tmp_path.glob("*.safetensors"))

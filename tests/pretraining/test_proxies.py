@@ -11,27 +11,13 @@ from safetensors.torch import load_file
 from ra_core.data import fingerprint
 from ra_core.data.crops import Crops
 from ra_core.errors import ParameterError, TrainingError, WeightsError
-from ra_core.models.proxies import (
-    load_proxy_weights,
-    make_proxy,
-    proxy_stem,
-    read_proxy_sidecar,
-    shipped_proxies,
-)
+from ra_core.models.proxies import load_proxy_weights, make_proxy, proxy_stem, read_proxy_sidecar, shipped_proxies
 from ra_core.objectives import RateDistortion
 from ra_core.params import load_profile
 from ra_core.params.base import Training
 from ra_core.params.coding import LearnedProxy
 from ra_core.pretraining import proxies
-from ra_core.pretraining.proxies import (
-    SHIPPED,
-    made_by,
-    main,
-    measure,
-    profile_proxies,
-    train_proxy,
-    training_pictures,
-)
+from ra_core.pretraining.proxies import SHIPPED, made_by, main, measure, profile_proxies, train_proxy, training_pictures
 
 SIDECAR = {
     "name", "n", "m", "weight", "begun_as", "recipe", "seed", "input", "objective", "parameters", "stored", "crops",
@@ -40,9 +26,7 @@ SIDECAR = {
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def settings(
-    name: str = "Hyperprior", steps: int = 3, weights: tuple[float, ...] = (256.0,), **more
-) -> LearnedProxy:
+def settings(name: str = "Hyperprior", steps: int = 3, weights: tuple[float, ...] = (256.0,), **more) -> LearnedProxy:
     training = Training(steps=steps, batch=4, lr=1e-3)
     return LearnedProxy(name=name, n=4, m=4, weights=list(weights), training=training, **more)
 
@@ -113,9 +97,7 @@ def test_it_begins_with_other_weights_where_told_to(tmp_path):
     assert sidecar["begun_as"] == "hyperprior-256"
     after = load_file(tmp_path / "hyperprior-512.safetensors")
     assert all(torch.allclose(value, after[key], atol=1e-4) for key, value in start.items())
-    said = refusal(
-        WeightsError, train, tmp_path, made | {"m": 6}, start=tmp_path / "hyperprior-256.safetensors"
-    )
+    said = refusal(WeightsError, train, tmp_path, made | {"m": 6}, start=tmp_path / "hyperprior-256.safetensors")
     assert "was trained for other sizes than n = 4, m = 6 of Hyperprior; " in said
 
 

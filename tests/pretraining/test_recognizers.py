@@ -73,9 +73,7 @@ def test_an_augmented_picture_is_a_mirrored_crop_of_the_reflected_one():
     out = augment(images, torch.Generator().manual_seed(0), pad=2)
     assert out.shape == images.shape and out.dtype == torch.float32
     expected = torch.stack(crops(images[0], 2)).float()
-    which = [
-        int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out
-    ]  # exact, each of them
+    which = [int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out]  # exact, each of them
     counts = torch.bincount(torch.tensor(which), minlength=50)
     assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50
     assert 150 < counts[::2].sum() < 250  # half of them mirrored
@@ -102,9 +100,7 @@ def test_accuracy_counts_what_is_right():
 
     class Brightest(nn.Module):
         def forward(self, x):
-            return x.mean((2, 3)) * torch.tensor(recognizers.RECIPE["std"]) + torch.tensor(
-                recognizers.RECIPE["mean"]
-            )
+            return x.mean((2, 3)) * torch.tensor(recognizers.RECIPE["std"]) + torch.tensor(recognizers.RECIPE["mean"])
 
     right = (pictures.images.float().mean((2, 3)).argmax(1) == pictures.labels).float().mean().item()
     assert 0.5 < right < 1
@@ -115,13 +111,7 @@ def test_accuracy_counts_what_is_right():
 
 
 def train(folder, **changes):
-    arguments = {
-        "name": "resnet20",
-        "train": colours(44),
-        "test": colours(12, 1),
-        "folder": folder,
-        "epochs": 3,
-    }
+    arguments = {"name": "resnet20", "train": colours(44), "test": colours(12, 1), "folder": folder, "epochs": 3}
     return train_recognizer(**arguments | changes)
 
 
@@ -132,11 +122,7 @@ def test_it_learns_and_says_what_it_did(tmp_path, capfd):
     assert set(sidecar) == SIDECAR
     assert json.loads((tmp_path / "resnet20.json").read_text()) == json.loads(json.dumps(sidecar))
     assert (sidecar["recipe"]["epochs"], sidecar["recipe"]["batch"], sidecar["seed"]) == (12, BATCH, 0)
-    assert (sidecar["train_pictures"], sidecar["test_pictures"], sidecar["classes"]) == (
-        44,
-        12,
-        list(tiny.CLASSES),
-    )
+    assert (sidecar["train_pictures"], sidecar["test_pictures"], sidecar["classes"]) == (44, 12, list(tiny.CLASSES))
     assert sidecar["train_fingerprint"] == fingerprint(colours(44))
     assert sidecar["test_fingerprint"] == fingerprint(colours(12, 1))
     assert sidecar["parameters"] == sum(p.numel() for p in family(3).parameters())
@@ -159,8 +145,7 @@ def cycle(steps: int) -> list[float]:
     """The rates of one cycle."""
     rising = steps // 5
     return [
-        0.2 * (step + 1) / rising if step < rising else 0.2 * (steps - step) / (steps - rising)
-        for step in range(steps)
+        0.2 * (step + 1) / rising if step < rising else 0.2 * (steps - step) / (steps - rising) for step in range(steps)
     ]
 
 
@@ -170,9 +155,7 @@ def test_the_rate_rises_for_a_fifth_of_the_steps_and_falls_to_nearly_zero(tmp_pa
     class SGD(torch.optim.SGD):
         def step(self, closure=None):
             rates.append([group["lr"] for group in self.param_groups])
-            groups[:] = [
-                (group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in self.param_groups
-            ]
+            groups[:] = [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in self.param_groups]
             assert all(group["nesterov"] and group["momentum"] == 0.9 for group in self.param_groups)
             return super().step(closure)
 
@@ -191,9 +174,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize(
-    ("cycles", "epoch"), [((3,), 1), ((3,), 2), ((3,), 3), ((1, 2), 1), ((1, 2), 2), ((2, 1), 3)]
-)
+@pytest.mark.parametrize(("cycles", "epoch"), [((3,), 1), ((3,), 2), ((3,), 3), ((1, 2), 1), ((1, 2), 2), ((2, 1), 3)])
 def test_killed_between_epochs_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, cycles, epoch):
     monkeypatch.setitem(recognizers.CYCLES, "resnet20", cycles)
     once = train(tmp_path / "once", epochs=0)

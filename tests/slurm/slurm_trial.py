@@ -46,9 +46,7 @@ def finished(workflow: subprocess.Popen) -> str:
 
 def jobs() -> dict[str, str]:
     """Return Slurm's records of its jobs by their numbers."""
-    said = subprocess.run(
-        ["scontrol", "-o", "show", "jobs"], capture_output=True, text=True, check=True
-    ).stdout
+    said = subprocess.run(["scontrol", "-o", "show", "jobs"], capture_output=True, text=True, check=True).stdout
     return {record.split()[0]: record for record in said.splitlines() if record.startswith("JobId=")}
 
 
@@ -58,8 +56,7 @@ def results(folder: Path) -> dict[str, bytes | dict]:
     found = {str(path.relative_to(runs)): path.read_bytes() for path in runs.rglob("*.csv")}
     found |= {str(path.relative_to(runs)): path.read_bytes() for path in runs.rglob("*.safetensors")}
     return found | {
-        str(path.relative_to(runs)): json.loads(path.read_text())["metrics"]
-        for path in runs.rglob("run.json")
+        str(path.relative_to(runs)): json.loads(path.read_text())["metrics"] for path in runs.rglob("run.json")
     }
 
 
@@ -76,9 +73,7 @@ def main(folder: Path) -> None:
     second = start(there, *ON_SLURM)
     said = second.communicate()[0]
     print("a second workflow says:", said.strip().splitlines()[-1])
-    assert second.returncode == 1 and "the workflow of profile tiny is under way already (process" in said, (
-        said
-    )
+    assert second.returncode == 1 and "the workflow of profile tiny is under way already (process" in said, said
     finished(first)
     ran = [record for number, record in jobs().items() if number not in before]
     for step, times in STEPS.items():

@@ -67,9 +67,7 @@ def test_a_foreign_file_is_refused(path, content):
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
     (tmp_path / "checkpoint.pt").mkdir()
-    assert "is not a whole checkpoint" in refusal(
-        TrainingError, load_checkpoint, tmp_path / "checkpoint.pt", SETTINGS
-    )
+    assert "is not a whole checkpoint" in refusal(TrainingError, load_checkpoint, tmp_path / "checkpoint.pt", SETTINGS)
 
 
 class Harmful:
@@ -89,8 +87,7 @@ def test_code_in_a_file_is_not_run(path, write):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
-    [("lr", 1e-3), ("mode", "plain"), ("drops", []), ("parameters", {"processor": 13}), ("new", 1)],
+    ("key", "value"), [("lr", 1e-3), ("mode", "plain"), ("drops", []), ("parameters", {"processor": 13}), ("new", 1)]
 )
 def test_other_settings_are_refused(path, key, value):
     said = refusal(TrainingError, load_checkpoint, path, SETTINGS | {key: value})

@@ -31,9 +31,7 @@ def test_it_trains_what_was_named_and_prints_its_folder(project, capsys):
 
 def test_it_names_a_preprocessor(project, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(
-        coding, "train_preprocessor", lambda profile, *what: asked.append((profile.name, *what))
-    )
+    monkeypatch.setattr(coding, "train_preprocessor", lambda profile, *what: asked.append((profile.name, *what)))
     words = "--profile tiny --dataset cells --codec jpeg --method npp --quality 10 --seed 1"
     assert main(words.split()) == 0
     assert asked == [("tiny", "cells", "jpeg", "npp", 10.0, 1)]

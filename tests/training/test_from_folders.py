@@ -42,10 +42,7 @@ def project(tmp_path, monkeypatch):
 
 
 def profile(**overrides):
-    values = {
-        "data": FOLDER | {"validation_per_class": 1, "train_per_class": 0, "test_per_class": 0},
-        "modes": MODES,
-    }
+    values = {"data": FOLDER | {"validation_per_class": 1, "train_per_class": 0, "test_per_class": 0}, "modes": MODES}
     return load_profile("tiny", values | overrides).model_copy(update={"name": "tiny"})
 
 
@@ -134,11 +131,7 @@ def test_modes_without_labels_learn_from_pictures_alone(project):
     accuracy, _ = evaluate_task(profile(), "dn")
     oracle = accuracy[accuracy["mode"] == "oracle"]
     assert (oracle["top1"] == 100).all()  # right is what each says to the clean picture
-    assert accuracy["top1"].between(0, 100).all() and set(accuracy["mode"]) == {
-        "oracle",
-        "unprocessed",
-        *MODES,
-    }
+    assert accuracy["top1"].between(0, 100).all() and set(accuracy["mode"]) == {"oracle", "unprocessed", *MODES}
     run = json.loads((project / "runs/tiny/dn/ra_unsupervised/seed0/run.json").read_text())
     sizes = {part: facts["pictures"] for part, facts in run["data"].items()}
     assert sizes["train"] + sizes["validation"] + accuracy["n"].max() == 30
@@ -176,9 +169,7 @@ def test_the_first_process_alone_writes_and_tells_what_was_skipped(project, caps
 
 def test_counts_a_class_mean_nothing_without_classes(project):
     said = refusal(DataError, load_splits, profile(data=FOLDER | {"test_per_class": 2}), "test")
-    assert said.startswith(
-        "data/photos has no class folders, so train_per_class and test_per_class mean nothing"
-    )
+    assert said.startswith("data/photos has no class folders, so train_per_class and test_per_class mean nothing")
 
 
 @pytest.mark.parametrize("mode", ["ra", "ra_transformer"])
@@ -195,9 +186,7 @@ def test_a_table_of_labels_serves_every_mode(project):
     rows = [f"{name},{i % 3}" for i, name in enumerate(names)]
     (project / "data" / "photos" / "labels.csv").write_text("\n".join(["file,index", *rows]))
     accuracy, paired = evaluate_task(profile(modes=["plain", "ra"]), "dn")
-    assert (
-        set(paired["mode"]) == {"ra"} and (accuracy["n"] == len(load_splits(profile(), "test")["test"])).all()
-    )
+    assert set(paired["mode"]) == {"ra"} and (accuracy["n"] == len(load_splits(profile(), "test")["test"])).all()
 
 
 # Compiled networks

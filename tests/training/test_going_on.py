@@ -39,9 +39,7 @@ def killed(tmp_path_factory):
 def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed, mode):
     undisturbed, *runs = killed[mode]
     expected = tiny.weights(Path(undisturbed["run"]))
-    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (
-        mode == "ra_transformer"
-    )
+    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (mode == "ra_transformer")
     for run in runs:
         assert run["signals"] and set(run["signals"]) == {signal.SIGKILL} and run["end"] == 0
         assert tiny.weights(Path(run["run"])) == expected, run
@@ -149,10 +147,7 @@ def test_a_checkpoint_holds_networks_optimiser_random_states_and_position(tmp_pa
             assert torch.equal(state["networks"][key][name], value)
     moments = state["optimiser"]["state"]
     assert len(moments) == sum(1 for net in nets.values() for _ in net.parameters())
-    assert all(
-        set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4
-        for moment in moments.values()
-    )
+    assert all(set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4 for moment in moments.values())
     assert torch.equal(state["random"]["cpu"], torch.get_rng_state())
     assert [line["step"] for line in state["log"]] == [1, 2, 3, 4]
     assert (state["settings"]["mode"], state["settings"]["steps"], state["settings"]["lr"]) == (
@@ -190,9 +185,7 @@ def test_going_on_with_other_parameters_is_refused(tmp_path, changes, key, befor
 
 
 @pytest.mark.parametrize("pictures", [tiny.pictures(13), tiny.pictures(name="more"), tiny.pictures(seed=9)])
-def test_going_on_with_other_pictures_is_refused_as_such_even_where_epochs_have_other_steps(
-    tmp_path, pictures
-):
+def test_going_on_with_other_pictures_is_refused_as_such_even_where_epochs_have_other_steps(tmp_path, pictures):
     with pytest.raises(Interrupt):
         tiny.train(tmp_path, "ra", channel=Interrupted(3))
     for steps in (6, 7):

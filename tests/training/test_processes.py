@@ -44,9 +44,7 @@ def said(root) -> dict:
 def losses(folder: Path) -> dict[str, list[float]]:
     """The terms of each step."""
     lines = [line for line in tiny.log(folder) if "loss" in line]
-    return {
-        key: [line[key] for line in lines] for key in lines[0] if key not in ("images_per_s", "seconds_left")
-    }
+    return {key: [line[key] for line in lines] for key in lines[0] if key not in ("images_per_s", "seconds_left")}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -59,8 +57,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"),
-    [("ra", 2), ("ra", 3), ("ra_transformer", 2), ("ra_unsupervised", 2), ("preprocessing", 2)],
+    ("name", "count"), [("ra", 2), ("ra", 3), ("ra_transformer", 2), ("ra_unsupervised", 2), ("preprocessing", 2)]
 )
 def test_several_processes_end_as_one_does(root, said, name, count):
     assert all(process["error"] is None for process in said[f"{name} {count}"])
@@ -74,10 +71,7 @@ def test_several_processes_end_as_one_does(root, said, name, count):
 
 def test_in_bf16_too_but_for_its_rounding(root, said):
     alone, shared = losses(root / "bf16 1"), losses(root / "bf16 2")
-    assert (
-        shared["loss"] == pytest.approx(alone["loss"], rel=1e-2)
-        and shared["loss"] != losses(root / "ra 1")["loss"]
-    )
+    assert shared["loss"] == pytest.approx(alone["loss"], rel=1e-2) and shared["loss"] != losses(root / "ra 1")["loss"]
 
 
 def test_three_processes_share_five_pictures_and_two(root, said):
@@ -120,9 +114,7 @@ def test_the_kill_of_one_ends_the_other_and_any_number_goes_on(root, said, count
     assert again["loss"] == pytest.approx(once["loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("what", "key"), [("networks", "processor"), ("pictures", "fingerprint"), ("batch", "batch")]
-)
+@pytest.mark.parametrize(("what", "key"), [("networks", "processor"), ("pictures", "fingerprint"), ("batch", "batch")])
 def test_processes_that_differ_are_refused_before_they_train(root, said, what, key):
     for process in said[f"other_{what}"]:
         kind, sentence = process["error"]
@@ -138,9 +130,7 @@ def test_what_cannot_be_divided_is_refused(said):
 
 
 def test_what_the_first_process_refuses_all_refuse(said):
-    assert [process["error"] for process in said["refused_by_main"]] == [
-        ["ParameterError", "process 0 will not."]
-    ] * 2
+    assert [process["error"] for process in said["refused_by_main"]] == [["ParameterError", "process 0 will not."]] * 2
 
 
 def test_short_memory_in_processes_is_told_with_what_fits(said):
@@ -184,22 +174,10 @@ def test_weights_have_a_digest_of_their_own():
 @pytest.mark.parametrize(
     ("gpus", "started", "said"),
     [
-        (
-            {"cuda": 1},
-            {"device": "cuda"},
-            "2 processes were started on a node with 1 GPUs; start at most as many",
-        ),
+        ({"cuda": 1}, {"device": "cuda"}, "2 processes were started on a node with 1 GPUs; start at most as many"),
         ({"cuda": 0}, {"device": "cuda"}, "device 'cuda' is not here; choose one of auto, cpu"),
-        (
-            {"cuda": 0, "mps": True},
-            {"device": "auto"},
-            "on device 'mps', which serves one; start one, or choose",
-        ),
-        (
-            {"cuda": 0},
-            {"device": "cpu"},
-            "2 processes were started but the package accelerate is not installed",
-        ),
+        ({"cuda": 0, "mps": True}, {"device": "auto"}, "on device 'mps', which serves one; start one, or choose"),
+        ({"cuda": 0}, {"device": "cpu"}, "2 processes were started but the package accelerate is not installed"),
     ],
 )
 def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, started, said):

@@ -60,9 +60,7 @@ def test_parts_give_the_gradients_and_statistics_of_the_whole(sizes, options):
 
     def work(place: int) -> torch.Tensor:
         begin, size = sum(sizes[:place]), sizes[place]
-        part = (
-            slice(begin, begin + size) if size else slice(0, 1)
-        )  # of one without pictures the first, for nothing
+        part = slice(begin, begin + size) if size else slice(0, 1)  # of one without pictures the first, for nothing
         team = Thread(len(sizes), place, barrier, table)
         with synced_norms([nets[place]], team, counts=size > 0):
             return learn(nets[place], images[part], target[part], size / count)

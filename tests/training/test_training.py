@@ -176,9 +176,7 @@ def test_the_exact_files_and_terms_of_a_run(tmp_path, mode):
     for number, line in enumerate(tiny.log(tmp_path), 1):
         assert set(line) == terms | {"step", "steps", "lr", "images_per_s", "seconds_left"}
         assert (line["step"], line["steps"]) == (number, 6)
-        assert line["loss"] == pytest.approx(
-            line["distortion"] + MODES[mode].weight * line.get("recognition", 0)
-        )
+        assert line["loss"] == pytest.approx(line["distortion"] + MODES[mode].weight * line.get("recognition", 0))
     assert summary["validation"] == {} and summary["wall_seconds"] > 0
     assert summary["images_per_s"] == pytest.approx(24 / summary["wall_seconds"])  # twice 12, no more
 
@@ -215,9 +213,7 @@ def test_validation_is_called_at_even_distances_and_at_the_end(tmp_path):
         return {"psnr": float(len(calls))}
 
     summary = tiny.train(tmp_path, validate=validate, validations=3, checkpoint_seconds=60)
-    found = [
-        (line["step"], line["validation"]["psnr"]) for line in tiny.log(tmp_path) if "validation" in line
-    ]
+    found = [(line["step"], line["validation"]["psnr"]) for line in tiny.log(tmp_path) if "validation" in line]
     assert found == [(2, 1.0), (4, 2.0), (6, 3.0)] and summary["validation"] == {"psnr": 3.0}
 
 
@@ -238,9 +234,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     for name, value in good["networks"]["processor"].items():
         assert torch.equal(kept["networks"]["processor"][name], value)
     before = (tmp_path / "bad" / "checkpoint.pt").read_bytes()
-    refusal(
-        TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(1)
-    )  # and the next attempt keeps it as well
+    refusal(TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(1))  # and the next attempt keeps it as well
     assert (tmp_path / "bad" / "checkpoint.pt").read_bytes() == before
     tiny.train(tmp_path / "bad", channel=Noise(0.1))
     assert tiny.weights(tmp_path / "bad") == tiny.weights(tmp_path / "good")
@@ -308,9 +302,7 @@ def test_unknown_settings_are_refused(tmp_path, changes, said):
 # Devices, precision, memory layout
 
 
-@pytest.mark.parametrize(
-    ("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
-)
+@pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
 def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
