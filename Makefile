@@ -72,7 +72,7 @@ lock: .venv/.stamp ## renew requirements.lock after a change of pyproject.toml (
 
 clean: ## delete runs, the built book and caches (not .venv, not data)
 	rm -rf runs book/_build build dist ra_core.egg-info .snakemake .cache .ruff_cache .hypothesis
-	find ra_core tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find ra_core ra_book tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## delete .venv as well
 	rm -rf .venv

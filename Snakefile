@@ -14,7 +14,7 @@ from ra_core.params import load_profile
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
     if workflow.is_main_process:
-        folders = "ra_core", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks"
+        folders = "ra_core", "ra_book", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks"
         check_place(Path(), map(Path, folders))
     jobs = str(config.get("jobs", PROFILE.jobs))
     if not jobs.isdecimal() or int(jobs) < 1:
@@ -33,7 +33,7 @@ EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} pr
 
 def modules(*names):
     """The files of the package that a step runs; other content in one of them runs the step again."""
-    found = {name: sorted(Path("ra_core").glob(f"{name}.py")) for name in names}
+    found = {name: sorted(path for p in ("ra_core", "ra_book") for path in Path(p).glob(f"{name}.py")) for name in names}
     assert all(found.values()), f"no module of ra_core is named {[name for name in found if not found[name]]}"
     return [str(path) for paths in found.values() for path in paths]
 
@@ -111,7 +111,7 @@ rule book:
     params:
         output=OUTPUT,
     shell:
-        f"{PYTHON} -m ra_core.book {NAME} --output {{params.output}}"
+        f"{PYTHON} -m ra_book.book {NAME} --output {{params.output}}"
 
 
 rule data_and_channels:

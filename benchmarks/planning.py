@@ -1,4 +1,4 @@
-"""Time training steps on one core, and fit to them the rates that `ra_core.planning` foretells with.
+"""Time training steps on one core, and fit to them the rates that `ra_book.planning` foretells with.
 
 `python benchmarks/planning.py` prints each step's time beside the fitted one. Times are those the core worked, so
 that other work on the machine counts little. The rate of memory is measured by itself, as steps tell it badly from the
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torchvision.models import resnet18
 
+from ra_book.planning import MACHINES
+from ra_book.planning.workload import jobs_of
 from ra_core.channels import make_channel
 from ra_core.experiments import make_networks
 from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.objectives import Restoration
 from ra_core.params import load_profile
-from ra_core.planning import MACHINES
-from ra_core.planning.workload import jobs_of
 
 # Profile, task, mode, precision, pictures a step, steps.
 CASES = [("quick", task, mode, "bf16", 32, 15) for task in ("sr", "dn") for mode in ("plain", "ra", "ra_transformer")]

@@ -32,18 +32,8 @@ from ra_core.models.recognizers import Recognizer, load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.params import Profile
-from ra_core.runs import (
-    begun,
-    check_pictures,
-    is_complete,
-    now,
-    profile_folder,
-    project_root,
-    read_params,
-    record,
-    run_folder,
-    tidy,
-)
+from ra_core.paths import profile_folder, project_root, run_folder
+from ra_core.runs import begun, check_pictures, is_complete, now, read_params, record, tidy
 from ra_core.training import fit, pick_device
 from ra_core.training.processes import Team, find_team, is_first
 

@@ -18,29 +18,11 @@ from ra_core.data import fingerprint
 from ra_core.errors import DataError, ParameterError
 from ra_core.files import remove, write_json, write_text
 from ra_core.guards import alone
+from ra_core.paths import project_root
 from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
-
-
-def project_root() -> Path:
-    """Return the folder that holds `params/` and `notebooks/`, at or above the present one or beside the package."""
-    here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    raise ParameterError(f"no project is found at or above {here}; go into the cloned folder and run again.")
-
-
-def profile_folder(profile: str) -> Path:
-    """Return `runs/<profile>`."""
-    return project_root() / "runs" / profile
-
-
-def run_folder(profile: str, task: str, mode: str, seed: int) -> Path:
-    """Return `runs/<profile>/<task>/<mode>/seed<seed>`."""
-    return profile_folder(profile) / task / mode / f"seed{seed}"
 
 
 def write_params(folder: Path, parameters: dict) -> None:

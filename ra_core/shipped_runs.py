@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import atomic, write_json
-from ra_core.runs import project_root, read_params, write_params
+from ra_core.paths import project_root
+from ra_core.runs import read_params, write_params
 
 SHIPPED = Path(__file__).parent / "assets" / "runs"
 ELSEWHERE = ("profile", "device", "threads")  # what a training may differ in from a shipped one

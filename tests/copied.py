@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("ra_core", "notebooks", "params", "book", "workflow", "Snakefile", "pyproject.toml")
+PARTS = ("ra_book", "ra_core", "notebooks", "params", "book", "workflow", "Snakefile", "pyproject.toml")
 
 
 def project(copy: Path, **profiles: str) -> Path:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from ra_core import figures
+from ra_book import figures
 
 RECOGNIZERS = {"resnet20": "source", "vgg8": "unseen", "mobilenet": "unseen"}
 JUDGES = {"net": "source", "wide": "unseen"}  # of preprocessors

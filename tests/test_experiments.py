@@ -27,7 +27,8 @@ from ra_core.experiments import (
 )  # fmt: skip
 from ra_core.losses import MODES
 from ra_core.params import load_profile
-from ra_core.runs import is_begun, is_complete, project_root, run_folder, write_params
+from ra_core.paths import project_root, run_folder
+from ra_core.runs import is_begun, is_complete, write_params
 
 ACCURACY = "profile,task,mode,seed,recognizer,role,n,top1,top1_low,top1_high,top5,psnr,ssim"
 PAIRED = "profile,task,mode,seed,recognizer,role,n,difference,low,high"

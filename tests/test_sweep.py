@@ -6,13 +6,13 @@ import pytest
 import tiny
 from refusal import refusal
 
-from ra_core import figures
+from ra_book import figures
+from ra_book.figures.look import look, mode_rank
+from ra_book.report import _plain_name, report_values
 from ra_core.errors import ParameterError
 from ra_core.experiments import evaluate_task, run_parameters
-from ra_core.figures.look import look, mode_rank
 from ra_core.losses import find_mode
 from ra_core.params import load_profile
-from ra_core.report import _plain_name, report_values
 
 SWEEP = ["plain", "ra@0.0001", "ra@0.01", "ra", "ra_unsupervised@0.1"]
 

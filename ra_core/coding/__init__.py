@@ -30,7 +30,8 @@ from ra_core.objectives import Rung
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.params.coding import ALL_RUNGS, METHODS, Ladder, task_of
-from ra_core.runs import begun, check_pictures, is_complete, now, profile_folder, project_root, record, tidy
+from ra_core.paths import profile_folder, project_root
+from ra_core.runs import begun, check_pictures, is_complete, now, record, tidy
 from ra_core.training import fit
 from ra_core.training.processes import Team, find_team
 

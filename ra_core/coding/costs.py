@@ -19,7 +19,8 @@ from ra_core.files import write_text
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
-from ra_core.runs import device_name, profile_folder
+from ra_core.paths import profile_folder
+from ra_core.runs import device_name
 from ra_core.training import pick_device
 
 COLUMNS = [

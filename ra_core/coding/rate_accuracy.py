@@ -42,7 +42,7 @@ from ra_core.experiments import set_threads
 from ra_core.files import write_text
 from ra_core.params import Profile
 from ra_core.params.coding import UNSEEN_QUALITIES, Ladder, ends_and_middle
-from ra_core.runs import profile_folder
+from ra_core.paths import profile_folder
 from ra_core.training import pick_device
 
 FILTERS: dict[str, dict[str, Callable[[], nn.Module]]] = {

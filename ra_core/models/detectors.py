@@ -256,7 +256,7 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
     """
     kind = Path(name).name
     if kind != name:
-        from ra_core.runs import project_root
+        from ra_core.paths import project_root
 
         folder = project_root() / Path(name).expanduser().parent
     if kind not in TRUNKS:

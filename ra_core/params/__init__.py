@@ -229,7 +229,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
     A profile that is overridden is named `<name>-custom`, so that its runs lie apart from the profile's own.
     Raises `ParameterError` naming file, key, value and what is allowed.
     """
-    from ra_core.runs import project_root
+    from ra_core.paths import project_root
 
     folder = folder or project_root() / "params"
     path = folder / f"{name}.yaml"

@@ -22,7 +22,7 @@ from ra_core.objectives import RateDistortion
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.params.coding import LearnedProxy
-from ra_core.runs import profile_folder
+from ra_core.paths import profile_folder
 from ra_core.training import fit
 
 SCENES = 2000  # about as many as there are training cells

@@ -3,8 +3,8 @@ import tiny
 import torch
 from refusal import refusal
 
+from ra_book.book import coding_pages
 from ra_core import coding
-from ra_core.book import coding_pages
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
 from ra_core.coding.both_ends import ENDS, check_both_ends, through_every_chain

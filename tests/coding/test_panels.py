@@ -10,7 +10,8 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core import coding, figures
+from ra_book import figures
+from ra_core import coding
 from ra_core.codecs import jpeg_parts, load_codec
 from ra_core.codecs.jpeg_files import block_bits
 from ra_core.coding import panels

@@ -47,7 +47,7 @@ from ra_core.models.detectors import make_detector
 from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
 from ra_core.params.coding import Ladder
-from ra_core.runs import profile_folder
+from ra_core.paths import profile_folder
 
 project, tables = coded.project, coded.tables
 PUBLIC = (

@@ -1,0 +1,158 @@
+"""Reference results: what a profile gave once, kept in the repository so that readers can set theirs beside it.
+
+`python -m ra_book.reference PROFILE` copies the tables of a finished `make book PROFILE=...` from `runs/PROFILE` to
+`results/PROFILE`. Only numbers are kept, never pictures or weights.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from ra_core.coding import planned, run_name
+from ra_core.errors import OutputError, exit_status
+from ra_core.files import write_json, write_text
+from ra_core.params import Profile, load_profile, said_of
+from ra_core.paths import profile_folder, project_root, run_folder
+from ra_core.runs import git_state, now
+
+TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
+PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
+TRAINING_COLUMNS = [
+    "profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds", "images_per_s",
+    "peak_memory_mb", "shipped",
+]  # fmt: skip
+
+
+def results_folder() -> Path:
+    """Return `results/`, in git."""
+    return project_root() / "results"
+
+
+def collect(name: str) -> Path:
+    """Copy the tables of a profile's runs to `results/<name>` and return that folder.
+
+    `trainings.csv` has a row a training, `about.json` says by which command, commits and packages they came about.
+    What an earlier collection left there is replaced. Raises `OutputError` where the profile has no finished tables.
+    """
+    runs, folder = profile_folder(name), results_folder() / name
+    tables = {stem: pd.read_csv(runs / f"{stem}.csv") for stem in TABLES if (runs / f"{stem}.csv").exists()}
+    if not {"accuracy", "rate_accuracy"} & set(tables):
+        raise OutputError(f"{runs} holds no tables of results; run make book PROFILE={name} first.")
+    for stem in PER_DATASET:
+        parts = sorted({*runs.glob(f"*/{stem}.csv"), *runs.glob(f"*/{stem}-*.csv")})
+        if parts:
+            tables[stem] = pd.concat([_named(pd.read_csv(part), part) for part in parts], ignore_index=True)
+    records = _records(load_profile(name))
+    tables["trainings"] = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
+    shutil.rmtree(folder, ignore_errors=True)
+    for stem, rows in tables.items():
+        write_text(folder / f"{stem}.csv", rows.to_csv(index=False))
+    write_text(folder / "params.yaml", _profile_text(name))
+    write_json(folder / "about.json", _about(name, records))
+    return folder
+
+
+def _records(profile: Profile) -> list[dict]:
+    """Return what every run of the profile said of itself (`run.json`); one that is not there is left out."""
+    wanted = [(task, mode) for task in profile.tasks for mode in profile.modes]
+    wanted += [(dataset, run) for dataset in profile.preprocessing for run in planned(profile, dataset)]
+    paths = [run_folder(profile.name, *run, seed) / "run.json" for run in wanted for seed in profile.seeds]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def training_row(record: dict) -> dict:
+    """Return a row of `trainings.csv` out of a `run.json`.
+
+    `pictures` are those seen, `peak_memory_mb` is of what computed, process or GPU, `shipped` says: not trained.
+    """
+    row = {key: record.get(key) for key in TRAINING_COLUMNS}
+    git = record.get("git", {})
+    return row | {
+        "part": record.get("task") or record["dataset"],
+        "run": record.get("mode") or run_name(record["method"], record["codec"], record["quality"]),
+        "commit": (git.get("commit") or "")[:12] + ("+" if git.get("dirty") else ""),
+        "pictures": round(record["wall_seconds"] * record["images_per_s"]),
+        "peak_memory_mb": record.get("gpu_memory_mb", row["peak_memory_mb"]),
+        "shipped": "shipped" in record,
+    }
+
+
+def references() -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the tables of every profile that has reference results, by profile and name of the table."""
+    return {
+        folder.name: {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+        for folder in sorted(results_folder().glob("*/"))
+        if (folder / "about.json").exists()
+    }
+
+
+def trainings() -> pd.DataFrame:
+    """Return the trainings of all reference results, a row each."""
+    tables = [tables["trainings"] for tables in references().values()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=TRAINING_COLUMNS)
+
+
+def about(name: str) -> dict:
+    """Return what the reference results of a profile say of themselves."""
+    return json.loads((results_folder() / name / "about.json").read_text(encoding="utf-8"))
+
+
+def not_run() -> list[str]:
+    """Return the profiles of `params/` that have no reference results."""
+    known = {folder.parent.name for folder in results_folder().glob("*/about.json")}
+    return sorted({path.stem for path in (project_root() / "params").glob("*.yaml")} - known - {"smoke"})
+
+
+def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:
+    """Return a table of every reference that has it, by profile, and last that of the reader's own runs."""
+    found = {name: tables[table] for name, tables in references().items() if table in tables}
+    own = profile_folder(profile.name) / f"{table}.csv"
+    if own.exists():
+        found[f"yours ({profile.name})"] = pd.read_csv(own)
+    return {name: rows for name, rows in found.items() if len(rows)}
+
+
+def _named(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return rows of a table that lies in the folder of a data set, with the data set's name."""
+    return rows if "dataset" in rows else rows.assign(dataset=path.parent.name)
+
+
+def _profile_text(name: str) -> str:
+    return (project_root() / "params" / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _about(name: str, records: list[dict]) -> dict:
+    command, description = said_of(name, _profile_text(name))
+    trained = [record for record in records if "shipped" not in record]
+    return {
+        "profile": load_profile(name).name,
+        "command": command,
+        "about": description,
+        "trainings": len(trained),
+        "training_hours": round(sum(record["wall_seconds"] for record in trained) / 3600, 2),
+        "peak_memory_mb": max((training_row(record)["peak_memory_mb"] for record in records), default=0.0),
+        "devices": sorted({record["device"] for record in records}),
+        "commits": sorted({training_row(record)["commit"] for record in records}),
+        "first": min((record["started"] for record in records), default=""),
+        "last": max((record["started"] for record in records), default=""),
+        "versions": records[-1]["versions"] if records else {},
+        "collected": {"at": now(), "git": git_state()},
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Collect the results of a profile and print their folder. Return 0, or 1 after one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ra_book.reference", description="Keep the results of a profile in results/."
+    )
+    parser.add_argument("profile", help="name of a file in params/")
+    given = parser.parse_args(arguments)
+    return exit_status(lambda: print(collect(given.profile)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

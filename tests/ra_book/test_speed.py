@@ -1,0 +1,116 @@
+"""What the status page says of speed: every number with its spread and where it was measured."""
+
+import json
+
+import pytest
+
+from ra_book.speed import speed_text
+from ra_core.errors import OutputError
+
+ROW = {"ratio": {"median": 4.0, "low": 3.5, "high": 4.25}, "target": 3.5, "ours": 1.82, "published": 0.45}
+MADE = {
+    "made": "2030-01-02T03:04:05+00:00", "git": {"commit": "0123456789", "dirty": True},
+    "machine": {"device": "cpu (x86_64, 2 threads)", "cores": 2},
+}  # fmt: skip
+THROUGHPUT = MADE | {
+    "settings": {"rounds": 3}, "gpu": {}, "training": {"dn ra": ROW},
+    "parts": {"SSIM": {"ratio": ROW["ratio"], "target": None}},
+}  # fmt: skip
+ON_GPU = ROW | {
+    "batch": 160, "published_batch": 40, "ready": {"median": 0.968, "low": 0.96, "high": 0.97}, "ready_target": 0.95,
+    "tflops": 151.4, "of_product": 0.21, "of_peak": 0.153,
+}  # fmt: skip
+SCALING = {"encode": {"1": {"gain": 1.0}, "2": {"gain": 1.875}}}
+CODING = MADE | {
+    "batch": {"pictures": 8, "side": 256}, "target": 10,
+    "codecs": {
+        "jpeg": {
+            "codec": {"at": 10}, "ratio": {}, "ratio_c": {"median": 41, "low": 30, "high": 50}, "scaling": SCALING,
+        },
+        "heic": {"codec": {"at": 34}, "ratio_c": ROW["ratio"], "ratio_programs": ROW["ratio"], "scaling": SCALING},
+    },
+}  # fmt: skip
+PRECISION = MADE | {
+    "settings": {"profile": "quick", "task": "dn", "seeds": [0, 1, 2]},
+    "units": {"top1": "top-1 on the source in points", "top5": "top-5 in points", "psnr": "PSNR in dB"},
+    "results": {
+        "ra": {
+            "top1": {
+                "fp32": 71.25, "bf16": 71.75, "seeds_sd": 0.4, "difference": 0.5, "low": -0.1, "high": 1.1,
+                "within": False,
+            },
+            "top5": {
+                "fp32": 91.25, "bf16": 91.75, "seeds_sd": 0.4, "difference": 0.5, "low": 0.1, "high": 0.9,
+                "within": False,
+            },
+            "psnr": {
+                "fp32": 27.5, "bf16": 27.5, "seeds_sd": 0.1, "difference": -1e-9, "low": -0.004, "high": 0,
+                "within": True,
+            },
+        }
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(kind: str, name: str, content) -> None:
+        path = tmp_path / kind / "benchmarks" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    return write
+
+
+def test_speed_that_was_not_measured_is_said_to_be_so(tmp_path):
+    assert "`make bench`" in speed_text(tmp_path)
+
+
+def test_a_gpu_is_shown_with_what_it_could_do(tmp_path, put):
+    put("runs", "throughput", THROUGHPUT)
+    assert "GPU" not in speed_text(tmp_path)
+    put("runs", "throughput", THROUGHPUT | {"gpu": {"sr ra": ON_GPU, "dn ra": ON_GPU | {"of_peak": None}}})
+    text = speed_text(tmp_path)
+    assert "| sr ra | 4.00 | 3.50 to 4.25 | 3.5 | 1.82 | 0.45 |" in text
+    assert "| sr ra | 160 | 40 | 97% | 95% | 151 | 21% | 15% |" in text
+    assert "| dn ra | 160 | 40 | 97% | 95% | 151 | 21% | not known |" in text
+
+
+def test_speed_is_shown_with_spread_target_machine_and_commit(tmp_path, put):
+    put("results", "throughput", THROUGHPUT)
+    put("results", "coding", CODING)
+    text = speed_text(tmp_path)
+    assert "| dn ra | 4.00 | 3.50 to 4.25 | 3.5 | 1.82 | 0.45 |" in text.splitlines()
+    assert "| SSIM | 4.00 | 3.50 to 4.25 | – | – | – |" in text.splitlines()
+    assert "| jpeg at 10 | 41.00 | 30.00 to 50.00 | 10 | – | 1.88 |" in text.splitlines()
+    assert "| heic at 34 | 4.00 | 3.50 to 4.25 | 10 | 4.00 | 1.88 |" in text.splitlines()
+    for said in ("cpu (x86_64, 2 threads), 2 cores", "0123456+", "2030-01-02"):
+        assert text.count(said) == 2
+
+
+def test_what_bf16_changes_is_shown_beside_the_spread_of_seeds(tmp_path, put):
+    put("results", "precision-dn", PRECISION)
+    text = speed_text(tmp_path)
+    rows = (
+        "top-1 on the source in points | 71.25 | 0.40 | 71.75 | +0.50 | -0.10 to +1.10 | no, nor told from none |",
+        "top-5 in points | 91.25 | 0.40 | 91.75 | +0.50 | +0.10 to +0.90 | no |",
+    )
+    assert all(f"| ra | {row}" in text.splitlines() for row in rows)
+    assert "| 0.10 | 27.50 | +0.00 | +0.00 to +0.00 | yes |" in text
+    assert "dn, profile `quick`, over 3 seeds" in text and "2 cores" in text
+
+
+def test_what_the_reader_measured_takes_the_place_of_what_was_kept(tmp_path, put):
+    put("results", "throughput", THROUGHPUT)
+    put("runs", "throughput", THROUGHPUT | {"made": "2031-01-01T00:00:00+00:00"})
+    put("results", "coding", CODING)
+    text = speed_text(tmp_path)
+    assert text.count("2031-01-01") == 1 and text.count("2030-01-02") == 1 and text.count("| dn ra |") == 1
+
+
+@pytest.mark.parametrize("name", ["throughput", "coding", "precision-sr"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", THROUGHPUT | {"parts": {"SSIM": {}}, "codecs": {"jpeg": {}}}])
+def test_a_file_that_no_benchmark_wrote_is_refused_in_one_sentence(tmp_path, put, name, content):
+    put("runs", name, content)
+    with pytest.raises(OutputError, match=rf"{name}\.json is not what a benchmark wrote .*run the benchmark again\."):
+        speed_text(tmp_path)
