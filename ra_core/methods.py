@@ -91,6 +91,6 @@ def _swept(method: Method, name: str, number: str) -> Method:
         weight = 0.0
     if not (method.restores and method.recognition and 0 < weight < float("inf")):
         raise ParameterError(
-            f"mode {name!r} is not allowed; write a mode with a recognition term, @ and a lambda above 0, such as ra@0.01."
+            f"mode {name!r} is not allowed; write a mode with a recognition term, @ and a lambda above 0: ra@0.01."
         )
     return replace(method, name=f"{method.name}@{weight:g}", weight=weight)

@@ -1,4 +1,4 @@
-"""Things by name, each of which registers itself from its own file: tasks, methods, codecs, networks, judges, data sets."""
+"""Things by name, each registered by its own file: tasks, methods, codecs, networks, judges, data sets."""
 
 import difflib
 import importlib
