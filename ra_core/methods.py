@@ -7,6 +7,8 @@ from ra_core.errors import ParameterError
 from ra_core.registry import Registry
 
 METHODS = Registry("method")
+TRANSFERRED = "npp_qa for "  # in tables, and then the codec that it was trained for, behind another
+UNSEEN_QUALITIES = "npp_qa at unseen qualities"  # in tables: only those an adaptive one was not trained on
 ALIASES = {"ra_transform": "ra_transformer"}  # the name in the published code; its README says ra_transformer
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from ra_core.data.boxes import BoxedPictures, Objects
+from ra_core.judges import Detector
 
 CLASSES = ("red", "green", "blue")
 
@@ -71,12 +72,12 @@ def folder(root: Path, kind: str, count: int = 12) -> Path:
     return root
 
 
-class Bright(nn.Module):
+class Bright(Detector):
     """A detector that finds one box of what is bright, and says how bright, as it comes."""
 
     def __init__(self):
-        super().__init__()
-        self.seen = []
+        nn.Module.__init__(self)
+        self.seen, self.name = [], "bright"
 
     def forward(self, images):
         self.seen.append(images)

@@ -5,9 +5,8 @@ import pytest
 import tiny
 import torch
 
-from ra_core import coding
-from ra_core.coding.rate_accuracy import evaluate_codec
 from ra_core.params import load_profile
+from ra_core.steps import evaluate_codec
 
 PREPROCESSING = """\
 preprocessing:
@@ -31,7 +30,7 @@ preprocessing:
 
 
 def load(dataset: str, part: str, count: int = 0):
-    """Stand in for `load_pictures`."""
+    """Stand in for the pictures of a data set."""
     return tiny.pictures(count or 24, seed=len(part), name=f"tiny/{part}")
 
 
@@ -42,7 +41,7 @@ def project(tmp_path_factory):
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(coding, "load_pictures", load)
+        tiny.coded_pictures(patch, load)
         yield folder
     torch.set_num_threads(threads)
 

@@ -45,6 +45,15 @@ def one_thread():
 
 
 @pytest.fixture
+def tiny_project(tmp_path, monkeypatch):
+    """A project in a folder of its own, with tiny pictures in place of CIFAR-10."""
+    import tiny
+
+    with tiny.at_project(tmp_path, monkeypatch):
+        yield tmp_path
+
+
+@pytest.fixture
 def write(tmp_path):
     """Write a profile `mine` and return how to load it."""
     from ra_core.params import load_profile

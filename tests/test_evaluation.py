@@ -14,28 +14,29 @@ from ra_core.data import Pictures, cifar10
 from ra_core.errors import ParameterError
 from ra_core.evaluation import (
     ACCURACY_COLUMNS,
+    CLEAN_COLUMNS,
     PAIRED_COLUMNS,
+    RATE_COLUMNS,
     Answers,
-    accuracy_rows,
     confusion_counts,
     evaluate,
     evaluate_clean,
-    is_detector,
-    paired_rows,
+    paired,
     table,
+    tidy,
 )
+from ra_core.judges import Classified, Detected, Recognizer, load_recognizer
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim
 from ra_core.models.processors import SRResNet
-from ra_core.judges.recognizer import load_recognizer
 
 KEYS = {"profile": "quick", "task": "sr", "mode": "ra", "seed": 3}
 
 
-class Level(nn.Module):
+class Level(Recognizer):
     """A recognizer whose answer is the grey level of the picture's first value, if that is a class."""
 
     def __init__(self, classes: int = 10, shift: int = 0):
-        super().__init__()
+        super().__init__(nn.Identity(), "it", (0,) * 3, (1,) * 3)
         self.classes, self.shift = classes, shift
 
     def forward(self, images):
@@ -43,8 +44,11 @@ class Level(nn.Module):
         return -(level[:, None] - torch.arange(self.classes)).abs()
 
 
-class OffGrid(nn.Module):
+class OffGrid(Recognizer):
     """A recognizer that answers 1 where a value lies between two grey levels, else 0."""
+
+    def __init__(self):
+        super().__init__(nn.Identity(), "off", (0,) * 3, (1,) * 3)
 
     def forward(self, images):
         levels = images.flatten(1) * 255
@@ -69,9 +73,9 @@ def of_level(levels: list[int], labels: list[int], classes: int = 10) -> Picture
 
 def equal(a: Answers, b: Answers) -> bool:
     tensors = [(a.psnr, b.psnr), (a.ssim, b.ssim)]
-    for name in a.by_recognizer:
-        tensors += [(a.by_recognizer[name][key], b.by_recognizer[name][key]) for key in a.by_recognizer[name]]
-    return a.by_recognizer.keys() == b.by_recognizer.keys() and all(torch.equal(*pair) for pair in tensors)
+    for name, verdict in a.verdicts.items():
+        tensors += [(value, vars(b.verdicts[name])[key]) for key, value in vars(verdict).items()]
+    return a.verdicts.keys() == b.verdicts.keys() and all(torch.equal(*pair) for pair in tensors)
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +89,18 @@ def shipped() -> Pictures:
 
 def test_answers_of_a_recognizer_that_reads_the_picture():
     pictures = of_level([0, 1, 2, 3, 9], [0, 1, 4, 9, 2])
-    found = evaluate(Chain(), {"it": Level()}, pictures, batch=2).by_recognizer["it"]
-    assert found["answer"].tolist() == [0, 1, 2, 3, 9]
-    assert found["top1"].tolist() == [True, True, False, False, False]
-    assert found["top5"].tolist() == [True, True, True, False, False]  # 9 is 6 away, 2 is 7 away
+    found = evaluate(Chain(), {"it": Level()}, pictures, batch=2).verdicts["it"]
+    assert found.answer.tolist() == [0, 1, 2, 3, 9]
+    assert found.top1.tolist() == [True, True, False, False, False]
+    assert found.top5.tolist() == [True, True, True, False, False]  # 9 is 6 away, 2 is 7 away
     probabilities = Level()(pictures.batch(torch.arange(5))[0]).softmax(1)
-    assert torch.allclose(found["confidence"], probabilities.max(1).values)
+    assert torch.allclose(found.confidence, probabilities.max(1).values)
 
 
 def test_top5_of_few_classes_is_always_right():
     pictures = of_level([0, 1, 2], [2, 0, 1], classes=3)
     found = evaluate(Chain(), {"it": Level(3)}, pictures)
-    assert found.share("it") == 0 and found.share("it", "top5") == 100
+    assert found.verdicts["it"].value() == 0 and found.verdicts["it"].value("top5") == 100
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 7, 250])
@@ -107,7 +111,7 @@ def test_batch_size_and_an_uneven_last_batch_change_nothing(batch):
         chain = Chain(channel, Add(-0.01))
         whole, parts = (evaluate(chain, recognizers, pictures, 7), evaluate(chain, recognizers, pictures, batch))
         assert equal(parts, whole)
-        assert all(len(record["top1"]) == 7 for record in parts.by_recognizer.values())
+        assert all(len(verdict.top1) == 7 for verdict in parts.verdicts.values())
 
 
 def test_every_recognizer_sees_the_same_pictures_once():
@@ -116,10 +120,10 @@ def test_every_recognizer_sees_the_same_pictures_once():
     class Note(Level):
         def __init__(self, name):
             super().__init__()
-            self.name = name
+            self.called = name
 
         def forward(self, images):
-            seen[self.name].append(images)
+            seen[self.called].append(images)
             return super().forward(images)
 
     pictures = of_level([1, 2, 3], [1, 2, 3])
@@ -145,7 +149,7 @@ def test_recognizers_see_the_8_bit_picture_not_the_float_one():
     pictures, between = of_level([10, 20, 30], [0, 0, 0], classes=2), Add(0.3 / 255)
     images, _ = pictures.batch(torch.arange(3))
     assert OffGrid()(between(images)).argmax(1).tolist() == [1, 1, 1]  # as float it would be wrong
-    assert evaluate(Chain(None, between), {"it": OffGrid()}, pictures).share("it") == 100
+    assert evaluate(Chain(None, between), {"it": OffGrid()}, pictures).verdicts["it"].value() == 100
 
 
 def test_psnr_and_ssim_are_of_the_8_bit_picture():
@@ -160,13 +164,13 @@ def test_ssim_is_left_out_where_it_is_not_asked_for():
     pictures = of_level([10, 20, 30], [0, 0, 0])
     quick, full = (evaluate(Chain(None, Add(0.1)), {"it": Level()}, pictures, with_ssim=w) for w in (False, True))
     assert quick.ssim is None and full.ssim.shape == (3,)
-    assert torch.equal(quick.psnr, full.psnr) and quick.share("it") == full.share("it")
+    assert torch.equal(quick.psnr, full.psnr) and quick.verdicts["it"].value() == full.verdicts["it"].value()
 
 
 def test_psnr_is_of_the_processor_s_picture_and_answers_are_of_the_transformer_s():
     pictures = of_level([1, 2, 3], [3, 4, 5])
     found = evaluate(Chain(None, Add(0.0), Add(2 / 255)), {"it": Level()}, pictures)
-    assert (found.psnr == 100).all() and found.by_recognizer["it"]["answer"].tolist() == [3, 4, 5]
+    assert (found.psnr == 100).all() and found.verdicts["it"].answer.tolist() == [3, 4, 5]
 
 
 def test_psnr_is_the_mean_of_the_pictures_values():
@@ -179,7 +183,7 @@ def test_psnr_is_the_mean_of_the_pictures_values():
     pictures = of_level([0, 200, 200], [0, 0, 0])
     found = evaluate(Chain(None, Worse()), {"it": Level()}, pictures, batch=2)
     expected = (20 * math.log10(255 / 128) + 2 * 20 * math.log10(255)) / 3
-    row = accuracy_rows(found, "it", **KEYS)[0]
+    row = tidy(found, "it", **KEYS)[0]
     assert row["psnr"] == pytest.approx(expected, abs=1e-3)
     of_mean_error = -10 * math.log10(((128 / 255) ** 2 + 2 / 255**2) / 3)
     assert row["psnr"] > of_mean_error + 20  # what a batch's mean would have said
@@ -207,16 +211,18 @@ def test_bytes_are_those_of_each_picture_s_file_in_order(shipped, batch):
 
 
 def test_without_a_codec_there_are_no_bytes():
-    assert evaluate(Chain(make_channel("jpeg")), {}, of_level([1, 2], [0, 0])).bytes is None
+    assert evaluate(Chain(make_channel("dn")), {}, of_level([1, 2], [0, 0])).bytes is None
+    answers = evaluate(Chain(make_channel("dn")), {"it": Level()}, of_level([1, 2], [0, 0]))
+    assert set(answers.summary("it")) == {"psnr", "ssim", "top1"} and np.isnan(tidy(answers, "it")[0]["bpp"])
 
 
 @pytest.mark.parametrize("batch", [1, 4, 5, 250])
 def test_what_a_detector_finds_is_kept_picture_by_picture(batch):
     pictures = boxed.pictures(9)
     found = evaluate(Chain(), {"bright": boxed.Bright()}, pictures, batch)
-    assert list(found.detections) == ["bright"] and found.by_recognizer == {}
-    assert len(found.detections["bright"]) == 9 and (found.psnr == 100).all()
-    for one, target in zip(found.detections["bright"], pictures.all_targets(), strict=True):
+    assert list(found.verdicts) == ["bright"]
+    assert len(found.verdicts["bright"].found) == 9 and (found.psnr == 100).all()
+    for one, target in zip(found.verdicts["bright"].found, pictures.all_targets(), strict=True):
         assert torch.equal(one["boxes"], target["boxes"]) and torch.equal(one["labels"], target["labels"])
         assert one["scores"].item() == pytest.approx(230 / 255)
 
@@ -226,23 +232,20 @@ def test_a_detector_sees_what_was_decoded():
     found = evaluate(Chain(channel), {"a": detector, "b": boxed.Bright()}, pictures, batch=2)
     decoded, sizes = channel.transmit(pictures.batch(torch.arange(5))[0])
     assert torch.equal(torch.cat(detector.seen), decoded) and torch.equal(found.bytes, sizes)
-    assert set(found.detections) == {"a", "b"} and found.psnr.max() < 60
-
-
-def test_a_detector_is_told_from_a_recognizer():
-    assert is_detector(boxed.Bright()) and not is_detector(Level()) and not is_detector(load_recognizer("resnet20"))
+    assert set(found.verdicts) == {"a", "b"} and found.psnr.max() < 60
 
 
 # --- rows
 
 
 def made_answers(**right: list[int]) -> Answers:
-    """Return answers with the given pictures right at first and all at fifth."""
-    records = {}
+    """Return answers to pictures of 4 x 8 pixels, the given ones right at first and all at fifth."""
+    verdicts = {}
     for name, flags in right.items():
         top1 = torch.tensor(flags).bool()
-        records[name] = {"top1": top1, "top5": torch.ones_like(top1)}
-    return Answers(torch.tensor([20.0, 30.0, 25.0, 21.0]), torch.tensor([0.5, 0.7, 0.6, 0.2]), records)
+        verdicts[name] = Classified(top1, torch.ones_like(top1), top1.long(), top1.float())
+    values = torch.tensor([20.0, 30.0, 25.0, 21.0]), torch.tensor([0.5, 0.7, 0.6, 0.2])
+    return Answers(*values, torch.tensor([8, 16, 8, 8]), torch.full((4,), 32), verdicts)
 
 
 def test_accuracy_rows_hold_exactly_the_contract():
@@ -250,31 +253,46 @@ def test_accuracy_rows_hold_exactly_the_contract():
         "profile,task,mode,seed,recognizer,role,n,top1,top1_low,top1_high,top5,psnr,ssim"
     )
     answers = made_answers(mine=[1, 1, 0, 1], other=[0, 0, 0, 1])
-    rows = accuracy_rows(answers, "mine", **KEYS)
-    assert all(set(row) == set(ACCURACY_COLUMNS) for row in rows)
-    frame = table(rows, ACCURACY_COLUMNS)
-    assert list(frame.columns) == ACCURACY_COLUMNS
-    assert frame.to_csv(index=False).splitlines() == [
+    rows = tidy(answers, "mine", **KEYS)
+    assert table(rows, ACCURACY_COLUMNS).to_csv(index=False).splitlines() == [
         ",".join(ACCURACY_COLUMNS),
         "quick,sr,ra,3,mine,source,4,75.0,30.0642,95.4413,100.0,24.0,0.5",
         "quick,sr,ra,3,other,unseen,4,25.0,4.5587,69.9358,100.0,24.0,0.5",
     ]
-    interval = proportion_interval(answers.by_recognizer["mine"]["top1"])
-    assert (rows[0]["top1"], rows[0]["top1_low"], rows[0]["top1_high"]) == interval
+    assert (rows[0]["top1"], rows[0]["top1_low"], rows[0]["top1_high"]) == proportion_interval(
+        answers.verdicts["mine"].top1
+    )
+    assert set(CLEAN_COLUMNS) < set(ACCURACY_COLUMNS)
 
 
-def test_oracle_has_no_psnr_and_leaves_its_cell_empty():
-    rows = accuracy_rows(made_answers(mine=[1, 1, 0, 1]), "mine", **KEYS | {"mode": "oracle", "seed": 0})
-    assert np.isnan(rows[0]["psnr"]) and np.isnan(rows[0]["ssim"])
-    line = table(rows, ACCURACY_COLUMNS).to_csv(index=False).splitlines()[1]
-    assert line == "quick,sr,oracle,0,mine,source,4,75.0,30.0642,95.4413,100.0,,"
+def test_rate_rows_hold_exactly_the_contract():
+    keys = {"profile": "quick", "dataset": "cells", "task": "classification", "method": "npp", "codec": "jpeg"}
+    rows = tidy(made_answers(mine=[1, 1, 0, 1]), "mine", **keys, quality=40.0, seed=0)
+    assert table(rows, RATE_COLUMNS).to_csv(index=False).splitlines() == [
+        "profile,dataset,task,method,codec,quality,seed,recognizer,role,n,bpp,bytes_mean,metric,value,value_low,"
+        "value_high,psnr",
+        "quick,cells,classification,npp,jpeg,40.0,0,mine,source,4,2.5,10.0,top1,75.0,30.0642,95.4413,24.0",
+    ]
+
+
+def test_bits_a_pixel_are_those_of_each_file_over_the_pixels_of_its_own_picture():
+    answers = made_answers(mine=[1, 1, 0, 1])
+    answers.pixels = torch.tensor([8, 16, 32, 64])
+    assert answers.bpp == pytest.approx((8 + 8 + 2 + 1) / 4)
+    assert answers.summary("mine") == pytest.approx({"bpp": 4.75, "psnr": 24, "ssim": 0.5, "top1": 75})
+    pictures, codec = boxed.mixed(5), load_codec("jpeg")
+    sizes = [len(codec.encode([pictures.picture(i)], 30)[0]) for i in range(5)]
+    found = evaluate(Chain(Coded(codec, 30)), {}, pictures, 2)
+    areas = [64**2, 50**2, 64**2, 64**2, 50**2]
+    assert found.pixels.tolist() == areas
+    assert found.bpp == pytest.approx(np.mean([8 * size / area for size, area in zip(sizes, areas, strict=True)]))
 
 
 def test_paired_rows_hold_exactly_the_contract():
     assert ",".join(PAIRED_COLUMNS) == "profile,task,mode,seed,recognizer,role,n,difference,low,high"
     ra = made_answers(mine=[1, 1, 0, 1], other=[0, 1, 0, 0])
     plain = made_answers(mine=[0, 1, 0, 0], other=[1, 1, 0, 0])
-    rows = paired_rows(ra, plain, "other", **KEYS)
+    rows = paired(ra, plain, "other", **KEYS)
     assert all(set(row) == set(PAIRED_COLUMNS) for row in rows)
     assert list(table(rows, PAIRED_COLUMNS).columns) == PAIRED_COLUMNS
     found = {row["recognizer"]: row for row in rows}
@@ -282,18 +300,38 @@ def test_paired_rows_hold_exactly_the_contract():
     assert found["mine"]["role"] == "unseen" and found["other"]["role"] == "source"
     assert {row["n"] for row in rows} == {4} and {row["mode"] for row in rows} == {"ra"}
     for name, row in found.items():
-        pair = (answers.by_recognizer[name]["top1"] for answers in (ra, plain))
+        pair = (answers.verdicts[name].top1 for answers in (ra, plain))
         assert (row["difference"], row["low"], row["high"]) == paired_difference(*pair)
         assert row["low"] < row["difference"] < row["high"]
 
 
+def test_a_detector_s_rows_are_of_its_precision_and_its_gain_is_paired():
+    pictures = boxed.pictures(12)
+    good = evaluate(Chain(Coded(load_codec("jpeg"), 30)), {"bright": boxed.Bright()}, pictures, batch=5)
+    targets = pictures.all_targets()
+    bad = [one | {"boxes": one["boxes"] + 500 * (number % 4 == 0)} for number, one in enumerate(targets)]
+    bad = Detected([one | {"scores": torch.ones(1)} for one in bad], targets)
+    row = tidy(good, "bright")[0]
+    assert (row["metric"], row["value"]) == ("map50", pytest.approx(100)) and np.isnan(row["top5"])
+    assert bad.value() < 90 and bad.interval()[1] < bad.value() < bad.interval()[2] < 100
+    difference, low, high = good.verdicts["bright"].difference(bad)
+    assert difference == pytest.approx(100 - bad.value()) and 0 < low < difference < high
+    assert bad.drawn().shape == (1000,) and bad.difference(bad) == (0, 0, 0)
+
+
 def test_the_paired_interval_is_of_the_same_pictures():
     """The same two accuracies say more when the answers differ on few pictures."""
+
+    def long_answers(flags):
+        answers = made_answers(it=flags)
+        answers.psnr = torch.zeros(len(flags))
+        return answers
+
     right, shifted = [1, 1, 0, 0] * 25, [0, 0, 1, 1] * 25
     better = [1, 1, 1, 0, *right[4:]]
 
     def width(a, b):
-        row = paired_rows(made_answers(it=a), made_answers(it=b), "it", **KEYS)[0]
+        row = paired(long_answers(a), long_answers(b), "it", **KEYS)[0]
         return row["high"] - row["low"], row["difference"]
 
     assert width(better, right)[1] == width(better, shifted)[1] == 1
@@ -333,7 +371,7 @@ def test_a_real_recognizer_on_real_pictures(shipped, task):
     oracle = evaluate(Chain(), {"resnet20": recognizer}, shipped, 16)
     unprocessed = evaluate(Chain(channel), {"resnet20": recognizer}, shipped, 16)
     processed = evaluate(Chain(channel, SRResNet(channel.scale, 4, 1)), {"resnet20": recognizer}, shipped, 16)
-    assert oracle.share("resnet20") > 75 and oracle.share("resnet20") > unprocessed.share("resnet20")
+    assert oracle.verdicts["resnet20"].value() > max(75, unprocessed.verdicts["resnet20"].value())
     assert (oracle.psnr == 100).all() and 15 < unprocessed.psnr.mean() < 35
     assert processed.psnr.mean() < unprocessed.psnr.mean()  # an untrained processor spoils
-    assert not any(tensor.requires_grad for tensor in processed.by_recognizer["resnet20"].values())
+    assert not any(tensor.requires_grad for tensor in vars(processed.verdicts["resnet20"]).values())

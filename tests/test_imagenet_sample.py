@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from ra_core.experiments import make_networks
 
 from ra_core.data import flat_folders
 from ra_core.data.folders import FolderPictures
 from ra_core.evaluation import evaluate_clean
-from ra_core.experiments import make_networks
 from ra_core.judges.recognizer import load_recognizer
 from ra_core.params import load_profile
 

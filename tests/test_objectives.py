@@ -29,7 +29,8 @@ from ra_core.channels import Noise, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import Qualities
 from ra_core.errors import TrainingError
-from ra_core.losses import MODES, find_mode
+from ra_core.judges import Judge
+from ra_core.methods import METHODS, find_method, restoring
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
@@ -51,11 +52,16 @@ class Noting(Posterise):
         return super().encode(pictures, quality, threads)
 
 
-class Raises(nn.Module):
+class Raises(Judge):
     """A judge that must not be run."""
 
-    def forward(self, images):
+    def __init__(self):
+        super().__init__(nn.Identity(), "raises")
+
+    def task_loss(self, *given):
         raise AssertionError("the judge was run")
+
+    distance = task_loss
 
 
 # Which quality a picture gets
@@ -95,7 +101,6 @@ def test_pictures_reach_the_codec_at_their_quality_in_one_call_each():
     batch = what.prepare(images(20), labels(20), generator())
     what.terms({"preprocessor": net}, batch)
     assert sorted(quality for quality, _ in codec.calls) == [3, 4, 6]
-    assert all(isinstance(quality, int) for quality, _ in codec.calls)
     stored = to_arrays(net(images(20)).detach())
     for quality, given in codec.calls:
         expected = [stored[i] for i in range(20) if batch["quality"][i] == quality]
@@ -324,7 +329,7 @@ def test_soft_labels_of_a_detector_compare_what_it_thinks_of_each_place():
     assert len(set(batch["weight"].tolist())) > 1  # a rung for every picture
     net = Change()
     received = torch.stack([images(6) * 0.5, images(6)])
-    near, same = (what._distance(one, images(6)) for one in received)
+    near, same = (what.judge.distance(one, images(6)) for one in received)
     thought = [Finder().soft_labels(one) for one in (received[0], images(6))]
     torch.testing.assert_close(near, (thought[0] - thought[1]).square().sum((1, 2)))
     assert near.shape == (6,) and near.min() > 0 and (same == 0).all()
@@ -418,13 +423,13 @@ def test_two_codecs_with_the_same_settings_are_two():
 # Restoration
 
 
-@pytest.mark.parametrize("name", list(MODES))
+@pytest.mark.parametrize("name", restoring())
 def test_restoration_is_the_terms_of_its_mode(name):
-    what = Restoration(find_mode(name), Noise(0.1), tiny.source())
+    what = Restoration(find_method(name), Noise(0.1), tiny.source())
     batch = what.prepare(images(), labels(), generator(2))
     assert torch.equal(batch["degraded"], Noise(0.1)(images(), generator(2)))
     assert torch.equal(batch["target"], images())
-    assert (batch["labels"] is not None) == (MODES[name].recognition == "labels")
+    assert (batch["labels"] is not None) == (METHODS[name].recognition == "labels")
     terms = what.terms(tiny.networks(name), batch)
     assert ("recognition" in terms) == (name != "plain") and terms["loss"] > 0
     assert what.settings["channel"] == "Noise(sigma=0.1)"
@@ -432,7 +437,7 @@ def test_restoration_is_the_terms_of_its_mode(name):
 
 
 def test_restoration_may_have_no_recognizer():
-    assert Restoration(find_mode("plain"), Noise(0.1)).frozen == []
+    assert Restoration(find_method("plain"), Noise(0.1)).frozen == []
 
 
 # Learned proxies

@@ -9,10 +9,13 @@ from torch import nn
 
 from ra_core.channels import Noise
 from ra_core.data import Pictures, cifar10
-from ra_core.losses import Mode, find_mode
-from ra_core.models.processors import make_processor
 from ra_core.judges.recognizer import Recognizer
+from ra_core.methods import Method, find_method
+from ra_core.models.processors import make_processor
 from ra_core.objectives import Restoration
+from ra_core.params import Profile, load_profile
+from ra_core.runs import coding
+from ra_core.steps import common, trainings
 from ra_core.training import fit
 
 CLASSES, SIDE = ("disc", "ring", "star"), 16
@@ -71,15 +74,15 @@ def networks(mode: str = "plain", seed: int = 0, width: int = 4) -> dict[str, nn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         nets = {"processor": make_processor("SRResNet", 1, width=width, blocks=1)}
-        if find_mode(mode).transformer:
+        if find_method(mode).transformer:
             nets["transformer"] = make_processor("SRResNet", 1, width=4, blocks=1)
     return nets
 
 
-def train(folder: Path, mode: str | Mode = "plain", **changes) -> dict:
+def train(folder: Path, mode: str | Method = "plain", **changes) -> dict:
     """Train for a few steps on noise, saving at every step; `changes` replace any argument of `fit`, or
     the channel or recognizer of its objective."""
-    mode = find_mode(mode) if isinstance(mode, str) else mode
+    mode = find_method(mode) if isinstance(mode, str) else mode
     torch.manual_seed(0)
     objective = Restoration(mode, changes.pop("channel", Noise(0.1)), changes.pop("recognizer", source()))
     arguments = {
@@ -129,13 +132,29 @@ def project(folder: Path, profile: str = PROFILE) -> Path:
     return folder
 
 
-def count_trainings(monkeypatch, module) -> list[str]:
-    """Return a list that grows by a name with every training `module` begins."""
+def profile(**overrides) -> Profile:
+    """The tiny profile under its own name, with some values changed."""
+    return load_profile("tiny", overrides or None).model_copy(update={"name": "tiny"})
+
+
+def coded_pictures(monkeypatch, fake) -> None:
+    """Let `fake(data set, part, count)` stand in for the pictures of `cells` and `scenes`."""
+
+    def load_part(name, part, count, data, *where):
+        return fake(name, part, count) if data is None else real(name, part, count, data, *where)
+
+    real = common.load_part
+    for module in (common, coding):
+        monkeypatch.setattr(module, "load_part", load_part)
+
+
+def count_trainings(monkeypatch) -> list[str]:
+    """Return a list that grows by a name with every training that is begun."""
     begun = []
 
     def counted(*arguments, **keywords):
         begun.append(keywords["name"])
         return fit(*arguments, **keywords)
 
-    monkeypatch.setattr(module, "fit", counted)
+    monkeypatch.setattr(trainings, "fit", counted)
     return begun

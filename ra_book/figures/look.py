@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from ra_core.errors import ParameterError
 from ra_core.files import atomic
-from ra_core.params.coding import UNSEEN_QUALITIES
+from ra_core.methods import UNSEEN_QUALITIES
 
 WIDTH = 8.0  # inches; a page of the book shows that about 1.3 times enlarged
 INK, FAINT = "#222222", "#666666"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from ra_core.data import cifar10, elpv  # noqa
+from ra_core.data import cifar10, elpv
 from ra_core.data.pictures import first_per_class, split_train
 from ra_core.registry import Registry
 

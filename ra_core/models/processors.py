@@ -5,13 +5,12 @@ they have the published sizes; `width` and `blocks` make them smaller.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from ra_core.registry import Registry
 from ra_core.errors import ParameterError
+from ra_core.registry import Registry
 
 
 def _to_unit_range(x: torch.Tensor) -> torch.Tensor:

@@ -1,18 +1,17 @@
 """Differentiable stand-ins for codecs: what a real codec does to a picture and what it costs, with gradients."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
 from ra_core.assets import ASSETS
-from ra_core.registry import Registry
 from ra_core.errors import WeightsError
 from ra_core.models.proxy_dct import BlockDCT
 from ra_core.models.proxy_learned import Hyperprior, Minnen2018
 from ra_core.models.registry import make_by_name
 from ra_core.models.weights import load_weights
+from ra_core.registry import Registry
 
 SHIPPED = ASSETS / "proxies"
 

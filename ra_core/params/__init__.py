@@ -7,9 +7,9 @@ from ra_core.params.base import Network, Training
 from ra_core.params.coding import Ladder, LearnedProxy, Preprocessing
 from ra_core.params.data import BoxFolder, Data
 from ra_core.params.load import header, load_profile
-from ra_core.params.profile import MAX_SEED, Profile, Task
+from ra_core.params.profile import MAX_SEED, Profile, Task, profile_model
 
 __all__ = [
     "MAX_SEED", "BoxFolder", "Data", "Ladder", "LearnedProxy", "Network", "Preprocessing", "Profile", "Task",
-    "Training", "header", "load_profile",
+    "Training", "header", "load_profile", "profile_model",
 ]  # fmt: skip

@@ -75,6 +75,8 @@ class LearnedProxy(Strict):
 
     @model_validator(mode="after")
     def _rates_in_steps(self):
+        if self.name == "BlockDCT":
+            raise ValueError("proxy.name = 'BlockDCT' has nothing to learn; name Hyperprior or Minnen2018")
         if len(set(self.weights)) < len(self.weights):
             raise ValueError("weights must be different")
         if self.training.steps is None:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ra_core import human_yaml
 from ra_core.errors import ParameterError
-from ra_core.params.profile import Profile
+from ra_core.params.profile import Profile, profile_model
 from ra_core.paths import project_root
 from ra_core.registry import load_extensions
 
@@ -42,7 +42,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
         raise ParameterError(f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file.")
     _load_extensions(values, folder)
     try:
-        return Profile.model_validate(values | {"name": f"{name}-custom" if overrides else name})
+        return profile_model().model_validate(values | {"name": f"{name}-custom" if overrides else name})
     except ValidationError as error:
         raise ParameterError(_sentence(where, error)) from error
 

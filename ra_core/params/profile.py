@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from functools import cache
 from typing import Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
@@ -16,13 +17,6 @@ from ra_core.params.data import Data
 
 MAX_SEED = 10**9  # a multiple of it still fits into what torch takes
 RESERVED = ("notebooks", "report", "proxies", "book")  # folders of a profile's runs, beside those of its tasks
-
-
-def channels_model() -> type[Strict]:
-    """Return the type of a profile's `channels`: the parameters of every registered task."""
-    known = {each.name: each for channel in TASKS.values() for each in fields(channel) if each.metadata["description"]}
-    typed = {name: (type(each.default), Field(each.default, **each.metadata)) for name, each in known.items()}
-    return create_model("Channels", __base__=Strict, **typed)
 
 
 class Task(Strict):
@@ -52,7 +46,7 @@ class Profile(Strict):
     name: str
     extensions: list[str] = Field([], description="Python modules of one's own, which register what they bring")
     data: Data = Data()
-    channels: Strict = Field(default_factory=lambda: channels_model()(), description="how strongly tasks degrade")
+    channels: Strict = Field(Strict(), description="how strongly tasks degrade, see `profile_model`")
     tasks: dict[str, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
     preprocessing: dict[str, Preprocessing] = Field(
         {}, description="preprocessing before a codec, by data set: a registered one, or a name for one's own"
@@ -69,11 +63,6 @@ class Profile(Strict):
     threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
     jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")
     evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
-
-    @field_validator("channels", mode="before")
-    @classmethod
-    def _channels(cls, values):
-        return channels_model().model_validate(values) if isinstance(values, dict) else values
 
     @field_validator("tasks")
     @classmethod
@@ -151,9 +140,7 @@ class Profile(Strict):
         pictures = (self.data.kind, self.data.resize, self.data.crop) == ("folder", 256, 224)
         networks = {(task.processor, task.transformer) for task in (Task(), *self.tasks.values())}
         judges = self.source == "resnet18" and "resnet50" in self.unseen
-        return (
-            pictures and len(networks) == 1 and judges and self.channels.model_dump() == channels_model()().model_dump()
-        )
+        return pictures and len(networks) == 1 and judges and self.channels == type(self.channels)()
 
     def task(self, name: str) -> Task:
         """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
@@ -185,3 +172,16 @@ def _mode(name: str) -> Method:
     if not method.restores:
         raise ValueError(f"method {name!r} works around a codec; name a mode of restoration")
     return method
+
+
+def profile_model() -> type[Profile]:
+    """Return the type of a profile whose `channels` has the parameters of every task that is registered now."""
+    return _profile_model(tuple(TASKS.values()))
+
+
+@cache
+def _profile_model(tasks: tuple[type, ...]) -> type[Profile]:
+    known = {each.name: each for channel in tasks for each in fields(channel) if each.metadata["description"]}
+    typed = {name: (type(each.default), Field(each.default, **each.metadata)) for name, each in known.items()}
+    channels = create_model("Channels", __base__=Strict, **typed)
+    return create_model("Profile", __base__=Profile, channels=(channels, channels()))

@@ -42,6 +42,11 @@ class CodingRun(Run):
     validations = 1
 
     @property
+    def name(self):
+        made = run_name(*(self.parameters[key] for key in ("method", "codec", "quality")))
+        return f"{self.parameters['dataset']}/{made}/seed{self.seed}"
+
+    @property
     def method(self):
         return method_of(self.parameters)
 

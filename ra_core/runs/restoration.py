@@ -24,6 +24,10 @@ class RestorationRun(Run):
     validations = 6
 
     @property
+    def name(self):
+        return "{task}/{mode}/seed{seed}".format(**self.parameters)
+
+    @property
     def method(self):
         return replace(method_of(self.parameters), weight=self.parameters["weight"])
 

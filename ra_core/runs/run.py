@@ -35,7 +35,7 @@ class Run:
     @property
     def name(self) -> str:
         """The place of its folder in the profile's, such as `sr/ra/seed0`."""
-        return "/".join(self.folder.parts[-3:])
+        raise NotImplementedError
 
     @property
     def seed(self) -> int:

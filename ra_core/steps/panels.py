@@ -13,14 +13,15 @@ from ra_core.codecs.jpeg_files import block_bits
 from ra_core.data import as_batch
 from ra_core.errors import ParameterError
 from ra_core.judges import load_judge
+from ra_core.methods import TRANSFERRED
 from ra_core.metrics import to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
 from ra_core.runs import AtStrength, CodingRun, ladder_of, resolve
 from ra_core.runs.proxies import BLOCK_CODECS
 from ra_core.steps.common import pictures_of, set_threads
-from ra_core.steps.rates import TRANSFERRED, transferred_strengths
-from ra_core.steps.train import trained
+from ra_core.steps.rates import transferred_strengths
+from ra_core.steps.trainings import trained
 
 PREPROCESSED = ("npp_qa", TRANSFERRED, "npp", "npp_mse")  # the first of them that was measured
 ENDS = ("npp_qa", "post", "both")

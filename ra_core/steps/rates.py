@@ -16,18 +16,17 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import RATE_COLUMNS, evaluate, table, tidy
 from ra_core.files import write_text
 from ra_core.judges import Judge
+from ra_core.methods import TRANSFERRED, UNSEEN_QUALITIES
 from ra_core.params import Ladder, Profile
 from ra_core.paths import profile_folder
 from ra_core.runs import AtStrength, CodingRun, ladder_of, needed, resolve
 from ra_core.steps.common import load_judges, pictures_of, set_threads
 from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS, Curve, bd_rows, same_bytes_rows
 from ra_core.steps.filters import FILTERS, choose_filters
-from ra_core.steps.train import trained
+from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
 SHRINK = 2
-TRANSFERRED = "npp_qa for "  # and then the codec that it was trained for, behind another
-UNSEEN_QUALITIES = "npp_qa at unseen qualities"  # only those an adaptive one was not trained on
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ra_core.params import Profile
 from ra_core.paths import profile_folder
 from ra_core.runs import planned
 from ra_core.steps.common import load_judges, pictures_of, set_threads
-from ra_core.steps.train import trained
+from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
 

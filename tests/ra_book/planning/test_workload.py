@@ -5,6 +5,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ra_core.coding.costs import macs
 from torch import nn
 
 from ra_book.planning.workload import (
@@ -22,7 +23,6 @@ from ra_book.planning.workload import (
     trained_pictures,
     validations,
 )  # fmt: skip
-from ra_core.coding.costs import macs
 from ra_core.errors import ParameterError
 from ra_core.models.processors import make_processor
 from ra_core.params import load_profile
@@ -118,8 +118,8 @@ def test_a_mode_adds_up_what_it_runs(write):
 
 
 def test_what_is_counted_is_what_the_objective_does(write):
-    from ra_core.losses import find_mode, loss_terms
     from ra_core.judges.recognizer import load_recognizer
+    from ra_core.losses import find_mode, loss_terms
 
     found, images = trainings(write(PROFILE)), torch.rand(2, 3, 32, 32)
     nets = {

@@ -17,6 +17,8 @@ from refusal import refusal
 from ra_core import runs
 from ra_core.data import fingerprint
 from ra_core.errors import DataError, OutputError, ParameterError
+from ra_core.runs import folder as folders
+from ra_core.runs import provenance
 from ra_core.training.processes import Team
 
 PARAMETERS = {"mode": "ra", "weight": 1e-3, "training": {"lr": 1e-5, "drops": [4 / 6, 5 / 6], "steps": None}}
@@ -34,13 +36,13 @@ def project(tmp_path, monkeypatch):
 
 
 def test_a_run_is_begun_by_its_parameters_and_complete_by_its_record(tmp_path):
-    assert not runs.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+    assert not folders.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
     runs.write_params(tmp_path, PARAMETERS)
-    assert runs.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+    assert folders.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
     (tmp_path / "run.json").write_text("{}")
     assert runs.is_complete(tmp_path, PARAMETERS)
     other = PARAMETERS | {"weight": 1e-2}
-    assert not runs.is_begun(tmp_path, other) and not runs.is_complete(tmp_path, other)
+    assert not folders.is_begun(tmp_path, other) and not runs.is_complete(tmp_path, other)
 
 
 def test_parameters_are_written_as_they_read(tmp_path):
@@ -60,7 +62,7 @@ def test_parameters_that_are_missing_or_damaged_are_one_sentence_and_no_begun_ru
         if content is not None:
             (tmp_path / "params.yaml").write_text(content)
         assert word in refusal(ParameterError, runs.read_params, tmp_path)
-        assert not runs.is_begun(tmp_path, {})
+        assert not folders.is_begun(tmp_path, {})
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\xff")
     assert "cannot be read" in refusal(ParameterError, runs.read_params, tmp_path)
 
@@ -69,8 +71,8 @@ def test_parameters_that_are_missing_or_damaged_are_one_sentence_and_no_begun_ru
 def test_any_value_is_known_again(tmp_path_factory, value):
     folder = tmp_path_factory.getbasetemp() / "known"
     runs.write_params(folder, {"value": [value]})
-    assert runs.is_begun(folder, {"value": [value]})
-    assert not runs.is_begun(folder, {"value": [value, value]})
+    assert folders.is_begun(folder, {"value": [value]})
+    assert not folders.is_begun(folder, {"value": [value, value]})
 
 
 def left_by_a_run(folder, parameters) -> None:
@@ -81,21 +83,21 @@ def left_by_a_run(folder, parameters) -> None:
 
 def test_beginning_again_with_the_same_parameters_keeps_the_checkpoint_only(tmp_path):
     left_by_a_run(tmp_path, PARAMETERS)
-    runs.begin(tmp_path, PARAMETERS)
+    folders.begin(tmp_path, PARAMETERS)
     assert (tmp_path / "checkpoint.pt").exists() and not (tmp_path / "run.json").exists()
-    assert runs.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+    assert folders.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
 
 
 def test_beginning_with_other_parameters_gives_the_checkpoint_up(tmp_path):
     left_by_a_run(tmp_path, PARAMETERS)
     other = PARAMETERS | {"weight": 1e-2}
-    runs.begin(tmp_path, other)
+    folders.begin(tmp_path, other)
     assert tiny.names(tmp_path) == ["log.jsonl", "params.yaml", "processor.safetensors"]
-    assert runs.is_begun(tmp_path, other) and not runs.is_begun(tmp_path, PARAMETERS)
+    assert folders.is_begun(tmp_path, other) and not folders.is_begun(tmp_path, PARAMETERS)
 
 
 def test_beginning_makes_the_folder(tmp_path):
-    runs.begin(tmp_path / "a" / "b", PARAMETERS)
+    folders.begin(tmp_path / "a" / "b", PARAMETERS)
     assert tiny.names(tmp_path / "a" / "b") == ["params.yaml"]
 
 
@@ -104,7 +106,7 @@ def test_a_record_says_all_that_is_known_of_a_run(project):
     nets = tiny.networks("ra_transformer")
     done = {"wall_seconds": 12.3456, "images_per_s": 7.891, "validation": {"psnr": 31.5}}
     folder, keys, cpu = project / "run", {"profile": "tiny", "seed": 3}, torch.device("cpu")
-    runs.begin(folder, PARAMETERS)
+    folders.begin(folder, PARAMETERS)
     runs.record(folder, keys, splits, nets, cpu, "2024-05-06T07:08:09+00:00", done)
     found = json.loads((folder / "run.json").read_text())
     assert list(found) == [
@@ -150,7 +152,7 @@ def test_a_run_is_held_while_it_is_trained(tmp_path):
             pass
         said = str(caught.value)
         assert f"the training in {folder} is under way already (process {os.getpid()} on " in said
-        assert f"where its machine is lost, delete {folder / runs.LOCK}" in said
+        assert f"where its machine is lost, delete {folder / folders.LOCK}" in said
     assert tiny.names(folder) == ["params.yaml"]
 
 
@@ -168,7 +170,7 @@ def test_a_file_that_cannot_be_deleted_is_told(tmp_path, monkeypatch):
 
     (tmp_path / "checkpoint.pt").write_text("of a run with other parameters")
     monkeypatch.setattr(Path, "unlink", refused)
-    for work in (lambda: runs.begin(tmp_path, PARAMETERS), lambda: runs.tidy(tmp_path)):
+    for work in (lambda: folders.begin(tmp_path, PARAMETERS), lambda: runs.tidy(tmp_path)):
         said = refusal(OutputError, work)
         assert "could not be deleted (Permission denied); mend the permissions of its folder" in said
 
@@ -228,13 +230,13 @@ def test_versions_are_those_of_what_results_depend_on():
 
 
 def test_peak_memory_is_in_megabytes_and_only_grows():
-    before = runs.peak_memory_mb()
+    before = provenance.peak_memory_mb()
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
     assert 0.9 * resident < before < 1e5
     block = b"x" * int(1e6 * (before - resident + 60))
-    assert before + 30 < runs.peak_memory_mb() < before + 120
+    assert before + 30 < provenance.peak_memory_mb() < before + 120
     del block
-    assert runs.peak_memory_mb() >= before + 30
+    assert provenance.peak_memory_mb() >= before + 30
 
 
 def test_a_device_has_a_name():

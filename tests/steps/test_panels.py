@@ -11,13 +11,13 @@ from refusal import refusal
 from torch import nn
 
 from ra_book import figures
-from ra_core import coding
+from ra_core.channels import Coded
 from ra_core.codecs import jpeg_parts, load_codec
 from ra_core.codecs.jpeg_files import block_bits
-from ra_core.coding import panels
-from ra_core.coding.panels import equal_accuracy, few, panel_of, preprocessor_at
 from ra_core.errors import ParameterError
 from ra_core.params import load_profile
+from ra_core.steps import panels
+from ra_core.steps.panels import ENDS, equal_accuracy, first_in_turn, panel_of, preprocessor_at, through_every_chain
 
 project = coded.project
 tables = coded.tables
@@ -59,17 +59,17 @@ def test_what_was_not_measured_is_one_clear_sentence():
 def test_pictures_are_shown_class_by_class():
     pictures = tiny.pictures(12)  # classes in turn
     pictures = pictures.subset(torch.tensor([0, 3, 6, 9, 1, 4, 2]), "some")
-    chosen = few(pictures, "cells", 4)
+    chosen = first_in_turn(pictures, 4)
     assert chosen.labels.tolist() == [0, 1, 2, 0]
     assert torch.equal(chosen.images, pictures.images[[0, 4, 6, 1]])
-    assert len(few(pictures.subset(torch.tensor([0, 1]), "two"), "cells")) == 2
-    scenes_shown = few(boxed.pictures(6), "scenes", 3)
+    assert len(first_in_turn(pictures.subset(torch.tensor([0, 1]), "two"))) == 2
+    scenes_shown = first_in_turn(boxed.pictures(6), 3)
     assert scenes_shown.keys == boxed.pictures(6).keys[:3]
 
 
 @pytest.mark.parametrize("method", ["npp_qa", "npp"])
 def test_a_panel_holds_what_the_files_of_the_rate_table_hold(project, tables, monkeypatch, method):
-    monkeypatch.setattr(coding, "load_pictures", coded.load)
+    tiny.coded_pictures(monkeypatch, coded.load)
     profile, (rates, _) = load_profile("tiny"), tables
     found = equal_accuracy(rates, "tiny:recognizer", 20, method)
     panel = panel_of(profile, "cells", "jpeg", found, count=24)
@@ -104,8 +104,8 @@ class Grey(nn.Module):
 
 @pytest.mark.parametrize(("codec", "by"), [("heic", "estimated by the proxy"), ("webp", None)])
 def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, monkeypatch, codec, by):
-    monkeypatch.setattr(coding, "load_pictures", lambda *given: boxed.pictures(3))
-    monkeypatch.setattr(panels, "load_judges", lambda *given: {"bright": boxed.Bright()})
+    tiny.coded_pictures(monkeypatch, lambda *given: boxed.pictures(3))
+    monkeypatch.setattr(panels, "load_judge", lambda *given: boxed.Bright())
     monkeypatch.setattr(panels, "preprocessor_at", lambda *given: Grey())
     changed = {"source": "fcos", "codecs": {codec: {"curve": [20, 30]}}}
     profile = load_profile("tiny", {"preprocessing": {"scenes": changed}})
@@ -116,3 +116,35 @@ def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, m
     assert not by or panel["bits_alone"].shape == (3, 4, 4)
     assert "labels" not in panel and figures.coding_panel(panel).alt and "found" in figures.detection_panel(panel).alt
     assert panel["classes"].tolist() == list(boxed.CLASSES)
+
+
+# Both ends
+
+
+@pytest.fixture
+def ends(tmp_path, monkeypatch):
+    """A profile in a project of its own, with tiny pictures in place of solar cells."""
+    tiny.project(tmp_path, tiny.PROFILE + coded.PREPROCESSING)
+    monkeypatch.chdir(tmp_path)
+    tiny.coded_pictures(monkeypatch, lambda *given: tiny.pictures(6))
+    threads = torch.get_num_threads()
+    yield load_profile("tiny")
+    torch.set_num_threads(threads)
+
+
+def test_the_same_pictures_go_through_every_chain(ends):
+    pictures = tiny.pictures(3)
+    found = through_every_chain(ends, "cells", "jpeg", 0, pictures)
+    assert list(found) == ["codec", *ENDS]
+    decoded, sizes = Coded(load_codec("jpeg"), 60).transmit(pictures.batch(torch.arange(3))[0])
+    assert torch.equal(found["codec"][0], decoded) and torch.equal(found["codec"][1], sizes)
+    assert torch.equal(found["post"][1], sizes) and not torch.equal(found["post"][0], decoded)
+    assert all(seen.shape == (3, 3, 16, 16) and len(sizes) == 3 for seen, sizes in found.values())
+
+
+def test_a_codec_with_one_end_is_refused(ends):
+    changed = load_profile("tiny", {"preprocessing": {"cells": {"codecs": {"jpeg": {"both_ends": False}}}}})
+    said = refusal(ParameterError, through_every_chain, changed, "cells", "jpeg", 0, None)
+    assert "trains only one end of codec 'jpeg' on cells; set both_ends: true for it" in said
+    said = refusal(ParameterError, through_every_chain, ends, "cells", "avif", 0, None)
+    assert "trains no preprocessor for codec 'avif'" in said

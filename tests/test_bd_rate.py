@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusal import refusal
-
 from ra_core.coding.bd_rate import (
     Resampled,
     bd_rate,
@@ -19,6 +17,8 @@ from ra_core.coding.bd_rate import (
     resample,
     value_at,
 )
+from refusal import refusal
+
 from ra_core.errors import ParameterError
 
 # What the Python package `bjontegaard` 1.3.0 (after VCEG-M33 and JCTVC-L1100) gives with its method "pchip": on the

@@ -3,16 +3,16 @@
 import coded
 import pandas as pd
 import pytest
+import tiny
 import torch
 from torch import nn
 
-from ra_core import coding
 from ra_core.codecs import load_codec
-from ra_core.coding import costs
-from ra_core.coding.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
-from ra_core.coding.proxy_ladder import LearnedLadder
 from ra_core.models.proxies import make_proxy
 from ra_core.params import load_profile
+from ra_core.runs.proxies import LearnedLadder
+from ra_core.steps import costs
+from ra_core.steps.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
 
 project = coded.project
 
@@ -36,7 +36,7 @@ def test_times_are_medians_of_several_after_one_that_warms_up(monkeypatch):
 
 @pytest.fixture
 def measured(project, monkeypatch):
-    monkeypatch.setattr(coding, "load_pictures", coded.load)
+    tiny.coded_pictures(monkeypatch, coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     return measure_costs(load_profile("tiny"), "cells", "jpeg")
 
@@ -72,14 +72,14 @@ def test_a_real_time_is_above_zero():
 def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
     made = []
 
-    def load(name, codec, profile, references):
-        made.append((name, codec, profile.name, references.shape))
+    def load(name, codec, references, learned, folder, device):
+        made.append((name, codec, learned.name, folder.parent.name, references.shape))
         return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
 
     monkeypatch.setattr(costs, "load_proxy", load)
-    monkeypatch.setattr(coding, "load_pictures", coded.load)
+    tiny.coded_pictures(monkeypatch, coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
     rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")
-    assert made == [("Hyperprior", "jpeg", "tiny-custom", (1, 3, 16, 16))]
+    assert made == [("Hyperprior", "jpeg", "Hyperprior", "tiny-custom", (1, 3, 16, 16))]
     assert rows.loc["proxy Hyperprior, forward and back"].macs_per_pixel > 0

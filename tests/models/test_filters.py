@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ra_core.coding.filters import Bilateral, Gaussian
 from refusal import refusal
 
-from ra_core.coding.filters import Bilateral, Gaussian
 from ra_core.data import cifar10
 from ra_core.errors import ParameterError
 

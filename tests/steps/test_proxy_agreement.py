@@ -6,11 +6,11 @@ from torch import nn
 
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
-from ra_core.coding import agreement as module
-from ra_core.coding.agreement import COLUMNS, STEP, agreement, agreements, bands, codec_slopes, proxy_slopes
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params.coding import Ladder, Preprocessing
+from ra_core.steps import proxy_agreement as module
+from ra_core.steps.proxy_agreement import COLUMNS, STEP, agreement, agreements, bands, codec_slopes, proxy_slopes
 
 IMAGES, _ = tiny.pictures(5).batch(torch.arange(5))
 JPEG = load_codec("jpeg")
@@ -64,7 +64,7 @@ def test_a_row_a_quality_and_proxy_with_the_numbers_of_both():
 
 
 def test_every_codec_of_a_data_set_is_compared_with_all_its_proxies(monkeypatch):
-    monkeypatch.setattr(module, "stand_ins", lambda codec, profile, images: {codec: profile})
+    monkeypatch.setattr(module, "proxies_of", lambda profile, codec, images: {codec: profile})
     monkeypatch.setattr(
         module, "agreement", lambda *given: pd.DataFrame([{"proxies": given[0], "name": given[1].name, "at": given[2]}])
     )

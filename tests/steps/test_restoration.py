@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from tiny import profile
+
+from ra_core.methods import restoring
+from ra_core.paths import run_folder
+from ra_core.runs import is_complete, resolve
+from ra_core.steps import common, evaluate_task, load_judges, merge_tables, pictures_of, set_threads
+from ra_core.steps.restoration import chains_of
+
+pytestmark = pytest.mark.usefixtures("tiny_project")
+ACCURACY = "profile,task,mode,seed,recognizer,role,n,top1,top1_low,top1_high,top5,psnr,ssim"
+PAIRED = "profile,task,mode,seed,recognizer,role,n,difference,low,high"
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Count the trainings that are begun."""
+    return tiny.count_trainings(monkeypatch)
+
+
+def test_threads_are_those_of_the_profile(monkeypatch):
+    set_threads(profile())
+    assert torch.get_num_threads() == 1
+    monkeypatch.setattr(common, "own_cores", lambda: 2)
+    set_threads(profile(threads=0))
+    assert torch.get_num_threads() == 2
+
+
+def test_every_chain_of_a_task_is_trained_once_and_in_order(trained):
+    settings = profile(modes=["plain", "ra"], seeds=[0, 4])
+    chains = {(mode, seed): chain for mode, seed, chain in chains_of(settings, "dn", torch.device("cpu"))}
+    pairs = [("plain", 0), ("plain", 4), ("ra", 0), ("ra", 4)]
+    assert list(chains) == [("oracle", 0), ("unprocessed", 0), *pairs]
+    assert chains["oracle", 0].channel is None and chains["unprocessed", 0].post is None
+    assert trained == [f"dn {mode} seed{seed}" for mode, seed in pairs]
+    list(chains_of(settings, "dn", torch.device("cpu")))
+    assert len(trained) == 4
+
+
+def test_tables_have_exactly_the_contracted_columns_and_rows(tiny_project):
+    settings = profile()
+    accuracy, paired = evaluate_task(settings, "dn")
+    folder = tiny_project / "runs" / "tiny" / "dn"
+    assert (folder / "accuracy.csv").read_text().splitlines()[0] == ACCURACY
+    assert (folder / "paired.csv").read_text().splitlines()[0] == PAIRED
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "accuracy.csv"), accuracy)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "paired.csv"), paired)
+
+    versions = ["oracle", "unprocessed", *restoring()]
+    rows = [(mode, name) for mode in versions for name in settings.recognizers]
+    assert list(zip(accuracy["mode"], accuracy["recognizer"], strict=True)) == rows
+    assert set(accuracy["profile"]) == {"tiny"} and set(accuracy["task"]) == {"dn"} and set(accuracy["seed"]) == {0}
+    assert accuracy["role"].tolist() == ["source", "unseen"] * 6 and set(accuracy["n"]) == {9}
+    assert accuracy["psnr"].isna().tolist() == accuracy["ssim"].isna().tolist() == [True] * 2 + [False] * 10
+    assert (accuracy["top1_low"] <= accuracy["top1"]).all() and (accuracy["top1"] <= accuracy["top1_high"]).all()
+    assert accuracy[["top1", "top1_low", "top1_high", "top5"]].stack().between(0, 100).all()
+    assert set(accuracy["top5"]) == {100}  # of three classes
+
+    assert list(zip(paired["mode"], paired["recognizer"], strict=True)) == rows[6:]
+    top1 = accuracy.set_index(["mode", "recognizer"])["top1"]
+    for row in paired.itertuples():
+        gain = top1[row.mode, row.recognizer] - top1["plain", row.recognizer]
+        assert row.difference == pytest.approx(gain, abs=1e-3) and row.low <= row.difference <= row.high
+    by_mode = accuracy.set_index(["mode", "recognizer"])
+    assert by_mode.loc["ra_transformer", "psnr"].tolist() == by_mode.loc["plain", "psnr"].tolist()
+
+
+def test_the_panel_holds_pictures_answers_and_confidences(tiny_project):
+    evaluate_task(profile(seeds=[2, 0], modes=["plain", "ra"]), "dn")
+    panel = np.load(tiny_project / "runs" / "tiny" / "dn" / "panel.npz")
+    assert panel["versions"].tolist() == ["oracle", "unprocessed", "plain", "ra"]
+    assert panel["recognizers"].tolist() == ["tiny:recognizer", "tiny:another"]
+    assert panel["images"].shape == (4, 3, 3, 16, 16) and panel["images"].dtype == np.uint8
+    assert panel["answers"].shape == panel["confidences"].shape == (4, 2, 3)
+    assert panel["labels"].tolist() == [0, 1, 2] and panel["classes"].tolist() == list(tiny.CLASSES)
+    test = pictures_of(profile(), "dn", "test")
+    chosen = [test.labels.tolist().index(label) for label in (0, 1, 2)]
+    assert np.array_equal(panel["images"][0], test.images[chosen].numpy())
+    # What is under a picture is what its recognizer says to that very picture, here of the first seed.
+    assert is_complete(run_folder("tiny", "dn", "ra", 2), resolve(profile(), "dn", "ra", 2).parameters)
+    for r, recognizer in enumerate(load_judges(profile().recognizers).values()):
+        for v in range(4):
+            confidence, answer = recognizer(torch.from_numpy(panel["images"][v]).float() / 255).softmax(1).max(1)
+            assert panel["answers"][v, r].tolist() == answer.tolist()
+            np.testing.assert_allclose(panel["confidences"][v, r], confidence.numpy(), rtol=1e-4)
+
+
+def test_tables_of_all_tasks_are_put_together(tiny_project):
+    small = {"processor": {"width": 4, "blocks": 1}, "training": {"steps": 2, "batch": 5}}
+    settings = profile(tasks={"jpeg": small, "sr": small}, modes=["plain", "ra"])
+    accuracy, paired = merge_tables(settings)
+    assert list(accuracy["task"].unique()) == list(settings.tasks) == ["dn", "jpeg", "sr"]
+    assert len(accuracy) == 3 * 4 * 2 and len(paired) == 3 * 2
+    root = tiny_project / "runs" / "tiny"
+    assert (root / "accuracy.csv").read_text().splitlines()[0] == ACCURACY
+    for name in ("accuracy", "paired"):
+        parts = [(root / task / f"{name}.csv").read_text().splitlines()[1:] for task in settings.tasks]
+        assert (root / f"{name}.csv").read_text().splitlines()[1:] == [line for part in parts for line in part]
+
+
+def test_without_plain_there_is_nothing_to_pair(tiny_project):
+    accuracy, paired = merge_tables(profile(modes=["ra"]))
+    assert len(accuracy) == 3 * 2 and len(paired) == 0
+    assert (tiny_project / "runs" / "tiny" / "paired.csv").read_text() == PAIRED + "\n"

@@ -1,0 +1,183 @@
+import json
+import re
+
+import pytest
+import tiny
+import torch
+from refusal import refusal
+from tiny import profile
+
+import ra_core.training as loop
+from ra_core import data
+from ra_core.channels import Noise
+from ra_core.data import fingerprint
+from ra_core.errors import ParameterError, RAError, TrainingError
+from ra_core.params import load_profile
+from ra_core.paths import profile_folder, project_root, run_folder
+from ra_core.runs import is_complete, resolve
+from ra_core.runs.folder import write_params
+from ra_core.steps import train, trainings
+
+pytestmark = pytest.mark.usefixtures("tiny_project")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Count the trainings that are begun."""
+    return tiny.count_trainings(monkeypatch)
+
+
+def everything(folder) -> dict[str, tuple[bytes, int]]:
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def run_parameters(*given) -> dict:
+    return resolve(*given).parameters
+
+
+def train_run(*given):
+    return train(resolve(*given))
+
+
+def load_splits(profile, *parts) -> dict:
+    return data.load_splits(profile.data, parts, project_root(), profile_folder(profile.name))
+
+
+# Training
+
+
+@pytest.mark.parametrize("mode", ["plain", "ra_transform"])
+def test_a_run_leaves_exactly_what_is_contracted(tiny_project, mode):
+    folder = train_run(profile(), "dn", mode, 3)
+    mode = "ra_transformer" if mode == "ra_transform" else mode
+    assert folder == tiny_project / "runs" / "tiny" / "dn" / mode / "seed3"
+    files = ["log.jsonl", "params.yaml", "processor.safetensors", "run.json"]
+    assert tiny.names(folder) == files + ["transformer.safetensors"] * (mode == "ra_transformer")
+    run = json.loads((folder / "run.json").read_text())
+    assert list(run) == [
+        "profile", "task", "mode", "seed", "source", "git", "versions", "device", "threads", "data", "started",
+        "wall_seconds", "peak_memory_mb", "images_per_s", "parameters", "metrics",
+    ]  # fmt: skip
+    assert [run[key] for key in ("profile", "task", "mode", "seed", "source")] == [
+        "tiny",
+        "dn",
+        mode,
+        3,
+        "tiny:recognizer",
+    ]
+    assert set(run["git"]) == {"commit", "dirty"}
+    assert {"python", "torch", "torchvision", "numpy", "pillow", "ra_core"} <= set(run["versions"])
+    assert re.fullmatch(r"cpu \(\w+, 1 threads\)", run["device"]) and run["threads"] == 1
+    splits = load_splits(profile(), "train", "validation")
+    assert run["data"] == {
+        part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()
+    }
+    assert run["parameters"] == {net: 2414 for net in ("processor", "transformer")[: 1 + (mode != "plain")]}
+    assert set(run["metrics"]) == {"psnr", "ssim", "top1"} and 3 < run["metrics"]["psnr"] < 40
+    assert 0 < run["wall_seconds"] < 60 and 50 < run["peak_memory_mb"] < 1e5 and run["images_per_s"] > 0
+    assert is_complete(folder, run_parameters(profile(), "dn", mode, 3))
+    lines = tiny.log(folder)
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5]
+    assert lines[-1]["validation"] == run["metrics"]
+
+
+def test_a_finished_run_is_not_repeated_and_not_touched(trained):
+    folder = train_run(profile(), "dn", "ra", 0)
+    before = everything(folder)
+    for again in (profile(), profile(data={"test_per_class": 1}), profile(unseen=[]), profile(evaluation_batch=3)):
+        assert train_run(again, "dn", "ra", 0) == folder
+    assert everything(folder) == before and trained == ["dn ra seed0"]
+
+
+def test_a_changed_parameter_trains_again(trained):
+    folder = train_run(profile(), "dn", "ra", 0)
+    before = tiny.weights(folder)
+    changed = profile(tasks={"dn": {"training": {"lr": 1e-2}}})
+    train_run(changed, "dn", "ra", 0)
+    assert len(trained) == 2 and tiny.weights(folder) != before
+    assert is_complete(folder, run_parameters(changed, "dn", "ra", 0))
+    train_run(profile(), "dn", "ra", 0)
+    assert len(trained) == 3 and tiny.weights(folder) == before
+
+
+def test_an_unfinished_run_of_other_parameters_is_given_up(monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "save_weights", stop)  # the checkpoint of the last step is written by then
+        train_run(profile(), "dn", "ra", 0)
+    folder = run_folder("tiny", "dn", "ra", 0)
+    assert "checkpoint.pt" in tiny.names(folder) and "run.json" not in tiny.names(folder)
+    changed = profile(tasks={"dn": {"training": {"lr": 1e-2}}})
+    train_run(changed, "dn", "ra", 0)
+    assert tiny.log(folder)[0]["lr"] == 1e-2
+    assert tiny.names(folder) == ["log.jsonl", "params.yaml", "processor.safetensors", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"source": "tiny:recogniser"}, "recognizer 'tiny:recogniser' cannot be made"),
+        ({"data": {"kind": "folder", "source": "nowhere"}}, "nowhere is not a folder"),
+        ({"data": {"train_per_class": 1000}}, "1000 pictures of each class"),
+        ({"data": {"validation_per_class": 8}}, "8 pictures of each class"),
+    ],
+)
+def test_a_mistake_costs_no_finished_run(tiny_project, overrides, said):
+    folder = train_run(profile(), "dn", "ra", 0)
+    before = everything(folder)
+    assert said in refusal(RAError, train_run, profile(**overrides), "dn", "ra", 0)
+    assert everything(folder) == before and is_complete(folder, run_parameters(profile(), "dn", "ra", 0))
+
+
+@pytest.mark.parametrize(
+    ("task", "mode", "said"), [("jpg", "ra", "no task 'jpg'"), ("dn", "rra", "method 'rra' is unknown")]
+)
+def test_an_unknown_task_or_mode_is_refused(tiny_project, task, mode, said):
+    assert said in refusal(ParameterError, train_run, profile(), task, mode, 0)
+    assert tiny.names(tiny_project) == ["notebooks", "params"]
+
+
+@pytest.mark.parametrize("seed", [-1, 10**20])
+def test_a_seed_that_no_training_can_have_is_refused(tiny_project, seed):
+    said = refusal(ParameterError, train_run, profile(), "dn", "ra", seed)
+    assert f"seed {seed} is not allowed; give a whole number from 0 to" in said
+    assert tiny.names(tiny_project) == ["notebooks", "params"]
+
+
+def test_a_source_of_other_classes_is_refused_before_training(tiny_project, trained):
+    said = refusal(ParameterError, train_run, profile(source="resnet20"), "dn", "ra", 0)
+    assert "recognizer 'resnet20' knows 10 classes" in said and not trained
+
+
+def test_a_broken_checkpoint_is_told_and_not_overwritten(tiny_project):
+    folder = run_folder("tiny", "dn", "ra", 0)
+    write_params(folder, run_parameters(profile(), "dn", "ra", 0))
+    (folder / "checkpoint.pt").write_bytes(b"half a che")
+    said = refusal(TrainingError, train_run, profile(), "dn", "ra", 0)
+    assert said == f"{folder / 'checkpoint.pt'} is not a whole checkpoint; delete it to start anew."
+    assert (folder / "checkpoint.pt").read_bytes() == b"half a che"
+
+
+def test_overrides_have_runs_of_their_own(tiny_project):
+    changed = load_profile("tiny", {"tasks": {"dn": {"training": {"steps": 2}}}})
+    assert train_run(changed, "dn", "plain", 0) == tiny_project / "runs" / "tiny-custom" / "dn" / "plain" / "seed0"
+    assert tiny.names(tiny_project / "runs") == ["tiny-custom"] and project_root() == tiny_project
+
+
+def test_a_run_comes_back_as_it_was_trained(monkeypatch):
+    kept = {}
+
+    def fit(networks, *arguments, **keywords):
+        kept.update(networks)
+        return loop.fit(networks, *arguments, **keywords)
+
+    monkeypatch.setattr(trainings, "fit", fit)
+    train_run(profile(), "dn", "ra_transformer", 0)
+    for name in ("ra_transformer", "ra_transform"):
+        run = resolve(profile(), "dn", name, 0)
+        chain = run.chain(run.load())
+        assert chain.channel == Noise(0.1)
+        for net, trained in ((chain.post, kept["processor"]), (chain.transformer, kept["transformer"])):
+            assert all(torch.equal(v, trained.state_dict()[k]) for k, v in net.state_dict().items())
