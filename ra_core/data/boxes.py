@@ -6,16 +6,15 @@ count from 1, as detectors keep 0 for the background. Pictures are read when the
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 import torch
 
-from ra_core.cores import own_cores
 from ra_core.data.draws import draw
 from ra_core.errors import DataError
+from ra_core.pool import in_threads
 
 Target = dict[str, torch.Tensor]
 SAME = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}  # VOC's, COCO's
@@ -54,7 +53,7 @@ class BoxedPictures:
 
     `read(keys[i])` gives picture `i`, (H, W, 3) uint8; a key says all that tells it from other pictures. `classes`
     names the labels 1, 2 and so on. `skipped` says, a line each, what could not be used. `sizes` are height and width
-    of each picture where they differ; where they are alike it is empty.
+    of each picture where they differ; where all have one size it is empty.
     """
 
     keys: tuple
@@ -95,7 +94,7 @@ class BoxedPictures:
         sizes = tuple(self.sizes[i] for i in chosen) if self.sizes else ()
         return replace(self, keys=keys, objects=objects, name=name, sizes=sizes)
 
-    def alike(self) -> "BoxedPictures":
+    def cropped_to_common_size(self) -> "BoxedPictures":
         """Return the same pictures, cut around their middle to the size that all of them have."""
         if not self.sizes:
             return self
@@ -107,22 +106,17 @@ class BoxedPictures:
         )
         return replace(self, keys=keys, read=_Middle(self.read, height, width), objects=objects, sizes=())
 
-    def _read(self, indices: torch.Tensor) -> list[np.ndarray]:
-        with ThreadPoolExecutor(own_cores()) as pool:  # Pillow mostly works without the interpreter lock
-            return list(pool.map(self.picture, indices.tolist()))
-
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
         """Return pictures (B, 3, H, W), float in [0, 1], and their targets.
 
         Raises `DataError` when the pictures differ in size.
         """
-        pictures = self._read(indices)
-        sizes = sorted({picture.shape[:2] for picture in pictures})
+        pictures = in_threads(self.picture, indices.tolist())
+        sizes = sorted({f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures})
         if len(sizes) > 1:
-            (height, width), (other_height, other_width) = sizes[:2]
             raise DataError(
-                f"{self.name} has pictures of {width} x {height} and of {other_width} x {other_height} pixels, which "
-                "do not go into one batch; take one at a time, or load them with `frame`."
+                f"{self.name} has pictures of {' and of '.join(sizes)} pixels, which do not go into one batch; "
+                "take one at a time, or load them with `frame`."
             )
         return _as_floats(np.stack(pictures)), self.targets(indices)
 
@@ -132,7 +126,7 @@ class BoxedPictures:
         Smaller pictures among larger ones lie at the top left, and every target says in `size` what is picture (see
         `by_size`).
         """
-        pictures, targets = self._read(indices), self.targets(indices)
+        pictures, targets = in_threads(self.picture, indices.tolist()), self.targets(indices)
         sizes = [picture.shape[:2] for picture in pictures]
         height, width = (max(sides) for sides in zip(*sizes, strict=True))
         if len(set(sizes)) > 1:

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from ra_core.assets import ASSETS
-from ra_core.data import Pictures, fingerprint, first_per_class
+from ra_core.data.datasets import dataset
+from ra_core.data.pictures import Pictures, fingerprint, first_per_class
 from ra_core.errors import DataError, ParameterError, RAError
 from ra_core.files import atomic, write_text
 
@@ -56,6 +57,11 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
         raise
     except Exception as error:  # a damaged archive, pickle or picture can raise nearly anything
         raise DataError(f"{source} holds a broken copy of CIFAR-10 ({_reason(error)}); fetch it again.") from error
+
+
+@dataset("cifar10", kind="classification", title="CIFAR-10", parts=("train", "test"))
+def _part(part: str, source: str = "shipped", home: str | Path = "") -> Pictures:
+    return load(source, part, home)
 
 
 def _reason(error: Exception) -> str:
