@@ -17,47 +17,31 @@ from PIL import Image
 
 from ra_core.data.annotations import Annotated, Annotations, Box, coco_file, read_coco, read_voc
 from ra_core.data.boxes import BoxedPictures, Objects, clip, common_name
-from ra_core.data.decoding import open_picture, stored_picture
+from ra_core.data.decoding import hint_to_check, open_picture, stored_picture
 from ra_core.data.listing import is_inside, kind_of, spelt, split_by_hash
 from ra_core.errors import DataError, ParameterError
 
-GREY = (128, 128, 128)
 ORIENTATION = 0x0112  # EXIF's tag
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads pictures of `folder` and brings them to size.
-
-    With `resize` the shorter side gets that many pixels; with `frame` the longer side does, and the rest of a square
-    of that size is grey. With neither, a picture stays as it is.
-    """
+    """Reads pictures of `folder`, the shorter side brought to `resize` pixels, or as they are stored."""
 
     folder: Path
     resize: int | None = None
-    frame: int | None = None
 
     def __call__(self, key: tuple[str, int]) -> np.ndarray:
         """Return the picture of a key (file, its bytes), (H, W, 3) uint8. Raises `DataError` where it is broken."""
-        try:
+        with hint_to_check(self.folder):
             picture = open_picture(self.folder / key[0])
-        except DataError as error:
-            raise DataError(
-                f"{str(error).removesuffix('.')}; python -m ra_core.data.check {self.folder} lists all such files."
-            ) from error
-        picture = picture.resize(self.size(*picture.size), Image.Resampling.BILINEAR)
-        if self.frame is not None:
-            framed = Image.new("RGB", (self.frame, self.frame), GREY)
-            framed.paste(picture, (0, 0))
-            picture = framed
-        return np.asarray(picture)
+        return np.asarray(picture.resize(self.size(*picture.size), Image.Resampling.BILINEAR))
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height that a picture gets, without the grey of a frame."""
-        if self.frame is None and self.resize is None:
+        """Return the width and height that a picture gets."""
+        if self.resize is None:
             return width, height
-        wanted, side = (self.resize, min(width, height)) if self.frame is None else (self.frame, max(width, height))
-        return max(1, wanted * width // side), max(1, wanted * height // side)
+        return tuple(max(1, self.resize * side // min(width, height)) for side in (width, height))
 
 
 @lru_cache(maxsize=2)  # every picture's header is read
@@ -101,7 +85,6 @@ def load(
     *,
     classes: tuple[str, ...] | None = None,
     resize: int | None = None,
-    frame: int | None = None,
     names: Mapping[str, str | None] | None = None,
 ) -> BoxedPictures:
     """Return the boxed pictures at `path`: a folder like Pascal VOC's, a folder like COCO's, or a COCO JSON file.
@@ -111,13 +94,11 @@ def load(
     are several; pictures in a folder called as the part, in `images/`, or beside the file. Upper and lower case are
     the same. `classes` (those of a detector, in its order) fixes the labels; boxes of other classes are left out.
     Without it, VOC's are in alphabetical order and COCO's by their number. `names` gives classes of the folder another
-    name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` and
-    `frame`: see `Reader`.
-    Raises `ParameterError` for a size below 1 or both sizes at once, and `DataError` when nothing usable is found.
+    name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` is of
+    the shorter side. Raises `ParameterError` for one below 1, and `DataError` when nothing usable is found.
     """
-    given = {"resize": resize, "frame": frame}
-    if any(value is not None and value < 1 for value in given.values()) or None not in given.values():
-        raise ParameterError(f"resize = {resize} and frame = {frame} are not possible; give one of them, at least 1.")
+    if resize is not None and resize < 1:
+        raise ParameterError(f"resize is {resize}; give a number of pixels of at least 1.")
     path = Path(path).expanduser()
     try:
         found = read_voc(path, part) if kind_of(path) == "voc" else read_coco(coco_file(path, part))
@@ -128,7 +109,7 @@ def load(
     name = spelt(path.resolve().stem) + (f"/{part}" if part else "")
     if names is not None:
         found = _renamed(found, names, classes or ())
-    return _collect(Reader(found.folder, resize, frame), found, tuple(classes or found.classes), name)
+    return _collect(Reader(found.folder, resize), found, tuple(classes or found.classes), name)
 
 
 def _renamed(found: Annotations, names: Mapping[str, str | None], spelled: tuple[str, ...]) -> Annotations:
@@ -159,7 +140,7 @@ def _collect(reader: Reader, found: Annotations, classes: tuple[str, ...], name:
         problems += [f"{one.file}: {line}" for line in said]
         keys.append((one.file, (reader.folder / one.file).stat().st_size))
         objects.append(usable)
-        sizes.append((size[1], size[0]) if reader.frame is None else (reader.frame, reader.frame))
+        sizes.append(size[::-1])
     if not sum(len(usable.labels) for usable in objects):
         first = f", for instance: {problems[0].removesuffix('.')}" if problems else ""
         raise DataError(

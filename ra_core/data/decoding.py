@@ -37,6 +37,16 @@ def why_broken(read: Callable, *arguments) -> str:
 
 
 @contextmanager
+def hint_to_check(folder: Path) -> Iterator[None]:
+    """Add to what a `DataError` says of one picture how all like it are found."""
+    try:
+        yield
+    except DataError as error:
+        advice = f"python -m ra_core.data.check {folder} lists all such files."
+        raise DataError(f"{str(error).removesuffix('.')}; {advice}") from error
+
+
+@contextmanager
 def stored_picture(path: str | Path) -> Iterator[Image.Image]:
     """Open a picture as it is stored, its pixels not yet decoded.
 

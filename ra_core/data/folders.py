@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from ra_core.data.decoding import open_picture, refuse_giants, why_broken
+from ra_core.data.decoding import hint_to_check, open_picture, refuse_giants, why_broken
 from ra_core.data.draws import draw
 from ra_core.data.listing import ENDINGS, TABLE, LeftOut, content_of, is_inside, list_pictures, spelt, split_by_hash
 from ra_core.errors import DataError, OutputError, ParameterError
@@ -108,12 +108,8 @@ class FolderPictures:
         return why_broken(self._read, file, None)
 
     def _decode(self, indices: torch.Tensor, draws: list[list[float] | None]) -> tuple[torch.Tensor, torch.Tensor]:
-        try:
+        with hint_to_check(self.folder):
             images = in_threads(self._read, [self.files[i] for i in indices.tolist()], draws)
-        except DataError as error:
-            raise DataError(
-                f"{str(error).removesuffix('.')}; python -m ra_core.data.check {self.folder} lists all such files."
-            ) from error
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), self.labels[indices]
 
     def _read(self, file: str, numbers: list[float] | None) -> np.ndarray:

@@ -87,9 +87,8 @@ def evenly_spaced(pictures: PictureSet, count: int) -> PictureSet:
 
 def as_batch(pictures: PictureSet, count: int = 0) -> tuple[torch.Tensor, torch.Tensor | list]:
     """Return the first `count` pictures (0: all) as one batch; those of several sizes are cut to one."""
-    chosen = pictures.subset(torch.arange(min(count or len(pictures), len(pictures))), pictures.name)
-    chosen = chosen.cropped_to_common_size() if getattr(chosen, "sizes", ()) else chosen
-    return chosen.batch(torch.arange(len(chosen)))
+    chosen = torch.arange(min(count or len(pictures), len(pictures)))
+    return (pictures.cropped_to_common_size if getattr(pictures, "sizes", ()) else pictures.batch)(chosen)
 
 
 def first_per_class(pictures: PictureSet, count: int) -> PictureSet:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from refusal import refusal
 
 from ra_core.data import Pictures, cifar10, fingerprint, split_train
 from ra_core.errors import DataError, ParameterError
@@ -85,13 +86,9 @@ SOURCES = {
 }
 
 
-def refusal(source, part="train"):
-    """Load what must be refused; return the message, checked to be one sentence."""
-    with pytest.raises(DataError) as caught:
-        cifar10.load(source, part)
-    message = str(caught.value)
-    assert "\n" not in message and message.endswith(".") and len(message) < 400
-    return message
+def refused(source, part="train"):
+    """Return the sentence with which a source is refused."""
+    return refusal(DataError, cifar10.load, source, part)
 
 
 # --- the shipped subset
@@ -132,7 +129,7 @@ def test_the_shipped_splits_are_fixed_balanced_and_disjoint():
 def test_a_damaged_shipped_subset_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(cifar10, "ASSETS", tmp_path)
     (tmp_path / "cifar10").mkdir()
-    assert "shipped" in refusal("shipped")
+    assert "shipped" in refused("shipped")
 
 
 def test_writing_the_subset_and_loading_it_gives_the_first_of_each_class(fake, monkeypatch, tmp_path):
@@ -158,7 +155,7 @@ def test_a_grid_of_pictures_comes_apart_as_it_was_laid_out(rows, columns):
     sheet = cifar10.to_grid(images, columns)
     assert sheet.shape == (rows * 32, columns * 32, 3)
     assert np.array_equal(sheet[:32, (columns - 1) * 32 :], images[columns - 1])
-    assert np.array_equal(cifar10._from_grid(sheet), images)
+    assert np.array_equal(cifar10.from_grid(sheet), images)
 
 
 # --- every source
@@ -182,7 +179,7 @@ def test_no_file_is_left_open(fake, tmp_path):
         warnings.simplefilter("always")
         for source in sources:
             cifar10.load(source, "train")
-        refusal(broken)
+        refused(broken)
         gc.collect()
     assert [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)] == []
 
@@ -192,94 +189,55 @@ def test_no_file_is_left_open(fake, tmp_path):
 
 @pytest.mark.parametrize("source", ["shipped", "download", "nowhere"])
 def test_an_unknown_part_is_refused_before_anything_is_read(source):
-    with pytest.raises(ParameterError, match=r"no part 'validation'; choose one of train, test\.$"):
-        cifar10.load(source, "validation")
+    assert "'validation'" in refusal(ParameterError, cifar10.load, source, "validation")
 
 
-def test_a_missing_place_is_named(tmp_path):
-    assert "nowhere' does not exist" in refusal(tmp_path / "nowhere")
-
-
-def test_an_empty_folder_is_told_what_is_expected(tmp_path):
-    message = refusal(tmp_path)
-    assert str(tmp_path) in message and cifar10.ARCHIVE in message and "data_batch_1.png" in message
-
-
-def test_a_file_that_is_no_archive_is_refused(tmp_path):
+def test_a_place_without_the_data_set_is_named(fake, tmp_path):
     (tmp_path / "notes.txt").write_text("not pictures")
     (tmp_path / "empty.tar.gz").touch()
-    for name in ("notes.txt", "empty.tar.gz"):
-        assert f"{name} is not a folder or tar archive" in refusal(tmp_path / name)
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.txt", tmp_path / "empty.tar.gz"):
+        assert str(path) in refused(path)
+    for write, name in ((write_batches, "data_batch_3"), (write_sheets, "data_batch_3.png")):
+        folder = write(fake, tmp_path / name)
+        (folder / name).unlink()
+        assert name in refused(folder)
+    (write_sheets(fake, tmp_path / "sheets") / "train_lables.json").unlink()
+    assert "train_lables.json" in refused(tmp_path / "sheets")
 
 
-@pytest.mark.parametrize("kept", [0.02, 0.3, 0.6, 0.97])
-def test_a_truncated_archive_is_refused(fake, tmp_path, kept):
-    path = write_archive(fake, tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * kept)])
-    assert path.name in refusal(path)
-
-
-def test_an_archive_with_damaged_bytes_is_refused(fake, tmp_path):
+@pytest.mark.parametrize("damage", [0.02, 0.3, 0.6, 0.97, "zeros"])
+def test_a_damaged_archive_is_refused(fake, tmp_path, damage):
     path = write_archive(fake, tmp_path)
     whole = bytearray(path.read_bytes())
-    whole[len(whole) // 2 : len(whole) // 2 + 1000] = bytes(1000)
-    path.write_bytes(whole)
-    assert "fetch it again" in refusal(path)
+    if damage == "zeros":
+        whole[len(whole) // 2 : len(whole) // 2 + 1000] = bytes(1000)
+    path.write_bytes(whole if damage == "zeros" else whole[: int(len(whole) * damage)])
+    assert path.name in refused(path)
 
 
-def test_a_changed_pixel_is_noticed(fake, tmp_path):
+def test_a_changed_pixel_or_label_is_noticed(fake, tmp_path):
     fake["train"].images[7, 0, 0, 0] += 1
-    folder = write_batches(fake, tmp_path)
-    assert "expected " + cifar10.FINGERPRINTS["train"][:12] in refusal(folder)
+    folder = write_batches(fake, tmp_path / "pixel")
+    assert cifar10.FINGERPRINTS["train"][:12] in refused(folder)
     assert len(cifar10.load(folder, "test")) == 50
-
-
-def test_a_changed_label_is_noticed(fake, tmp_path):
     fake["test"].labels[:2] = (fake["test"].labels[:2] + 1) % 10
-    assert "fingerprint" in refusal(write_sheets(fake, tmp_path), "test")
+    assert cifar10.FINGERPRINTS["test"][:12] in refused(write_sheets(fake, tmp_path / "label"), "test")
 
 
-@pytest.mark.parametrize("write", [write_batches, write_sheets])
-def test_a_missing_file_is_named(fake, tmp_path, write):
-    folder = write(fake, tmp_path)
-    for file in folder.glob("data_batch_3*"):
-        file.unlink()
-    assert "lacks data_batch_3" in refusal(folder)
+LABELS = [[1, 2, 3], [10] * 100, ["cat"] * 100, [[1]] * 100, 5]
 
 
-def test_missing_labels_are_named(fake, tmp_path):
-    (write_sheets(fake, tmp_path) / "train_lables.json").unlink()
-    assert "lacks train_lables.json" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("labels", "said"),
-    [
-        ("[1, 2, 3]", "100 pictures but 3 labels"),
-        (json.dumps([10] * 100), "labels other than 0 to 9"),
-        (json.dumps(["cat"] * 100), "labels other than 0 to 9"),
-        (json.dumps([[1]] * 100), "broken copy"),
-        ("[1, 2,", "broken copy"),
-        ("5", "broken copy"),
-    ],
-)
-def test_wrong_labels_are_refused(fake, tmp_path, labels, said):
+@pytest.mark.parametrize("labels", [*map(json.dumps, LABELS), "[1, 2,"])
+def test_wrong_labels_are_refused(fake, tmp_path, labels):
     (write_sheets(fake, tmp_path) / "train_lables.json").write_text(labels)
-    assert said in refusal(tmp_path)
+    assert str(tmp_path) in refused(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("size", "said"), [((1023, 20), "1023 pixels wide"), ((1024, 19), "99 pictures but 100 labels")]
-)
-def test_a_sheet_of_the_wrong_size_is_refused(fake, tmp_path, size, said):
-    Image.new("RGB", size).save(write_sheets(fake, tmp_path) / "data_batch_2.png")
-    assert said in refusal(tmp_path)
-
-
-def test_a_sheet_that_is_no_picture_is_refused(fake, tmp_path):
-    (write_sheets(fake, tmp_path) / "data_batch_2.png").write_bytes(b"not a picture")
-    assert "broken copy" in refusal(tmp_path)
+@pytest.mark.parametrize("size", [(1023, 20), (1024, 19), None])
+def test_a_wrong_sheet_is_refused(fake, tmp_path, size):
+    path = write_sheets(fake, tmp_path) / "data_batch_2.png"
+    Image.new("RGB", size).save(path) if size else path.write_bytes(b"not a picture")
+    assert str(tmp_path) in refused(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -287,16 +245,14 @@ def test_a_sheet_that_is_no_picture_is_refused(fake, tmp_path):
     [
         {b"data": np.zeros((20, 3072))},  # not 8-bit
         {b"data": np.zeros((20, 3071), np.uint8)},  # not whole pictures
-        {b"data": np.full((20, 3072), None)},  # not numbers
         {},  # no pictures
         [1, 2],  # not a batch at all
     ],
 )
 def test_a_batch_of_something_else_is_refused(fake, tmp_path, batch):
-    labels = {b"labels": [0] * 20} if isinstance(batch, dict) else []
-    content = {**batch, **labels} if isinstance(batch, dict) else batch
+    content = batch | {b"labels": [0] * 20} if isinstance(batch, dict) else batch
     (write_batches(fake, tmp_path) / "data_batch_1").write_bytes(pickle.dumps(content, protocol=2))
-    assert "fetch it again" in refusal(tmp_path)
+    assert str(tmp_path) in refused(tmp_path)
 
 
 @pytest.mark.parametrize("call", ["os\nsystem", "builtins\neval", "numpy\nfromfile", "_codecs\nlookup"])
@@ -305,35 +261,26 @@ def test_a_malicious_pickle_is_refused_and_nothing_is_run(fake, tmp_path, call):
     argument = f"touch {ran}" if "os" in call else f"open({str(ran)!r}, 'w')"
     folder = write_batches(fake, tmp_path / "data")
     (folder / "test_batch").write_bytes(f"c{call}\n(V{argument}\ntR.".encode())
-    message = refusal(folder, "test")
-    assert call.replace("\n", ".") + " has no place in CIFAR-10" in message
-    assert not ran.exists()
+    assert call.replace("\n", ".") in refused(folder, "test") and not ran.exists()
 
 
 # --- the downloader
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        urllib.error.URLError("Name or service not known"),
-        ConnectionResetError(104, "Connection reset by peer"),
-        http.client.IncompleteRead(b"half"),
-        RuntimeError("File not found or corrupted."),
-        EOFError("Compressed file ended before the end-of-stream marker was reached"),
-        tarfile.ReadError("file could not be opened successfully:\n- method gz: no"),
-        TimeoutError(),
-    ],
-    ids=lambda failure: type(failure).__name__,
-)
+FAILURES = [
+    urllib.error.URLError("Name or service not known"), http.client.IncompleteRead(b"half"), TimeoutError(),
+    tarfile.ReadError("file could not be opened successfully:\n- method gz: no"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_a_failed_download_is_told_in_one_sentence(monkeypatch, tmp_path, failure):
     def fail(*args, **kwargs):
         raise failure
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)
-    message = refusal("download")
-    assert "could not be downloaded" in message and "'shipped'" in message
+    assert "'shipped'" in refused("download")
 
 
 def test_a_download_is_read_from_its_folder_and_checked(fake, monkeypatch, tmp_path):
@@ -345,7 +292,7 @@ def test_a_download_is_read_from_its_folder_and_checked(fake, monkeypatch, tmp_p
     monkeypatch.setattr("torchvision.datasets.CIFAR10", fetch)
     assert torch.equal(cifar10.load("download", "test").images, fake["test"].images)
     monkeypatch.setitem(cifar10.FINGERPRINTS, "test", "0" * 64)
-    assert "expected 000000000000" in refusal("download", "test")
+    assert "000000000000" in refused("download", "test")
 
 
 def test_sheets_in_the_data_folder_need_no_download(fake, monkeypatch, tmp_path):

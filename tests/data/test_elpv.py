@@ -84,13 +84,10 @@ def test_a_part_is_the_centre_of_its_cells(known, part):
     assert torch.equal(labels, wanted.labels[[0, 2]])
 
 
-def test_an_unknown_part_is_refused():
-    assert "'all'; choose one of train, validation, test." in refusal(ParameterError, elpv.load, "all")
-
-
-def test_without_the_package_it_is_said_what_to_install(monkeypatch):
+def test_unknown_parts_and_a_missing_package_are_refused(monkeypatch):
+    assert "'all'" in refusal(ParameterError, elpv.load, "all")
     monkeypatch.setattr(elpv, "find_spec", lambda name: None)
-    assert "install the package elpv-dataset" in refusal(DataError, elpv.load, "test")
+    assert "elpv-dataset" in refusal(DataError, elpv.load, "test")
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -121,45 +118,31 @@ def picture(change):
 
 
 def of_size(*shape: int):
-    def breaks(path: Path) -> None:
-        path.unlink()
-        Image.fromarray(np.zeros(shape, np.uint8)).save(path)
-
-    return breaks
-
-
-def all_small(folder: Path) -> None:
-    for path in (folder / "images").iterdir():
-        of_size(8, 8)(path)
+    return lambda path: (path.unlink(), Image.fromarray(np.zeros(shape, np.uint8)).save(path))
 
 
 BREAKS = {
-    "no picture": (picture(Path.unlink), "No such file"),
-    "no PNG": (picture(lambda path: replace(path, b"hello")), "cannot identify"),
-    "empty": (picture(lambda path: replace(path, b"")), "cannot identify"),
-    "cut off": (picture(lambda path: replace(path, path.read_bytes()[:150])), "broken copy"),
-    "another size": (picture(of_size(300, 299)), "broken copy"),
-    "all of another size": (all_small, "does not hold the known solar cells"),
-    "another pixel": (picture(spoil_pixel), "does not hold the known solar cells"),
-    "no list": (lambda folder: (folder / "labels.csv").unlink(), "No such file"),
-    "short list": (edit(lambda rows: rows[:-1]), f"does not list {CELLS} solar cells"),
-    "four columns": (edit(lambda rows: [f"{rows[0]} x", *rows[1:]]), f"does not list {CELLS} solar cells"),
-    "two columns": (edit(lambda rows: ["a b", *rows[1:]]), f"does not list {CELLS} solar cells"),
-    "no number": (edit(lambda rows: [row.replace(" 1.0 ", " much ") for row in rows]), "could not convert"),
-    "another label": (edit(lambda rows: [row.replace(" 1.0 ", " 0.4 ") for row in rows]), "the known solar cells"),
-    "no text": (lambda folder: (folder / "labels.csv").write_bytes(b"\xff\xfe" * 40), "can't decode"),
-    "nulls": (lambda folder: (folder / "labels.csv").write_bytes(b"\0" * 200_000), "broken copy|does not list"),
-    "a folder": (lambda folder: [(folder / "labels.csv").unlink(), (folder / "labels.csv").mkdir()], "broken copy"),
+    "no picture": picture(Path.unlink),
+    "empty": picture(lambda path: replace(path, b"")),
+    "cut off": picture(lambda path: replace(path, path.read_bytes()[:150])),
+    "another size": picture(of_size(300, 299)),
+    "all of another size": lambda folder: [of_size(8, 8)(path) for path in (folder / "images").iterdir()],
+    "another pixel": picture(spoil_pixel),
+    "no list": lambda folder: (folder / "labels.csv").unlink(),
+    "short list": edit(lambda rows: rows[:-1]),
+    "four columns": edit(lambda rows: [f"{rows[0]} x", *rows[1:]]),
+    "no number": edit(lambda rows: [row.replace(" 1.0 ", " much ") for row in rows]),
+    "another label": edit(lambda rows: [row.replace(" 1.0 ", " 0.4 ") for row in rows]),
+    "no text": lambda folder: (folder / "labels.csv").write_bytes(b"\xff\xfe" * 40),
+    "nulls": lambda folder: (folder / "labels.csv").write_bytes(b"\0" * 200_000),
 }
 
 
-@pytest.mark.parametrize("name", BREAKS)
-def test_a_broken_copy_is_one_sentence(broken, name):
-    change, said = BREAKS[name]
+@pytest.mark.parametrize("change", BREAKS.values(), ids=BREAKS)
+def test_a_broken_copy_is_one_sentence(broken, change):
     change(broken)
     found = refusal(DataError, elpv.load, "test")
-    assert any(words in found for words in said.split("|")), found
-    assert "elpv-dataset" in found and "install" in found
+    assert str(broken) in found and "elpv-dataset" in found
 
 
 def test_any_damaged_picture_is_refused(broken):
@@ -204,19 +187,6 @@ def test_every_part_has_its_share_of_every_kind(rows):
             assert abs(found[kind] - count * len(places) / 8) < 1.5, (part, kind)
         defective = sum(n for (probability, _), n in found.items() if float(probability) > 0.5)
         assert defective / sum(found.values()) == pytest.approx(821 / 2624, abs=0.005)
-
-
-@installed
-def test_the_list_is_that_of_the_package(rows):
-    with open(elpv._folder() / "labels.csv") as file:
-        lines = [line.split() for line in file]
-    assert [list(row) for row in rows] == lines
-    assert all((elpv._folder() / name).is_file() for name, _, _ in rows)
-
-
-def test_fingerprints_are_there_for_every_part():
-    assert set(elpv.FINGERPRINTS) == set(elpv.PARTS)
-    assert all(len(value) == 64 for value in elpv.FINGERPRINTS.values())
 
 
 @installed

@@ -28,8 +28,7 @@ def test_scenes_are_the_same_everywhere(part):
 
 def test_scenes_that_come_out_differently_are_refused(monkeypatch):
     monkeypatch.setitem(scenes.FINGERPRINTS, "test", "0" * 64)
-    said = refusal(DataError, scenes.load, "test", 1)
-    assert "the test scenes come out differently here" in said and "000000000000" in said
+    assert "000000000000" in refusal(DataError, scenes.load, "test", 1)
 
 
 @pytest.mark.parametrize("change", ["pixel", "box"])
@@ -138,14 +137,7 @@ def test_the_ground_is_textured_and_not_recognisable():
     assert grounds.mean((1, 2, 3)).std() > 15
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [(("val", 1), "scenes have no part 'val'; choose one of train, validation, test."),
-     (("test", 0), "0 scenes were asked for; ask for at least 1.")],
-)  # fmt: skip
-def test_what_is_not_there_is_refused(arguments, said):
-    assert refusal(ParameterError, scenes.load, *arguments) == said
-
-
-def test_the_usual_numbers_of_scenes():
+def test_as_many_scenes_as_usual_or_as_asked_for():
+    assert "'val'" in refusal(ParameterError, scenes.load, "val", 1)
+    assert "0 scenes" in refusal(ParameterError, scenes.load, "test", 0)
     assert {part: len(scenes.load(part)) for part in ("validation", "test")} == {"validation": 200, "test": 400}
