@@ -15,7 +15,7 @@ from torchvision.models import resnet18
 
 from ra_core.chain import Chain
 from ra_core.channels import make_channel
-from ra_core.data import folders
+from ra_core.data.folders import load_tree
 from ra_core.evaluation import evaluate
 from ra_core.losses import find_mode
 from ra_core.models.processors import PReLU, make_processor
@@ -88,7 +88,7 @@ class OurLoop:
         self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD)
         self.channel, self.batch, self.device = make_channel(task), batch, device
         self.objective = Restoration(find_mode(mode), self.channel, self.recognizer)
-        self.training, self.validation = (folders.load(root, part) for part in ("train", "val"))
+        self.training, self.validation = (load_tree(root, part) for part in ("train", "val"))
         self.scratch = scratch
 
     def seconds(self, skipped: int, steps: int, objective=None, pictures=None) -> float:

@@ -45,7 +45,7 @@ def test_both_ways_of_ssim_agree():
 def test_both_ways_read_the_same_pictures(tmp_path, task):
     throughput.write_pictures(tmp_path, loops.CLASSES)
     pairs = published.Pairs(task, tmp_path, "val", tmp_path)
-    ours = loops.folders.load(tmp_path, "val")
+    ours = loops.load_tree(tmp_path, "val")
     degraded, target, label = pairs[0]
     assert degraded.shape == (3, 56, 56) if task == "sr" else degraded.shape == target.shape == (3, 224, 224)
     image, own_label = ours.batch(torch.tensor([0]))

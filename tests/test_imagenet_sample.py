@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from ra_core.experiments import make_networks
 
-from ra_core.data import flat_folders
-from ra_core.data.folders import FolderPictures
+from ra_core.data.folders import FolderPictures, load_flat
 from ra_core.evaluation import evaluate_clean
 from ra_core.judges.recognizer import load_recognizer
 from ra_core.params import load_profile
@@ -47,7 +46,7 @@ def test_the_profile_fits_a_folder_laid_out_as_the_collection(tmp_path):
             table.writerow([f"{i}.JPEG", 83 * i, f"n{i:08}", f"thing {i}"])
     settings = load_profile("imagenet_sample", folder=HUB)
     data = settings.data
-    parts = flat_folders.load(tmp_path, data.test_share, data.validation_share, data.resize, data.crop)
+    parts = load_flat(tmp_path, data.test_share, data.validation_share, data.resize, data.crop)
     images, labels = parts["train"].training_batch(torch.arange(2), torch.Generator().manual_seed(0))
     assert images.shape == (2, 3, 224, 224) and len(parts["train"].classes) == 1000
     assert all(label % 83 == 0 for label in labels.tolist())

@@ -47,8 +47,7 @@ def _stock(profile: Profile, dataset: str) -> tuple[dict[str, int], int]:
     if dataset in PICTURES:
         return PICTURES[dataset]
     parts = {part: pictures_of(profile, dataset, part) for part in ("train", "validation", "test")}
-    height, width = parts["train"].alike().picture(0).shape[:2]
-    sizes = parts["train"].sizes or ((height, width),)
+    sizes = parts["train"].sizes or (parts["train"].picture(0).shape[:2],)
     side = round((sum(height * width for height, width in sizes) / len(sizes)) ** 0.5)
     return {part: len(pictures) for part, pictures in parts.items()}, side
 

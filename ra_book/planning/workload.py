@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from ra_core.channels import make_channel
-from ra_core.data import flat_folders, folders
+from ra_core.data.folders import list_flat, load_tree
+from ra_core.data.listing import is_tree
 from ra_core.errors import ParameterError
 from ra_core.experiments import run_parameters
 from ra_core.metrics import psnr, ssim
@@ -228,8 +229,8 @@ def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
             f"profile {profile.name} has its pictures in {data.source}, which is not here; "
             "state how many there are: --pictures TRAIN TEST CLASSES."
         )
-    if flat_folders.is_flat(root):
-        listed = flat_folders.listed(root)
+    if root.is_dir() and not is_tree(root):
+        listed = list_flat(root)
         test = round(data.test_share * len(listed))
         return Stock(len(listed) - test, test, len(listed.classes))
     return _tree(root)
@@ -237,7 +238,7 @@ def stock_of(profile: Profile, stated: Stock | None = None) -> Stock:
 
 @cache  # to list a million files takes a while, and every machine's plan asks
 def _tree(root: Path) -> Stock:
-    train, test = (folders.load(root, part) for part in ("train", "test"))
+    train, test = (load_tree(root, part) for part in ("train", "test"))
     return Stock(len(train), len(test), len(test.classes))
 
 
@@ -274,7 +275,7 @@ def _held(profile: Profile, stock: Stock) -> int:
     data = profile.data
     known = FOLDERS.get(Path(data.source).name, stock)
     root = project_root() / Path(data.source).expanduser()
-    if data.kind == "folder" and (known.flat or stock.classes < 2 or flat_folders.is_flat(root)):
+    if data.kind == "folder" and (known.flat or stock.classes < 2 or (root.is_dir() and not is_tree(root))):
         return round(data.validation_share * (stock.train + stock.test))
     held = data.validation_per_class * stock.classes
     if held >= stock.train:

@@ -38,7 +38,7 @@ from ra_core.apply.contact_sheet import contact_sheet, fitted
 from ra_core.apply.picture_jobs import COLUMNS, Job, finished, forget, output_names, process, readable
 from ra_core.codecs.base import check_whole
 from ra_core.cores import cores
-from ra_core.data.folders import open_picture
+from ra_core.data.decoding import open_picture
 from ra_core.errors import DataError, OutputError, ParameterError, RAError, exit_status
 from ra_core.files import atomic, write_json, write_text
 from ra_core.training import pick_device

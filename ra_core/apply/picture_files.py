@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from ra_core.channels import to_arrays
 from ra_core.codecs.base import is_grey
-from ra_core.data.folders import open_picture
+from ra_core.data.decoding import open_picture
 from ra_core.files import atomic
 from ra_core.metrics import IDENTICAL_DB
 
@@ -37,7 +37,7 @@ def read_picture(path: Path) -> Picture:
     """Return the picture at `path` as 8-bit RGB, upright, with what lies beneath transparent pixels as it is.
 
     Grey and CMYK pictures with a profile of their own come as sRGB by that profile; of several frames one is used.
-    Raises `DataError` as `ra_core.data.folders.open_picture` does, with which all else is alike.
+    Raises `DataError` as `ra_core.data.decoding.open_picture` does, with which all else is alike.
     """
     picture = open_picture(path)  # from here on the file is known to be whole
     with Image.open(path) as stored:

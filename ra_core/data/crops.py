@@ -1,13 +1,16 @@
 """Random crops out of sets of pictures, without labels: what a learned codec is trained on."""
 
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 
 from ra_core.data.draws import draw
-from ra_core.data.folders import ENDINGS, FolderPictures, picture_files
+from ra_core.data.folders import FolderPictures
+from ra_core.data.listing import ENDINGS, list_pictures, spelt
 from ra_core.errors import DataError
 
 SIDES = (64, 128)  # of the crops; multiples of 64, so that a learned codec pads nothing
@@ -37,25 +40,24 @@ class Crops:
         Raises `DataError` for a picture smaller than the crops.
         """
         side = self.sides[int(torch.randint(len(self.sides), (), generator=generator))]
-        draws = draw(torch.rand, (len(indices), 3), generator).tolist()
-        crops = [self._crop(index, side, draw) for index, draw in zip(indices.tolist(), draws, strict=True)]
+        places = draw(torch.rand, (len(indices), 3), generator).tolist()
+        crops = [self._crop(index, side, place) for index, place in zip(indices.tolist(), places, strict=True)]
         return torch.stack(crops), None
 
-    def _crop(self, index: int, side: int, draw: list[float]) -> torch.Tensor:
-        for pictures in self.sets:
-            if index < len(pictures):
-                break
-            index -= len(pictures)
-        picture = pictures.batch(torch.tensor([index]))[0][0]
+    def _crop(self, index: int, side: int, numbers: list[float]) -> torch.Tensor:
+        ends = list(accumulate(map(len, self.sets)))
+        place = bisect(ends, index)
+        pictures = self.sets[place]
+        picture = pictures.batch(torch.tensor([index - ends[place]]))[0][0]  # counted from the end of its set
         height, width = picture.shape[-2:]
         if min(height, width) < side:
             raise DataError(
                 f"{pictures.name} has a picture of {width} x {height} pixels, smaller than the crops of {side}; "
                 "leave it out, or ask for smaller crops."
             )
-        top, left = int(draw[0] * (height - side + 1)), int(draw[1] * (width - side + 1))
+        top, left = int(numbers[0] * (height - side + 1)), int(numbers[1] * (width - side + 1))
         crop = picture[:, top : top + side, left : left + side]
-        return crop.flip(-1) if draw[2] < 0.5 else crop
+        return crop.flip(-1) if numbers[2] < 0.5 else crop
 
     def digests(self) -> Iterator[bytes]:
         """Yield the digests of the pictures of every set."""
@@ -69,11 +71,12 @@ def picture_folder(folder: str | Path, side: int = 256) -> FolderPictures:
     Raises `DataError` where there are fewer than two.
     """
     folder = Path(folder).expanduser()
-    files = tuple(picture_files(folder))
+    files, skipped = list_pictures(folder)
     if len(files) < 2:
         raise DataError(
             f"{folder} holds {len(files)} pictures; give a folder with at least 2 files that end in "
             f"{', '.join(ENDINGS)}."
         )
     labels = torch.zeros(len(files), dtype=torch.int64)
-    return FolderPictures(folder, files, labels, ("picture",), folder.resolve().name, side, side)
+    name = spelt(folder.resolve().name)
+    return FolderPictures(folder, tuple(files), labels, ("picture",), name, side, side, tuple(skipped))

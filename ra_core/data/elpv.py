@@ -7,6 +7,7 @@ images", Solar Energy 185, 2019.
 """
 
 import csv
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ra_core.data import Pictures, fingerprint
+from ra_core.data.datasets import dataset
+from ra_core.data.pictures import Pictures, fingerprint
 from ra_core.errors import DataError, ParameterError
 
 CLASSES = ("functional", "defective")
@@ -37,13 +39,12 @@ def load(part: str) -> Pictures:
     """
     if part not in PARTS:
         raise ParameterError(f"the solar cells have no part {part!r}; choose one of {', '.join(PARTS)}.")
-    folder = _folder()
-    rows = _members(_labels(folder), part)
-    border = (SIDE - CROP) // 2
+    folder, border = _folder(), (SIDE - CROP) // 2
     try:
+        rows = _members(_labels(folder), part)
         grey = np.stack([np.asarray(Image.open(folder / name).convert("L")) for name, _, _ in rows])
         labels = torch.tensor([int(float(probability) > 0.5) for _, probability, _ in rows])
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow calls some broken PNG files a syntax error
+    except (OSError, ValueError, SyntaxError, csv.Error) as error:  # Pillow calls some broken PNG files a syntax error
         raise DataError(f"{folder} holds a broken copy of elpv-dataset ({error}); install it again.") from error
     images = torch.from_numpy(grey[:, border : border + CROP, border : border + CROP].copy())
     pictures = Pictures(images[:, None].expand(-1, 3, -1, -1), labels, CLASSES, f"elpv/{part}")
@@ -55,6 +56,11 @@ def load(part: str) -> Pictures:
     return pictures
 
 
+@dataset("cells", kind="classification", title="solar cells")
+def _part(part: str) -> Pictures:
+    return load(part)
+
+
 def _folder() -> Path:
     spec = find_spec("elpv_dataset")
     if spec is None:
@@ -64,23 +70,18 @@ def _folder() -> Path:
 
 def _labels(folder: Path) -> list[tuple[str, str, str]]:
     """Return file, probability of a defect, and type of every cell."""
-    try:
-        with open(folder / "labels.csv", encoding="utf-8") as file:
-            rows = [tuple(row) for row in csv.reader(file, delimiter=" ", skipinitialspace=True) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{folder} holds a broken copy of elpv-dataset ({error}); install it again.") from error
+    with open(folder / "labels.csv", encoding="utf-8") as file:
+        rows = [tuple(row) for row in csv.reader(file, delimiter=" ", skipinitialspace=True) if row]
     if len(rows) != COUNT or any(len(row) != 3 for row in rows):
-        raise DataError(f"{folder} does not list {COUNT} solar cells; install elpv-dataset again.")
+        raise ValueError(f"it does not list {COUNT} solar cells")
     return rows
 
 
 def _members(rows: list[tuple[str, str, str]], part: str) -> list[tuple[str, str, str]]:
     """Return the rows of a part: fixed places among the cells of the same type and probability."""
-    seen: dict[tuple[str, str], int] = {}
-    chosen = []
+    seen, chosen = Counter(), []
     for row in rows:
-        place = seen.get(row[1:], 0)
-        seen[row[1:]] = place + 1
-        if place % 8 in PARTS[part]:
+        if seen[row[1:]] % 8 in PARTS[part]:
             chosen.append(row)
+        seen[row[1:]] += 1
     return chosen

@@ -1,101 +1,35 @@
-"""Pictures from the user's own files: one picture, or a tree `root/{train,val}/<class>/<picture>`.
+"""Pictures from the user's own files: a tree `root/{train,val}/<class>/<picture>`, or a folder without such a tree.
 
-The tree is what torchvision calls an ImageFolder; `ra_core.data.flat_folders` reads folders without one. Pictures are
-decoded when a batch is made, so that the tree may be larger than memory.
+The tree is what torchvision calls an ImageFolder. Other folders hold a table `labels.csv`, or pictures alone. Pictures
+are decoded when a batch is made, so that a set may be larger than memory.
 """
 
+import csv
 import hashlib
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import nsmallest
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from ra_core.cores import own_cores
+from ra_core.data.decoding import hint_to_check, open_picture, refuse_giants, why_broken
 from ra_core.data.draws import draw
-from ra_core.errors import DataError, ParameterError
+from ra_core.data.listing import ENDINGS, TABLE, LeftOut, content_of, is_inside, list_pictures, spelt, split_by_hash
+from ra_core.errors import DataError, OutputError, ParameterError
+from ra_core.files import write_text
+from ra_core.pool import in_threads
 
-MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 PARTS = {"train": "train", "test": "val", "val": "val"}  # ImageNet is reported on its labelled `val` folder
 READ = 1000  # files whose bytes a fingerprint is taken of: all of a small set, and seconds of a large one
-WHITE_OF_MODE = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I": 65535, "F": 1}
-
-
-def open_picture(path: str | Path) -> Image.Image:
-    """Return the picture at `path` as 8-bit RGB, upright.
-
-    Grey becomes RGB, 16-bit grey is scaled and rounded to 8 bits, transparent pixels lie on white, CMYK and
-    palettes are converted, the camera's orientation tag is applied, and an animation gives its first frame.
-    Raises `DataError` when `path` is not a whole picture or has more than `MAX_MEGAPIXELS`.
-    """
-    path = Path(path)
-    _refuse_non_files(path)
-    try:
-        with Image.open(path) as picture:
-            _refuse_giants(path, *picture.size)
-            picture.load()
-            return _to_rgb(_upright(picture))
-    except DataError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(_too_large(path, "a size far beyond what is allowed")) from error
-    except Image.UnidentifiedImageError as error:
-        raise DataError(
-            f"{path} is not a picture of a known kind; give a JPEG, PNG, WebP, TIFF, BMP or PPM file."
-        ) from error
-    except Exception as error:  # each of Pillow's decoders fails in its own way on damaged data
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{path} cannot be read as a picture ({reason}); it may be damaged: give a whole copy."
-        ) from error
-
-
-def _refuse_non_files(path: Path) -> None:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give the path of one picture.")
-    if not path.exists():
-        raise DataError(f"{path} does not exist; give the path of a picture.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise DataError(f"{path} is an empty file; give a picture.")
-
-
-def _too_large(path: Path, size: str) -> str:
-    return f"{path} has {size}; at most {MAX_MEGAPIXELS} megapixels are read: make it smaller first."
-
-
-def _refuse_giants(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise DataError(_too_large(path, f"{width} x {height} pixels"))
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception:  # a garbled tag is no reason to refuse a picture whose pixels are whole
-        return picture
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in WHITE_OF_MODE:
-        return _from_deep_grey(picture)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
-
-
-def _from_deep_grey(picture: Image.Image) -> Image.Image:
-    """Scale a 16-bit (white is 65535) or float (white is 1) grey picture to 8 bits, rounding half up."""
-    values, white = np.asarray(picture).astype(np.float32), WHITE_OF_MODE[picture.mode]
-    if not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails too
-        raise ValueError(f"its grey values are not between 0 and {white}")
-    return Image.fromarray(np.floor(values * (255 / white) + 0.5).astype(np.uint8)).convert("RGB")
+IMAGENET = "imagenet_index"
+LAST_CLASS = 999_999  # what is more is a slip, such as an identifier in place of a class
+UNKNOWN = ("unlabelled",)  # the one class of pictures of which nothing is known
 
 
 @dataclass(frozen=True)
@@ -104,8 +38,8 @@ class FolderPictures:
 
     `files` are relative to `folder`; `labels` (N,) int64 index `classes`, of which there is one where nothing is
     known of the pictures. Pictures are resized so that the shorter side is `resize` pixels (bilinear with antialias)
-    and cropped to `crop` x `crop`, as published. `skipped` are files that are no pictures, each with the reason,
-    and `contents`, where it is known, the SHA-256 of each file's bytes.
+    and cropped to `crop` x `crop`, as published. `skipped` is what was left out, each with the reason, and `contents`,
+    where it is known, the SHA-256 of each file's bytes.
     """
 
     folder: Path
@@ -115,7 +49,7 @@ class FolderPictures:
     name: str
     resize: int = 256
     crop: int = 224
-    skipped: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[LeftOut, ...] = ()
     contents: tuple[str, ...] = ()
     prefetch = 2  # batches that are read while another is trained on
 
@@ -156,60 +90,44 @@ class FolderPictures:
         which are read: a million cannot be. Times have no part in it, so that every true copy of a folder goes on
         with a training; in exchange, among more than `READ` files one that changes and keeps its size may go unseen.
         """
-        facts = self.contents or [(self.folder / file).stat().st_size for file in self.files]
-        found = [
-            hashlib.sha256(f"{self.classes[label]}\n{file}\n{fact}".encode()).digest()
-            for file, label, fact in zip(self.files, self.labels.tolist(), facts, strict=True)
-        ]
-        for i in () if self.contents else nsmallest(READ, range(len(found)), key=found.__getitem__):
-            content = content_of(self.folder / self.files[i])
-            found[i] = hashlib.sha256(found[i] + content.encode()).digest()
+        try:
+            facts = self.contents or [(self.folder / file).stat().st_size for file in self.files]
+            found = [
+                hashlib.sha256(f"{self.classes[label]}\n{file}\n{fact}".encode()).digest()
+                for file, label, fact in zip(self.files, self.labels.tolist(), facts, strict=True)
+            ]
+            for i in () if self.contents else nsmallest(READ, range(len(found)), key=found.__getitem__):
+                content = content_of(self.folder / self.files[i])
+                found[i] = hashlib.sha256(found[i] + content.encode()).digest()
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read ({error.strerror}); mend it or take it out.") from error
         yield from found
 
+    def check(self, file: str) -> str:
+        """Return why a file cannot be used, in one sentence, or nothing where it is whole."""
+        return why_broken(self._read, file, None)
+
     def _decode(self, indices: torch.Tensor, draws: list[list[float] | None]) -> tuple[torch.Tensor, torch.Tensor]:
-        files = [self.files[i] for i in indices.tolist()]
-        with ThreadPoolExecutor(own_cores()) as pool:  # Pillow mostly works without the interpreter lock
-            try:
-                images = list(pool.map(self._read, files, draws))
-            except DataError as error:
-                raise DataError(
-                    f"{str(error).removesuffix('.')}; python -m ra_core.data.check {self.folder} lists all such files."
-                ) from error
+        with hint_to_check(self.folder):
+            images = in_threads(self._read, [self.files[i] for i in indices.tolist()], draws)
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), self.labels[indices]
 
-    def check(self, file: str) -> str | None:
-        """Return why a file cannot be used, in one sentence, or None where it is whole."""
-        return why_not(self._read, file, None)
-
-    def _read(self, file: str, draw: list[float] | None) -> np.ndarray:
-        """Return one crop (crop, crop, 3) uint8: the centre, or as the three numbers of `draw` say."""
-        path = self.folder / file
-        picture = self._resized(path, open_picture(path))
-        room_x, room_y = picture.width - self.crop, picture.height - self.crop
-        if draw is None:
+    def _read(self, file: str, numbers: list[float] | None) -> np.ndarray:
+        """Return one crop (crop, crop, 3) uint8: the centre, or as three random `numbers` say."""
+        picture = open_picture(self.folder / file)
+        width, height = (int(self.resize * side / min(picture.size)) for side in picture.size)
+        refuse_giants(self.folder / file, width, height)  # a strip one pixel wide would grow without bounds
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        room_x, room_y = width - self.crop, height - self.crop
+        if numbers is None:
             left, top, mirrored = round(room_x / 2), round(room_y / 2), False
         else:
-            left, top, mirrored = int(draw[0] * (room_x + 1)), int(draw[1] * (room_y + 1)), draw[2] < 0.5
+            left, top, mirrored = int(numbers[0] * (room_x + 1)), int(numbers[1] * (room_y + 1)), numbers[2] < 0.5
         picture = picture.crop((left, top, left + self.crop, top + self.crop))
         return np.asarray(ImageOps.mirror(picture) if mirrored else picture)
 
-    def _resized(self, path: Path, picture: Image.Image) -> Image.Image:
-        shorter = min(picture.size)
-        width, height = (int(self.resize * side / shorter) for side in picture.size)
-        _refuse_giants(path, width, height)  # a strip one pixel wide would grow without bounds
-        return picture.resize((width, height), Image.Resampling.BILINEAR)
 
-
-def why_not(read: Callable, *arguments) -> str | None:
-    """Return the sentence with which a picture is refused, or None where it is read."""
-    try:
-        read(*arguments)
-    except DataError as error:
-        return str(error)
-    return None
-
-
-def load(root: str | Path, part: str = "train", resize: int = 256, crop: int = 224) -> FolderPictures:
+def load_tree(root: str | Path, part: str = "train", resize: int = 256, crop: int = 224) -> FolderPictures:
     """Return the `train` or `test` part of the tree `root/{train,val}/<class>/<picture>`; `test` reads `val`.
 
     Classes and files come in alphabetical order, so that labels agree with recognizers trained on such trees.
@@ -220,74 +138,151 @@ def load(root: str | Path, part: str = "train", resize: int = 256, crop: int = 2
         raise ParameterError(f"a picture folder has no part {part!r}; choose one of {', '.join(PARTS)}.")
     root = Path(root).expanduser()
     folder = root / PARTS[part]
-    try:
-        classes = _classes(root, folder)
-        per_class = [picture_files(folder, name) for name in classes]
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror or error}); mend its permissions.") from error
-    empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
-    if empty:
-        raise DataError(
-            f"class folder {folder / empty[0]} holds no pictures ({len(empty)} such); "
-            f"put in files that end in {', '.join(ENDINGS)}, or remove the folder from every part."
-        )
-    labels = torch.tensor([label for label, files in enumerate(per_class) for _ in files])
-    files = tuple(file for files in per_class for file in files)
-    return FolderPictures(folder, files, labels, classes, f"{root.resolve().name}/{part}", resize, crop)
-
-
-def _folder_names(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
-
-
-def _classes(root: Path, folder: Path) -> tuple[str, ...]:
-    """Return the names of the class folders, after checking that the other parts have the same."""
-    if not root.is_dir():
-        raise DataError(
-            f"{root} is not a folder; put there {PARTS['train']}/<class>/ and {PARTS['test']}/<class>/, or pictures "
-            "with a table labels.csv, or pictures alone."
-        )
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} is not a folder; pictures are expected in {root}/train/<class>/ and {root}/val/<class>/."
-        )
-    classes = _folder_names(folder)
-    if len(classes) < 2:
-        raise DataError(
-            f"{folder} has {len(classes)} class folders; at least 2 are needed: make one folder a class, "
-            "named after it, with its pictures inside."
-        )
+    classes = _class_folders(folder)
     for other in sorted({root / name for name in PARTS.values()} - {folder}):
-        different = set(classes) ^ set(_folder_names(other)) if other.is_dir() else ()
-        if different:
+        if other.is_dir() and (different := set(classes) ^ set(_class_folders(other))):
             raise DataError(
                 f"{folder} and {other} differ in class {min(different)!r} ({len(different)} such); "
                 "both must have the same class folders."
             )
-    return classes
+    listed = [list_pictures(folder, name) for name in classes]
+    if len(classes) < 2 or not all(files for files, _ in listed):
+        empty = next((name for name, (files, _) in zip(classes, listed, strict=True) if not files), None)
+        what = f"has {len(classes)} class folders" if empty is None else f"holds no pictures in its folder {empty!r}"
+        raise DataError(
+            f"{folder} {what}; make at least two folders, named as their classes, with files in each that end in "
+            f"{', '.join(ENDINGS)}."
+        )
+    labels = torch.tensor([label for label, (files, _) in enumerate(listed) for _ in files])
+    files = tuple(file for files, _ in listed for file in files)
+    skipped = tuple((f"{folder.name}/{file}", reason) for _, left_out in listed for file, reason in left_out)
+    name = f"{spelt(root.resolve().name)}/{part}"
+    return FolderPictures(folder, files, labels, classes, name, resize, crop, skipped)
 
 
-def content_of(path: Path) -> str:
-    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _class_folders(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be read as a folder ({error.strerror}); pictures are expected in "
+            f"{folder.parent}/train/<class>/ and {folder.parent}/val/<class>/, or with a table {TABLE}, or alone."
+        ) from error
 
 
-def place_of(digest: str) -> float:
-    """Return a number from 0 to 1 that follows from a SHA-256 in hexadecimal digits: its first eight bytes."""
-    return int(digest[:16], 16) / 2**64
+def load_flat(
+    root: Path,
+    test_share: float,
+    validation_share: float,
+    resize: int = 256,
+    crop: int = 224,
+    memory: Path | None = None,
+    remember: bool = True,
+) -> dict[str, FolderPictures]:
+    """Return the parts `train`, `validation` and `test` of a folder (`list_flat`), as their bytes divide them.
 
-
-def picture_files(folder: Path, name: str = "") -> list[str]:
-    """Return the picture files in and below `folder / name`, sorted, relative to `folder`.
-
-    Links to folders are followed, but no folder is entered twice, nor one that `folder / name` lies in.
+    So the parts stay what they are when files are renamed, moved or added, and copies never part (`split_by_hash`).
+    What is no whole picture is left out. The SHA-256 of every whole file is kept in the JSON file `memory`, and it is
+    read again only when its size or one of its times differs; with `remember` off, nothing is written.
+    Raises `DataError` where a part has no pictures.
     """
-    top, found = Path(os.path.realpath(folder / name)), []
-    seen = {top, *top.parents}
-    for where, folders, files in os.walk(folder / name, followlinks=True):
-        found += [Path(where, file) for file in files if file.lower().endswith(ENDINGS) and file[0] != "."]
-        inside = sorted(folders, key=lambda one: (os.path.islink(os.path.join(where, one)), one))
-        real = {one: Path(os.path.realpath(os.path.join(where, one))) for one in inside}
-        folders[:] = [one for one in inside if not (real[one] in seen or seen.add(real[one]))]
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    pictures = _whole(list_flat(root, resize, crop), memory, remember)
+    parts = split_by_hash(pictures.contents, test_share, validation_share)
+    empty = next((name for name, found in parts.items() if not len(found)), None)
+    if empty:
+        raise DataError(
+            f"{root} holds {len(pictures)} whole pictures and none of them falls into the part {empty}; "
+            "put in more, or change test_share and validation_share."
+        )
+    return {name: pictures.subset(found, f"{spelt(root.resolve().name)}/{name}") for name, found in parts.items()}
+
+
+def list_flat(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
+    """Return all pictures of a folder, sorted by name, with labels where it holds `labels.csv`; none is opened.
+
+    That table has a column `file`, of names below the folder or its folder `pictures`, and a column `index` of class
+    numbers from 0, or `imagenet_index` of the place among ImageNet's 1,000 classes; `name` may name the classes.
+    Without it, all pictures in and below the folder are taken. Raises `DataError` for a table or a folder that cannot
+    be used.
+    """
+    labelled = (root / TABLE).exists()
+    folder = root / "pictures" if labelled and (root / "pictures").is_dir() else root
+    files, skipped = list_pictures(folder)
+    if labelled:
+        known, labels, classes = _read_table(root / TABLE, folder)
+        named, unnamed = set(known), [(file, f"{TABLE} does not name it") for file in files]
+        skipped = [one for one in (*skipped, *unnamed) if one[0] not in named]
+        files = known
+    else:
+        labels, classes = [0] * len(files), UNKNOWN
+    if not files:
+        raise DataError(
+            f"{root} holds no pictures; put in files that end in {', '.join(ENDINGS)}, or name another folder."
+        )
+    labels = torch.tensor(labels, dtype=torch.int64)
+    return FolderPictures(folder, tuple(files), labels, classes, spelt(root.name), resize, crop, tuple(skipped))
+
+
+def _read_table(table: Path, folder: Path) -> tuple[list[str], list[int], tuple[str, ...]]:
+    """Return the files that a table names, their labels, and the classes; the order of its rows means nothing."""
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as file:
+            rows = sorted(csv.DictReader(file), key=lambda row: row.get("file") or "")
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{table} cannot be read as a table ({error}); write it as CSV in UTF-8.") from error
+    columns = list(rows[0]) if rows else []
+    column = next((name for name in (IMAGENET, "index") if name in columns), None)
+    if column is None or "file" not in columns:
+        raise DataError(
+            f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; it needs file, and index or {IMAGENET}."
+        )
+    last, names = 999 if column == IMAGENET else LAST_CLASS, {}
+    for row in rows:
+        file, text = row["file"] or "", str(row[column]).strip()
+        if not text.isdecimal() or int(text) > last:
+            raise DataError(f"{table} has {column} = {text!r} for {file!r}; give a whole number from 0 to {last}.")
+        if not is_inside(folder, file):
+            raise DataError(f"{table} names {file!r}, which is not in {folder}; put it there or take it out.")
+        names[int(text)] = row.get("name") or f"class {int(text)}"
+    files = [row["file"] for row in rows]
+    if len(set(files)) < len(files):
+        twice = next(file for file, following in pairwise(files) if file == following)
+        raise DataError(f"{table} names {twice!r} twice; name every file once.")
+    if column == IMAGENET:
+        from torchvision.models import ResNet18_Weights
+
+        classes = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    else:
+        classes = [names.get(label, f"class {label}") for label in range(max(2, max(names) + 1))]
+    return files, [int(row[column]) for row in rows], tuple(classes)
+
+
+def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:
+    """Return the pictures whose files are whole, with their contents, and what was left out."""
+    about = {"folder": str(pictures.folder.resolve()), "resize": pictures.resize, "crop": pictures.crop}
+    try:
+        kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
+    except (OSError, ValueError):
+        kept = {}
+    known = kept["files"] if kept and about.items() <= kept.items() else {}
+
+    def look(file: str) -> list | str:
+        """Return a whole file's state and content, or why it cannot be used."""
+        path, state = pictures.folder / file, []
+        with suppress(OSError):
+            found = path.stat()
+            state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        if file in known and known[file][0] == state:
+            return known[file]
+        return pictures.check(file) or [state, content_of(path)]
+
+    looked = dict(zip(pictures.files, in_threads(look, pictures.files), strict=True))
+    found = {file: said for file, said in looked.items() if isinstance(said, list)}
+    if memory and remember and found != known:
+        with suppress(OutputError):  # then it is all read again
+            write_text(memory, json.dumps(about | {"files": found}))
+    whole = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)
+    broken = [(file, said) for file, said in looked.items() if file not in found]
+    skipped = tuple(sorted([*pictures.skipped, *broken]))
+    contents = tuple(content for _, content in found.values())
+    return replace(pictures.subset(whole, pictures.name), skipped=skipped, contents=contents)

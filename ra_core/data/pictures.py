@@ -1,24 +1,34 @@
-"""Labelled pictures and their fixed splits: train, validation (out of train), test.
+"""Labelled pictures in memory, and what can be done with a set of pictures of any kind.
 
 Everything is uint8 until a batch is made; a batch is float in [0, 1], `(B, 3, H, W)`, RGB.
-`Pictures` holds small pictures in memory; `ra_core.data.folders.FolderPictures` reads large ones as they are
-needed. Both have the same methods, and every function here takes either.
+`ra_core.data.folders.FolderPictures` and `ra_core.data.boxes.BoxedPictures` read pictures as they are needed. They have
+the same methods, and every function here takes them too.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
 from ra_core.data.draws import draw
 from ra_core.errors import DataError
 
-if TYPE_CHECKING:
-    from ra_core.data.folders import FolderPictures
-
 VALIDATION_PER_CLASS = 50  # of the 500 shipped training pictures a class
+
+
+class PictureSet(Protocol):
+    """What every set of pictures has; the second of a batch are labels (B,) int64, or a dict of boxes a picture."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+    def subset(self, indices: torch.Tensor, name: str) -> "PictureSet": ...
+    def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | list]: ...
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple: ...
+    def digests(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -58,27 +68,30 @@ class Pictures:
             yield hashlib.sha256(label_bytes + image.tobytes()).digest()
 
 
-def fingerprint(pictures: "Pictures | FolderPictures") -> str:
+def fingerprint(pictures: PictureSet) -> str:
     """Return the SHA-256 that identifies a set of pictures with their labels, in any order."""
     return hashlib.sha256(b"".join(sorted(pictures.digests()))).hexdigest()
 
 
-def is_labelled(pictures: "Pictures | FolderPictures") -> bool:
+def is_labelled(pictures: PictureSet) -> bool:
     """Say whether it is known what is on the pictures; those of an unlabelled folder have one class."""
     return len(pictures.classes) > 1
 
 
-def _per_class(labels: torch.Tensor, which: slice) -> torch.Tensor:
-    """Return, in order, the indices of the pictures at `which` places within their class."""
-    chosen = [torch.nonzero(labels == c).flatten()[which] for c in labels.unique()]
-    return torch.cat(chosen).sort().values
+def evenly_spaced(pictures: PictureSet, count: int) -> PictureSet:
+    """Return `count` pictures at even distances, or all where `count` is 0 or more than there are."""
+    if not 0 < count < len(pictures):
+        return pictures
+    return pictures.subset(torch.arange(count) * len(pictures) // count, pictures.name)
 
 
-def _smallest_class(pictures: "Pictures | FolderPictures") -> int:
-    return int(torch.bincount(pictures.labels, minlength=len(pictures.classes)).min())
+def as_batch(pictures: PictureSet, count: int = 0) -> tuple[torch.Tensor, torch.Tensor | list]:
+    """Return the first `count` pictures (0: all) as one batch; those of several sizes are cut to one."""
+    chosen = torch.arange(min(count or len(pictures), len(pictures)))
+    return (pictures.cropped_to_common_size if getattr(pictures, "sizes", ()) else pictures.batch)(chosen)
 
 
-def first_per_class(pictures: "Pictures | FolderPictures", count: int) -> "Pictures | FolderPictures":
+def first_per_class(pictures: PictureSet, count: int) -> PictureSet:
     """Return the first `count` pictures of every class, in their order: a balanced subset.
 
     Raises `DataError` when a class has fewer.
@@ -92,9 +105,7 @@ def first_per_class(pictures: "Pictures | FolderPictures", count: int) -> "Pictu
     return pictures.subset(_per_class(pictures.labels, slice(count)), pictures.name)
 
 
-def split_train(
-    pictures: "Pictures | FolderPictures", validation_per_class: int = VALIDATION_PER_CLASS
-) -> dict[str, "Pictures | FolderPictures"]:
+def split_train(pictures: PictureSet, validation_per_class: int = VALIDATION_PER_CLASS) -> dict[str, PictureSet]:
     """Split a training set into `train` and `validation`: the last pictures of each class validate.
 
     Raises `DataError` when a class would keep no picture to train on.
@@ -105,10 +116,18 @@ def split_train(
             f"{validation_per_class} pictures of each class of {pictures.name} cannot be set aside for "
             f"validation: its smallest class has {smallest}; choose at least 1 and fewer than that."
         )
-    validation = _per_class(pictures.labels, slice(-validation_per_class, None))
-    rest = torch.ones(len(pictures), dtype=torch.bool)
-    rest[validation] = False
-    return {
-        "train": pictures.subset(torch.nonzero(rest).flatten(), f"{pictures.name}/train"),
-        "validation": pictures.subset(validation, f"{pictures.name}/validation"),
+    parts = {
+        "train": _per_class(pictures.labels, slice(None, -validation_per_class)),
+        "validation": _per_class(pictures.labels, slice(-validation_per_class, None)),
     }
+    return {part: pictures.subset(indices, f"{pictures.name}/{part}") for part, indices in parts.items()}
+
+
+def _per_class(labels: torch.Tensor, which: slice) -> torch.Tensor:
+    """Return, in order, the indices of the pictures at `which` places within their class."""
+    chosen = [torch.nonzero(labels == c).flatten()[which] for c in labels.unique()]
+    return torch.cat(chosen).sort().values
+
+
+def _smallest_class(pictures: PictureSet) -> int:
+    return int(torch.bincount(pictures.labels, minlength=len(pictures.classes)).min())

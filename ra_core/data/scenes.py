@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from ra_core.data import cifar10, split_train
+from ra_core.data import cifar10
 from ra_core.data.boxes import BoxedPictures, Objects
+from ra_core.data.datasets import dataset
+from ra_core.data.pictures import split_train
 from ra_core.errors import DataError, ParameterError
 
 SIDE = 224
@@ -62,6 +64,11 @@ def load(part: str = "train", count: int | None = None) -> BoxedPictures:
     return BoxedPictures(
         tuple(range(count)), painter, tuple(map(painter.objects, range(count))), cifar10.CLASSES, f"scenes/{part}"
     )
+
+
+@dataset("scenes", kind="detection", title="scenes")
+def _part(part: str, count: int = 0) -> BoxedPictures:
+    return load(part, count or None)
 
 
 @cache

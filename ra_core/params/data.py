@@ -40,7 +40,7 @@ class Data(Strict):
 
 
 class BoxFolder(Strict):
-    """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_parts`)."""
+    """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_folders`)."""
 
     folder: str = Field(description="in the format of Pascal VOC or COCO; a relative path begins at the project")
     resize: int = Field(

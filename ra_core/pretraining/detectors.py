@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from ra_core.data import fingerprint, scenes
-from ra_core.data.box_parts import load_parts
+from ra_core.data.box_folders import load_parts
 from ra_core.data.boxes import BoxedPictures, by_size
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status

@@ -13,7 +13,7 @@ from ra_core.apply.colour_profiles import embed
 from ra_core.apply.picture_files import Picture, picture_psnr, read_picture, resize, to_grey, write_pictures, write_png
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import is_grey
-from ra_core.data.folders import open_picture
+from ra_core.data.decoding import open_picture
 from ra_core.errors import DataError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

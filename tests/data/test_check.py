@@ -1,37 +1,53 @@
+import boxed
+import noise
 import pytest
-from PIL import Image
 from refusal import refusal
 
-from ra_core.data import check
+from ra_core.data.check import left_out, main
 from ra_core.errors import DataError
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """Four pictures in two classes, one of which is cut off, and a file that is none."""
+    """Four pictures in two classes, one of which is cut off, and two files that are none."""
     for number in range(4):
-        path = tmp_path / "train" / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((20, 20), 50).save(path)
+        noise.save(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", number)
     whole = (tmp_path / "train/b/3.png").read_bytes()
     (tmp_path / "train/b/3.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "train/a/notes.jpg").write_text("no picture")
+    (tmp_path / "train/a/phone.heic").write_text("of another kind")
     return tmp_path
 
 
-def test_every_broken_file_is_listed_with_its_reason(tree, capsys):
-    first, second = check.broken(tree)
-    assert "a/notes.jpg is not a picture of a known kind" in first and "b/3.png cannot be read" in second
-    assert check.main([str(tree)]) == 1
-    assert capsys.readouterr().err.splitlines() == [first, second, f"2 files of {tree} are to be mended or removed."]
+@pytest.mark.parametrize("below", [".", "train"])
+def test_every_file_that_is_left_out_or_broken_is_listed_with_its_reason(tree, capsys, below):
+    found = left_out(tree / below)
+    for line, name, word in zip(
+        found, ("phone.heic", "notes.jpg", "3.png"), (".jpeg", "known", "damaged"), strict=True
+    ):
+        assert name in line and word in line
+    assert main([str(tree / below)]) == 1
+    assert capsys.readouterr().err.splitlines()[:-1] == found
 
 
 def test_a_folder_of_whole_pictures(tree, capsys):
-    for name in ("train/b/3.png", "train/a/notes.jpg"):
-        (tree / name).unlink()
-    assert check.broken(tree) == [] and check.main([str(tree)]) == 0
-    assert "all picture files of" in capsys.readouterr().out
+    for name in ("b/3.png", "a/notes.jpg", "a/phone.heic"):
+        (tree / "train" / name).unlink()
+    noise.save(tree / "train" / "b" / "3.png")
+    assert left_out(tree) == [] and main([str(tree)]) == 0
+    assert str(tree) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["voc", "coco"])
+def test_boxed_pictures_are_checked_with_their_annotations(tmp_path, kind):
+    root = boxed.folder(tmp_path / "zoo", kind, 6)
+    assert left_out(root) == []
+    first, second = sorted(root.rglob("*.png"))[:2]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-30])  # its header is whole
+    gone, damaged = left_out(root)
+    assert first.stem in gone and second.name in damaged
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):
-    assert "holds no pictures" in refusal(DataError, check.broken, tmp_path)
+    assert str(tmp_path) in refusal(DataError, left_out, tmp_path)

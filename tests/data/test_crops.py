@@ -48,7 +48,7 @@ def test_its_pictures_are_those_of_its_sets():
 
 def test_a_picture_that_is_too_small_is_refused():
     said = refusal(DataError, Crops(SETS, sides=(17,)).training_batch, torch.tensor([4]), generator())
-    assert said.startswith("two has a picture of 16 x 16 pixels, smaller than the crops of 17; ")
+    assert "two" in said and "16 x 16" in said and "17" in said
 
 
 def test_a_folder_gives_all_its_pictures_whatever_its_folders_are(tmp_path):
@@ -60,6 +60,7 @@ def test_a_folder_gives_all_its_pictures_whatever_its_folders_are(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     pictures = picture_folder(tmp_path, side=24)
     assert (pictures.files, pictures.name) == (("b.png", "deep/er/a.jpg"), tmp_path.name)
+    assert [name for name, _ in pictures.skipped] == [".hidden.png"]
     images, _ = pictures.batch(torch.arange(2))
     assert images.shape == (2, 3, 24, 24) and images[0, 0].min() == 1
 
@@ -68,7 +69,6 @@ def test_a_folder_gives_all_its_pictures_whatever_its_folders_are(tmp_path):
 def test_a_folder_with_nothing_to_hold_out_is_refused(tmp_path, count):
     for number in range(count):
         Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
-    assert f"holds {count} pictures; give a folder with at least 2 files" in refusal(
-        DataError, picture_folder, tmp_path
-    )
-    assert "holds 0 pictures" in refusal(DataError, picture_folder, tmp_path / "nowhere")
+    said = refusal(DataError, picture_folder, tmp_path)
+    assert str(tmp_path) in said and f"{count} pictures" in said
+    assert "nowhere" in refusal(DataError, picture_folder, tmp_path / "nowhere")

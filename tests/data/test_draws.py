@@ -1,17 +1,16 @@
 """Random numbers of a step: those of a picture are the same however its batch is divided."""
 
-import numpy as np
+import noise
 import pytest
 import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from ra_core.channels import Noise
-from ra_core.data import folders
 from ra_core.data.crops import Crops
 from ra_core.data.draws import StepGenerator, draw
+from ra_core.data.folders import load_tree
 
 
 @given(count=st.integers(1, 20), cut=st.integers(0, 20), seed=st.integers(0, 2**40))
@@ -30,12 +29,9 @@ def test_any_other_generator_knows_of_no_batch_but_the_callers():
 
 def tree(folder):
     """Return four pictures of a folder."""
-    for name in ("a", "b"):
-        (folder / "train" / name).mkdir(parents=True)
-        for i in range(2):
-            pixels = np.random.default_rng(i).integers(0, 256, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / "train" / name / f"{i}.png")
-    return folders.load(folder, "train", resize=20, crop=12)
+    for i in range(4):
+        noise.save(folder / "train" / "ab"[i % 2] / f"{i}.png", noise.array(20, 24, i))
+    return load_tree(folder, "train", resize=20, crop=12)
 
 
 @pytest.mark.parametrize("kind", ["memory", "folder", "crops"])

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.data import flat_folders, folders
-from ra_core.data.folders import FolderPictures
+from ra_core.data.folders import FolderPictures, load_flat, load_tree
 from ra_core.errors import DataError, TrainingError
 from ra_core.experiments import evaluate_task, load_splits, train_run
 from ra_core.params import load_profile
@@ -47,7 +46,7 @@ def profile(**overrides):
 
 
 def photos(project) -> FolderPictures:
-    return flat_folders.load(project / "data" / "photos", 0.4, 0.2, 24, 16)["train"]
+    return load_flat(project / "data" / "photos", 0.4, 0.2, 24, 16)["train"]
 
 
 def test_what_is_read_ahead_teaches_the_same_to_the_byte(project, monkeypatch):
@@ -91,7 +90,7 @@ def test_a_run_goes_on_with_a_copy_and_not_with_a_picture_that_changed(project):
         save(tree / "train" / "ab"[seed % 2] / f"{seed}.bmp", seed)
 
     def pictures():
-        return folders.load(tree, "train", 24, 16)
+        return load_tree(tree, "train", 24, 16)
 
     break_off(project / "run", pictures())
     path = tree / "train" / "a" / "0.bmp"
@@ -146,7 +145,7 @@ def test_what_was_skipped_is_listed(project, capsys):
     skipped = pd.read_csv(path)
     assert skipped["file"].tolist() == ["diary.png", "half.jpg"]
     assert "not a picture of a known kind" in skipped["reason"][0]
-    assert "2 files of data/photos are not whole pictures and are skipped" in capsys.readouterr().out
+    assert "2 files of data/photos cannot be used and are skipped" in capsys.readouterr().out
     for name in skipped["file"]:
         (project / "data" / "photos" / name).unlink()
     load_splits(profile(), "train")

@@ -1,0 +1,161 @@
+"""Annotations of boxes as Pascal VOC and COCO write them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from ra_core.data.listing import ENDINGS, find_folder, list_pictures, spelt
+from ra_core.errors import DataError
+
+
+class Box(NamedTuple):
+    """One annotation: the name of its class, left, top, right, bottom, and whether it does not count."""
+
+    name: str
+    corners: tuple[float, float, float, float]
+    ignored: bool
+
+
+class Annotated(NamedTuple):
+    """A picture's file, relative to the folder of pictures, its boxes, and the width and height they were made for."""
+
+    file: str
+    boxes: list[Box]
+    size: tuple[int, int] = (0, 0)  # unknown
+
+
+class Annotations(NamedTuple):
+    """What a folder or file holds: where its pictures lie, its classes, its pictures, and what cannot be used."""
+
+    folder: Path
+    classes: list[str]
+    pictures: list[Annotated]
+    problems: list[str]
+
+
+# Pascal VOC
+
+
+def read_voc(root: Path, part: str | None = None) -> Annotations:
+    """Return what `Annotations/*.xml` say of the pictures of a VOC folder, or of those in a list of it.
+
+    Raises `DataError` where the folder of pictures or the list is missing.
+    """
+    folder = find_folder(root, "jpegimages", "images")
+    if folder is None:
+        raise DataError(f"{root} has no folder JPEGImages or images; put the pictures into one.")
+    listed, left_out = list_pictures(folder)
+    files = {file.stem: file for file in sorted(find_folder(root, "annotations").glob("[!.]*.xml"))}
+    wanted = sorted(files if part is None else _voc_part(root, part, files))
+    problems = [f"{stem} has no annotation" for stem in wanted if stem not in files]
+    present, annotated = set(listed), []
+    for file in (files[stem] for stem in wanted if stem in files):
+        try:
+            annotated.append(_read_xml(file, present))
+        except (ElementTree.ParseError, ValueError, ArithmeticError, LookupError) as error:
+            problems.append(f"{spelt(file.name)} is no annotation of Pascal VOC ({error})")
+    if part is None:
+        used = {one.file for one in annotated}
+        unread = [file for file in listed if file not in used and Path(file).stem not in files]
+        problems += [f"{file} has no annotation" for file in unread]
+        problems += [f"{file}: {reason}" for file, reason in left_out if file not in used]
+    names = sorted({box.name for one in annotated for box in one.boxes})
+    return Annotations(folder, names, annotated, problems)
+
+
+def _voc_part(root: Path, part: str, known: Mapping[str, Path]) -> set[str]:
+    """Return the names in a list; behind each may stand a 1 or -1, as in the lists of one class."""
+    listing = root / "ImageSets" / "Main" / f"{part}.txt"
+    try:
+        lines = map(str.strip, listing.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{listing} cannot be read ({error}); name a part that has a list there, in UTF-8.") from error
+    return {line if line in known else line.rsplit(None, 1)[0] for line in lines if line}
+
+
+def _read_xml(file: Path, present: set[str]) -> Annotated:
+    root, boxes = ElementTree.parse(file).getroot(), []
+    for thing in root.iter("object"):
+        left, top, right, bottom = (
+            float(thing.findtext(f"bndbox/{key}", "nan")) for key in ("xmin", "ymin", "xmax", "ymax")
+        )
+        name = (thing.findtext("name") or "").strip()
+        if not name:
+            raise ValueError("an object has no name")
+        # The first pixel is 1 and the last one belongs to the box.
+        corners = (left - 1, top - 1, right, bottom)
+        boxes.append(Box(name, corners, (thing.findtext("difficult") or "0").strip() == "1"))
+    stated = (root.findtext("filename") or "").strip()
+    size = tuple(int(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
+    # The picture is the one named as the annotation; what stands inside is often out of date.
+    names = [f"{file.stem}{ending}" for ending in (*ENDINGS, *map(str.upper, ENDINGS))]
+    return Annotated(next((name for name in names if name in present), stated or names[0]), boxes, size)
+
+
+# COCO
+
+
+def coco_files(path: Path, part: str | None = None) -> list[Path]:
+    """Return the JSON files of boxes in a COCO folder whose names end in `part`."""
+    folders = [path, find_folder(path, "annotations")]
+    files = [file for folder in folders if folder for file in sorted(folder.glob("[!.]*.json"))]
+    if part is not None:
+        files = [file for file in files if file.stem.endswith(part)]
+    # Beside the boxes, COCO has captions and key points of the same pictures.
+    return [file for file in files if file.stem.startswith("instances")] or files
+
+
+def coco_file(path: Path, part: str | None = None) -> Path:
+    """Return the JSON file of a COCO folder whose name ends in `part`. Raises `DataError` unless there is one."""
+    if path.is_file():
+        return path
+    files = coco_files(path, part)
+    if len(files) == 1:
+        return files[0]
+    found = f"{len(files)} fitting JSON files" if files else "neither Annotations/*.xml nor a fitting JSON file"
+    raise DataError(f"{path} has {found}; give one JSON file, or the part its name ends in.")
+
+
+def read_coco(file: Path) -> Annotations:
+    """Return what a COCO JSON file holds. Raises `DataError` where its parts do not name each other."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        images, categories = ({entry["id"]: entry for entry in content[key]} for key in ("images", "categories"))
+        for key, known in (("images", images), ("categories", categories)):
+            if len(known) < len(content[key]):
+                raise ValueError(f"two {key} have the same id")
+        names = {number: str(entry["name"]) for number, entry in sorted(categories.items())}
+        boxes: dict[object, list[Box]] = {number: [] for number in images}
+        for entry in content["annotations"]:
+            left, top, width, height = map(float, entry["bbox"])
+            corners = (left, top, left + width, top + height)
+            box = Box(names[entry["category_id"]], corners, bool(entry.get("iscrowd", 0)))
+            boxes[entry["image_id"]].append(box)
+        annotated = [
+            Annotated(str(e["file_name"]), boxes[n], (int(e.get("width") or 0), int(e.get("height") or 0)))
+            for n, e in images.items()
+        ]
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise DataError(
+            f"{file} is not a whole JSON file of COCO's boxes ({what}); it needs images, categories and annotations "
+            "that name each other."
+        ) from error
+    folder = _coco_pictures(file, [one.file for one in annotated])
+    return Annotations(folder, list(dict.fromkeys(names.values())), annotated, [])
+
+
+def _coco_pictures(file: Path, names: list[str]) -> Path:
+    """Return the folder that the file names of a COCO JSON file count from."""
+    root = file.parent.parent if file.parent.name.lower() == "annotations" else file.parent
+    part = file.stem.rpartition("_")[2]
+    places = [root / part, root / "images" / part, root / "images", root, file.parent]
+    for place in places:
+        if any((place / name).is_file() for name in names[:20]):  # some may be missing
+            return place
+    raise DataError(
+        f"the pictures that {file} names are in none of {', '.join(str(p) for p in dict.fromkeys(places))}; "
+        "put them into one of these folders."
+    )

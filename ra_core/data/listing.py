@@ -1,0 +1,117 @@
+"""What a folder holds: its kind, its picture files, and all that is left out, each with its reason."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from ra_core.errors import DataError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+BESIDE = (".txt", ".csv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".py")  # and left out unsaid
+TABLE = "labels.csv"
+LeftOut = tuple[str, str]  # a file or folder, relative to the folder asked about, and the reason
+
+
+def kind_of(root: Path) -> str:
+    """Return what a folder holds: `voc` or `coco` boxes, a `tree` of class folders, a `table`, or `pictures` alone."""
+    annotations = (find_folder(root, "annotations") if root.is_dir() else None) or root / "annotations"
+    if any(annotations.glob("[!.]*.xml")):
+        return "voc"
+    if root.suffix == ".json" or any(annotations.glob("[!.]*.json")) or any(root.glob("instances*.json")):
+        return "coco"
+    if is_tree(root):
+        return "tree"
+    return "table" if (root / TABLE).exists() else "pictures"
+
+
+def is_tree(root: Path) -> bool:
+    """Say whether pictures lie in class folders below `train` or `val`."""
+    return any((root / name).is_dir() for name in ("train", "val"))
+
+
+def find_folder(folder: Path, *names: str) -> Path | None:
+    """Return the first folder in `folder` that has one of the names, whatever the case."""
+    folders = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    return next((folders[name] for name in names if name in folders), None)
+
+
+def list_pictures(folder: Path, below: str = "") -> tuple[list[str], list[LeftOut]]:
+    """Return the picture files in and below `folder / below`, sorted, relative to `folder`, and what is left out.
+
+    Hidden folders are not entered. Links to folders are followed, but no folder is entered twice, nor one that
+    `folder / below` lies in. Raises `DataError` where `folder / below` cannot be read.
+    """
+    top = Path(os.path.realpath(folder / below))
+    try:
+        found = sorted(_walk(folder / below, below, {top, *top.parents}))
+    except OSError as error:
+        raise DataError(
+            f"{folder / below} cannot be read ({error.strerror or error}); mend its permissions, or name another."
+        ) from error
+    return [name for name, reason in found if not reason], [(spelt(name), reason) for name, reason in found if reason]
+
+
+def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]:
+    """Yield each file in and below a folder that goes by `name`, with the reason it is left out, or none."""
+    inside = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name)):
+        path = f"{name}/{entry.name}".lstrip("/")
+        if entry.is_dir() and entry.name[0] != ".":
+            real = Path(os.path.realpath(entry.path))
+            if real not in seen:
+                seen.add(real)
+                inside.append((entry.path, path))
+        elif not entry.name.lower().endswith(BESIDE) and (entry.is_dir() or _is_meant(entry.name)):
+            yield path, _reason(entry, path)
+    for below, path in inside:
+        try:
+            yield from _walk(Path(below), path, seen)
+        except OSError as error:
+            yield path, f"it cannot be read ({error.strerror or error})"
+
+
+def _is_meant(name: str) -> bool:
+    """Say whether somebody may take a file for a picture of the folder: not what a system hides there."""
+    return name[0] != "." or name.lower().endswith(ENDINGS)
+
+
+def _reason(entry: os.DirEntry, path: str) -> str:
+    if entry.name[0] == ".":
+        return "it is hidden"
+    if not entry.name.lower().endswith(ENDINGS):
+        return f"its name ends in none of {', '.join(ENDINGS)}"
+    if spelt(path) != path:
+        return "its name is not UTF-8"
+    return "" if entry.is_file() else "it is a link to nothing" if entry.is_symlink() else "it is no plain file"
+
+
+def spelt(name: str) -> str:
+    """Return a file's name with all bytes spelt out that are no UTF-8; any other name as it is."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def is_inside(folder: Path, name: str) -> bool:
+    """Say whether a name that stands in a table is that of a file in or below `folder`."""
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts and spelt(name) == name and (folder / path).is_file()
+
+
+def split_by_hash(digests: Iterable[str], test_share: float, validation_share: float) -> dict[str, torch.Tensor]:
+    """Return the indices of the parts `train`, `validation` and `test` of pictures with these SHA-256.
+
+    The first eight bytes of each, read as a number from 0 to 1, say its part: below `test_share` it tests, below
+    `test_share + validation_share` it validates, and the others are trained on. So the parts stay what they are when
+    pictures are added.
+    """
+    places = torch.tensor([int(digest[:16], 16) / 2**64 for digest in digests], dtype=torch.float64)
+    part = (places >= test_share).long() + (places >= test_share + validation_share)
+    return {name: torch.nonzero(part == i).flatten() for name, i in (("train", 2), ("validation", 1), ("test", 0))}
+
+
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

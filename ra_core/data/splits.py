@@ -1,0 +1,109 @@
+"""What a profile trains, validates and reports on, whether it comes from a registered data set or from a folder."""
+
+import csv
+import io
+from functools import cache
+from pathlib import Path
+
+from ra_core.cores import told
+from ra_core.data.box_folders import load_parts
+from ra_core.data.datasets import DATASETS, split_parts
+from ra_core.data.folders import load_flat, load_tree
+from ra_core.data.listing import LeftOut, is_tree
+from ra_core.data.pictures import PictureSet, evenly_spaced, fingerprint, first_per_class
+from ra_core.errors import DataError, ParameterError
+from ra_core.files import remove, write_text
+
+TREE_PARTS = ("train", "test")
+
+
+def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[str, PictureSet]:
+    """Return the splits asked for, of `train`, `validation` and `test`, in that order.
+
+    `data` is what a profile says (`ra_core.params.Data`): its `kind` is `folder` or the name of a data set that is
+    registered. Relative paths begin at `home`. The first process writes what a folder holds and cannot be used into
+    `folder / "skipped.csv"`, and what it knows of its files into `folder / "checked.json"`.
+    Raises `DataError` for pictures that cannot be used, and `ParameterError` for an unknown data set or part.
+    """
+    parts = tuple(parts)
+    if data.kind != "folder":
+        known = DATASETS.find(data.kind)
+        if known.kind != "classification":
+            raise ParameterError(f"data set {data.kind!r} has boxes and no labels; name one of a classification.")
+        splits = known.splits(parts, data.validation_per_class, source=data.source, home=home)
+    else:
+        root = home / Path(data.source).expanduser()
+        if not is_tree(root) and root.is_dir():
+            return _flat_splits(data, root, parts, folder)
+        splits = _tree_splits(data, root, parts, folder)
+    for part, count in (("train", data.train_per_class), ("test", data.test_per_class)):
+        if part in splits and count:
+            splits[part] = first_per_class(splits[part], count)
+    return splits
+
+
+def fingerprints(data, home: Path, folder: Path) -> dict[str, str]:
+    """Return the fingerprints of what is trained and validated on, by part, where that may change: in a folder."""
+    if data.kind != "folder":
+        return {}
+    found = load_splits(data, ("train", "validation"), home, folder)
+    return {part: fingerprint(pictures) for part, pictures in found.items()}
+
+
+def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) -> PictureSet:
+    """Return a part of a data set whose pictures go through codecs, or `count` of them (0: all).
+
+    Without `data`, it is the registered data set of that name (see `DataSet.part`). With it, a folder of boxed pictures
+    (`ra_core.params.coding.BoxFolder`), of which they are taken at even distances; what of it cannot be used is listed
+    in `folder / "skipped.txt"`.
+    """
+    if data is None:
+        return DATASETS.find(name).part(part, count, home=home)
+    found = load_parts(
+        home / Path(data.folder).expanduser(), data.resize, tuple(data.names.items()), tuple(data.parts.items()),
+        data.test_share, data.validation_share,
+    )  # fmt: skip
+    if _is_rank_zero():
+        skipped = dict.fromkeys(line for pictures in found.values() for line in pictures.skipped)
+        write_text(folder / "skipped.txt", "".join(f"{line}\n" for line in skipped))
+    return evenly_spaced(found[part], count)
+
+
+def _tree_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict[str, PictureSet]:
+    """Return splits of class folders; what is left out is listed when they are trained on."""
+    load = cache(lambda part: load_tree(root, part, data.resize, data.crop))
+    splits = split_parts(load, parts, TREE_PARTS, data.validation_per_class, data.source)
+    if {"train", "validation"} & set(parts) and _is_rank_zero():
+        rest = load("test").skipped if (root / "val").is_dir() else ()
+        _list_skipped(folder, data.source, (*load("train").skipped, *rest))
+    return splits
+
+
+def _flat_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict[str, PictureSet]:
+    """Return splits of a folder without class folders."""
+    if data.train_per_class or data.test_per_class:
+        raise DataError(
+            f"{data.source} has no class folders, so train_per_class and test_per_class mean nothing there; "
+            "leave them out and state test_share and validation_share."
+        )
+    memory, first = folder / "checked.json", _is_rank_zero()
+    splits = load_flat(root, data.test_share, data.validation_share, data.resize, data.crop, memory, remember=first)
+    if first:
+        _list_skipped(folder, data.source, splits["train"].skipped)
+    return {part: splits[part] for part in parts}
+
+
+def _list_skipped(folder: Path, source: str, skipped: tuple[LeftOut, ...]) -> None:
+    """Write which files are left out, and why, as `skipped.csv`."""
+    path = folder / "skipped.csv"
+    if not skipped:
+        remove(path)
+        return
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *skipped])
+    write_text(path, text.getvalue())
+    print(f"{len(skipped)} files of {source} cannot be used and are skipped; {path} lists them.")
+
+
+def _is_rank_zero() -> bool:
+    return told("RANK", 0) == 0

@@ -1,0 +1,110 @@
+"""What a profile loads: splits of CIFAR-10 and of folders, parts of data sets for codecs, and lists of what is not."""
+
+import csv
+
+import boxed
+import noise
+import pytest
+import tiny
+import torch
+from refusal import refusal
+
+from ra_core.data import cifar10, elpv, fingerprint, fingerprints, load_part, load_splits, scenes, split_train
+from ra_core.errors import DataError
+from ra_core.params import Data
+from ra_core.params.coding import BoxFolder
+
+PARTS = ("train", "validation", "test")
+FOLDER = {"kind": "folder", "source": "mine", "resize": 24, "crop": 16}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Thirty pictures, and two files that are none."""
+    for seed in range(30):
+        noise.save(tmp_path / "mine" / f"{seed:02}.png", seed)
+    (tmp_path / "mine" / "half.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    (tmp_path / "mine" / "diary.png").write_text("no picture")
+    return tmp_path
+
+
+def skipped(folder):
+    with open(folder / "skipped.csv", newline="") as file:
+        return [(row["file"], row["reason"]) for row in csv.DictReader(file)]
+
+
+def test_splits_of_cifar10(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cifar10, "load", lambda *given: asked.append(given) or tiny.load(*given))
+    data = Data(source="here", train_per_class=4, validation_per_class=2, test_per_class=3)
+    splits = load_splits(data, ("test", "train", "validation"), tmp_path, tmp_path)
+    assert list(splits) == ["test", "train", "validation"]
+    for part, per_class in (("train", 4), ("validation", 2), ("test", 3)):
+        assert torch.bincount(splits[part].labels).tolist() == [per_class] * 3
+    assert sorted(asked) == [("here", "test", tmp_path), ("here", "train", tmp_path)]
+    whole = split_train(tiny.load("here", "train"), 2)
+    assert fingerprint(splits["validation"]) == fingerprint(whole["validation"])
+    assert not set(splits["train"].digests()) & set(splits["validation"].digests())
+    assert list(load_splits(data, ("test",), tmp_path, tmp_path)) == ["test"] and asked[2:] == [asked[0]]
+    assert fingerprints(data, tmp_path, tmp_path) == {}
+
+
+def test_splits_of_a_tree(tmp_path):
+    for part in ("train", "val"):
+        for i in range(10):
+            noise.save(tmp_path / "mine" / part / "ab"[i % 2] / f"{i}.png", i)
+        (tmp_path / "mine" / part / "a" / "phone.heic").touch()
+    data = Data(**FOLDER, validation_per_class=2, test_per_class=1)
+    splits = load_splits(data, PARTS, tmp_path, tmp_path / "runs")
+    assert {part: len(p) for part, p in splits.items()} == {"train": 6, "validation": 4, "test": 2}
+    assert splits["train"].batch(torch.arange(2))[0].shape == (2, 3, 16, 16)
+    assert [name for name, _ in skipped(tmp_path / "runs")] == ["train/a/phone.heic", "val/a/phone.heic"]
+    elsewhere = data.model_copy(update={"source": str(tmp_path / "mine")})
+    assert len(load_splits(elsewhere, ("test",), tmp_path / "notebooks", tmp_path / "other")["test"]) == 2
+    assert not (tmp_path / "other").exists()
+    known = fingerprints(data, tmp_path, tmp_path / "runs")
+    assert known == {part: fingerprint(splits[part]) for part in ("train", "validation")}
+    gone = data.model_copy(update={"source": "gone"})
+    assert "gone" in refusal(DataError, load_splits, gone, ("train",), tmp_path, tmp_path)
+
+
+def test_splits_of_a_flat_folder_and_the_list_of_what_was_skipped(photos, capsys, monkeypatch):
+    data, runs = Data(**FOLDER), photos / "runs"
+    monkeypatch.setenv("RANK", "1")
+    first = load_splits(data, PARTS, photos, runs)
+    assert not runs.exists() and capsys.readouterr().out == ""
+    monkeypatch.setenv("RANK", "0")
+    splits = load_splits(data, PARTS, photos, runs)
+    assert sum(map(len, splits.values())) == 30
+    assert all(fingerprint(splits[part]) == fingerprint(first[part]) for part in PARTS)
+    assert [name for name, _ in skipped(runs)] == ["diary.png", "half.jpg"] and "known kind" in skipped(runs)[0][1]
+    assert "2 files of mine" in capsys.readouterr().out and (runs / "checked.json").exists()
+    for name in ("diary.png", "half.jpg"):
+        (photos / "mine" / name).unlink()
+    load_splits(data, ("train",), photos, runs)
+    assert not (runs / "skipped.csv").exists()
+    said = refusal(DataError, load_splits, Data(**FOLDER, test_per_class=2), ("test",), photos, runs)
+    assert "test_per_class" in said
+
+
+def test_parts_of_what_ships_for_codecs(tmp_path, monkeypatch):
+    asked, pictures = [], tiny.pictures(name="test")
+    monkeypatch.setattr(elpv, "load", lambda part: tiny.pictures(name=part))
+    monkeypatch.setattr(scenes, "load", lambda part, count: asked.append((part, count)) or boxed.pictures(count or 9))
+    for count, chosen in ((0, range(12)), (5, [0, 2, 4, 7, 9]), (99, range(12))):
+        found = load_part("cells", "test", count, None, tmp_path, tmp_path)
+        assert torch.equal(found.images, pictures.images[list(chosen)]) and found.name == "test"
+    assert len(load_part("scenes", "test", 7, None, tmp_path, tmp_path)) == 7
+    assert len(load_part("scenes", "validation", 0, None, tmp_path, tmp_path)) == 9
+    assert asked == [("test", 7), ("validation", None)] and not list(tmp_path.iterdir())
+
+
+def test_parts_of_a_folder_of_boxed_pictures(tmp_path, monkeypatch):
+    root = boxed.folder(tmp_path / "street", "voc", 40)
+    (root / "JPEGImages" / "unknown.gif").touch()
+    data, runs = BoxFolder(folder="street", resize=32, names={"red": None}), tmp_path / "runs"
+    whole = load_part("mine", "test", 0, data, tmp_path, runs)
+    assert whole.name == "street/test" and whole.classes == ("blue", "green")
+    some = load_part("mine", "test", 5, data, tmp_path, runs)
+    assert some.keys == tuple(whole.keys[i * len(whole) // 5] for i in range(5))
+    assert (runs / "skipped.txt").read_text().startswith("unknown.gif: ")
