@@ -50,9 +50,8 @@ def agreement(
     rows = []
     stored = to_8bit(images)
     for quality in qualities:
-        level = int(quality) if quality == int(quality) else quality
-        decoded, sizes = Coded(codec, level).transmit(stored)
-        bits, real = 8.0 * sizes, codec_slopes(codec, stored, level)
+        decoded, sizes = Coded(codec, quality).transmit(stored)
+        bits, real = 8.0 * sizes, codec_slopes(codec, stored, quality)
         for name, proxy in proxies.items():
             with torch.no_grad():
                 guess = proxy(stored, torch.full((len(stored),), float(quality)))

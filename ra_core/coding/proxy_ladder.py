@@ -34,8 +34,7 @@ class LearnedLadder(nn.Module):
 
         @cache
         def codec_bpp(quality: float) -> float:
-            level = int(quality) if quality == int(quality) else quality
-            return 8 * Coded(codec, level).transmit(references)[1].double().mean().item() / pixels
+            return 8 * Coded(codec, quality).transmit(references)[1].double().mean().item() / pixels
 
         self.codec_bpp = codec_bpp
 
