@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refusal
 
-from ra_core.coding.bd_rate import (
+from ra_core.bd_rate import (
     Resampled,
     bd_rate,
     bd_rate_interval,

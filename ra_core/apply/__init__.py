@@ -66,7 +66,7 @@ def apply(
     """
     source, target = _checked_folders(Path(source), Path(target))
     workers = min(4, cores()) if workers is None else workers
-    if workers not in range(1, 65) or isinstance(workers, bool):
+    if type(workers) is not int or not 1 <= workers <= 64:
         raise ParameterError(f"number of workers {workers!r} is not allowed; give a whole number from 1 to 64.")
     device = pick_device(device)
     method = load_method(run, codec, quality, strength, transformer, device)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ra_core.coding.bd_rate import Resampled, bd_rate_interval, counts, gains_at, overlap, resample
+from ra_core.bd_rate import Resampled, bd_rate_interval, counts, gains_at, overlap, resample
 from ra_core.coding.scores import bits_per_pixel, metric_of, score
 from ra_core.evaluation import Answers
 from ra_core.metrics import proportion_interval

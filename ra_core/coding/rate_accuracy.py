@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ra_core.bd_rate import bd_rate
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
@@ -23,7 +24,6 @@ from ra_core.coding import (
     train_preprocessor,
     whole,
 )
-from ra_core.coding.bd_rate import bd_rate
 from ra_core.coding.curves import (
     BD_COLUMNS,
     RATE_COLUMNS,
@@ -34,12 +34,12 @@ from ra_core.coding.curves import (
     rate_rows,
     same_bytes_rows,
 )
-from ra_core.coding.filters import Bilateral, Gaussian
 from ra_core.coding.scores import score
 from ra_core.errors import ParameterError
 from ra_core.evaluation import evaluate
 from ra_core.experiments import set_threads
 from ra_core.files import write_text
+from ra_core.models.filters import Bilateral, Gaussian
 from ra_core.params import Profile
 from ra_core.params.coding import UNSEEN_QUALITIES, Ladder, ends_and_middle
 from ra_core.paths import profile_folder

@@ -24,7 +24,7 @@ from ra_core.coding import (
     train_preprocessor,
     whole,
 )
-from ra_core.coding.bd_rate import counts, resample
+from ra_core.bd_rate import counts, resample
 from ra_core.coding.curves import (
     BD_COLUMNS,
     RATE_COLUMNS,
@@ -36,7 +36,7 @@ from ra_core.coding.curves import (
     resampled,
     same_bytes_rows,
 )
-from ra_core.coding.filters import Gaussian
+from ra_core.models.filters import Gaussian
 from ra_core.coding.rate_accuracy import FILTERS, at_unseen_qualities, choose_filters, evaluate_codec, measure, sent_by
 from ra_core.coding.scores import bits_per_pixel
 from ra_core.errors import ParameterError

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusal import refusal
 
-from ra_core.coding.filters import Bilateral, Gaussian
+from ra_core.models.filters import Bilateral, Gaussian
 from ra_core.data import cifar10
 from ra_core.errors import ParameterError
 
