@@ -5,7 +5,8 @@ coded at once. The files are those that would be stored: their length is the rat
 work in memory. One's own codec is a file like `webp.py`, which registers itself in `CODECS`.
 """
 
-# isort: off (they register themselves in the order of the book)
+# They register themselves in the order of the book.
+# isort: off
 from ra_core.codecs.base import CODECS, Codec, Qualities, load_codec, register, setting
 from ra_core.codecs.headers import jpeg_parts
 from ra_core.codecs.jpeg import JpegCodec
