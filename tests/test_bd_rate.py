@@ -103,12 +103,6 @@ def test_values_that_differ_by_rounding_alone_are_the_same():
     assert log_rates == pytest.approx([1.5, 4]) and values == pytest.approx([50, 60])
 
 
-def test_a_block_is_the_mean_of_its_log_rates_and_of_its_values():
-    log_rates, values = curve([400, 1000, 100], [60, 80, 70])
-    assert np.exp(log_rates) == pytest.approx([200, 1000]) and values.tolist() == [65, 80]
-    assert np.exp(curve([3, 1, 2], [9, 4, 6])[0]) == pytest.approx([1, 2, 3])
-
-
 def test_a_wiggle_counts_as_its_mean():
     straight, wiggly = ([100, 200, 800], [60, 65, 80]), ([100, 100, 400, 800], [60, 70, 60, 80])
     assert bd_rate(straight, wiggly) == pytest.approx(0, abs=1e-9)
@@ -233,15 +227,6 @@ def test_the_same_answers_at_a_fifth_fewer_bytes_leave_no_doubt():
     (sizes, scores), times = made(60), counts(60, 100)
     found = bd_rate_interval(resample(sizes, scores, times), resample(0.8 * sizes, scores, times))
     assert [found["bd"], found["low"], found["high"]] == pytest.approx([-20] * 3, abs=1e-9)
-
-
-def test_the_order_of_the_pictures_does_not_matter():
-    codec, times = made(80), counts(80, 50)
-    method = better(*codec)
-    order = np.random.default_rng(3).permutation(80)
-    one = bd_rate_interval(resample(*codec, times), resample(*method, times))
-    moved = [resample(sizes[:, order], scores[:, order], times[:, order]) for sizes, scores in (codec, method)]
-    assert bd_rate_interval(*moved) == pytest.approx(one, abs=1e-6)
 
 
 # At the same bytes

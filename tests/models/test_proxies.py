@@ -9,16 +9,12 @@ from torch.nn import functional as F
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
 from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
-from ra_core.models.proxy_learned import GDN, MaskedConv2d, Minnen2018
+from ra_core.models.proxy_learned import GDN, MaskedConv2d
 from ra_core.models.weights import save_weights
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
 LEARNED = ("Minnen2018", "Hyperprior")
 ANSWER = {"pictures", "raw", "bits_y", "bits_z", "bits"}
-PARTS = {
-    "encoder": 2_891_136, "decoder": 2_890_947, "hyper_encoder": 2_175_552, "hyper_decoder": 3_300_192,
-    "context": 1_843_584, "entropy_parameters": 1_017_344, "z_density": 2_112,
-}  # fmt: skip
 
 
 def parameters(net: nn.Module) -> int:
@@ -28,13 +24,6 @@ def parameters(net: nn.Module) -> int:
 def small(name: str) -> nn.Module:
     torch.manual_seed(0)
     return make_proxy(name, **SMALL[name])
-
-
-def test_the_parts_of_the_published_size():
-    net = make_proxy("Minnen2018")
-    assert {name: parameters(part) for name, part in net.named_children()} == PARTS
-    assert net.context.mask.expand_as(net.context.weight).numel() == 1_843_200
-    assert not any(isinstance(layer, MaskedConv2d) for layer in make_proxy("Hyperprior").modules())
 
 
 # GDN
@@ -91,13 +80,8 @@ def test_the_masked_convolution_is_causal():
         place = row * 8 + column
         assert not touched[: place + 1].any(), "an earlier prediction, or its own, looked ahead"
         assert touched[place + 1 :].any() or place == 55
-
-
-def test_the_masked_weights_get_no_gradient():
-    conv = MaskedConv2d(1, 1, 5, padding=2)
-    conv(torch.randn(1, 1, 9, 9)).square().sum().backward()
-    flat = conv.weight.grad.flatten()
-    assert (flat[:12] != 0).all() and (flat[12:] == 0).all()
+    before.square().sum().backward()
+    assert (conv.weight.grad.flatten(2)[..., :12] != 0).all() and (conv.weight.grad.flatten(2)[..., 12:] == 0).all()
 
 
 def test_the_context_changes_only_later_moments():
@@ -147,11 +131,6 @@ def test_flow_likelihoods_of_the_integers_sum_to_one_for_each_channel():
     assert (logits.diff(dim=2) > 0).all()  # a cdf rises
     expected = torch.sigmoid(density.logits(values + 0.5)) - torch.sigmoid(density.logits(values - 0.5))
     assert torch.allclose(share, expected, atol=1e-6)
-
-
-def test_bits_are_minus_log2_of_the_likelihood_for_each_picture():
-    likelihood = torch.tensor([0.5, 0.25]).view(2, 1, 1, 1).expand(2, 3, 2, 2)
-    assert torch.equal(bits(likelihood), torch.tensor([12.0, 24.0]))
 
 
 def test_quantise_adds_noise_of_one_bin_or_rounds_and_lets_the_gradient_through():
@@ -284,50 +263,3 @@ def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_p
     (tmp_path / "hyperprior-3.json").write_text('{"name": "Hyperprior", "n": 3}')
     assert "m, weight" in refusal(WeightsError, load_proxy_weights, "hyperprior-3", tmp_path)
     assert [proxy_stem("Hyperprior", w) for w in (512.0, 0.25)] == ["hyperprior-512", "hyperprior-0.25"]
-
-
-def test_a_minnen_proxy_equals_compressai_with_the_same_weights():
-    pytest.importorskip("compressai")
-    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-    from compressai.models import JointAutoregressiveHierarchicalPriors
-
-    torch.manual_seed(0)
-    ours, theirs = Minnen2018(12, 12).eval(), JointAutoregressiveHierarchicalPriors(12, 12).eval()
-    theirs.g_a.load_state_dict(ours.encoder.state_dict(), strict=False)
-    theirs.g_s.load_state_dict(ours.decoder.state_dict(), strict=False)
-    theirs.h_a.load_state_dict(ours.hyper_encoder.state_dict())
-    theirs.entropy_parameters.load_state_dict(ours.entropy_parameters.state_dict())
-    theirs.context_prediction.load_state_dict(ours.context.state_dict(), strict=False)
-    state = ours.hyper_decoder.state_dict()
-    state["4.weight"] = state["4.weight"].transpose(0, 1).flip(2, 3)  # as a plain convolution
-    theirs.h_s.load_state_dict(state)
-    for layer in theirs.modules():
-        if isinstance(layer, nn.LeakyReLU):
-            layer.negative_slope = 0.2
-    flow = EntropyBottleneck(12, filters=(1, 1, 1)).eval()
-    with torch.no_grad():
-        parts = dict(flow.named_parameters())  # `_matrix0` or, since 1.2.7, `matrices.0`
-        for names, mine in ((("_matrix", "matrices."), "stretch"), (("_bias", "biases."), "shift"),
-                            (("_factor", "factors."), "bend")):  # fmt: skip
-            for step, row in enumerate(getattr(ours.z_density, mine)):
-                key = next(f"{name}{step}" for name in names if f"{name}{step}" in parts)
-                parts[key].copy_(row[:, None, None])
-        images = torch.rand(2, 3, 64, 128)
-        y = ours.encoder(images)
-        z = ours.hyper_encoder(y).round()
-        assert torch.allclose(theirs.g_a(images), y, atol=1e-5)
-        assert torch.allclose(theirs.h_a(y).round(), z)
-        hyper, y = theirs.h_s(z), y.round()
-        assert torch.allclose(hyper, ours.hyper_decoder(z), atol=1e-5)
-        told = torch.cat([hyper, theirs.context_prediction(y)], 1)
-        mean, root = theirs.entropy_parameters(told).chunk(2, 1)
-        gaussian = GaussianConditional(None)
-        likelihood_y = gaussian._likelihood(y, root.square().clamp_min(0.11), mean)
-        flat = z.permute(1, 0, 2, 3).reshape(12, 1, -1)
-        share = flow._likelihood(flat)  # with two more values since 1.2
-        likelihood_z = (share[0] if isinstance(share, tuple) else share).reshape(12, 2, 1, 2)
-        answer = ours(images)
-        assert torch.allclose(answer["raw"], theirs.g_s(y), atol=1e-5)
-        assert torch.allclose(answer["bits_y"], bits(likelihood_y.clamp_min(1e-9)), rtol=1e-4)
-        assert torch.allclose(answer["bits_z"], bits(likelihood_z.transpose(0, 1)), rtol=1e-4)
-    assert parameters(theirs.g_a) == parameters(ours.encoder)
