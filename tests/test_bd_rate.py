@@ -103,11 +103,6 @@ def test_values_that_differ_by_rounding_alone_are_the_same():
     assert log_rates == pytest.approx([1.5, 4]) and values == pytest.approx([50, 60])
 
 
-def test_a_wiggle_counts_as_its_mean():
-    straight, wiggly = ([100, 200, 800], [60, 65, 80]), ([100, 100, 400, 800], [60, 70, 60, 80])
-    assert bd_rate(straight, wiggly) == pytest.approx(0, abs=1e-9)
-
-
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=2, max_size=8))
 def test_any_points_make_a_rising_curve_or_none(points):
     rates, values = ([float(n) for n in column] for column in zip(*points, strict=True))

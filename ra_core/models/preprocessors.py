@@ -149,8 +149,8 @@ class NPP(nn.Module):
 class NPPQA(NPP):
     """NPP for all qualities: factors learned from a picture's strength scale its features; 9,461,537 parameters.
 
-    Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8 of
-    `QP_TABLE`, from `ra_core.coding.strength_at`. In the form that begins as the identity every factor begins as 1, and
+    Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8, as in
+    `QP_TABLE`. In the form that begins as the identity every factor begins as 1, and
     the factors are learned from log2 of the strength, in which the qualities lie evenly.
     Raises `ParameterError` for a strength that is missing, of another shape, or not positive.
     """

@@ -72,17 +72,6 @@ def test_any_size_comes_back_within_its_range_and_constants_are_kept(net, size):
     assert torch.allclose(net(flat), flat, atol=1e-6)
 
 
-def test_a_point_becomes_a_gaussian_of_that_sigma():
-    image = torch.zeros(1, 3, 41, 41)
-    image[..., 20, 20] = 1
-    for sigma in (1.2, 2.0):
-        spread = Gaussian(sigma)(image)[0, 0].double()
-        offset = torch.arange(41.0).double() - 20
-        assert spread.sum() == pytest.approx(1, abs=1e-6)
-        assert torch.equal(spread, spread.flip(0)) and torch.allclose(spread, spread.T, atol=1e-8)
-        assert (spread.sum(0) * offset**2).sum().sqrt() == pytest.approx(sigma, rel=0.03)
-
-
 def test_bilateral_keeps_the_edge_that_gaussian_blurs_and_smooths_beside_it():
     edge = torch.full((1, 3, 24, 24), 0.2)
     edge[..., 12:] = 0.8
