@@ -11,6 +11,7 @@ from refusal import refusal
 from torch import nn
 
 from ra_core import coding, detection
+from ra_core.bd_rate import counts, resample
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
@@ -24,7 +25,6 @@ from ra_core.coding import (
     train_preprocessor,
     whole,
 )
-from ra_core.bd_rate import counts, resample
 from ra_core.coding.curves import (
     BD_COLUMNS,
     RATE_COLUMNS,
@@ -36,7 +36,6 @@ from ra_core.coding.curves import (
     resampled,
     same_bytes_rows,
 )
-from ra_core.models.filters import Gaussian
 from ra_core.coding.rate_accuracy import FILTERS, at_unseen_qualities, choose_filters, evaluate_codec, measure, sent_by
 from ra_core.coding.scores import bits_per_pixel
 from ra_core.errors import ParameterError
@@ -44,6 +43,7 @@ from ra_core.evaluation import Answers, evaluate
 from ra_core.files import write_json
 from ra_core.metrics import proportion_interval
 from ra_core.models.detectors import make_detector
+from ra_core.models.filters import Gaussian
 from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
 from ra_core.params.coding import Ladder
