@@ -60,7 +60,7 @@ PICTURES = modules(
 )  # fmt: skip
 NETWORKS = modules(
     "models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite", "models/padding",
-    "models/registry", "models/weights",
+    "models/registry", "models/weights", "registry",
 )  # fmt: skip
 TRAINING = modules(
     "training/__init__", "training/checkpoint", "training/prefetch", "training/processes", "training/synced_norm",
@@ -176,7 +176,7 @@ rule train_processor:
 CODING = NETWORKS + TRAINING + modules(
     "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/box_folders", "data/box_parts",
     "detection", "metrics", "cores",
-    "codecs/*", "registry", "coding/__init__", "coding/scores",
+    "codecs/*", "coding/__init__", "coding/scores",
     "coding/proxy_ladder", "params/coding", "channels", "models/detectors", "models/cell_nets", "models/preprocessors",
     "models/prox*", "models/dct_rate", "models/entropy", "pretraining/proxies",
 )  # fmt: skip
