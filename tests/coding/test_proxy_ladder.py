@@ -71,12 +71,12 @@ def test_each_picture_goes_to_the_proxy_of_its_own_quality(ladder):
     assert torch.allclose(same["pictures"], IMAGES * 0.2) and same["bits"].shape == (4,)
 
 
-def test_the_codec_is_measured_once_a_quality_and_whole_numbers_are_whole(ladder):
+def test_the_codec_is_measured_once_a_quality(ladder):
     codec = FakeCodec()
     ladder = LearnedLadder([Constant(1, 1)], codec, IMAGES)
     for quality in (2.0, 2.0, 0.5):
         ladder(IMAGES, quality)
-    assert codec.asked == [2, 0.5] and isinstance(codec.asked[0], int)
+    assert codec.asked == [2, 0.5]
 
 
 def test_a_ladder_must_know_the_quality(ladder):
