@@ -60,7 +60,7 @@ PICTURES = modules(
 )  # fmt: skip
 NETWORKS = modules(
     "models/processors", "models/recognizers", "models/cifar_nets", "models/efficientnet_lite", "models/padding",
-    "models/registry", "models/weights",
+    "models/registry", "models/weights", "registry",
 )  # fmt: skip
 TRAINING = modules(
     "training/__init__", "training/checkpoint", "training/prefetch", "training/processes", "training/synced_norm",
@@ -176,7 +176,7 @@ rule train_processor:
 CODING = NETWORKS + TRAINING + modules(
     "data/__init__", "data/draws", "data/crops", "data/elpv", "data/scenes", "data/box_folders", "data/box_parts",
     "detection", "metrics", "cores",
-    "codecs/__init__", "codecs/base", "codecs/headers", "codecs/pillow", "codecs/bpg", "coding/__init__", "coding/scores",
+    "codecs/*", "coding/__init__", "coding/scores",
     "coding/proxy_ladder", "params/coding", "channels", "models/detectors", "models/cell_nets", "models/preprocessors",
     "models/prox*", "models/dct_rate", "models/entropy", "pretraining/proxies",
 )  # fmt: skip
@@ -250,8 +250,8 @@ rule train_preprocessor:
 rule rate_accuracy:
     input:
         CODING,
-        modules("coding/rate_accuracy", "coding/curves", "coding/bd_rate", "coding/filters", "coding/panels"),
-        modules("coding/costs", "codecs/jpeg_files", "figures/*"),
+        modules("coding/rate_accuracy", "coding/curves", "bd_rate", "models/filters", "coding/panels"),
+        modules("coding/costs", "coding/jpeg_headers", "figures/*"),
         lambda wildcards: weights(*PROFILE.coding(wildcards.dataset).judges),
         preprocessors,
         notebook="notebooks/08_rate_accuracy.ipynb",

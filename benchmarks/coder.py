@@ -15,7 +15,7 @@ def main(task: str, name: str, *arguments: str) -> None:
     codec = load_codec(name)
     *quality, source, target = arguments
     if task == "encode":
-        number = int(quality[0]) if codec.qualities.whole else float(quality[0])
+        number = codec.qualities.checked(float(quality[0]))
         (file,) = codec.encode([np.asarray(Image.open(source))], number)
         with open(target, "wb") as output:
             output.write(file)

@@ -9,23 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import isotonic_regression
 
 from ra_core.errors import ParameterError
 
 GRID = 1000
 ROUNDING = 1e-9  # values nearer than this are the same
-
-
-def isotonic(values: Sequence[float]) -> list[list[int]]:
-    """Return the blocks of neighbours that must be averaged so that the averages never fall."""
-    blocks: list[tuple[float, list[int]]] = []
-    for place, value in enumerate(values):
-        blocks.append((float(value), [place]))
-        while len(blocks) > 1 and blocks[-2][0] >= blocks[-1][0] - ROUNDING:
-            (a, left), (b, right) = blocks[-2:]
-            mean = (a * len(left) + b * len(right)) / (len(left) + len(right))
-            blocks[-2:] = [(mean, left + right)]
-    return [members for _, members in blocks]
 
 
 def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -43,36 +33,10 @@ def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, 
         raise ParameterError("a curve holds a rate that is not above zero, or a number that is not finite.")
     order = np.lexsort((values, rates))
     log_rates, values = np.log(rates[order]), values[order]
-    blocks = isotonic(values)
-    return np.array([log_rates[b].mean() for b in blocks]), np.array([values[b].mean() for b in blocks])
-
-
-def pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Interpolate rising points by cubic pieces that do not overshoot (Fritsch and Carlson)."""
-    h, slope = np.diff(x), np.diff(y) / np.diff(x)
-    tangent = np.empty_like(y)
-    tangent[0], tangent[-1] = slope[0], slope[-1]
-    if len(x) > 2:
-        before, after = 2 * h[1:] + h[:-1], h[1:] + 2 * h[:-1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inner = (before + after) / (before / slope[:-1] + after / slope[1:])
-        tangent[1:-1] = np.where(slope[:-1] * slope[1:] > 0, inner, 0)
-        tangent[0], tangent[-1] = (_end(h[0], h[1], slope[0], slope[1]), _end(h[-1], h[-2], slope[-1], slope[-2]))
-    piece = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(h) - 1)
-    t = (at - x[piece]) / h[piece]
-    return (
-        y[piece] * (1 + 2 * t) * (1 - t) ** 2
-        + y[piece + 1] * t**2 * (3 - 2 * t)
-        + h[piece] * t * (1 - t) * (tangent[piece] * (1 - t) - tangent[piece + 1] * t)
-    )
-
-
-def _end(h0: float, h1: float, s0: float, s1: float) -> float:
-    """Return the slope at an end: that of the parabola through three points, held within what stays monotone."""
-    found = ((2 * h0 + h1) * s0 - h0 * s1) / (h0 + h1)
-    if found * s0 <= 0:
-        return 0.0
-    return 3 * s0 if s0 * s1 <= 0 and abs(found) > 3 * abs(s0) else found
+    rising = isotonic_regression(values).x  # constant over each group of points to be averaged
+    starts = np.flatnonzero(np.diff(rising, prepend=-np.inf) > ROUNDING)
+    sizes = np.diff(starts, append=len(values))
+    return np.add.reduceat(log_rates, starts) / sizes, np.add.reduceat(values, starts) / sizes
 
 
 def overlap(reference: tuple, other: tuple) -> tuple[float, float]:
@@ -92,7 +56,7 @@ def bd_rate(reference: tuple, other: tuple) -> float:
     if not low < high:
         return float("nan")
     at = np.linspace(low, high, GRID + 1)
-    difference = pchip(values, rates, at) - pchip(ref_values, ref_rates, at)
+    difference = PchipInterpolator(values, rates)(at) - PchipInterpolator(ref_values, ref_rates)(at)
     return 100 * float(np.expm1(np.trapezoid(difference, at) / (high - low)))
 
 

@@ -53,7 +53,7 @@ def mean_ap_interval(
 ) -> Interval:
     """Return one of the metrics of `mean_ap` with its 95 % interval: (percent, low, high).
 
-    The interval lies between percentiles of `resampled_mean_ap` (Efron, "Bootstrap Methods", 1979) after these are
+    The interval lies between percentiles of `drawn_mean_ap` (Efron, "Bootstrap Methods", 1979) after these are
     moved so that their mean is the score: see there why they lie above it.
     """
     return interval_of(*drawn_mean_ap(predictions, targets, metric, resamples, seed))
@@ -72,10 +72,10 @@ def difference_of(value: float, drawn: np.ndarray, other: float, other_drawn: np
     return difference, max(-100.0, float(low)), min(100.0, float(high))
 
 
-def resampled_mean_ap(
+def drawn_mean_ap(
     predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
-) -> np.ndarray:
-    """Return one of the metrics of `mean_ap` on each of many sets of pictures drawn with replacement, in percent.
+) -> tuple[float, np.ndarray]:
+    """Return one of the metrics of `mean_ap` in percent, and what it is on sets of pictures drawn with replacement.
 
     The same seed draws the same pictures out of equally many, so two detectors, or two qualities, can be compared
     draw by draw. The draws lie somewhat above the score itself: with fewer different pictures, the best precision
@@ -83,14 +83,8 @@ def resampled_mean_ap(
     box was drawn.
     Raises `ParameterError` for an unknown metric or less than one resample, otherwise as `mean_ap`.
     """
-    return drawn_mean_ap(predictions, targets, metric, resamples, seed)[1]
-
-
-def drawn_mean_ap(
-    predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
-) -> tuple[float, np.ndarray]:
-    """Return what `mean_ap` and `resampled_mean_ap` give, with boxes matched only once."""
-    _check_metric(metric)
+    if metric not in METRICS:
+        raise ParameterError(f"metric {metric!r} is unknown; choose one of {', '.join(METRICS)}.")
     if resamples < 1:
         raise ParameterError(f"{resamples} resamples were asked for; ask for at least 1.")
     evaluator = _matched(predictions, targets)
@@ -103,11 +97,6 @@ def drawn_mean_ap(
     with np.errstate(invalid="ignore"):
         means = 100 * np.where(drawn, values, 0).sum(0) / drawn.sum(0)
     return _scores(evaluator)[metric], means
-
-
-def _check_metric(metric: str) -> None:
-    if metric not in METRICS:
-        raise ParameterError(f"metric {metric!r} is unknown; choose one of {', '.join(METRICS)}.")
 
 
 def _matched(predictions: list[Target], targets: list[Target]):

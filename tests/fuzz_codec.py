@@ -35,7 +35,7 @@ def whole_files(codec: Codec) -> list[tuple[bytes, int, int]]:
     files = []
     for share in (0.3, 0.7):
         quality = unit.low + share * (unit.high - unit.low)
-        quality = int(quality) if unit.whole else quality
+        quality = int(quality) if unit.integer else quality
         coded = codec.encode([picture(*sides) for sides in SIDES], quality)
         files += [(file, *sides) for file, sides in zip(coded, SIDES, strict=True)]
     return files

@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusal import refusal
+from scipy.stats import binom
 
 from ra_core import metrics
 from ra_core.data import cifar10
@@ -21,11 +23,6 @@ def random_pair(seed: int, batch: int = 2, height: int = 12, width: int = 9) -> 
 
 def answers(right: int, total: int) -> torch.Tensor:
     return torch.arange(total) < right
-
-
-def assert_one_sentence(error: Exception) -> None:
-    text = str(error)
-    assert text.endswith(".") and ". " not in text and "\n" not in text, text
 
 
 sizes = st.integers(1, 16)
@@ -50,34 +47,6 @@ def test_psnr_is_capped_for_identical_pictures_only():
     identical, nearly = metrics.psnr(images, target).tolist()
     assert identical == 100
     assert 99.8 < nearly < 100
-
-
-def test_batch_psnr_depends_on_the_batch_and_psnr_does_not():
-    mse = torch.logspace(-3.5, -1.5, 20)
-    target = torch.zeros(20, 3, 4, 4)
-    images = target + mse.sqrt().view(-1, 1, 1, 1)
-
-    each = metrics.psnr(images, target)
-    assert torch.allclose(each, -10 * mse.log10(), atol=1e-4)
-    whole = metrics.batch_psnr(images, target)
-    assert whole.item() == pytest.approx(10 * math.log10(1 / (mse.mean().item() + 1e-9)), abs=1e-4)
-    assert each.mean() - whole > 2
-
-    parts = [(images[i : i + 7], target[i : i + 7]) for i in range(0, 20, 7)]
-    legacy = sum(len(x) * metrics.batch_psnr(x, y) for x, y in parts) / 20
-    assert abs(legacy - whole) > 1
-    assert torch.allclose(torch.cat([metrics.psnr(x, y) for x, y in parts]), each, atol=1e-5)
-
-
-def test_batch_psnr_of_identical_pictures_is_that_of_the_published_epsilon():
-    target = torch.ones(1, 3, 2, 2)
-    assert metrics.batch_psnr(target, target).item() == pytest.approx(90, abs=1e-4)
-
-
-@law
-@given(pairs)
-def test_batch_psnr_is_never_above_the_mean(pair):
-    assert metrics.batch_psnr(*pair) <= metrics.psnr(*pair).mean() + 1e-4
 
 
 # SSIM
@@ -110,11 +79,6 @@ def test_ssim_equals_its_definition(size):
     images, target = random_pair(0, 2, *size)
     expected = [direct_ssim(x, y) for x, y in zip(images, target, strict=True)]
     assert torch.allclose(metrics.ssim(images, target), torch.tensor(expected), rtol=0, atol=1e-6)
-
-
-def test_ssim_equals_its_definition_on_flat_bright_pictures():
-    images, target = torch.full((1, 3, 14, 14), 0.93), torch.full((1, 3, 14, 14), 0.9301)
-    assert metrics.ssim(images, target).item() == pytest.approx(direct_ssim(images[0], target[0]), abs=1e-6)
 
 
 def test_ssim_in_single_precision_equals_double_on_large_bright_pictures_of_little_contrast():
@@ -188,46 +152,30 @@ def test_scores_stay_in_range(pair):
     assert (metrics.ssim(*pair).abs() <= 1).all()
 
 
-@pytest.mark.parametrize("score", [metrics.psnr, metrics.batch_psnr, metrics.ssim])
+@pytest.mark.parametrize("score", [metrics.psnr, metrics.ssim])
 @pytest.mark.parametrize(
-    ("images", "target"),
+    ("shape", "other"),
     [
-        (torch.rand(3, 8, 8), torch.rand(3, 8, 8)),
-        (torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8)),
-        (torch.rand(2, 3, 8, 8), torch.rand(1, 3, 8, 8)),
-        (torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 9)),
-        (torch.rand(0, 3, 8, 8), torch.rand(0, 3, 8, 8)),
-        (torch.rand(2, 3, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)),
+        ((3, 8, 8), (3, 8, 8)), ((2, 1, 8, 8), (2, 1, 8, 8)), ((2, 3, 8, 8), (1, 3, 8, 8)),
+        ((2, 3, 8, 8), (2, 3, 8, 9)), ((0, 3, 8, 8), (0, 3, 8, 8)),
     ],
-    ids=["no batch", "grey", "other number", "other size", "empty", "uint8"],
-)
-def test_scores_refuse_other_shapes(score, images, target):
-    with pytest.raises(ParameterError) as caught:
-        score(images, target)
-    assert_one_sentence(caught.value)
+)  # fmt: skip
+def test_scores_refuse_other_shapes(score, shape, other):
+    assert str(other) in refusal(ParameterError, score, torch.rand(shape), torch.rand(other))
+    assert "uint8" in refusal(ParameterError, score, torch.rand(2, 3, 8, 8), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
 
 
 # 8 bits
 
 
-def test_to_8bit_keeps_stored_pictures_exactly():
-    pictures = cifar10.load("shipped", "test")
-    images, _ = pictures.batch(torch.arange(50))
-    assert torch.equal(metrics.to_8bit(images), images)
+def test_to_8bit_keeps_stored_pictures_exactly_and_rounds_others_half_up():
+    images, _ = cifar10.load("shipped", "test").batch(torch.arange(50))
     levels = torch.arange(256).float().div(255)
-    assert torch.equal(metrics.to_8bit(levels), levels)
-
-
-def test_to_8bit_clamps_and_rounds_half_up():
+    assert torch.equal(metrics.to_8bit(images), images) and torch.equal(metrics.to_8bit(levels), levels)
     values = torch.tensor([-3.0, 0.49 / 255, 0.5 / 255, 2.5 / 255, 3.49 / 255, 254.5 / 255, 1.2])
     assert (metrics.to_8bit(values) * 255).round().tolist() == [0, 0, 1, 3, 3, 255, 255]
-
-
-def test_to_8bit_gives_float32_of_half_precision_without_gradient():
-    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
-    stored = metrics.to_8bit(images)
+    stored = metrics.to_8bit(images.bfloat16().requires_grad_())
     assert stored.dtype == torch.float32 and not stored.requires_grad
-    assert torch.equal(stored, metrics.to_8bit(images.float()))
 
 
 @law
@@ -243,15 +191,6 @@ def test_to_8bit_is_idempotent_and_nearest(values):
 # Top-k
 
 
-def test_topk_correct_on_known_answers():
-    logits = torch.tensor([[0.1, 0.9, 0.5], [3.0, 2.0, 1.0], [-1.0, -3.0, -2.0]])
-    labels = torch.tensor([1, 1, 1])
-    assert metrics.topk_correct(logits, labels).tolist() == [True, False, False]
-    assert metrics.topk_correct(logits, labels, 2).tolist() == [True, True, False]
-    assert metrics.topk_correct(logits, labels, 3).tolist() == [True, True, True]
-    assert metrics.topk_correct(logits, labels, 5).tolist() == [True, True, True]
-
-
 @law
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(2, 12))
 def test_topk_correct_counts_the_better_answers(seed, batch, classes):
@@ -264,18 +203,11 @@ def test_topk_correct_counts_the_better_answers(seed, batch, classes):
 
 
 @pytest.mark.parametrize(
-    ("logits", "labels", "k"),
-    [
-        (torch.rand(4), torch.zeros(4, dtype=torch.long), 1),
-        (torch.rand(4, 10), torch.zeros(3, dtype=torch.long), 1),
-        (torch.rand(4, 10), torch.zeros(4, 1, dtype=torch.long), 1),
-        (torch.rand(4, 10), torch.zeros(4, dtype=torch.long), 0),
-    ],
+    ("logits", "labels", "k"), [((4,), (4,), 1), ((4, 10), (3,), 1), ((4, 10), (4, 1), 1), ((4, 10), (4,), 0)]
 )
 def test_topk_correct_refuses_other_shapes(logits, labels, k):
-    with pytest.raises(ParameterError) as caught:
-        metrics.topk_correct(logits, labels, k)
-    assert_one_sentence(caught.value)
+    message = refusal(ParameterError, metrics.topk_correct, torch.rand(logits), torch.zeros(labels).long(), k)
+    assert str(logits) in message and f"k = {k}" in message
 
 
 # Intervals
@@ -301,12 +233,12 @@ def test_proportion_interval_holds_the_share_and_mirrors(correct):
     assert metrics.proportion_interval(~correct) == pytest.approx(mirrored, abs=1e-9)
 
 
-@pytest.mark.parametrize(("share", "total"), [(0.02, 100), (0.85, 200), (0.2, 2000)])
-def test_proportion_interval_covers_the_truth_95_times_in_100(share, total):
-    generator = torch.Generator().manual_seed(3)
-    samples = torch.rand(2000, total, generator=generator) < share
-    covered = sum(low <= 100 * share <= high for _, low, high in map(metrics.proportion_interval, samples))
-    assert 0.935 < covered / len(samples) < 0.97
+@pytest.mark.parametrize(("share", "total", "exact"), [(0.02, 100, 0.9492), (0.85, 200, 0.9410), (0.2, 500, 0.9498)])
+def test_proportion_interval_covers_the_truth_about_95_times_in_100(share, total, exact):
+    ends = [metrics.proportion_interval(answers(right, total))[1:] for right in range(total + 1)]
+    chances = binom.pmf(np.arange(total + 1), total, share)
+    covered = sum(chance for chance, (low, high) in zip(chances, ends, strict=True) if low <= 100 * share <= high)
+    assert covered == pytest.approx(exact, abs=1e-4)
 
 
 def paired_answers(both: int, only_a: int, only_b: int, neither: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -347,45 +279,21 @@ def test_paired_difference_covers_the_truth_95_times_in_100(shares):
     assert 0.935 < covered < 0.97
 
 
-def test_paired_difference_is_narrower_than_an_unpaired_one():
-    a, b = paired_answers(600, 80, 20, 300)
-    _, low, high = metrics.paired_difference(a, b)
-    unpaired = 2 * 1.96 * math.sqrt((0.68 * 0.32 + 0.62 * 0.38) / 1000) * 100
-    assert high - low < 0.6 * unpaired
-    assert low > 0
-
-
-@pytest.mark.parametrize("bad", [answers(0, 0), torch.ones(3), answers(1, 4).view(2, 2)])
+@pytest.mark.parametrize("bad", [answers(0, 0), torch.ones(3), answers(1, 4).view(2, 2), answers(1, 4)])
 def test_intervals_refuse_what_is_no_list_of_answers(bad):
-    for interval, given_answers in (
-        (metrics.proportion_interval, [bad]),
-        (metrics.paired_difference, [answers(1, 3), bad]),
-    ):
-        with pytest.raises(ParameterError) as caught:
-            interval(*given_answers)
-        assert_one_sentence(caught.value)
-
-
-def test_paired_difference_refuses_other_numbers_of_answers():
-    with pytest.raises(ParameterError, match="3 and 4") as caught:
-        metrics.paired_difference(answers(1, 3), answers(1, 4))
-    assert_one_sentence(caught.value)
-
-
-def test_mean_interval_on_known_values():
-    # t with 4 degrees of freedom: 2.776445; the standard deviation of 1 to 5 is the root of 2.5.
-    half = 2.776445 * math.sqrt(2.5 / 5)
-    assert metrics.mean_interval([1, 2, 3, 4, 5]) == pytest.approx((3, 3 - half, 3 + half), abs=1e-5)
+    assert str(tuple(bad.shape)) in refusal(ParameterError, metrics.paired_difference, answers(1, 3), bad)
+    if bad.shape != (4,):
+        assert str(tuple(bad.shape)) in refusal(ParameterError, metrics.proportion_interval, bad)
 
 
 @pytest.mark.parametrize(
-    ("count", "point"), [(2, 12.7062), (11, 2.2281), (12, 2.2010), (21, 2.0860), (61, 2.0003), (1001, 1.9623)]
+    ("count", "point"), [(2, 12.70620), (5, 2.77645), (12, 2.20099), (61, 2.00030), (1001, 1.96234)]
 )
 def test_mean_interval_uses_the_tabled_points_of_t(count, point):
     values = torch.linspace(0, 1, count).double()
     mean, low, high = metrics.mean_interval(values)
-    assert (high - mean) / (values.std().item() / math.sqrt(count)) == pytest.approx(point, abs=2e-4)
-    assert mean - low == pytest.approx(high - mean)
+    assert (high - mean) / (values.std().item() / math.sqrt(count)) == pytest.approx(point, abs=1e-5)
+    assert mean == pytest.approx(0.5) and mean - low == pytest.approx(high - mean)
 
 
 def test_mean_interval_covers_the_truth_95_times_in_100_even_of_five_values():
@@ -397,13 +305,4 @@ def test_mean_interval_covers_the_truth_95_times_in_100_even_of_five_values():
 def test_mean_interval_of_one_value_has_no_ends_and_of_none_is_an_error():
     mean, low, high = metrics.mean_interval([4.0])
     assert mean == 4 and math.isnan(low) and math.isnan(high)
-    with pytest.raises(ParameterError) as caught:
-        metrics.mean_interval([])
-    assert_one_sentence(caught.value)
-
-
-@law
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=20), st.floats(0.1, 10), st.floats(-50, 50))
-def test_mean_interval_follows_a_change_of_scale(values, scale, shift):
-    expected = tuple(scale * end + shift for end in metrics.mean_interval(values))
-    assert metrics.mean_interval([scale * v + shift for v in values]) == pytest.approx(expected, abs=1e-6)
+    assert "(0,)" in refusal(ParameterError, metrics.mean_interval, [])

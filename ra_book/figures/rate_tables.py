@@ -148,7 +148,7 @@ def filter_table(filters: pd.DataFrame) -> pd.DataFrame:
 def header_table(headers: pd.DataFrame) -> pd.DataFrame:
     """Return how many of a JPEG file's bytes are header at each quality, where fewest are payload first."""
     columns = ["quality", "bytes_mean", "header_mean", "payload_mean"]
-    rows = checked(headers, columns, "what ra_core.codecs.jpeg_files.header_rows returns").sort_values("payload_mean")
+    rows = checked(headers, columns, "what ra_core.coding.jpeg_headers.header_rows returns").sort_values("payload_mean")
     records = [
         {
             "quality": f"{row.quality:g}",

@@ -36,7 +36,6 @@ from pathlib import Path
 from ra_core.apply.applied_runs import load_method
 from ra_core.apply.contact_sheet import contact_sheet, fitted
 from ra_core.apply.picture_jobs import COLUMNS, Job, finished, forget, output_names, process, readable
-from ra_core.codecs.base import check_whole
 from ra_core.cores import cores
 from ra_core.data.decoding import open_picture
 from ra_core.errors import DataError, OutputError, ParameterError, RAError, exit_status
@@ -67,7 +66,8 @@ def apply(
     """
     source, target = _checked_folders(Path(source), Path(target))
     workers = min(4, cores()) if workers is None else workers
-    check_whole("number of workers", workers, 1, 64)
+    if type(workers) is not int or not 1 <= workers <= 64:
+        raise ParameterError(f"number of workers {workers!r} is not allowed; give a whole number from 1 to 64.")
     device = pick_device(device)
     method = load_method(run, codec, quality, strength, transformer, device)
     files, skipped = find_files(source)

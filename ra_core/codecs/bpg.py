@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities
+from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities, register
 from ra_core.codecs.headers import bpg_size
 from ra_core.errors import ParameterError
 
@@ -26,6 +25,7 @@ PROGRAMS = ("bpgenc", "bpgdec")
 MAX_FILE = 8 * MAX_PIXELS  # bytes; the largest picture as PNG is smaller
 
 
+@register("BPG", milliseconds=100.0, stand_in="heic")
 @dataclass(frozen=True)
 class BpgCodec(Codec):
     """BPG (HEVC intra with a small header), 4:2:0 as its program chooses; quality is the QP."""
@@ -37,7 +37,7 @@ class BpgCodec(Codec):
 
     def __post_init__(self):
         if not (isinstance(self.seconds, int | float) and self.seconds > 0):
-            raise ParameterError(f"a time limit of {self.seconds!r} s is not possible; give more than 0.")
+            raise ParameterError(f"BpgCodec takes no time limit of {self.seconds!r} s; give more than 0.")
 
     def available(self):
         return all(shutil.which(program) for program in PROGRAMS)
@@ -46,7 +46,7 @@ class BpgCodec(Codec):
         return {"arguments": ["-q", str(quality)], "seconds": self.seconds}
 
     def _versions(self):
-        return {program: _program_version(program) for program in PROGRAMS if shutil.which(program)}
+        return {program: _version(program) for program in PROGRAMS if shutil.which(program)}
 
     def _encode(self, picture, quality):
         with TemporaryDirectory(prefix="bpg-", ignore_cleanup_errors=True) as folder:
@@ -73,69 +73,34 @@ class BpgCodec(Codec):
 
 def _run(program: str, arguments: list[str], folder: str, result: str, seconds: float) -> bytes:
     """Run a program in `folder` for at most `seconds` and return what it wrote to `result`."""
-    path = shutil.which(program)
-    if path is None:
-        raise ParameterError(f"{program} is not on PATH any more; install libbpg or mend PATH.")
-    said, expired = Path(folder, "said.txt"), threading.Event()
-    with open(said, "wb") as errors:
-        process = subprocess.Popen(
-            [os.path.abspath(path), *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,  # so that what it starts itself can be ended with it
-        )
-
-    def expire() -> None:
-        expired.set()
-        _kill(process)
-
-    # `process.wait(seconds)` looks only every now and then, which would slow every picture down.
-    timer = threading.Timer(seconds, expire)
-    timer.start()
+    path = os.path.abspath(shutil.which(program) or program)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    # In a session of its own, so that what it starts itself can be ended with it.
+    process = subprocess.Popen([path, *arguments], cwd=folder, start_new_session=True, **streams)
     try:
-        status = process.wait()
-    except BaseException:  # interrupted: nobody waits for it any more
-        _kill(process)
+        _, said = process.communicate(timeout=seconds)
+    except BaseException as error:  # too slow, or interrupted: nobody waits for it any more
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TimeoutError(f"{program} took more than {seconds:g} s") from error
         raise
-    finally:
-        timer.cancel()
-    if expired.is_set():
-        raise TimeoutError(f"{program} took more than {seconds:g} s")
-    if status:
-        raise RuntimeError(f"{program} ended with status {status}{_complaint(said)}")
-    return _result(program, Path(folder, result))
-
-
-def _kill(process: subprocess.Popen) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-
-
-def _complaint(said: Path) -> str:
-    """Return the first line that a program wrote to its error stream, ready to be appended."""
-    with open(said, "rb") as file:
-        lines = file.read(500).decode(errors="replace").strip().splitlines()
-    return f", saying {lines[0]!r}" if lines else ""
-
-
-def _result(program: str, path: Path) -> bytes:
-    if path.is_symlink() or not path.is_file():
+    if process.returncode:
+        lines = said[:500].decode(errors="replace").strip().splitlines()
+        raise RuntimeError(f"{program} ended with status {process.returncode}, saying {lines[0] if lines else ''!r}")
+    written = Path(folder, result)
+    if written.is_symlink() or not written.is_file():
         raise FileNotFoundError(f"{program} ended well and wrote no file")
-    if not 0 < path.stat().st_size <= MAX_FILE:
-        raise ValueError(f"{program} wrote a file of {path.stat().st_size} bytes")
-    return path.read_bytes()
+    if not 0 < written.stat().st_size <= MAX_FILE:
+        raise ValueError(f"{program} wrote a file of {written.stat().st_size} bytes")
+    return written.read_bytes()
 
 
-def _program_version(program: str) -> str:
+def _version(program: str) -> str:
     """Return the line in which a program says its version; it has no option for that, but a help text."""
-    path = os.path.abspath(shutil.which(program))
     try:
-        run = subprocess.run([path, "-h"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
+        run = subprocess.run([shutil.which(program), "-h"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     lines = (run.stdout + run.stderr)[:2000].decode(errors="replace").splitlines()

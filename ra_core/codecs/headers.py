@@ -1,7 +1,8 @@
 """What the first bytes of a coded file say, read without a library.
 
 A decoder trusts its file: it allocates what the file declares. So each file is looked at first, and one that
-declares too much, or uses what our coders never do, is refused. Each check raises `ValueError`.
+declares too much, or uses what our coders never do, is refused: each check raises `ValueError`, or `struct.error` where
+a header is cut off.
 """
 
 import struct
@@ -75,13 +76,6 @@ def check_jpeg2000(file: bytes) -> None:
     Tiny blocks, precincts and tiles would make a decoder allocate thousands of times the picture.
     Source: ISO/IEC 15444-1, annex A.
     """
-    try:
-        _walk_jpeg2000(file)
-    except struct.error as error:
-        raise ValueError("its header is cut off") from error
-
-
-def _walk_jpeg2000(file: bytes) -> None:
     magic, length, _, *sizes = struct.unpack_from(">IHH8IH9B", file)
     width, height, left, top, tile_width, tile_height, tile_left, tile_top, components, *samples = sizes
     if magic != 0xFF4FFF51 or length != 47 or components != 3 or samples != [7, 1, 1] * 3:

@@ -1,22 +1,16 @@
-"""What the bytes of a JPEG file are for: its header, and the bits of each block.
+"""What the bytes of a JPEG file are for: the bits of each block.
 
 Source: ITU-T T.81, annexes B (markers), C (Huffman tables) and F (the baseline's code).
 """
 
 import struct
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from ra_core.channels import to_arrays
-from ra_core.codecs.base import Codec
 from ra_core.codecs.headers import jpeg_parts
-from ra_core.data.boxes import in_batches
 from ra_core.errors import CodecError
 
-HEADER_COLUMNS = ["codec", "quality", "n", "bytes_mean", "header_mean", "payload_mean"]
 COEFFICIENTS = 64  # of a block of 8 x 8
 
 
@@ -27,22 +21,6 @@ class _Component(NamedTuple):
     down: int
     first: int
     rest: int
-
-
-def header_rows(codec: Codec, qualities: Sequence[float], pictures, batch: int = 16) -> pd.DataFrame:
-    """Return how many bytes of a JPEG codec's files are header, a row a quality, as means over a set of pictures.
-
-    The header holds sizes and tables; the payload is what codes the pixels.
-    """
-    rows = []
-    for quality in map(int, qualities):
-        parts = []
-        for indices in in_batches(pictures, batch):
-            files = codec.encode(to_arrays(pictures.batch(indices)[0]), quality)
-            parts += [jpeg_parts(file) for file in files]
-        header, payload = np.mean(parts, axis=0)
-        rows.append((codec.name, quality, len(parts), header + payload, header, payload))
-    return pd.DataFrame(rows, columns=HEADER_COLUMNS)
 
 
 def block_bits(file: bytes) -> np.ndarray:

@@ -3,15 +3,13 @@
 Source: Lu et al. 2022, "Preprocessing Enhanced Image Compression for Machine Vision".
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import nn
 
 from ra_core.errors import ParameterError
 from ra_core.models.padding import check_pictures, pad_to_multiple
-from ra_core.models.registry import make_by_name
+from ra_core.models.registry import PREPROCESSORS, make
 
 STRIDE = 16  # four halvings
 BATCH_NORMS = ("train", "frozen")
@@ -74,6 +72,7 @@ class _Scaling(nn.Module):
         return self.net(strength[:, None])[:, :, None, None]
 
 
+@PREPROCESSORS.register("NPP")
 class NPP(nn.Module):
     """A convolution of single pixels beside a U-Net of four levels; 9,422,235 parameters at width 32.
 
@@ -146,11 +145,12 @@ class NPP(nn.Module):
         return pixel + end(self.head(x))
 
 
+@PREPROCESSORS.register("NPPQA")
 class NPPQA(NPP):
     """NPP for all qualities: factors learned from a picture's strength scale its features; 9,461,537 parameters.
 
-    Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8 of
-    `QP_TABLE`, from `ra_core.coding.strength_at`. In the form that begins as the identity every factor begins as 1, and
+    Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8, as in
+    `QP_TABLE`. In the form that begins as the identity every factor begins as 1, and
     the factors are learned from log2 of the strength, in which the qualities lie evenly.
     Raises `ParameterError` for a strength that is missing, of another shape, or not positive.
     """
@@ -180,15 +180,12 @@ class NPPQA(NPP):
         return {place: net(seen) for place, net in self.scaling.items()}
 
 
-PREPROCESSORS: dict[str, Callable[..., NPP]] = {"NPP": NPP, "NPPQA": NPPQA}
-
-
-def make_preprocessor(name: str, **sizes) -> NPP:
+def make_preprocessor(name: str, **sizes) -> nn.Module:
     """Return a fresh preprocessor, `NPP` or `NPPQA`; `sizes` are `width`, `identity` and `batch_norm`.
 
     Sizes that are None keep their default. Raises `ParameterError` for an unknown name, size or value.
     """
-    return make_by_name(PREPROCESSORS, "preprocessor", "", name, sizes)
+    return make(PREPROCESSORS, name, **sizes)
 
 
 def preprocess(net: nn.Module, images: torch.Tensor, strength: torch.Tensor | float | None = None):

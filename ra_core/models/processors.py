@@ -1,7 +1,8 @@
 """Image-to-image networks: processors P and transformers T.
 
 Every network maps pictures (B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W). At their default widths
-they have the published sizes; `width` and `blocks` make them smaller.
+they have the published sizes; `width` and `blocks` make them smaller. One's own is a class that is made with `scale`
+and registered by `@PROCESSORS.register("Name")`.
 """
 
 import math
@@ -10,12 +11,18 @@ import torch
 from torch import nn
 
 from ra_core.errors import ParameterError
-from ra_core.registry import Registry
+from ra_core.models.registry import PROCESSORS, make
 
 
 def _to_unit_range(x: torch.Tensor) -> torch.Tensor:
     """Map any value to (0, 1) by a shifted hyperbolic tangent."""
     return (torch.tanh(x) + 1) / 2
+
+
+def _power_of_two(name: str, scale: int) -> int:
+    if scale < 1 or scale & (scale - 1):
+        raise ParameterError(f"{name} was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
+    return scale
 
 
 class PReLU(nn.PReLU):
@@ -57,6 +64,7 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
+@PROCESSORS.register("SRResNet")
 class SRResNet(nn.Module):
     """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, here with five blocks).
 
@@ -67,9 +75,7 @@ class SRResNet(nn.Module):
 
     def __init__(self, scale: int = 4, width: int = 64, blocks: int = 5, residual: bool = False):
         super().__init__()
-        if scale < 1 or scale & (scale - 1):
-            raise ParameterError(f"SRResNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
-        self.scale, self.residual = scale, residual
+        self.scale, self.residual = _power_of_two("SRResNet", scale), residual
         self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), PReLU())
         self.body = nn.Sequential(
             *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), PReLU()
@@ -103,6 +109,7 @@ class _DenseLayer(nn.Module):
         return torch.cat([x, self.conv(x)], dim=1)
 
 
+@PROCESSORS.register("SRDenseNet")
 class SRDenseNet(nn.Module):
     """Densely connected super-resolution (Tong et al. 2017): 8 blocks of 8 layers; its output is not bounded.
 
@@ -111,9 +118,7 @@ class SRDenseNet(nn.Module):
 
     def __init__(self, scale: int = 4, width: int = 16, blocks: int = 8, layers: int = 8):
         super().__init__()
-        if scale < 1 or scale & (scale - 1):
-            raise ParameterError(f"SRDenseNet was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
-        self.scale = scale
+        self.scale = _power_of_two("SRDenseNet", scale)
         channels, reduced = width, 8 * width
         body: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
         for _ in range(blocks * layers):
@@ -139,6 +144,7 @@ class _ReflectBlock(nn.Module):
         return x + self.body(x)
 
 
+@PROCESSORS.register("ResnetGenerator")
 class ResnetGenerator(nn.Module):
     """Down twice, residual blocks, up twice (Johnson et al. 2016), as P for dn and jpeg and as the usual T.
 
@@ -173,21 +179,9 @@ class ResnetGenerator(nn.Module):
         return _to_unit_range(self.net(x))
 
 
-PROCESSORS = Registry("processor")
-for _n, _t in {
-    "SRResNet": SRResNet,
-    "SRDenseNet": SRDenseNet,
-    "ResnetGenerator": ResnetGenerator,
-}.items():
-    PROCESSORS.add(_n, _t)
-
-
-
 def make_processor(name: str, scale: int, **sizes: int | None) -> nn.Module:
     """Return a fresh processor or transformer; `sizes` may hold `width`, `blocks` and, for SRResNet, `residual`.
 
-    Raises `ParameterError` for an unknown name.
+    Sizes that are None (or 0) keep their default. Raises `ParameterError` for an unknown name, size or scale.
     """
-    if name not in PROCESSORS:
-        raise ParameterError(f"processor {name!r} is unknown; choose one of {', '.join(PROCESSORS)}.")
-    return PROCESSORS[name](scale=scale, **{k: v for k, v in sizes.items() if v})
+    return make(PROCESSORS, name, scale=scale, **{key: value or None for key, value in sizes.items()})

@@ -1,28 +1,16 @@
 """Differentiable stand-ins for codecs: what a real codec does to a picture and what it costs, with gradients."""
 
-import json
 from pathlib import Path
 
 from torch import nn
 
 from ra_core.assets import ASSETS
 from ra_core.errors import WeightsError
-from ra_core.models.proxy_dct import BlockDCT
-from ra_core.models.proxy_learned import Hyperprior, Minnen2018
-from ra_core.models.registry import make_by_name
-from ra_core.models.weights import load_weights
-from ra_core.registry import Registry
+from ra_core.models import proxy_dct, proxy_learned  # noqa: F401, they register themselves
+from ra_core.models.registry import PROXIES, make
+from ra_core.models.weights import load_weights, read_sidecar
 
 SHIPPED = ASSETS / "proxies"
-
-PROXIES = Registry("proxy")
-for _n, _t in {
-    "Minnen2018": Minnen2018,
-    "Hyperprior": Hyperprior,
-    "BlockDCT": BlockDCT,
-}.items():
-    PROXIES.add(_n, _t)
-
 
 
 def make_proxy(name: str, **sizes) -> nn.Module:
@@ -33,7 +21,7 @@ def make_proxy(name: str, **sizes) -> nn.Module:
     `bits`, the sum of `bits_y` (content) and `bits_z` (side information).
     Sizes that are None keep their default. Raises `ParameterError` for an unknown name, size or value.
     """
-    return make_by_name(PROXIES, "proxy", "size ", name, sizes)
+    return make(PROXIES, name, **sizes)
 
 
 def proxy_stem(name: str, weight: float) -> str:
@@ -55,13 +43,7 @@ def read_proxy_sidecar(stem: str, folder: Path = SHIPPED) -> dict:
             f"{folder} holds no learned proxy {stem!r}; choose one that ships, {', '.join(shipped_proxies())}, or "
             "train it with python -m ra_core.pretraining.proxies."
         )
-    try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-        if not {"name", "n", "m", "weight"} <= set(sidecar):
-            raise ValueError("name, n, m or weight are missing")
-        return sidecar
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); copy or train the proxy again.") from error
+    return read_sidecar(path, {"name", "n", "m", "weight"}, "copy or train the proxy again")
 
 
 def load_proxy_weights(stem: str, folder: Path = SHIPPED) -> nn.Module:
@@ -78,13 +60,4 @@ def fill_proxy(name: str, n: int, m: int, path: Path) -> nn.Module:
 
     Raises `WeightsError` where they are no weights, or those of other sizes.
     """
-    net = make_proxy(name, n=n, m=m)
-    try:
-        return load_weights(net, path).requires_grad_(False).eval()
-    except WeightsError as error:
-        if "was made for another network" not in str(error):
-            raise
-        raise WeightsError(
-            f"{path} was trained for other sizes than n = {n}, m = {m} of {name}; give those of its sidecar, or train "
-            "it anew with python -m ra_core.pretraining.proxies."
-        ) from error
+    return load_weights(make_proxy(name, n=n, m=m), path).requires_grad_(False).eval()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ra_core.errors import ParameterError
 from ra_core.models.dct_rate import FEATURES, rate_features
 from ra_core.models.padding import check_pictures, pad_to_multiple
+from ra_core.models.registry import PROXIES
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
@@ -32,7 +33,7 @@ SOFTNESS = 0.75
 
 
 @dataclass(frozen=True)
-class _Codec:
+class _Transform:
     """What distinguishes one codec from another.
 
     `weights` turn rate features into bits: five for luma, five for both chroma planes, one for each luma block and
@@ -48,18 +49,19 @@ class _Codec:
     weights: tuple[float, ...]
 
 
-CODECS = {
-    "jpeg": _Codec(
+TRANSFORMS = {
+    "jpeg": _Transform(
         qualities=(1, 100), side=8, together=2, dead=0.0, threshold=0.6, runs=True,
         weights=(2.381, 2.255, 2.296, 2.367, 1.478, 3.26, 2.115, 2.024, 0.234, 2.64, 8.135, 5005.0),
     ),
-    "heic": _Codec(
+    "heic": _Transform(
         qualities=(0, 51), side=16, together=1, dead=0.15, threshold=0.75, runs=False,
         weights=(4.287, 0.0, 0.412, 0.0, 0.0, 4.21, 0.0, 0.7256, 9.534, 0.1726, 0.316, 3168.0),
     ),
 }  # fmt: skip
 
 
+@PROXIES.register("BlockDCT")
 class BlockDCT(nn.Module):
     """A block-transform codec with gradients, without parameters: `jpeg` (4:2:0 chroma) or `heic` (4:2:0).
 
@@ -79,9 +81,9 @@ class BlockDCT(nn.Module):
 
     def __init__(self, codec: str = "jpeg", quality: float | None = None):
         super().__init__()
-        if codec not in CODECS:
-            raise ParameterError(f"BlockDCT has no codec {codec!r}; choose one of {', '.join(CODECS)}.")
-        self.name, self.codec, self.quality = codec, CODECS[codec], quality
+        if codec not in TRANSFORMS:
+            raise ParameterError(f"BlockDCT has no codec {codec!r}; choose one of {', '.join(TRANSFORMS)}.")
+        self.name, self.codec, self.quality = codec, TRANSFORMS[codec], quality
         order = _zigzag(self.codec.side)
         self.register_buffer("transform", _cosines(self.codec.side)[order], persistent=False)
         self.register_buffer("tables", _jpeg_tables()[:, _zigzag(8)], persistent=False)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from ra_core.errors import ParameterError
 from ra_core.models.entropy import SMALLEST_SCALE, FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
 from ra_core.models.padding import check_pictures, pad_to_multiple
+from ra_core.models.registry import PROXIES
 
 STRIDE = 64  # 16 from pixels to y, 4 from y to z
 SLOPE = 0.2
@@ -60,6 +61,7 @@ def _deconv(c_in: int, c_out: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(c_in, c_out, 5, 2, 2, output_padding=1)
 
 
+@PROXIES.register("Hyperprior")
 class Hyperprior(nn.Module):
     """A codec whose latent y is Gaussian given a second, coarser latent z: mean and scale, no context.
 
@@ -114,6 +116,7 @@ class Hyperprior(nn.Module):
         }  # fmt: skip
 
 
+@PROXIES.register("Minnen2018")
 class Minnen2018(Hyperprior):
     """The hyperprior with a context model: what was coded before, in reading order, also tells mean and scale.
 

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, read strictly."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,21 +36,31 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
     own = net.state_dict()
     optional = {name for name in own if name.endswith("num_batches_tracked")}
-    misshapen = [name for name in sorted(set(own) & set(tensors)) if own[name].shape != tensors[name].shape]
-    problems = [
-        ("misses", sorted(set(own) - set(tensors) - optional)),
-        ("has the unknown", sorted(set(tensors) - set(own))),
-        ("has another shape for", misshapen),
-    ]
-    for what, names in problems:
+    problems = {
+        "misses": set(own) - set(tensors) - optional,
+        "has the unknown": set(tensors) - set(own),
+        "has another shape for": {name for name in set(own) & set(tensors) if own[name].shape != tensors[name].shape},
+    }
+    for what, names in problems.items():
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise WeightsError(
                 f"{path} was made for another network than {type(net).__name__}: "
-                f"it {what} {names[0]!r}{more}; use the network it was trained as."
+                f"it {what} {min(names)!r}{more}; use the network it was trained as."
             )
     load_tensors(net, tensors)
     return net
+
+
+def read_sidecar(path: Path, keys: set[str], advice: str) -> dict:
+    """Return the JSON beside a file of weights, which must hold some keys. Raises `WeightsError` with `advice`."""
+    try:
+        sidecar = json.loads(path.read_text(encoding="utf-8"))
+        if missing := sorted(keys - set(sidecar)):
+            raise ValueError(f"{', '.join(missing)} missing")
+        return sidecar
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); {advice}.") from error
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from ra_core.paths import profile_folder
 from ra_core.pretraining.proxies import trained_proxies
 
 REFERENCES = 8  # pictures on which the rates of codec and proxies are compared
-BLOCK_CODECS = {name: "jpeg" for name in CODECS if name.split("-")[0] == "jpeg"} | {"heic": "heic", "bpg": "heic"}
 
 
 class LearnedLadder(nn.Module):
@@ -71,12 +70,14 @@ def load_proxy(
     rates are matched on `references` (as they stand, eight scenes). Raises `ParameterError` where there is none.
     """
     if name == "BlockDCT":
-        if codec not in BLOCK_CODECS:
+        stand_in = CODECS.find(codec).stand_in
+        if stand_in is None:
+            known = ", ".join(sorted(other for other, entry in CODECS.items() if entry.stand_in))
             raise ParameterError(
-                f"proxy BlockDCT cannot stand in for codec {codec!r}, only for {', '.join(sorted(BLOCK_CODECS))}; "
+                f"proxy BlockDCT cannot stand in for codec {codec!r}, only for {known}; "
                 "choose a learned one, Hyperprior for instance."
             )
-        return make_proxy(name, codec=BLOCK_CODECS[codec]).requires_grad_(False).eval()
+        return make_proxy(name, codec=stand_in).requires_grad_(False).eval()
     files = trained_proxies(learned, folder, device) if learned else [SHIPPED / stem for stem in shipped_proxies(name)]
     if not files:
         raise ParameterError(
@@ -91,6 +92,6 @@ def load_proxy(
 
 def proxies_of(profile: Profile, codec: str, references: torch.Tensor) -> dict[str, nn.Module]:
     """Return every proxy that can stand in for a codec, by name."""
-    names = [*(["BlockDCT"] if codec in BLOCK_CODECS else []), profile.proxy.name]
+    names = [*(["BlockDCT"] if CODECS.find(codec).stand_in else []), profile.proxy.name]
     folder = profile_folder(profile.name) / "proxies"
     return {name: load_proxy(name, codec, references, profile.proxy, folder, profile.device) for name in names}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ra_core.channels import from_arrays, to_arrays
-from ra_core.codecs import Codec, load_codec
+from ra_core.codecs import CODECS, Codec, load_codec
 from ra_core.codecs.jpeg_files import block_bits
 from ra_core.data import as_batch
 from ra_core.errors import ParameterError
@@ -18,7 +18,6 @@ from ra_core.metrics import to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
 from ra_core.runs import AtStrength, CodingRun, ladder_of, resolve
-from ra_core.runs.proxies import BLOCK_CODECS
 from ra_core.steps.common import pictures_of, set_threads
 from ra_core.steps.rates import transferred_strengths
 from ra_core.steps.trainings import trained
@@ -182,8 +181,8 @@ def _bits(coder: Codec, kind: str, files: list[bytes], images: torch.Tensor, qua
     """Return the bits of each block: of the very files for JPEG, by the proxy for HEVC, of others nothing."""
     if coder.suffix == ".jpg":
         bits, by = np.stack([block_bits(file) for file in files]), "a block of 8 × 8, counted in the file"
-    elif coder.name in BLOCK_CODECS:
-        proxy = make_proxy("BlockDCT", codec=BLOCK_CODECS[coder.name])
+    elif stand_in := CODECS[coder.name].stand_in:
+        proxy = make_proxy("BlockDCT", codec=stand_in)
         bits, by = proxy.bit_map(images, quality).numpy(), "a block of 16 × 16, estimated by the proxy"
     else:
         return {}

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import random
 import shutil
 import sys
 import tempfile
@@ -113,40 +112,32 @@ def test_programs_get_a_list_of_arguments_in_folders_of_their_own(programs, tmp_
     assert first[0] == second[0] == ["-q", "41", "-o", "out.bpg", "in.png"]
     assert third[0] == fourth[0] == ["-o", "out.png", "in.bpg"]
     assert len({call[1] for call in (first, second, third, fourth)}) == 4
-    assert first[2] == ["in.png", "said.txt"] and third[2] == ["in.bpg", "said.txt"]
+    assert first[2] == ["in.png"] and third[2] == ["in.bpg"]
     assert not any(Path(folder).exists() for _, folder, _ in (first, second, third, fourth))
 
 
 def test_a_description_names_the_programs_versions(programs):
     codec = programs("print('BPG Image Encoder version 0.9.8'); sys.exit(1)", "sys.exit(1)")
-    said = codec.describe()
-    assert said["versions"] == {"bpgenc": "BPG Image Encoder version 0.9.8", "bpgdec": "unknown"}
-    assert said["settings"]["arguments"] == ["-q", "quality"]
+    assert codec.describe()["versions"] == {"bpgenc": "BPG Image Encoder version 0.9.8", "bpgdec": "unknown"}
 
 
-def test_a_missing_program_is_named(programs, tmp_path):
+def test_a_missing_program_is_named(programs):
     for present in ((None, None), (ENCODER, None)):
         programs(*present)
-        assert "bpgenc and bpgdec" in refusal(ParameterError, load_codec, "bpg")
-        assert "PATH" in refusal(ParameterError, BpgCodec().encode, [picture(8, 8)], 30)
-        assert "PATH" in refusal(ParameterError, BpgCodec().decode, [whole(8, 8)])
-    assert BpgCodec().describe()["versions"].keys() <= {"bpgenc"}
+        for call in ((load_codec, "bpg"), (BpgCodec().encode, [picture(8, 8)], 30), (BpgCodec().decode, [whole(8, 8)])):
+            assert "bpgenc and bpgdec" in refusal(ParameterError, *call)
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("sys.exit(3)", "status 3"),
-        ("sys.stderr.write('no memory. None\\nat all\\n'); sys.exit(1)", "no memory"),
+        ("sys.stderr.write('no memory. None\\nat all\\n'); sys.exit(3)", "status 3, saying 'no memory"),
         ("os.kill(os.getpid(), 9)", "status -9"),
         ("sys.stderr.write('x' * 10**7); sys.exit(1)", "xxx"),
-        ("print('y' * 10**7)", "wrote no file"),
-        ("", "wrote no file"),
+        ("print('y' * 10**7)", "no file"),
         ("open('out.bpg', 'w'); open('out.png', 'w')", "0 bytes"),
-        ("os.mkdir('out.bpg'); os.mkdir('out.png')", "wrote no file"),
-        ("os.mkfifo('out.bpg'); os.mkfifo('out.png')", "wrote no file"),
-        ("os.symlink('/dev/zero', 'out.bpg'); os.symlink('/dev/zero', 'out.png')", "wrote no file"),
-        ("os.symlink('in.png', 'out.bpg'); os.symlink('in.bpg', 'out.png')", "wrote no file"),
+        ("os.mkdir('out.bpg'); os.mkfifo('out.png')", "no file"),
+        ("os.symlink('/dev/zero', 'out.bpg'); os.symlink('in.bpg', 'out.png')", "no file"),
         ("[os.truncate(os.open(f, os.O_CREAT | os.O_RDWR), 2**33) for f in ('out.bpg', 'out.png')]", "bytes"),
         ("[open(f, 'wb').write(os.urandom(999)) for f in ('out.bpg', 'out.png')]", ""),
         ("os.chmod('.', 0o500)", ""),
@@ -155,33 +146,22 @@ def test_a_missing_program_is_named(programs, tmp_path):
 def test_a_program_that_fails_is_one_error(programs, body, said):
     codec = programs(body, body)
     message = refusal(CodecError, codec.encode, [picture(8, 8)], 30)
-    assert said in message and "picture 0 of 8 x 8 pixels" in message
+    assert said in message and "picture 0" in message
     message = refusal(CodecError, codec.decode, [whole(8, 8)])
     assert said in message and "file 0" in message
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        ENCODER.replace("image.width", "image.width + 1"),
-        ENCODER.replace("BPG", "BPF"),
-        ENCODER.replace("len(data)", "len(data) + 1"),
-    ],
-)
-def test_a_file_of_another_kind_or_size_is_no_result(programs, body):
-    refusal(CodecError, programs(body).encode, [picture(8, 9)], 30)
+@pytest.mark.parametrize("old, new", [("width", "width + 1"), ("BPG", "BPF"), ("number(len(data))", "number(10**6)")])
+def test_a_file_of_another_kind_or_size_is_no_result(programs, old, new):
+    refusal(CodecError, programs(ENCODER.replace(old, new)).encode, [picture(8, 9)], 30)
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        "from PIL import Image\nImage.new('L', (8, 8)).save('out.png')",
-        "from PIL import Image\nImage.new('RGB', (9, 8)).save('out.png')",
-        "from PIL import Image\nImage.new('RGB', (8, 8)).save('out.png', 'BMP')",
-        "from PIL import Image\nImage.new('RGB', (8, 8)).save('out.png'); os.truncate('out.png', 45)",
-    ],
-)
-def test_what_the_decoder_leaves_is_not_trusted(programs, body):
+    "made", ["new('L', (8, 8)).save(o)", "new('RGB', (9, 8)).save(o)", "new('RGB', (8, 8)).save(o, 'BMP')",
+             "new('RGB', (8, 8)).save(o); os.truncate(o, 45)"],
+)  # fmt: skip
+def test_what_the_decoder_leaves_is_not_trusted(programs, made):
+    body = f"from PIL import Image\no = 'out.png'\nImage.{made}"
     refusal(CodecError, programs(bpgdec=body).decode, [whole(8, 8)])
 
 
@@ -195,10 +175,8 @@ time.sleep(600)
 """
     programs(hang, hang)
     start = time.monotonic()
-    message = refusal(CodecError, BpgCodec(seconds=0.2).encode, [picture(8, 8)], 30)
-    assert "bpgenc took more than 0.2 s" in message
-    message = refusal(CodecError, BpgCodec(seconds=2).decode, [whole(8, 8)])
-    assert "bpgdec took more than 2 s" in message
+    assert "0.2 s" in refusal(CodecError, BpgCodec(seconds=0.2).encode, [picture(8, 8)], 30)
+    assert "2 s" in refusal(CodecError, BpgCodec(seconds=2).decode, [whole(8, 8)])
     assert time.monotonic() - start < 30
     state = Path(f"/proc/{child.read_text()}/stat")
     for _ in range(100):  # whoever inherited the process may still have to collect it
@@ -221,7 +199,7 @@ def test_hostile_bytes_do_not_reach_the_program(programs, tmp_path):
 def test_quality_and_time_limit_are_checked():
     assert "0 to 51" in refusal(ParameterError, BpgCodec.qualities.checked, 52)
     for seconds in (0, -1, "1", float("nan")):
-        assert "time limit" in refusal(ParameterError, BpgCodec, seconds)
+        assert repr(seconds) in refusal(ParameterError, BpgCodec, seconds)
 
 
 @given(st.integers(1, 2**31), st.integers(1, 2**31), st.binary(max_size=300))
@@ -232,19 +210,6 @@ def test_a_declared_size_is_read(width, height, data):
             bpg_size(file)
     else:
         assert bpg_size(file) == bpg_size(file + b"more") == (width, height)
-
-
-def test_ten_thousand_hostile_headers():
-    chance, good = random.Random(0), whole(40, 30, bytes(50))
-    for _ in range(10_000):
-        file = bytearray(good[: chance.randrange(len(good) + 1)] + chance.randbytes(chance.randrange(20)))
-        for _ in range(chance.randrange(4) if file else 0):
-            file[chance.randrange(len(file))] = chance.choice((0, 1, 127, 128, 255))
-        try:
-            width, height = bpg_size(bytes(file))
-            assert 0 < width * height <= MAX_PIXELS
-        except ValueError:
-            pass
 
 
 @pytest.mark.skipif(not REAL, reason="bpgenc and bpgdec are not here")

@@ -49,12 +49,6 @@ def test_of_a_network_on_imagenet_only_the_last_layer_is_trained():
     assert all(torch.equal(value, before[name]) for name, value in net[1].state_dict().items())
 
 
-def test_the_pools_are_the_mean_and_the_maximum_of_each_channel():
-    features = torch.arange(24.0).view(2, 3, 2, 2)
-    pooled = cell_nets.MeanAndMax()(features)
-    assert pooled[1].tolist() == [13.5, 17.5, 21.5, 15.0, 19.0, 23.0]
-
-
 def test_a_trunk_begins_with_the_published_weights(monkeypatch):
     torch.manual_seed(0)
     whole = efficientnet_lite.efficientnet_lite("lite0").eval()

@@ -18,15 +18,8 @@ def count(net: nn.Module, *kinds: type[nn.Module]) -> int:
     return sum(isinstance(layer, kinds) for layer in net.modules())
 
 
-def test_there_are_five_families():
-    assert list(FAMILIES) == ["resnet20", "resnet26", "vgg8", "densenet17", "mobilenet"]
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_sizes(name):
-    parameters = sum(p.numel() for p in FAMILIES[name]().parameters())
-    assert parameters == SIZES[name]
-    assert 4 * parameters < 4e6  # bytes
+def test_sizes():
+    assert {name: sum(p.numel() for p in net().parameters()) for name, net in FAMILIES.items()} == SIZES
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -34,16 +27,6 @@ def test_each_family_is_built_in_its_own_way(name):
     net = FAMILIES[name]()
     for kind in set(FEATURES.values()):
         assert (count(net, kind) > 0) == (kind is FEATURES[name])
-
-
-def test_depths_are_those_of_the_names():
-    def deep(name):
-        shortcuts = sum(isinstance(m, BasicBlock) and count(m.shortcut, nn.Conv2d) for m in nets[name].modules())
-        return count(nets[name], nn.Conv2d) - shortcuts
-
-    nets = {name: net() for name, net in FAMILIES.items()}
-    assert [deep(name) + 1 for name in ("resnet20", "resnet26", "vgg8")] == [20, 26, 8]  # with the classifier
-    assert deep("densenet17") == 17
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -69,14 +52,3 @@ def test_gradients_reach_every_weight_and_the_picture(name):
     for key, parameter in net.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, key
     assert (images.grad.abs().amax((1, 2, 3)) > 0).all()
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_any_number_of_channels_can_come_in(name):
-    torch.manual_seed(0)
-    usual, wide = FAMILIES[name](10), FAMILIES[name](10, 12)
-    first = [next(m for m in net.modules() if isinstance(m, nn.Conv2d)) for net in (usual, wide)]
-    assert [conv.in_channels for conv in first] == [3, 12]
-    added = 9 * 9 * first[0].out_channels  # nine more channels, 3 x 3
-    assert sum(p.numel() for p in wide.parameters()) == SIZES[name] + added
-    assert wide(torch.randn(2, 12, 32, 32)).shape == (2, 10)

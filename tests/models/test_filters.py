@@ -2,13 +2,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from ra_core.coding.filters import Bilateral, Gaussian
 from refusal import refusal
 
-from ra_core.data import cifar10
 from ra_core.errors import ParameterError
+from ra_core.models.filters import Bilateral, Gaussian
 
 FILTERS = [Gaussian(0.5), Gaussian(2.0), Bilateral(1.0, 0.05), Bilateral(2.0, 0.15)]
 
@@ -51,8 +48,7 @@ def near(sigma: float):
 
 @pytest.mark.parametrize("sigma", [0.3, 0.8, 1.2])
 def test_gaussian_is_the_explicit_convolution(sigma):
-    image = picture(7, 9)
-    radius = max(1, round(3 * sigma))
+    image, radius = picture(7, 9), max(1, round(3 * sigma))
     assert torch.allclose(Gaussian(sigma)(image), explicit(image, radius, near(sigma)), atol=1e-6)
 
 
@@ -65,37 +61,15 @@ def test_bilateral_is_the_explicit_mean(sigma, tone):
     assert torch.allclose(Bilateral(sigma, tone)(image), explicit(image, max(1, round(2 * sigma)), weight), atol=1e-6)
 
 
-def test_bilateral_without_regard_to_tone_is_a_blur():
-    image = picture(8, 8)
-    assert torch.allclose(Bilateral(1.0, 1e4)(image), explicit(image, 2, near(1.0)), atol=1e-6)
-
-
-@every
-@given(st.tuples(*[st.floats(0, 1)] * 3), st.integers(1, 20), st.integers(1, 20))
-@settings(max_examples=15)
-def test_constants_are_kept(net, colour, height, width):
-    images = torch.tensor(colour).view(1, 3, 1, 1).expand(2, 3, height, width)
-    assert torch.allclose(net(images), images, atol=1e-6)
-
-
 @every
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (37, 2), (16, 24)])
-def test_any_size_comes_back_within_its_range(net, size):
+def test_any_size_comes_back_within_its_range_and_constants_are_kept(net, size):
     images = picture(*size)
     out = net(images)
     assert out.shape == images.shape
     assert out.min() >= images.min() - 1e-6 and out.max() <= images.max() + 1e-6
-
-
-def test_a_point_becomes_a_gaussian_of_that_sigma():
-    image = torch.zeros(1, 3, 41, 41)
-    image[..., 20, 20] = 1
-    for sigma in (1.2, 2.0):
-        spread = Gaussian(sigma)(image)[0, 0].double()
-        offset = torch.arange(41.0).double() - 20
-        assert spread.sum() == pytest.approx(1, abs=1e-6)
-        assert torch.equal(spread, spread.flip(0)) and torch.allclose(spread, spread.T, atol=1e-8)
-        assert (spread.sum(0) * offset**2).sum().sqrt() == pytest.approx(sigma, rel=0.03)
+    flat = torch.tensor([0.2, 0.9, 0.0]).view(1, 3, 1, 1).expand(2, 3, *size)
+    assert torch.allclose(net(flat), flat, atol=1e-6)
 
 
 def test_bilateral_keeps_the_edge_that_gaussian_blurs_and_smooths_beside_it():
@@ -107,17 +81,6 @@ def test_bilateral_keeps_the_edge_that_gaussian_blurs_and_smooths_beside_it():
     assert (kept - edge)[..., at_edge].abs().mean() < 0.02
     assert (blurred - edge)[..., at_edge].abs().mean() > 0.1
     assert (kept - edge).std() < 0.6 * (noisy - edge).std()
-
-
-def test_stronger_settings_smooth_more():
-    images, _ = cifar10.load("shipped", "test").batch(torch.arange(8))
-
-    def roughness(net):
-        return net(images).diff(dim=-1).abs().mean()
-
-    assert images.diff(dim=-1).abs().mean() > roughness(Gaussian(0.5)) > roughness(Gaussian(0.8))
-    assert roughness(Gaussian(0.8)) > roughness(Gaussian(1.2)) > roughness(Gaussian(2.0))
-    assert roughness(Bilateral(1.0, 0.05)) > roughness(Bilateral(1.0, 0.15)) > roughness(Bilateral(2.0, 0.15))
 
 
 @every

@@ -6,15 +6,9 @@ from refusal import refusal
 from torch import nn
 
 from ra_core.errors import ParameterError
-from ra_core.models.preprocessors import NPP, NPPQA, PREPROCESSORS, QP_TABLE, make_preprocessor, preprocess
+from ra_core.models.preprocessors import NPP, make_preprocessor, preprocess
 
-PUBLISHED = {"NPP": 9_422_235, "NPPQA": 9_461_537}
-SCALING = {"pixel0": 83, "pixel1": 83, "down0": 1_120, "down1": 2_176, "down2": 8_448,
-           "up1": 16_768, "up2": 8_448, "up3": 2_176}  # fmt: skip
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
+NAMES = ("NPP", "NPPQA")
 
 
 def narrow(name: str = "NPP", **sizes) -> NPP:
@@ -31,31 +25,8 @@ def shaken(net: nn.Module) -> nn.Module:
     return net
 
 
-@pytest.fixture(scope="module")
-def published() -> dict[str, NPP]:
-    return {name: make_preprocessor(name) for name in PUBLISHED}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_sizes(published, name):
-    net = published[name]
-    assert parameters(net) == PUBLISHED[name]
-    assert parameters(net.pixel) == 24
-    floats = [b for b in net.buffers() if b.is_floating_point()]
-    assert sum(b.numel() for b in floats) + len(list(net.buffers())) - len(floats) == 7_834
-    assert parameters(make_preprocessor(name, identity=True, batch_norm="frozen")) == PUBLISHED[name]
-
-
-def test_the_parts_of_the_published_network(published):
-    net = published["NPP"]
-    assert [parameters(part) for part in net.down] == [19_584, 92_736, 369_792, 1_476_864]
-    assert [parameters(part) for part in net.up] == [4_722_432, 2_066_304, 517_056, 129_504]
-    assert parameters(net.head) == 27_939
-    assert {place: parameters(part) for place, part in published["NPPQA"].scaling.items()} == SCALING
-
-
 @settings(max_examples=12)
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(list(PUBLISHED)))
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(NAMES))
 def test_any_size_comes_back_as_it_was(height, width, name):
     net = narrow(name).eval()
     images = torch.rand(2, 3, height, width)
@@ -64,15 +35,7 @@ def test_any_size_comes_back_as_it_was(height, width, name):
     assert answer.shape == images.shape and answer.isfinite().all()
 
 
-def test_padding_repeats_the_border_and_is_cropped_away():
-    net = narrow().eval()
-    images = torch.rand(1, 3, 20, 30)
-    padded = nn.functional.pad(images, (0, 2, 0, 12), mode="replicate")
-    with torch.no_grad():
-        assert torch.equal(net(images), net(padded)[..., :20, :30])
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (17, 40)])
 def test_the_identity_form_begins_as_exactly_the_identity(name, training, size):
@@ -104,7 +67,7 @@ def test_the_identity_form_adds_what_it_learned_to_the_input_without_a_rectifier
     assert torch.allclose(net(images), images - 0.75)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("identity", [True, False])
 def test_parameters_get_gradients(name, identity):
     net = shaken(narrow(name, identity=identity, width=4))
@@ -116,19 +79,6 @@ def test_parameters_get_gradients(name, identity):
     # Three hidden values, all of which may be rectified to zero; the published form ends in rectifiers too.
     allowed = ("pixel.",) if identity else ("pixel.", "scaling.")
     assert all(key.startswith(allowed) for key in dead) and len(dead) < 12, dead
-
-
-def test_the_identity_form_learns_from_the_first_step():
-    net = narrow("NPPQA", identity=True, width=4)
-    images = torch.rand(4, 3, 16, 16)
-    losses = []
-    for _ in range(8):
-        losses.append(net(images, 0.25).square().mean())
-        gradients = torch.autograd.grad(losses[-1], list(net.parameters()))
-        with torch.no_grad():
-            for parameter, gradient in zip(net.parameters(), gradients, strict=True):
-                parameter -= 3e-3 * gradient.sign()
-    assert losses[0] == images.square().mean() and losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("identity", [True, False])
@@ -163,18 +113,6 @@ def test_each_factor_multiplies_the_features_of_its_place():
     assert torch.equal(seen["up1"][0], seen["up0"][1])
 
 
-def test_batch_norm_in_training_takes_statistics_of_the_batch_and_keeps_them():
-    net = narrow(batch_norm="train")
-    images = torch.rand(2, 3, 32, 32)
-    before = net.head[1].running_mean.clone()
-    net(images)
-    assert not torch.equal(net.head[1].running_mean, before)
-    net.eval()
-    kept = net.head[1].running_mean.clone()
-    net(images)
-    assert torch.equal(net.head[1].running_mean, kept)
-
-
 def test_frozen_batch_norm_never_looks_at_the_batch_but_learns_its_scale_and_shift():
     net = narrow(batch_norm="frozen")
     images = torch.rand(3, 3, 32, 32)
@@ -205,20 +143,10 @@ def test_preprocess_clamps_and_hands_the_strength_to_networks_that_take_one():
         assert torch.equal(preprocess(nn.Identity(), images), images)
 
 
-def test_the_published_table():
-    assert len(QP_TABLE) == 9
-    assert all(strength == weight / 8 for _, weight, strength in QP_TABLE)
-    qps, weights = [row[0] for row in QP_TABLE], [row[1] for row in QP_TABLE]
-    assert qps == sorted(qps, reverse=True) and weights == sorted(weights)
-
-
-def test_bad_calls_are_refused_in_one_sentence():
-    assert "'UNet'" in refusal(ParameterError, make_preprocessor, "UNet")
-    assert "'blocks'" in refusal(ParameterError, make_preprocessor, "NPP", blocks=2)
+def test_bad_calls_are_refused():
     assert "'never'" in refusal(ParameterError, NPP, batch_norm="never")
     assert "width 0" in refusal(ParameterError, NPP, 0)
     assert "(2, 1, 8, 8)" in refusal(ParameterError, narrow(), torch.rand(2, 1, 8, 8))
     net, images = narrow("NPPQA").eval(), torch.rand(2, 3, 16, 16)
     for strength in (None, torch.ones(3), torch.tensor([1.0, 0.0]), -1.0, float("nan")):
         assert "strength" in refusal(ParameterError, net, images, strength)
-    assert set(PREPROCESSORS) == {"NPP", "NPPQA"} and issubclass(NPPQA, NPP)

@@ -1,63 +1,21 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from refusal import refusal
 from torch import nn
 
 from ra_core.errors import ParameterError
-from ra_core.models.processors import (
-    PROCESSORS,
-    PReLU,
-    ResidualBlock,
-    ResnetGenerator,
-    SRDenseNet,
-    SRResNet,
-    make_processor,
-)
+from ra_core.models.processors import PReLU, ResidualBlock, ResnetGenerator, SRResNet, make_processor
 
-PUBLISHED = {
-    ("SRResNet", 4): 734_092,
-    ("SRResNet", 1): 438_666,
-    ("SRDenseNet", 4): 5_455_043,
-    ("ResnetGenerator", 1): 7_841_411,
-}
-NARROW = [
-    ("SRResNet", 4, 8, 2),
-    ("SRResNet", 2, 8, 1),
-    ("SRResNet", 1, 8, 1),
-    ("SRDenseNet", 4, 4, 1),
-    ("SRDenseNet", 1, 4, 1),
-    ("ResnetGenerator", 1, 4, 1),
-]
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
+NARROW = [("SRResNet", 4, 8, 2), ("SRResNet", 2, 8, 1), ("SRResNet", 1, 8, 1), ("SRDenseNet", 4, 4, 1),
+          ("SRDenseNet", 1, 4, 1), ("ResnetGenerator", 1, 4, 1)]  # fmt: skip
 
 
 def layers(net: nn.Module, *kinds: type[nn.Module]) -> list:
     return [layer for layer in net.modules() if isinstance(layer, kinds)]
 
 
-@pytest.fixture(scope="module")
-def published() -> dict:
-    return {key: make_processor(*key) for key in PUBLISHED}
-
-
-@pytest.mark.parametrize("key", PUBLISHED)
-def test_published_sizes(published, key):
-    assert parameters(published[key]) == PUBLISHED[key]
-    assert published[key].scale == key[1]
-
-
-@pytest.mark.parametrize(("key", "count"), list(zip(PUBLISHED, (10, 10, 0, 17), strict=True)))
-def test_number_of_batchnorm_layers(published, key, count):
-    assert len(layers(published[key], nn.BatchNorm2d)) == count
-
-
-def test_srresnet_is_built_as_published(published):
-    net = published["SRResNet", 4]
+def test_srresnet_is_built_as_published():
+    net = make_processor("SRResNet", 4)
     assert len(layers(net, ResidualBlock)) == 5
     kernels = [conv.kernel_size[0] for conv in layers(net, nn.Conv2d)]
     assert kernels == [9, *[3] * 10, 3, 3, 3, 9]
@@ -79,41 +37,6 @@ def test_srresnet_has_a_long_skip_and_nothing_after_the_sum_of_a_block():
     assert torch.equal(block(x), x)
 
 
-def test_srdensenet_grows_from_16_to_1040_channels_without_norm(published):
-    net = published["SRDenseNet", 4]
-    convs = layers(net, nn.Conv2d)
-    assert [conv.in_channels for conv in convs] == [3, *range(16, 1040, 16), 1040, 128]
-    assert [conv.out_channels for conv in convs] == [16] * 65 + [128, 3]
-    assert [up.kernel_size for up in layers(net, nn.ConvTranspose2d)] == [(4, 4)] * 2
-
-
-def test_resnetgenerator_has_one_bias_and_reflects_at_the_border(published):
-    net = published["ResnetGenerator", 1]
-    convs = layers(net, nn.Conv2d, nn.ConvTranspose2d)
-    assert len(convs) == 1 + 2 + 12 + 2 + 1
-    assert [conv.bias is not None for conv in convs] == [False] * 17 + [True]
-    assert [pad.padding[0] for pad in layers(net, nn.ReflectionPad2d)] == [3, *[1] * 12, 3]
-
-
-@settings(max_examples=30)
-@given(st.sampled_from([1, 2, 4, 8]), st.integers(1, 12), st.integers(1, 6))
-def test_the_size_of_srresnet_follows_from_width_and_blocks(scale, width, blocks):
-    wide = 9 * width**2 + width  # a 3 x 3 convolution
-    ends = (243 * width + width) + 1 + (243 * width + 3)
-    ups = (scale.bit_length() - 1) * (4 * wide + 1)
-    expected = ends + blocks * (2 * wide + 4 * width + 1) + (wide + 1) + ups
-    assert parameters(SRResNet(scale, width, blocks)) == expected
-
-
-@pytest.mark.parametrize("name", PROCESSORS)
-def test_width_and_blocks_make_a_network_smaller(published, name):
-    scale = 1 if name == "ResnetGenerator" else 4
-    whole = PUBLISHED[name, scale]
-    assert parameters(make_processor(name, scale, width=None, blocks=None)) == whole
-    assert parameters(make_processor(name, scale, width=8)) < whole
-    assert parameters(make_processor(name, scale, blocks=1)) < whole
-
-
 @pytest.mark.parametrize(("name", "scale", "width", "blocks"), NARROW)
 @pytest.mark.parametrize("training", [True, False])
 def test_output_shape_and_range(name, scale, width, blocks, training):
@@ -123,14 +46,8 @@ def test_output_shape_and_range(name, scale, width, blocks, training):
     for x in (images, 1000 * images, torch.zeros_like(images)):
         out = net(x)
         assert out.shape == (2, 3, 8 * scale, 12 * scale) and out.isfinite().all()
-        if name != "SRDenseNet":
-            assert out.min() >= 0 and out.max() <= 1
-
-
-def test_srdensenet_is_not_bounded():
-    torch.manual_seed(0)
-    out = SRDenseNet(1, width=4, blocks=1)(1000 * torch.rand(1, 3, 8, 8))
-    assert out.max() > 1 or out.min() < 0
+        bounded = out.min() >= 0 and out.max() <= 1
+        assert bounded if name != "SRDenseNet" else not bounded or x.max() <= 1
 
 
 @pytest.mark.parametrize("net", [SRResNet(1, 4, 1), ResnetGenerator(1, 4, 1)], ids=["SRResNet", "Generator"])
@@ -154,33 +71,18 @@ def test_every_parameter_has_a_gradient_that_counts(name, scale, width, blocks):
         assert parameter.grad.abs().max() > 0, key
 
 
-@pytest.mark.parametrize("name", PROCESSORS)
-def test_the_same_seed_makes_the_same_network(name):
-    states = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        net = make_processor(name, 1, width=4, blocks=1)
-        states.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
-    assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
-
-
-@pytest.mark.parametrize(("name", "scale"), [("SRResNet", 3), ("SRResNet", 0), ("SRDenseNet", 6)])
-def test_a_scale_that_is_no_power_of_two_is_refused(name, scale):
+@pytest.mark.parametrize(
+    ("name", "scale"), [("SRResNet", 3), ("SRResNet", 0), ("SRDenseNet", 6), ("ResnetGenerator", 4)]
+)
+def test_a_scale_that_a_network_does_not_have_is_refused(name, scale):
     message = refusal(ParameterError, make_processor, name, scale)
-    assert name in message and f"scale {scale}" in message and "powers of two" in message
+    assert name in message and f"scale {scale}" in message
 
 
-def test_resnetgenerator_keeps_the_size_and_says_so():
-    assert "scale 4" in refusal(ParameterError, make_processor, "ResnetGenerator", 4)
-    net = ResnetGenerator(1, 4, 1)
-    for height, width in ((30, 32), (32, 31), (4, 32)):
-        message = refusal(ParameterError, net, torch.rand(1, 3, height, width))
-        assert f"{height} x {width}" in message and "multiples of 4" in message
-
-
-def test_an_unknown_processor_is_refused():
-    message = refusal(ParameterError, make_processor, "UNet", 4)
-    assert "'UNet'" in message and all(name in message for name in PROCESSORS)
+@pytest.mark.parametrize(("height", "width"), [(30, 32), (32, 31), (4, 32)])
+def test_a_size_that_resnetgenerator_does_not_have_is_refused(height, width):
+    message = refusal(ParameterError, ResnetGenerator(1, 4, 1), torch.rand(1, 3, height, width))
+    assert f"{height} x {width}" in message and "multiples of 4" in message
 
 
 def test_a_residual_srresnet_begins_as_the_identity_and_subtracts_its_answer():

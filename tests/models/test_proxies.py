@@ -9,16 +9,12 @@ from torch.nn import functional as F
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
 from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
-from ra_core.models.proxy_learned import GDN, Hyperprior, MaskedConv2d, Minnen2018
+from ra_core.models.proxy_learned import GDN, MaskedConv2d
 from ra_core.models.weights import save_weights
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
 LEARNED = ("Minnen2018", "Hyperprior")
 ANSWER = {"pictures", "raw", "bits_y", "bits_z", "bits"}
-PARTS = {
-    "encoder": 2_891_136, "decoder": 2_890_947, "hyper_encoder": 2_175_552, "hyper_decoder": 3_300_192,
-    "context": 1_843_584, "entropy_parameters": 1_017_344, "z_density": 2_112,
-}  # fmt: skip
 
 
 def parameters(net: nn.Module) -> int:
@@ -28,19 +24,6 @@ def parameters(net: nn.Module) -> int:
 def small(name: str) -> nn.Module:
     torch.manual_seed(0)
     return make_proxy(name, **SMALL[name])
-
-
-def test_published_size_and_parts():
-    net = make_proxy("Minnen2018", n=None)
-    assert parameters(net) == 14_120_867
-    assert {name: parameters(part) for name, part in net.named_children()} == PARTS
-    assert net.context.mask.expand_as(net.context.weight).numel() == 1_843_200
-
-
-def test_the_hyperprior_is_small_and_has_no_context():
-    net = make_proxy("Hyperprior")
-    assert parameters(net) == 1_594_867
-    assert not any(isinstance(layer, MaskedConv2d) for layer in net.modules())
 
 
 # GDN
@@ -59,11 +42,6 @@ def test_gdn_is_its_formula(inverse):
     for i in range(3):
         norm[:, i] = (beta[i] + sum(gamma[i, j] * x[:, j] ** 2 for j in range(3))).sqrt()
     assert torch.allclose(layer(x), x * norm if inverse else x / norm, atol=1e-6)
-
-
-def test_gdn_begins_with_a_tenth_of_its_own_square():
-    x = torch.randn(1, 4, 3, 3)
-    assert torch.allclose(GDN(4)(x), x / (1 + 0.1 * x**2).sqrt(), atol=1e-6)
 
 
 def test_gdn_keeps_beta_and_gamma_positive_and_lets_them_come_back():
@@ -102,13 +80,8 @@ def test_the_masked_convolution_is_causal():
         place = row * 8 + column
         assert not touched[: place + 1].any(), "an earlier prediction, or its own, looked ahead"
         assert touched[place + 1 :].any() or place == 55
-
-
-def test_the_masked_weights_get_no_gradient():
-    conv = MaskedConv2d(1, 1, 5, padding=2)
-    conv(torch.randn(1, 1, 9, 9)).square().sum().backward()
-    flat = conv.weight.grad.flatten()
-    assert (flat[:12] != 0).all() and (flat[12:] == 0).all()
+    before.square().sum().backward()
+    assert (conv.weight.grad.flatten(2)[..., :12] != 0).all() and (conv.weight.grad.flatten(2)[..., 12:] == 0).all()
 
 
 def test_the_context_changes_only_later_moments():
@@ -158,11 +131,6 @@ def test_flow_likelihoods_of_the_integers_sum_to_one_for_each_channel():
     assert (logits.diff(dim=2) > 0).all()  # a cdf rises
     expected = torch.sigmoid(density.logits(values + 0.5)) - torch.sigmoid(density.logits(values - 0.5))
     assert torch.allclose(share, expected, atol=1e-6)
-
-
-def test_bits_are_minus_log2_of_the_likelihood_for_each_picture():
-    likelihood = torch.tensor([0.5, 0.25]).view(2, 1, 1, 1).expand(2, 3, 2, 2)
-    assert torch.equal(bits(likelihood), torch.tensor([12.0, 24.0]))
 
 
 def test_quantise_adds_noise_of_one_bin_or_rounds_and_lets_the_gradient_through():
@@ -216,15 +184,10 @@ def test_gradients_of_pixels_and_bits_reach_the_picture_through_a_frozen_proxy(n
 
 @pytest.mark.parametrize("name", PROXIES)
 def test_bad_calls_are_refused(name):
-    assert "(3, 8, 8)" in refusal(ParameterError, small(name), torch.rand(3, 8, 8))
-    assert "(1, 1, 8, 8)" in refusal(ParameterError, small(name), torch.rand(1, 1, 8, 8))
-    assert "'width'" in refusal(ParameterError, make_proxy, name, width=3)
-
-
-def test_an_unknown_proxy_is_refused():
-    message = refusal(ParameterError, make_proxy, "BPG")
-    assert "'BPG'" in message and all(name in message for name in PROXIES)
-    assert "n = 0" in refusal(ParameterError, make_proxy, "Hyperprior", n=0)
+    for shape in ((3, 8, 8), (1, 1, 8, 8)):
+        assert str(shape) in refusal(ParameterError, small(name), torch.rand(shape))
+    if name in LEARNED:
+        assert "n = 0" in refusal(ParameterError, make_proxy, name, n=0)
 
 
 # Learned proxies
@@ -278,20 +241,6 @@ def test_every_parameter_learns_from_rate_and_distortion(name):
         assert parameter.grad.abs().max() > 0, key
 
 
-def test_a_hyperprior_learns():
-    proxy = small("Hyperprior").train()
-    images = F.interpolate(torch.rand(2, 3, 8, 8), size=64, mode="bilinear")
-    losses = []
-    for _ in range(20):
-        answer = proxy(images)
-        losses.append(answer["bits"].mean() / 64**2 + 200 * F.mse_loss(answer["raw"], images))
-        gradients = torch.autograd.grad(losses[-1], list(proxy.parameters()))
-        with torch.no_grad():
-            for parameter, gradient in zip(proxy.parameters(), gradients, strict=True):
-                parameter -= 2e-3 * gradient.sign()
-    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
-
-
 @pytest.mark.parametrize("name", LEARNED)
 def test_weights_of_other_sizes_are_refused(tmp_path, name):
     path = tmp_path / f"{name.lower()}-1.safetensors"
@@ -300,74 +249,17 @@ def test_weights_of_other_sizes_are_refused(tmp_path, name):
     assert not same.training and not any(p.requires_grad for p in same.parameters())
     for mine, stored in zip(same.parameters(), small(name).parameters(), strict=True):
         assert mine.dtype == torch.float32 and torch.equal(mine, stored.half().float())
-    for n, m in ((8, 6), (4, 8)):
-        said = refusal(WeightsError, fill_proxy, name, n, m, path)
-        assert f"was trained for other sizes than n = {n}, m = {m} of {name}; " in said
     other = next(other for other in LEARNED if other != name)
-    assert f"m = 6 of {other}; " in refusal(WeightsError, fill_proxy, other, 4, 6, path)
+    for kind, n, m in ((name, 8, 6), (name, 4, 8), (other, 4, 6)):
+        assert f"another network than {kind}" in refusal(WeightsError, fill_proxy, kind, n, m, path)
     path.write_bytes(b"no weights")
-    assert "is not a whole safetensors file" in refusal(WeightsError, fill_proxy, name, 4, 6, path)
+    refusal(WeightsError, fill_proxy, name, 4, 6, path)
 
 
 def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_path):
     said = refusal(WeightsError, load_proxy_weights, "hyperprior-3")
-    assert "holds no learned proxy 'hyperprior-3'; choose one that ships, " in said
-    assert shipped_proxies() and all(stem in said for stem in shipped_proxies())
+    assert shipped_proxies() and all(stem in said for stem in (*shipped_proxies(), "hyperprior-3"))
     assert shipped_proxies("Minnen2018") == []
-    (tmp_path / "hyperprior-3.json").write_text("{}")
-    assert "(name, n, m or weight are missing)" in refusal(WeightsError, load_proxy_weights, "hyperprior-3", tmp_path)
-
-
-def test_a_stem_is_the_name_and_the_weight():
+    (tmp_path / "hyperprior-3.json").write_text('{"name": "Hyperprior", "n": 3}')
+    assert "m, weight" in refusal(WeightsError, load_proxy_weights, "hyperprior-3", tmp_path)
     assert [proxy_stem("Hyperprior", w) for w in (512.0, 0.25)] == ["hyperprior-512", "hyperprior-0.25"]
-
-
-def test_a_minnen_proxy_equals_compressai_with_the_same_weights():
-    pytest.importorskip("compressai")
-    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-    from compressai.models import JointAutoregressiveHierarchicalPriors
-
-    torch.manual_seed(0)
-    ours, theirs = Minnen2018(12, 12).eval(), JointAutoregressiveHierarchicalPriors(12, 12).eval()
-    theirs.g_a.load_state_dict(ours.encoder.state_dict(), strict=False)
-    theirs.g_s.load_state_dict(ours.decoder.state_dict(), strict=False)
-    theirs.h_a.load_state_dict(ours.hyper_encoder.state_dict())
-    theirs.entropy_parameters.load_state_dict(ours.entropy_parameters.state_dict())
-    theirs.context_prediction.load_state_dict(ours.context.state_dict(), strict=False)
-    state = ours.hyper_decoder.state_dict()
-    state["4.weight"] = state["4.weight"].transpose(0, 1).flip(2, 3)  # as a plain convolution
-    theirs.h_s.load_state_dict(state)
-    for layer in theirs.modules():
-        if isinstance(layer, nn.LeakyReLU):
-            layer.negative_slope = 0.2
-    flow = EntropyBottleneck(12, filters=(1, 1, 1)).eval()
-    with torch.no_grad():
-        parts = dict(flow.named_parameters())  # `_matrix0` or, since 1.2.7, `matrices.0`
-        for names, mine in ((("_matrix", "matrices."), "stretch"), (("_bias", "biases."), "shift"),
-                            (("_factor", "factors."), "bend")):  # fmt: skip
-            for step, row in enumerate(getattr(ours.z_density, mine)):
-                key = next(f"{name}{step}" for name in names if f"{name}{step}" in parts)
-                parts[key].copy_(row[:, None, None])
-        images = torch.rand(2, 3, 64, 128)
-        y = ours.encoder(images)
-        z = ours.hyper_encoder(y).round()
-        assert torch.allclose(theirs.g_a(images), y, atol=1e-5)
-        assert torch.allclose(theirs.h_a(y).round(), z)
-        hyper, y = theirs.h_s(z), y.round()
-        assert torch.allclose(hyper, ours.hyper_decoder(z), atol=1e-5)
-        told = torch.cat([hyper, theirs.context_prediction(y)], 1)
-        mean, root = theirs.entropy_parameters(told).chunk(2, 1)
-        gaussian = GaussianConditional(None)
-        likelihood_y = gaussian._likelihood(y, root.square().clamp_min(0.11), mean)
-        flat = z.permute(1, 0, 2, 3).reshape(12, 1, -1)
-        share = flow._likelihood(flat)  # with two more values since 1.2
-        likelihood_z = (share[0] if isinstance(share, tuple) else share).reshape(12, 2, 1, 2)
-        answer = ours(images)
-        assert torch.allclose(answer["raw"], theirs.g_s(y), atol=1e-5)
-        assert torch.allclose(answer["bits_y"], bits(likelihood_y.clamp_min(1e-9)), rtol=1e-4)
-        assert torch.allclose(answer["bits_z"], bits(likelihood_z.transpose(0, 1)), rtol=1e-4)
-    assert parameters(theirs.g_a) == parameters(ours.encoder)
-
-
-def test_the_learned_proxies_are_what_the_door_makes():
-    assert type(small("Minnen2018")) is Minnen2018 and type(small("Hyperprior")) is Hyperprior

@@ -10,7 +10,8 @@ from ra_core.errors import ParameterError
 from ra_core.files import write_json
 from ra_core.losses import straight_through
 from ra_core.metrics import to_8bit
-from ra_core.models.proxies import BlockDCT, make_proxy
+from ra_core.models.proxies import make_proxy
+from ra_core.models.proxy_dct import BlockDCT
 from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
 from ra_core.runs import proxies

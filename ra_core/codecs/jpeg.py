@@ -1,0 +1,64 @@
+"""JPEG by libjpeg-turbo through Pillow."""
+
+import os
+from dataclasses import dataclass
+
+from PIL import Image, JpegImagePlugin, features
+
+from ra_core.codecs.base import Qualities, is_grey, register, setting
+from ra_core.codecs.headers import check_jpeg, check_jpeg_work
+from ra_core.codecs.pillow import SUBSAMPLINGS, PillowCodec
+
+
+@dataclass(frozen=True)
+class JpegCodec(PillowCodec):
+    """JPEG; `optimize` computes the Huffman tables of each picture.
+
+    A picture of three equal channels is stored as grey, as its owner would: empty chroma blocks cost bits too. What is
+    decoded is the same to the bit.
+    """
+
+    subsampling: str = setting("4:2:0", *SUBSAMPLINGS)
+    optimize: bool = setting(False, False, True)
+    suffix, form, feature, library = ".jpg", "JPEG", "jpg", "libjpeg API"
+    plugin, modes = JpegImagePlugin.JpegImageFile, ("RGB", "L")
+    check = staticmethod(check_jpeg)
+    qualities = Qualities("JPEG quality", 1, 100, better="up")
+    serial_below = 2**17
+
+    @property
+    def name(self) -> str:
+        return "jpeg" + "-444" * (self.subsampling == "4:4:4") + "-optimized" * self.optimize
+
+    def _settings(self, quality):
+        return {"quality": quality, "subsampling": self.subsampling, "optimize": self.optimize}
+
+    def _versions(self):
+        return super()._versions() | {"libjpeg-turbo": features.version("libjpeg_turbo") or "none"}
+
+    def _encode(self, picture, quality):
+        settings = self._settings(quality)
+        if is_grey(picture):
+            picture = picture[..., 0]
+            del settings["subsampling"]
+        if picture.size < 3 * self.serial_below or not hasattr(os, "memfd_create"):
+            return self._save(picture, settings)
+        # Pillow lets other threads run only while it writes to a file of the system, which here is memory.
+        with open(os.memfd_create("picture.jpg"), "w+b", buffering=0) as file:
+            Image.fromarray(picture).save(file, self.form, **settings)
+            file.seek(0)
+            return file.read()
+
+    def _open(self, file):
+        image = super()._open(file)
+        check_jpeg_work(file, *image.size)
+        return image
+
+
+for title, usual in (
+    ("JPEG", {}),
+    ("JPEG, optimized", {"optimize": True}),
+    ("JPEG 4:4:4", {"subsampling": "4:4:4"}),
+    ("JPEG 4:4:4, optimized", {"subsampling": "4:4:4", "optimize": True}),
+):
+    register(title, milliseconds=0.5, stand_in="jpeg", **usual)(JpegCodec)
