@@ -35,7 +35,7 @@ from ra_core.params import Profile
 from ra_core.paths import profile_folder, project_root, run_folder
 from ra_core.runs import begun, check_pictures, is_complete, now, read_params, record, tidy
 from ra_core.training import fit, pick_device
-from ra_core.training.processes import Team, find_team, is_first
+from ra_core.training.processes import Team, find_team, is_rank_zero
 
 
 def set_threads(profile: Profile) -> None:
@@ -85,9 +85,9 @@ def _flat_splits(profile: Profile, root: Path) -> dict:
         )
     splits = flat_folders.load(
         root, data.test_share, data.validation_share, data.resize, data.crop,
-        memory=profile_folder(profile.name) / "checked.json", remember=is_first(),
+        memory=profile_folder(profile.name) / "checked.json", remember=is_rank_zero(),
     )  # fmt: skip
-    if is_first():
+    if is_rank_zero():
         _list_skipped(profile, splits["train"])
     return splits
 
@@ -161,9 +161,9 @@ def train_run(profile: Profile, task: str, mode: str, seed: int, pictures: dict[
         check_pictures(folder, fingerprints(profile) if pictures is None else pictures)
         return True
 
-    if not team.ask_main(done):
+    if not team.on_rank_zero(done):
         _train(profile, task, mode, seed, folder, parameters, team)
-    team.ask_main(lambda: tidy(folder))  # also where a run was killed right after it ended
+    team.on_rank_zero(lambda: tidy(folder))  # also where a run was killed right after it ended
     return folder
 
 
@@ -201,8 +201,8 @@ def _train(profile: Profile, task: str, mode: str, seed: int, folder: Path, para
             name=f"{task} {mode} seed{seed}",
             **training.options(len(splits["train"])),
         )  # fmt: skip
-        keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")} | team.told
-        team.ask_main(lambda: record(folder, keys, splits, networks, device, started, summary))
+        keys = {key: parameters[key] for key in ("profile", "task", "mode", "seed", "source")} | team.facts
+        team.on_rank_zero(lambda: record(folder, keys, splits, networks, device, started, summary))
 
 
 def load_run(profile: Profile, task: str, mode: str, seed: int) -> Chain:

@@ -31,7 +31,7 @@ from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Preprocessing, RateDistortion, Rung
 from ra_core.params import load_profile
 from ra_core.training import fit
-from ra_core.training.processes import find_team, part_ways
+from ra_core.training.processes import find_team, shutdown
 
 MODES = ("ra", "ra_transformer", "ra_unsupervised")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -92,7 +92,7 @@ def process(place: int, count: int, port: int, folder: Path, work: Callable) -> 
     except RAError as caught:
         error = [type(caught).__name__, str(caught)]
     said.write_text(json.dumps({"value": value, "error": error}))
-    part_ways()
+    shutdown()
 
 
 def together(count: int, folder: Path, work: Callable) -> list[dict]:
@@ -164,7 +164,7 @@ def refused_by_main(folder: Path) -> None:
     def refuse() -> None:
         raise ParameterError(f"process {number()} will not.")
 
-    find_team("cpu").ask_main(refuse)
+    find_team("cpu").on_rank_zero(refuse)
 
 
 def book_run(folder: Path) -> str:

@@ -219,9 +219,9 @@ def train_preprocessor(
             check_pictures(folder, now)
         return True
 
-    if not team.ask_main(done):
+    if not team.on_rank_zero(done):
         _train(profile, folder, parameters, team)
-    team.ask_main(lambda: tidy(folder))
+    team.on_rank_zero(lambda: tidy(folder))
     return folder
 
 
@@ -265,8 +265,8 @@ def _train(profile: Profile, folder: Path, parameters: dict, team: Team) -> None
             **training.options(len(splits["train"])),
         )  # fmt: skip
         told = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
-        keys = {key: parameters[key] for key in told} | {"coder": coder.describe()} | team.told
-        team.ask_main(lambda: record(folder, keys, splits, nets, device, started, done))
+        keys = {key: parameters[key] for key in told} | {"coder": coder.describe()} | team.facts
+        team.on_rank_zero(lambda: record(folder, keys, splits, nets, device, started, done))
 
 
 def make_net(parameters: dict) -> nn.Module:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ra_core.cores import processes_here
 from ra_core.errors import ParameterError, TrainingError
-from ra_core.training.processes import Team, digest, find_team, is_first
+from ra_core.training.processes import Team, digest, find_team, is_rank_zero
 
 HERE = Path(__file__).parents[1]
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")
@@ -192,7 +192,7 @@ def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, started,
 
 @pytest.mark.parametrize(
     ("name", "value", "ask"),
-    [("WORLD_SIZE", "abc", find_team), ("WORLD_SIZE", "0", find_team), ("RANK", "-1", is_first),
+    [("WORLD_SIZE", "abc", find_team), ("WORLD_SIZE", "0", find_team), ("RANK", "-1", is_rank_zero),
      ("LOCAL_WORLD_SIZE", "", processes_here)],
 )  # fmt: skip
 def test_what_no_launcher_tells_is_refused(monkeypatch, name, value, ask):
