@@ -232,7 +232,7 @@ def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed, ste
     assert again | {"seconds": 0} == once | {"seconds": 0}
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 5}, {"seed": 1}, {"train": colours(46)}], ids=["cycles", "seed", "data"])
+@pytest.mark.parametrize("changes", [{"epochs": 5}, {"seed": 1}, {"train": colours(46)}], ids=list)
 def test_going_on_with_another_recipe_is_refused(tmp_path, killed, changes):
     killed(tmp_path, 3)
     refusal(TrainingError, train, tmp_path, **changes)

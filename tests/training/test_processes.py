@@ -136,7 +136,8 @@ def test_processes_that_differ_are_refused_before_they_train(root, results, what
 
 def test_what_cannot_be_divided_and_what_rank_zero_refuses_all_refuse(results):
     assert all(process["error"][0] == "ParameterError" for process in results["not_divisible"])
-    assert [process["error"] for process in results["refused_by_main"]] == [["ParameterError", "process 0 will not."]] * 2
+    for process in results["refused_by_main"]:
+        assert process["error"] == ["ParameterError", "process 0 will not."]
 
 
 # The parts
