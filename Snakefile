@@ -8,8 +8,9 @@ from pathlib import Path
 from ra_core.coding import needed, planned, preprocessor_parameters
 from ra_core.errors import ParameterError, RAError
 from ra_core.experiments import run_parameters
-from ra_core.guards import alone, check_place
+from ra_core.locks import file_lock
 from ra_core.params import load_profile
+from ra_core.paths import check_place
 
 try:
     PROFILE = load_profile(config.get("profile", "quick"))
@@ -63,7 +64,7 @@ NETWORKS = modules(
     "models/registry", "models/weights", "registry",
 )  # fmt: skip
 TRAINING = modules(
-    "training/__init__", "training/checkpoint", "training/prefetch", "training/processes", "training/synced_norm",
+    "training/*",
     "objectives", "losses", "experiments", "evaluation", "chain", "data/boxes",
 )  # fmt: skip
 
@@ -74,7 +75,7 @@ localrules:
 
 onstart:
     try:
-        LOCK.enter_context(alone(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
+        LOCK.enter_context(file_lock(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
     except RAError as error:
         sys.exit(str(error))
 

@@ -17,11 +17,11 @@ def own_cores() -> int:
 
 def processes_here() -> int:
     """Return how many processes of this training run on this node and divide its cores."""
-    return told("LOCAL_WORLD_SIZE", 1)
+    return launched("LOCAL_WORLD_SIZE", 1)
 
 
-def told(name: str, least: int) -> int:
-    """Return a number that a launcher told its processes; a process started alone was told none and has the least.
+def launched(name: str, least: int) -> int:
+    """Return a number that a launcher gave its processes; a process started alone has none and takes the least.
 
     Raises `ParameterError` for what is no such number.
     """

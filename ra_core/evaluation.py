@@ -10,8 +10,8 @@ from ra_core.chain import Chain
 from ra_core.data.boxes import in_batches
 from ra_core.judges import Judge, Verdict
 from ra_core.metrics import psnr, ssim
-from ra_core.training.memory import told_to_evaluate_less
-from ra_core.training.prefetch import ahead
+from ra_core.training.memory import evaluation_memory_hint
+from ra_core.training.prefetch import prefetch
 from ra_core.training.processes import Team
 
 ACCURACY_COLUMNS = [
@@ -73,8 +73,8 @@ def evaluate(
     looks: dict[str, list] = {name: [] for name in judges}
     batches = in_batches(pictures, batch)
     batches = batches[team.part(len(batches))] if team else batches
-    read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
-    with told_to_evaluate_less(device):
+    read = prefetch(pictures.batch, batches, getattr(pictures, "prefetch", 0))
+    with evaluation_memory_hint(device):
         for indices, (images, labels) in zip(batches, read, strict=True):
             images = images.to(device)
             out = chain(images, indices)

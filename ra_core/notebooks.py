@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from ra_core import human_yaml
 from ra_core.errors import ParameterError, RAError, exit_status
-from ra_core.guards import alone
+from ra_core.locks import file_lock
 from ra_core.progress import BATCH_VARIABLE
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
@@ -70,7 +70,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     os.environ[BATCH_VARIABLE] = "1"
     lock = output.with_name(f".{output.name}.lock")
     try:
-        with alone(lock, f"the notebook {output}"), TemporaryDirectory(prefix="ra-") as sockets:
+        with file_lock(lock, f"the notebook {output}"), TemporaryDirectory(prefix="ra-") as sockets:
             papermill.execute_notebook(
                 str(path), str(output), parameters, progress_bar=False, log_output=True,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,

@@ -21,7 +21,7 @@ unseen: []
 modes: [plain]
 """
 # They say, write, keep or draw, and change no number that was trained or measured. What parameters come to is compared.
-SILENT = "__init__ assets/ errors files guards human_yaml models/__init__ params/ paths progress runs shipped_runs"
+SILENT = "__init__ assets/ errors files human_yaml locks models/__init__ params/ paths progress runs shipped_runs"
 SILENT += " training/memory"
 RESTORING = " codecs/ models/cell_nets models/preprocessors"  # of objectives and recognizers that it does not use
 CODING = " data/cifar10 data/folders data/flat_folders"  # whose pictures it does not read

@@ -31,7 +31,7 @@ from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Preprocessing, RateDistortion, Rung
 from ra_core.params import load_profile
 from ra_core.training import fit
-from ra_core.training.processes import find_team, part_ways
+from ra_core.training.processes import find_team, shutdown
 
 MODES = ("ra", "ra_transformer", "ra_unsupervised")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -56,15 +56,6 @@ class Ending(Noise):
 
     def __repr__(self):
         return repr(Noise(self.sigma))
-
-
-class Greedy(Noise):
-    """Noise for which memory is short where there is more than one picture."""
-
-    def __call__(self, images, generator=None, indices=None):
-        if len(images) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return super().__call__(images, generator, indices)
 
 
 def write_nothing() -> None:
@@ -92,10 +83,10 @@ def process(place: int, count: int, port: int, folder: Path, work: Callable) -> 
     except RAError as caught:
         error = [type(caught).__name__, str(caught)]
     said.write_text(json.dumps({"value": value, "error": error}))
-    part_ways()
+    shutdown()
 
 
-def together(count: int, folder: Path, work: Callable) -> list[dict]:
+def launch(count: int, folder: Path, work: Callable) -> list[dict]:
     """Let `count` processes do `work(folder)`; return what each said, or the signal that ended it."""
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
@@ -132,6 +123,33 @@ def preprocessing(folder: Path) -> dict:
                lr=1e-3, checkpoint_seconds=0)  # fmt: skip
 
 
+class Frozen(nn.BatchNorm2d):
+    """Statistics that stay as they are, as those of a preprocessor may."""
+
+    def train(self, mode: bool = True):
+        return super().train(False)
+
+
+class Norms(nn.Module):
+    """Every kind of batch normalisation that a network here may have."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.BatchNorm2d(4, momentum=None), nn.Tanh())
+        self.second = nn.Sequential(nn.BatchNorm2d(4, affine=False, eps=0.1), Frozen(4), nn.Conv2d(4, 3, 1))
+        self.head = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        nn.init.uniform_(self.first[1].weight), nn.init.uniform_(self.head[1].weight)
+
+    def forward(self, x):
+        out = self.second(self.first(x))
+        return out + self.head(out.mean((2, 3)))[:, :, None, None]
+
+
+def normalisation(folder: Path) -> dict:
+    return tiny.train(folder, networks={"processor": Norms()})
+
+
 def other_networks(folder: Path) -> dict:
     return tiny.train(folder, networks=tiny.networks(seed=number()))
 
@@ -164,7 +182,7 @@ def refused_by_main(folder: Path) -> None:
     def refuse() -> None:
         raise ParameterError(f"process {number()} will not.")
 
-    find_team("cpu").ask_main(refuse)
+    find_team("cpu").on_rank_zero(refuse)
 
 
 def book_run(folder: Path) -> str:
@@ -181,22 +199,21 @@ def main(root: Path) -> dict:
     trained = {mode: functools.partial(tiny.train, mode=mode) for mode in MODES}
     trained["bf16"] = functools.partial(tiny.train, mode="ra", precision="bf16", channels_last=True, clip=0.1)
     trained["preprocessing"], trained["evaluation"] = preprocessing, shared_evaluation
+    trained["normalisation"] = normalisation
     said = {}
     for name, work in trained.items():
-        for count in (1, 2, 3) if name in ("ra", "evaluation") else (1, 2):
-            said[f"{name} {count}"] = together(count, root / f"{name} {count}", work)
+        for count in (1, 2, 3) if name in ("ra", "evaluation", "normalisation") else (1, 2):
+            said[f"{name} {count}"] = launch(count, root / f"{name} {count}", work)
     for work in (other_networks, other_pictures, other_batch, not_divisible, refused_by_main):
-        said[work.__name__] = together(2, root / work.__name__, work)
-    short = functools.partial(tiny.train, mode="ra", channel=Greedy(0.1))
-    said["memory"] = together(2, root / "memory", short)
+        said[work.__name__] = launch(2, root / work.__name__, work)
     for count in (1, 3):  # that go on
         folder = root / f"killed {count}"
-        said[f"killed {count}"] = together(2, folder, functools.partial(tiny.train, mode="ra", channel=Ending(0.1)))
-        said[f"resumed {count}"] = together(count, folder, trained["ra"])
+        said[f"killed {count}"] = launch(2, folder, functools.partial(tiny.train, mode="ra", channel=Ending(0.1)))
+        said[f"resumed {count}"] = launch(count, folder, trained["ra"])
     for count in (1, 2):
         folder = root / f"book {count}"
         folder.mkdir()
-        said[f"book {count}"] = together(count, tiny.project(folder), book_run)
+        said[f"book {count}"] = launch(count, tiny.project(folder), book_run)
     return said
 
 

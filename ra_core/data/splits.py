@@ -5,7 +5,7 @@ import io
 from functools import cache
 from pathlib import Path
 
-from ra_core.cores import told
+from ra_core.cores import launched
 from ra_core.data.box_folders import load_parts
 from ra_core.data.datasets import DATASETS, split_parts
 from ra_core.data.folders import load_flat, load_tree
@@ -106,4 +106,4 @@ def _list_skipped(folder: Path, source: str, skipped: tuple[LeftOut, ...]) -> No
 
 
 def _is_rank_zero() -> bool:
-    return told("RANK", 0) == 0
+    return launched("RANK", 0) == 0

@@ -2,24 +2,20 @@
 
 import argparse
 import json
-import platform
 import shutil
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 
 from ra_core.data import fingerprint, scenes
 from ra_core.data.box_folders import load_parts
 from ra_core.data.boxes import BoxedPictures, by_size
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status
-from ra_core.files import atomic, write_json
 from ra_core.judges.detector import SHIPPED
 from ra_core.judges.detector_nets import TRUNKS, make_detector
-from ra_core.models.weights import load_tensors
-from ra_core.params.coding import BoxFolder
+from ra_core.pretraining.shipping import halve, ship
 from ra_core.training import fit
 
 STEPS = {"fcos": 2800, "faster_rcnn": 2000, "retinanet": 2800}  # about ten minutes each on two cores
@@ -70,24 +66,18 @@ def train_detector(
         channels_last=True, validate=lambda: mean_ap(detect(net, validation), validation.all_targets()),
         validations=4, name=name, **settings,
     )  # fmt: skip
-    kept = {k: v.cpu() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
-    halved = {k: v.half().contiguous() for k, v in kept.items()}
-    load_tensors(net, halved)
-    scores = mean_ap(detect(net, validation), validation.all_targets())
-    sidecar = {
+    scores = mean_ap(detect(halve(net), validation), validation.all_targets())
+    facts = {
         "name": name, "classes": list(train.classes), "input": "RGB in [0, 1]",
-        "features": TRUNKS[name].recognizer, "parameters": sum(p.numel() for p in net.parameters()),
-        "stored": "16-bit floats", "recipe": RECIPE | {"steps": steps, "augmentation": AUGMENTATION}, "seed": seed,
+        "features": TRUNKS[name].recognizer, "stored": "16-bit floats",
+        "recipe": RECIPE | {"steps": steps, "augmentation": AUGMENTATION}, "seed": seed,
         "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
         "validated_on": validation.name, "validation_fingerprint": fingerprint(validation),
         "validation_pictures": len(validation),
         "validation": {metric: round(value, 2) for metric, value in scores.items()},
-        "seconds": round(report["wall_seconds"]), "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "machine": platform.machine(),
+        "seconds": round(report["wall_seconds"]),
     }  # fmt: skip
-    with atomic(Path(folder) / f"{name}.safetensors") as path:
-        path.write_bytes(save(halved, metadata={"sidecar": json.dumps(sidecar)}))
-    write_json(Path(folder) / f"{name}.json", sidecar)
+    sidecar = ship(net, facts, folder, name)
     shutil.rmtree(run)
     return sidecar
 
@@ -107,6 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
 
     def train() -> None:
+        from ra_core.params.coding import BoxFolder  # of a profile, whose usual division it takes
+
         if chosen.pictures:
             usual = BoxFolder(folder=str(chosen.pictures), resize=chosen.resize)
             found = load_parts(chosen.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)

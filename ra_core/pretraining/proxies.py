@@ -2,25 +2,22 @@
 
 import argparse
 import json
-import platform
 import shutil
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from ra_core.data import elpv, fingerprint, scenes
 from ra_core.data.crops import Crops, picture_folder
 from ra_core.errors import exit_status
-from ra_core.files import atomic, write_json, write_text
+from ra_core.files import write_text
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
-from ra_core.models.weights import load_tensors
 from ra_core.objectives import RateDistortion
-from ra_core.params.base import Training
-from ra_core.params.coding import LearnedProxy
+from ra_core.params import LearnedProxy, Training
+from ra_core.pretraining.shipping import halve, ship
 from ra_core.training import fit
 
 SCENES = 2000  # about as many as there are training cells
@@ -92,27 +89,22 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
     net = fill_proxy(**sizes, path=start).requires_grad_(True) if start else make_proxy(**sizes)
     training = Training(**made["recipe"])
     report = fit(
-        {"proxy": net}, RateDistortion(made["weight"]), train, folder=run, seed=made["seed"], device=device,
-        name=stem, **training.options(len(train)),
+        {"proxy": net}, RateDistortion(made["weight"]), train, folder=run, seed=made["seed"], device=device, name=stem,
+        **training.options(len(train)),
     )  # fmt: skip
-    halved = {key: value.cpu().half().contiguous() for key, value in net.state_dict().items()}
-    load_tensors(net, halved)
-    sidecar = made | {
-        "input": "RGB in [0, 1]", "objective": "weight * squared error + bits a pixel",
-        "parameters": sum(p.numel() for p in net.parameters()), "stored": "16-bit floats",
+    halve(net)
+    facts = made | {
+        "input": "RGB in [0, 1]", "objective": "weight * squared error + bits a pixel", "stored": "16-bit floats",
         "crops": list(train.sides), "trained_on": train.name, "train_fingerprint": fingerprint(train),
         "train_pictures": len(train),
         "held_out": {
             one.name: {"pictures": len(one), "fingerprint": fingerprint(one)} | measure(net, one) for one in held_out
         },
-        "seconds": round(report["wall_seconds"]), "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "machine": platform.machine(),
+        "seconds": round(report["wall_seconds"]),
     }  # fmt: skip
-    with atomic(Path(folder) / f"{stem}.safetensors") as path:
-        path.write_bytes(save(halved, metadata={"sidecar": json.dumps(sidecar)}))
+    sidecar = ship(net, facts, folder, stem)
     lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     write_text(Path(folder) / f"{stem}.jsonl", "".join(lines[:: -(-len(lines) // LINES)]))
-    write_json(Path(folder) / f"{stem}.json", sidecar)
     shutil.rmtree(run)
     return sidecar
 
@@ -141,6 +133,8 @@ def is_made(made: dict, path: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train a learned proxy and print its sidecar. Return 0, or 1 after one sentence."""
+    from ra_core.params.coding import LearnedProxy  # of a profile, whose usual values it takes
+
     usual = LearnedProxy()
     parser = argparse.ArgumentParser(prog="python -m ra_core.pretraining.proxies", description=main.__doc__)
     parser.add_argument("name", choices=tuple(SIZES))

@@ -1,23 +1,21 @@
 """Training of the small recognizers that ship with the package: for CIFAR-10 and for solar cells."""
 
-import json
-import platform
-import time
-from itertools import accumulate
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
 from ra_core.data import Pictures, fingerprint
 from ra_core.errors import DataError, ParameterError
-from ra_core.files import atomic, write_json
 from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES, ON_IMAGENET, begin_from_imagenet
 from ra_core.models.cifar_nets import FAMILIES
-from ra_core.training.checkpoint import load_checkpoint, save_checkpoint
+from ra_core.pretraining.shipping import ship
+from ra_core.training import fit
 
 # Epochs of each cycle of the learning rate; few enough for all five of CIFAR-10 to fit into an hour on two cores.
 CYCLES = {
@@ -77,117 +75,121 @@ def augment_cells(images: torch.Tensor, generator: torch.Generator, shift: int =
     return (gain * grey.roll(by, (-2, -1))).expand(-1, 3, -1, -1)
 
 
+@dataclass(frozen=True)
+class Augmented:
+    """Pictures of which a training sees what `vary(images, generator)` makes of them, floats in [0, 255]."""
+
+    pictures: Pictures
+    vary: Callable
+
+    @property
+    def name(self) -> str:
+        """The name of the pictures."""
+        return self.pictures.name
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def digests(self) -> Iterator[bytes]:
+        """Yield those of the pictures."""
+        return self.pictures.digests()
+
+    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return varied pictures (B, 3, H, W), float in [0, 1], and labels (B,)."""
+        return self.vary(self.pictures.images[indices], generator) / 255, self.pictures.labels[indices]
+
+
+class Recognition:
+    """Cross-entropy with smoothed labels, as an objective of `ra_core.training.fit`."""
+
+    frozen = ()
+
+    def __init__(self, name: str, recipe: dict, cycles: tuple[int, ...]):
+        self.recipe, self.settings = recipe, {"recognizer": name, "recipe": recipe, "cycles": list(cycles)}
+
+    def prepare(self, images, labels, generator):
+        """Return normalised pictures and their labels."""
+        return {"images": normalise(images, self.recipe), "labels": labels.to(images.device)}
+
+    def terms(self, networks, batch):
+        """Return the loss."""
+        logits = networks["recognizer"](batch["images"]).float()
+        return {"loss": F.cross_entropy(logits, batch["labels"], label_smoothing=self.recipe["label_smoothing"])}
+
+
 def normalise(images: torch.Tensor, recipe: dict = RECIPE) -> torch.Tensor:
-    """Map pictures in [0, 255] to zero mean and unit variance a channel."""
-    mean, std = (torch.tensor(recipe[key]).view(3, 1, 1) for key in ("mean", "std"))
-    return (images / 255 - mean) / std
+    """Map pictures in [0, 1] to zero mean and unit variance a channel."""
+    mean, std = (torch.tensor(recipe[key], device=images.device).view(3, 1, 1) for key in ("mean", "std"))
+    return (images - mean) / std
 
 
 @torch.inference_mode()
 def accuracy(net: nn.Module, pictures: Pictures, recipe: dict = RECIPE) -> float:
     """Return the top-1 accuracy of `net` in evaluation mode, in percent."""
     net.eval()
-    right = 0
-    batch = 4 * recipe["batch"]
-    for images, labels in zip(pictures.images.split(batch), pictures.labels.split(batch), strict=True):
-        right += (net(normalise(images.float(), recipe)).argmax(1) == labels).sum().item()
+    right, device = 0, next(net.buffers(), torch.empty(0)).device
+    for indices in torch.arange(len(pictures)).split(4 * recipe["batch"]):
+        images, labels = pictures.batch(indices)
+        right += (net(normalise(images.to(device), recipe)).argmax(1).cpu() == labels).sum().item()
     return 100 * right / len(pictures)
 
 
-def _begin_cycle(net: torch.nn.Module, steps: int, recipe: dict) -> tuple:
-    """Return a fresh optimiser and its schedule: up over a fifth of the steps, then linearly down to zero."""
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": recipe["weight_decay"]}, {"params": others, "weight_decay": 0.0}],
-        lr=recipe["peak_lr"], momentum=0.9, nesterov=True,
-    )  # fmt: skip
-    rising = max(1, round(recipe["warm_up"] * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / rising, (steps - step) / max(1, steps - rising))
-    )
-    return optimiser, schedule
+def nesterov(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.SGD:
+    """Return SGD with Nesterov momentum 0.9 that decays the weights of layers, and neither biases nor norms."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+
+
+def recipe_of(name: str) -> tuple[dict, Callable]:
+    """Return the recipe and the augmentation of a family. Raises `ParameterError` for an unknown one."""
+    if name not in CYCLES:
+        raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(CYCLES)}.")
+    if name in FAMILIES:
+        return RECIPE, augment
+    return LITE_RECIPE if name in ON_IMAGENET else CELL_RECIPE, augment_cells
 
 
 def train_recognizer(
-    name: str,
-    train: Pictures,
-    test: Pictures,
-    folder: Path,
-    epochs: int = 0,
-    seed: int = 0,
-    validation: Pictures | None = None,
-) -> dict:
+    name: str, train: Pictures, test: Pictures, folder: Path, epochs: int = 0, seed: int = 0,
+    validation: Pictures | None = None, device: str = "auto",
+) -> dict:  # fmt: skip
     """Train the family `name` on `train`, write `folder/name.safetensors` with its sidecar, and return the sidecar.
 
-    `epochs` of 0 takes the cycles of the recognizers that ship. In each cycle the learning rate rises for a fifth of
-    the steps and falls linearly to zero; `test` is looked at once, at the end, and
-    `validation` after every epoch. After each epoch a checkpoint is
-    kept, from which a killed run goes on.
-    Raises `ParameterError` for an unknown family, and `DataError` for fewer pictures than a batch.
+    `epochs` of 0 takes the cycles of the recognizers that ship. Each cycle has an optimizer of its own, and its
+    learning rate rises for a fifth of the steps and falls linearly to zero; `test` is looked at once, at the end, and
+    `validation` after every epoch. A killed run goes on from the checkpoints in `folder/name.run`, which is removed at
+    the end. Raises `ParameterError` for an unknown family, and `DataError` for fewer pictures than a batch.
     """
-    families = FAMILIES | CELL_FAMILIES
-    if name not in families:
-        raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(families)}.")
-    recipe, vary = (RECIPE, augment) if name in FAMILIES else (CELL_RECIPE, augment_cells)
-    recipe = LITE_RECIPE if name in ON_IMAGENET else recipe
-    if len(train) < recipe["batch"]:
-        raise DataError(f"{train.name} has {len(train)} pictures; at least a batch of {recipe['batch']} is needed.")
-    cycles = (epochs,) if epochs else CYCLES[name]
-    epochs, batch, start = sum(cycles), recipe["batch"], time.perf_counter()
+    recipe, vary = recipe_of(name)
+    batch, cycles = recipe["batch"], (epochs,) if epochs else CYCLES[name]
+    if len(train) < batch:
+        raise DataError(f"{train.name} has {len(train)} pictures; at least a batch of {batch} is needed.")
     torch.manual_seed(seed)
-    net = families[name](len(train.classes)).to(memory_format=torch.channels_last)
+    net = (FAMILIES | CELL_FAMILIES)[name](len(train.classes))
     if name in ON_IMAGENET:
         begin_from_imagenet(net, ON_IMAGENET[name])
-    beginnings = dict(zip(accumulate(cycles, initial=0), cycles, strict=False))  # first epoch: length
-    checkpoint, first, seconds = Path(folder) / f"{name}.checkpoint.pt", 0, 0.0
-    settings = recipe | {"cycles": list(cycles), "seed": seed, "data": train.name, "pictures": len(train)}
-    if (state := load_checkpoint(checkpoint, settings)) is not None:
-        net.load_state_dict(state["net"])
-        first, seconds = state["epoch"], state["seconds"]
-        begun = max(epoch for epoch in beginnings if epoch <= first)
-        optimiser, schedule = _begin_cycle(net, beginnings[begun] * (len(train) // batch), recipe)
-        if begun < first:
-            optimiser.load_state_dict(state["optimiser"])
-            schedule.load_state_dict(state["schedule"])
-    for epoch in range(first, epochs):
-        if epoch in beginnings:
-            optimiser, schedule = _begin_cycle(net, beginnings[epoch] * (len(train) // batch), recipe)
-        generator = torch.Generator().manual_seed(1000 * seed + epoch)
-        net.train()
-        losses = []
-        for indices in torch.randperm(len(train), generator=generator).split(batch)[: len(train) // batch]:
-            images = normalise(vary(train.images[indices], generator), recipe)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = net(images.contiguous(memory_format=torch.channels_last))
-            loss = F.cross_entropy(logits.float(), train.labels[indices], label_smoothing=recipe["label_smoothing"])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.detach())
-        spent = seconds + time.perf_counter() - start
-        seen = "" if validation is None else f"  validation {accuracy(net, validation, recipe):.1f} %"
-        print(
-            f"{name}  epoch {epoch + 1}/{epochs}  loss {torch.stack(losses).mean():.3f}{seen}  {spent:.0f} s",
-            flush=True,
-        )
-        state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
-        save_checkpoint(checkpoint, state | {"epoch": epoch + 1, "seconds": spent, "settings": settings})
-    sidecar = {
+    run, seconds = Path(folder) / f"{name}.run", 0.0
+    for number, length in enumerate(cycles):
+        report = fit(
+            {"recognizer": net}, Recognition(name, recipe, cycles), Augmented(train, vary),
+            folder=run / str(number), steps=length * (len(train) // batch), batch=batch, drop_last=True,
+            lr=recipe["peak_lr"], schedule="linear",
+            optimiser=lambda parameters, lr: nesterov(parameters, lr, recipe["weight_decay"]),
+            seed=1000 * seed + number, device=device, precision="bf16", channels_last=True, validations=length,
+            validate=validation and (lambda: {"top1": accuracy(net, validation, recipe)}), name=name,
+        )  # fmt: skip
+        seconds += report["wall_seconds"]
+    facts = {
         "name": name, "classes": list(train.classes), "mean": recipe["mean"], "std": recipe["std"],
         "input": "RGB in [0, 1], {} x {}".format(*train.images.shape[-2:]),
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "recipe": recipe | {"epochs": epochs, "cycles": list(cycles)}, "seed": seed,
+        "recipe": recipe | {"epochs": sum(cycles), "cycles": list(cycles)}, "seed": seed,
         "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
         "tested_on": test.name, "test_fingerprint": fingerprint(test), "test_pictures": len(test),
-        "test_top1": round(accuracy(net, test, recipe), 2),
-        "seconds": round(seconds + time.perf_counter() - start), "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "machine": platform.machine(),
+        "test_top1": round(accuracy(net, test, recipe), 2), "seconds": round(seconds),
     }  # fmt: skip
-    weights = {k: v.contiguous() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
-    with atomic(Path(folder) / f"{name}.safetensors") as path:
-        path.write_bytes(save(weights, metadata={"sidecar": json.dumps(sidecar)}))
-    write_json(Path(folder) / f"{name}.json", sidecar)
-    checkpoint.unlink(missing_ok=True)
+    sidecar = ship(net, facts, folder, name)
+    shutil.rmtree(run)
     return sidecar

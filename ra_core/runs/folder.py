@@ -9,7 +9,7 @@ import yaml
 
 from ra_core.errors import DataError, ParameterError
 from ra_core.files import remove, write_text
-from ra_core.guards import alone
+from ra_core.locks import file_lock
 from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
@@ -76,10 +76,10 @@ def begun(folder: Path, parameters: dict, team: Team) -> Iterator[None]:
     with ExitStack() as stack:
 
         def work() -> None:
-            stack.enter_context(alone(folder / LOCK, f"the training in {folder}"))
+            stack.enter_context(file_lock(folder / LOCK, f"the training in {folder}"))
             begin(folder, parameters)
 
-        team.ask_main(work)
+        team.on_rank_zero(work)
         yield
 
 

@@ -25,9 +25,9 @@ def train(run: Run, pictures: dict[str, str] | None = None) -> Path:
         check_pictures(run.folder, run.fingerprints() if pictures is None else pictures)
         return True
 
-    if not team.ask_main(done):
+    if not team.on_rank_zero(done):
         _train(run, team)
-    team.ask_main(lambda: tidy(run.folder))  # also where a run was killed right after it ended
+    team.on_rank_zero(lambda: tidy(run.folder))  # also where a run was killed right after it ended
     return run.folder
 
 
@@ -47,8 +47,8 @@ def _train(run: Run, team: Team) -> None:
             validation_pictures=splits["validation"], name=run.name.replace("/", " "),
             **run.training.options(len(splits["train"])),
         )  # fmt: skip
-        keys = {key: run.parameters[key] for key in run.told} | run.described | team.told
-        team.ask_main(lambda: record(run.folder, keys, splits, networks, team.device, started, summary))
+        keys = {key: run.parameters[key] for key in run.told} | run.described | team.facts
+        team.on_rank_zero(lambda: record(run.folder, keys, splits, networks, team.device, started, summary))
 
 
 def trained(run: Run, device: str | torch.device = "cpu", pictures: dict | None = None) -> dict[str, nn.Module]:

@@ -8,6 +8,7 @@ import torch
 
 from ra_core.errors import TrainingError
 from ra_core.files import atomic
+from ra_core.training.memory import is_out_of_memory
 
 # The settings that say which pictures a training works on.
 PICTURES = {"training": ("pictures", "data", "fingerprint"), "validation": ("validation",)}
@@ -41,17 +42,12 @@ def save_checkpoint(path: Path, state: dict) -> None:
 def load_checkpoint(path: Path, settings: dict) -> dict | None:
     """Return the checkpoint at `path`, or None where there is none.
 
-    Raises `TrainingError` when the file is broken or was made with other `settings`.
+    Raises `TrainingError` when the file cannot be read, is broken or was made with other `settings`.
     """
-    if not Path(path).exists():
+    state = _read(path)
+    if state is None:
         return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError):
-        state = None
-    made_with = state.get("settings") if isinstance(state, dict) else None
-    if not isinstance(made_with, dict):
-        raise TrainingError(f"{path} is not a whole checkpoint; delete it to start anew.")
+    made_with = state["settings"]
     for part, keys in PICTURES.items():  # of others epochs have other steps, so they are asked for first
         if any(key in settings and made_with.get(key) != settings[key] for key in keys):
             raise TrainingError(
@@ -59,10 +55,28 @@ def load_checkpoint(path: Path, settings: dict) -> dict | None:
                 "put the old ones back to go on, or delete the file to start anew."
             )
     for key, value in settings.items():
-        before = made_with.get(key)
-        if before != value:
+        if made_with.get(key) != value:
             raise TrainingError(
-                f"{path} was made with {key} = {before!r}, this run has {value!r}; "
+                f"{path} was made with {key} = {made_with.get(key)!r}, this run has {value!r}; "
                 "give the old value to go on, or delete the file to start anew."
             )
+    return state
+
+
+def _read(path: Path) -> dict | None:
+    """Return the state in a file; one that cannot be opened, or not for want of memory, is not thereby broken."""
+    try:
+        with open(path, "rb") as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = error.strerror or error
+        raise TrainingError(f"{path} cannot be read ({reason}); mend that, then run again.") from error
+    except (RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        if is_out_of_memory(error):
+            raise
+        state = None
+    if not (isinstance(state, dict) and isinstance(state.get("settings"), dict)):
+        raise TrainingError(f"{path} is not a whole checkpoint; delete it to start anew.")
     return state

@@ -6,7 +6,7 @@ from pathlib import Path
 from ra_core import human_yaml
 from ra_core.errors import ParameterError, exit_status
 from ra_core.params import load_profile
-from ra_core.training.processes import is_first, part_ways
+from ra_core.training.processes import is_rank_zero, shutdown
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,10 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> None:
         folder = train(given)
-        if is_first():
+        if is_rank_zero():
             print(folder)
 
     try:
         return exit_status(work)
     finally:
-        part_ways()
+        shutdown()

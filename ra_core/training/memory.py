@@ -1,79 +1,37 @@
-"""Out of memory: what would fit, found by trying, or which number to lower."""
+"""Out of memory: known by one predicate, told in one sentence."""
 
-import gc
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from ra_core.errors import TrainingError
+
+ON_CPU = ("can't allocate memory", "could not create a primitive")  # of torch's allocator, and of oneDNN
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error is that of a device, or of the machine, without memory left."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on the CPU
-
-
-def largest_that_fits(trial: Callable[[int], object], count: int) -> int:
-    """Return the first of count / 2, count / 4, ... 1 for which `trial` finds memory, or 0."""
-    while count > 1:
-        count //= 2
-        torch.cuda.empty_cache()
-        try:
-            trial(count)
-            return count
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            traceback.clear_frames(error.__traceback__)
-    return 0
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
 
 
 @contextmanager
-def _when_short(say: Callable[[], str]) -> Iterator[None]:
-    """Turn want of memory into a `TrainingError` of what `say()` returns once the memory is free again."""
+def out_of_memory_hint(device: torch.device | str, what: str, advice: str) -> Iterator[None]:
+    """Turn want of memory into a `TrainingError` that says what does not fit and what to do."""
     try:
         yield
-        return
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        traceback.clear_frames(error.__traceback__)  # else what was computed so far stays
-    raise TrainingError(say()) from None
+        raise TrainingError(
+            f"{what} do not fit into the memory of {device}; what was saved last is kept: {advice}."
+        ) from error
 
 
-def told_what_fits(
-    trial: Callable[[int], object], count: int, batch: int, device: torch.device, kept: Callable[[], str]
-) -> AbstractContextManager[None]:
-    """Turn want of memory in a training step with `count` pictures into a `TrainingError` that says how many fit.
-
-    `trial(n)` tries the step with n of them; `batch` are those of the step in all processes; `kept` says
-    what is left of the run.
-    """
-
-    def say() -> str:
-        gc.collect()
-        fits = largest_that_fits(trial, count)
-        if not fits:
-            what = "a trial with one picture does not fit either: give smaller networks or pictures"
-        else:
-            what = (
-                f"a trial of the step fits with {fits}: give batch {fits * max(1, round(batch / count))} to start "
-                f"anew, or keep the batch and start at least {-(-batch // fits)} processes"
-            )
-        return f"{count} pictures a step do not fit into the memory of {device}; {kept()}; {what}."
-
-    return _when_short(say)
-
-
-def told_to_evaluate_less(device: torch.device | str) -> AbstractContextManager[None]:
-    """Turn want of memory in an evaluation into a `TrainingError` that names what to lower."""
-    return _when_short(
-        lambda: (
-            f"the pictures of a step of evaluation do not fit into the memory of {device}; what was trained is "
-            "kept: give a smaller evaluation_batch and run again."
-        )
+def evaluation_memory_hint(device: torch.device | str):
+    """Return `out_of_memory_hint` for an evaluation, which names what to lower."""
+    return out_of_memory_hint(
+        device, "the pictures of a step of evaluation", "give a smaller evaluation_batch and run again"
     )

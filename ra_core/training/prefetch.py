@@ -11,7 +11,7 @@ import torch
 N, T = TypeVar("N"), TypeVar("T")
 
 
-def ahead(make: Callable[[N], T], numbers: Iterable[N], depth: int) -> Iterator[T]:
+def prefetch(make: Callable[[N], T], numbers: Iterable[N], depth: int) -> Iterator[T]:
     """Yield `make(n)` for each of `numbers` in their order, up to `depth` of them made ahead by another thread.
 
     With a depth of 0 each is made when it is asked for. What `make` raises is raised in its turn.
@@ -31,12 +31,12 @@ def ahead(make: Callable[[N], T], numbers: Iterable[N], depth: int) -> Iterator[
         pool.shutdown(cancel_futures=True)
 
 
-def pinned(images: torch.Tensor, place: torch.device) -> torch.Tensor:
+def pin(images: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return pictures where a CUDA device can fetch them by itself; for any other device as they are."""
-    return images.pin_memory() if place.type == "cuda" else images
+    return images.pin_memory() if device.type == "cuda" else images
 
 
-def on_device(images: torch.Tensor, place: torch.device, memory: torch.memory_format) -> torch.Tensor:
+def to_device(images: torch.Tensor, device: torch.device, memory: torch.memory_format) -> torch.Tensor:
     """Return pictures (B, 3, H, W) on a device as floats in [0, 1]; bytes travel as bytes."""
-    images = images.to(place, memory_format=memory, non_blocking=True)
+    images = images.to(device, memory_format=memory, non_blocking=True)
     return images if images.is_floating_point() else images.float().div_(255)

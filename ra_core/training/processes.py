@@ -13,30 +13,18 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from ra_core.cores import processes_here, told
+from ra_core.cores import launched, processes_here
 from ra_core.errors import ParameterError, RAError, TrainingError
+from ra_core.training.devices import pick_device
 
-
-def pick_device(device: str = "auto") -> torch.device:
-    """Return the device asked for; `auto` takes CUDA, then MPS, then the CPU.
-
-    Raises `ParameterError` for a device that torch does not see here.
-    """
-    here = [torch.cuda.is_available() and "cuda", torch.backends.mps.is_available() and "mps", "cpu"]
-    here = [kind for kind in here if kind]
-    if device == "auto":
-        return torch.device(here[0])
-    kind, _, number = device.partition(":")
-    if kind not in here or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
-        raise ParameterError(f"device {device!r} is not here; choose one of auto, {', '.join(here)}.")
-    return torch.device(device)
+CONNECTION = ("gloo", "NCCL", "Connection", "connection")  # what torch's errors speak of where one breaks
 
 
 class Team:
-    """The processes of one training, seen from one of them: number `place` of `size`, which asks for a device."""
+    """The processes of one training, seen from one of them: number `rank` of `size`, which asks for a device."""
 
-    def __init__(self, device: str = "auto", size: int = 1, place: int = 0):
-        self.asked, self.size, self.place = device, size, place
+    def __init__(self, device: str = "auto", size: int = 1, rank: int = 0):
+        self.asked, self.size, self.rank = device, size, rank
 
     @cached_property
     def device(self) -> torch.device:
@@ -46,36 +34,33 @@ class Team:
     @property
     def is_main(self) -> bool:
         """Whether this is the process that writes and shows."""
-        return self.place == 0
+        return self.rank == 0
 
     @property
-    def told(self) -> dict[str, int]:
+    def facts(self) -> dict[str, int]:
         """What a record says of a team: `processes`, where there is more than one."""
         return {"processes": self.size} if self.size > 1 else {}
 
     def part(self, count: int) -> slice:
         """Return which of `count` things in a row are this process's; parts differ by one at most and may be empty."""
-        return slice(count * self.place // self.size, count * (self.place + 1) // self.size)
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def share(self, count: int) -> tuple[slice, float]:
-        """Return which of the `count` pictures of a batch this process works through, and their share of the batch.
+        """Return which of the `count` pictures of a batch this process works through, and what its mean counts for.
 
-        A process for which there is none works through the first one, which counts for nothing.
+        Where there are fewer pictures than processes each works through all of them.
         """
+        if count < self.size:
+            return slice(0, count), 1 / self.size
         part = self.part(count)
-        pictures = part.stop - part.start
-        return (part, pictures / count) if pictures else (slice(0, 1), 0.0)
+        return part, (part.stop - part.start) / count
 
-    def add_up(self, tensors: list[torch.Tensor]) -> None:
-        """Replace tensors by their sums over all processes, to the bit the same in each."""
-        if self.size == 1 or not tensors:
-            return
-        flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
-        with self._in_touch():
-            torch.distributed.all_reduce(flat)
-        with torch.no_grad():
-            for tensor, summed in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-                tensor.copy_(summed.view(tensor.shape))
+    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Replace a tensor by its sum over all processes, to the bit the same in each, and return it."""
+        if self.size > 1:
+            with self.connection():
+                torch.distributed.all_reduce(tensor)
+        return tensor
 
     def gather(self, items: list) -> list:
         """Return the items of all processes, those of the first one first."""
@@ -83,28 +68,28 @@ class Team:
             return items
         from accelerate.utils import gather_object
 
-        with self._in_touch():
+        with self.connection():
             return gather_object(items)
 
-    def ask_main(self, work: Callable[[], object]):
-        """Let the main process alone do `work`; what it returns, or its `RAError`, is everyone's."""
+    def on_rank_zero(self, work: Callable[[], object]):
+        """Let rank zero alone do `work`; what it returns, or its `RAError`, is broadcast to all."""
         if self.size == 1:
             return work()
         from accelerate.utils import broadcast_object_list
 
-        told: list = [None, None]
+        answer: list = [None, None]
         if self.is_main:
             try:
-                told[0] = work()
+                answer[0] = work()
             except RAError as error:
-                told[1] = error
-        with self._in_touch():
-            broadcast_object_list(told)
-        if told[1] is not None:
-            raise told[1]
-        return told[0]
+                answer[1] = error
+        with self.connection():
+            broadcast_object_list(answer)
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]
 
-    def agree(self, values: dict) -> None:
+    def check_equal(self, values: dict) -> None:
         """Raise `TrainingError` unless all processes have the same values."""
         first, *others = self.gather([values])
         for number, other in enumerate(others, 1):
@@ -116,12 +101,16 @@ class Team:
                     )
 
     @contextmanager
-    def _in_touch(self) -> Iterator[None]:
+    def connection(self) -> Iterator[None]:
+        """Turn the error of a connection that breaks into a `TrainingError`."""
         try:
             yield
-        except RuntimeError as error:  # what torch raises where a connection breaks
+        except RuntimeError as error:
+            lost = isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in CONNECTION)
+            if self.size == 1 or not lost:
+                raise
             raise TrainingError(
-                f"process {self.place} of {self.size} lost touch with the others, one of which has ended; what was "
+                f"process {self.rank} of {self.size} lost touch with the others, one of which has ended; what was "
                 "saved last is kept: start again, with this number of processes or another."
             ) from error
 
@@ -132,7 +121,7 @@ def find_team(device: str = "auto") -> Team:
     Where a node has several devices of a kind, each process gets its own. Raises `ParameterError` where several
     processes were started and cannot be a team, or the device is not here.
     """
-    size = told("WORLD_SIZE", 1)
+    size = launched("WORLD_SIZE", 1)
     if size == 1:
         return Team(device)
     local, kind = processes_here(), pick_device(device).type
@@ -164,12 +153,12 @@ def find_team(device: str = "auto") -> Team:
     return Team(str(state.device), state.num_processes, state.process_index)
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Say whether this process is the first, or the only one, that a launcher started."""
-    return told("RANK", 0) == 0
+    return launched("RANK", 0) == 0
 
 
-def part_ways() -> None:
+def shutdown() -> None:
     """End the connection to the other processes, where there is one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
@@ -179,10 +168,10 @@ def digest(modules: dict[str, nn.Module]) -> dict[str, str]:
     """Return the SHA-256 of the weights of each network by name."""
     found = {}
     for name, module in modules.items():
-        said = hashlib.sha256()
+        sha = hashlib.sha256()
         for key, value in module.state_dict().items():
-            said.update(key.encode() + value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-        found[name] = said.hexdigest()
+            sha.update(key.encode() + value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        found[name] = sha.hexdigest()
     return found
 
 

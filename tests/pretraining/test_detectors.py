@@ -41,12 +41,11 @@ def train(folder, **changes):
     return train_detector(**arguments | changes)
 
 
-def test_it_says_what_it_did_and_leaves_two_files(tmp_path):
-    sidecar = train(tmp_path)
+def test_it_says_what_it_did_and_writes_a_detector_of_that_score(tmp_path):
+    sidecar, validation = train(tmp_path, steps=30), boxed.pictures(4, 1)
     assert tiny.names(tmp_path) == ["fcos.json", "fcos.safetensors"]
-    assert set(sidecar) == SIDECAR and set(sidecar["validation"]) == {"map", "map50", "map75"}
+    assert set(sidecar) == SIDECAR and sidecar["recipe"] == RECIPE | {"steps": 30, "augmentation": "mirror"}
     assert json.loads((tmp_path / "fcos.json").read_text()) == sidecar
-    assert sidecar["recipe"] == RECIPE | {"steps": 2, "augmentation": "mirror"}
     assert (sidecar["classes"], sidecar["features"], sidecar["seed"]) == (list(boxed.CLASSES), "resnet20", 0)
     assert sidecar["train_fingerprint"] == fingerprint(boxed.pictures(9)) and sidecar["train_pictures"] == 9
     assert sidecar["validated_on"] == "others" and sidecar["validation_pictures"] == 4
@@ -56,25 +55,14 @@ def test_it_says_what_it_did_and_leaves_two_files(tmp_path):
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert not [name for name in stored if name.endswith("num_batches_tracked")]
-
-
-def test_what_it_writes_is_a_detector_of_that_score(tmp_path):
-    sidecar = train(tmp_path, steps=30)
-    validation = boxed.pictures(4, 1)
     scores = mean_ap(detect(load_detector("fcos", folder=tmp_path), validation), validation.all_targets())
     assert {key: round(value, 2) for key, value in scores.items()} == sidecar["validation"]
     assert sidecar["validation"]["map50"] > 20
 
 
 def test_the_features_begin_as_those_of_a_recognizer(tmp_path, monkeypatch):
-    begun = []
-    make = detectors.make_detector
-
-    def watched(*arguments, **options):
-        begun.append(options)
-        return make(*arguments, **options)
-
-    monkeypatch.setattr(detectors, "make_detector", watched)
+    begun, make = [], detectors.make_detector
+    monkeypatch.setattr(detectors, "make_detector", lambda *a, **options: begun.append(options) or make(*a, **options))
     train(tmp_path, steps=1)
     assert begun == [{"trained_features": True}]
 
@@ -119,33 +107,36 @@ def test_killed_in_between_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):
-    assert "detector 'yolo' is none of the small ones" in refusal(ParameterError, train, tmp_path, name="yolo")
+    assert "'yolo'" in refusal(ParameterError, train, tmp_path, name="yolo")
     pictures = boxed.pictures(3)
     others = BoxedPictures(pictures.keys, pictures.read, pictures.objects, ("cyan", "green", "blue"), "others")
     said = refusal(DataError, train, tmp_path, validation=others)
-    assert said == "squares and others have different classes; load both with the same ones."
-    assert not list(tmp_path.glob("*.safetensors"))
+    assert "squares" in said and "others" in said and not list(tmp_path.glob("*.safetensors"))
 
 
-def test_the_command_trains_on_the_scenes(tmp_path, monkeypatch, capsys):
-    called = []
+@pytest.fixture
+def called(monkeypatch):
+    """What the command asks to train."""
+    found = []
+    monkeypatch.setattr(detectors, "train_detector", lambda *given: found.append(given) or {"name": "fcos"})
+    return found
 
-    def note(*arguments):
-        called.append(arguments)
-        return {"name": "fcos"}
 
-    monkeypatch.setattr(detectors, "train_detector", note)
+def test_the_command_trains_on_the_scenes(tmp_path, called, capsys):
     main(["retinanet", "--folder", str(tmp_path), "--steps", "7", "--seed", "3"])
     name, train_, validation, *rest = called[0]
-    assert (name, train_.name, validation.name, rest) == (
-        "retinanet",
-        "scenes/train",
-        "scenes/validation",
-        [tmp_path, 7, 3],
-    )
-    assert json.loads(capsys.readouterr().out) == {"name": "fcos"}
+    assert (name, train_.name, validation.name) == ("retinanet", "scenes/train", "scenes/validation")
+    assert rest == [tmp_path, 7, 3] and json.loads(capsys.readouterr().out) == {"name": "fcos"}
     with pytest.raises(SystemExit):
         main(["yolo"])
+
+
+def test_the_command_trains_on_a_folder(tmp_path, called):
+    root = boxed.folder(tmp_path / "squares", "coco", 40)
+    main(["fcos", "--folder", str(tmp_path), "--pictures", str(root), "--resize", "32"])
+    _, train_, validation, *_ = called[0]
+    assert (train_.name, validation.name) == ("squares/train", "squares/validation")
+    assert all(min(size) == 32 for size in train_.sizes) and len(train_) > len(validation) > 0
 
 
 @pytest.mark.parametrize("name", TRUNKS)
@@ -159,16 +150,6 @@ def test_what_fills_up_a_batch_is_not_looked_at():
     images, targets = pictures.training_batch(torch.arange(4), torch.Generator().manual_seed(0))
     shown = Detection("fcos").prepare(images, targets, None)["images"]
     assert [tuple(image.shape[1:]) for image in shown] == list(pictures.sizes)
-
-
-def test_the_command_trains_on_a_folder(tmp_path, monkeypatch, capsys):
-    called, root = [], boxed.folder(tmp_path / "squares", "coco", 40)
-    monkeypatch.setattr(detectors, "train_detector", lambda *given: called.append(given) or {})
-    main(["fcos", "--folder", str(tmp_path), "--pictures", str(root), "--resize", "32"])
-    _, train_, validation, *_ = called[0]
-    assert (train_.name, validation.name) == ("squares/train", "squares/validation")
-    assert all(min(size) == 32 for size in train_.sizes) and len(train_) > len(validation) > 0
-    capsys.readouterr()
 
 
 def test_every_small_detector_has_a_length():

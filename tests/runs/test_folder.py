@@ -150,16 +150,14 @@ def test_a_run_is_held_while_it_is_trained(tmp_path):
     with runs.begun(folder, PARAMETERS, team):
         with pytest.raises(OutputError) as caught, runs.begun(folder, PARAMETERS, team):
             pass
-        said = str(caught.value)
-        assert f"the training in {folder} is under way already (process {os.getpid()} on " in said
-        assert f"where its machine is lost, delete {folder / folders.LOCK}" in said
+        assert f"the training in {folder} is under way already" in str(caught.value)
     assert tiny.names(folder) == ["params.yaml"]
 
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_the_first_process_alone_begins_a_run(tmp_path, place):
     team = Team("cpu", 1, place)
-    team.ask_main = (lambda work: work()) if place == 0 else (lambda work: None)
+    team.on_rank_zero = (lambda work: work()) if place == 0 else (lambda work: None)
     with runs.begun(tmp_path / "run", PARAMETERS, team):
         assert (tmp_path / "run" / "params.yaml").exists() == (place == 0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from ra_core import coding, experiments
+from ra_core import coding
 from ra_core.training.command import main
 
 HERE = Path(__file__).parents[1]
@@ -38,20 +38,21 @@ def test_it_names_a_preprocessor(project, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "named"),
     [
-        ("", "nothing to train was named; give --task, or --dataset with --codec."),
-        ("--dataset cells", "nothing to train was named"),
-        ("--task dn --dataset cells --codec jpeg", "nothing to train was named"),
-        ("--task jpg", "profile tiny has no task 'jpg'; choose one of"),
-        ("--task dn --mode rra", "mode 'rra' is unknown"),
-        ("--task dn --overrides [1", "is not YAML"),
-        ("--task dn --overrides 3", "--overrides '3' holds no keys with values; write {key: value}."),
+        ("", "--task"),
+        ("--dataset cells", "--codec"),
+        ("--task dn --dataset cells --codec jpeg", "--task"),
+        ("--task jpg", "'jpg'"),
+        ("--task dn --mode rra", "'rra'"),
+        ("--task dn --overrides [1", "'[1'"),
+        ("--task dn --overrides 3", "'3'"),
     ],
 )
-def test_what_is_unclear_is_refused_in_a_sentence(project, capsys, words, said):
+def test_what_is_unclear_is_refused_in_a_sentence(project, capsys, words, named):
     assert main(["--profile", "tiny", *words.split()]) == 1
-    assert said in capsys.readouterr().err and tiny.names(project) == ["notebooks", "params"]
+    said = capsys.readouterr().err
+    assert named in said and said.count("\n") == 1 and tiny.names(project) == ["notebooks", "params"]
 
 
 SITE = """
@@ -87,7 +88,6 @@ def test_two_processes_are_launched(tmp_path, launcher):
 
 
 def test_the_module_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "ra_core.training", "--help"], cwd=HERE.parent,
-                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    command = [sys.executable, "-m", "ra_core.training", "--help"]
+    done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "--task" in done.stdout and done.stderr == ""
-    assert experiments.fit is not None

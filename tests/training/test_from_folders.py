@@ -9,11 +9,11 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from ra_core.experiments import evaluate_task, load_splits, train_run
 from refusal import refusal
 
 from ra_core.data.folders import FolderPictures, load_flat, load_tree
 from ra_core.errors import DataError, TrainingError
-from ra_core.experiments import evaluate_task, load_splits, train_run
 from ra_core.params import load_profile
 
 FOLDER = {"kind": "folder", "source": "data/photos", "resize": 24, "crop": 16}

@@ -1,9 +1,10 @@
+"""What the loop shows the networks, does to their gradients, leaves in the folder, and does when things go wrong."""
+
 import errno
 import hashlib
 import inspect
 import math
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +18,14 @@ from refusal import refusal
 from torch import nn
 from trouble import Interrupt, Interrupted, Spoiled
 
-from ra_core import training
 from ra_core.channels import Noise
 from ra_core.errors import OutputError, ParameterError, TrainingError
 from ra_core.losses import MODES
-from ra_core.training import fit, learning_rate, pick_device
+from ra_core.models.weights import load_weights
+from ra_core.training import fit, loop, pick_device
+from ra_core.training.batches import seed_of
 
 HERE = Path(__file__).parents[1]
-
-
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -41,22 +41,13 @@ class Recording:
         return images
 
 
-# The published recipe
-
-
-@given(per_epoch=st.integers(1, 70_000), epochs=st.sampled_from([6, 30]), peak=st.sampled_from([1e-4, 1e-3]))
-def test_rates_drop_tenfold_at_the_published_epochs(per_epoch, epochs, peak):
-    drops = inspect.signature(fit).parameters["drops"].default
-    first, second = (4, 5) if epochs == 6 else (20, 25)
-    for epoch in range(epochs):
-        expected = peak * (1 if epoch < first else 0.1 if epoch < second else 0.01)
-        for step in (epoch * per_epoch, (epoch + 1) * per_epoch - 1):  # the first and the last of the epoch
-            assert learning_rate(step, epochs * per_epoch, peak, drops=drops) == pytest.approx(expected)
+# The recipe
 
 
 def test_defaults_are_the_published_recipe():
     defaults = {name: p.default for name, p in inspect.signature(fit).parameters.items()}
     assert (defaults["lr"], defaults["batch"], defaults["schedule"]) == (1e-4, 20, "drops")
+    assert (defaults["drops"], defaults["optimiser"]) == ((4 / 6, 5 / 6), torch.optim.Adam)
     assert (defaults["precision"], defaults["device"]) == ("fp32", "auto")
 
 
@@ -65,47 +56,51 @@ def test_the_optimiser_is_plain_adam_and_follows_the_schedule(tmp_path):
     (group,) = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["optimiser"]["param_groups"]
     assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
     assert not group["amsgrad"] and not group["maximize"]
-    rates = [line["lr"] for line in tiny.log(tmp_path) if "lr" in line]
-    assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 1e-4, 1e-5, 1e-6])
+    assert [line["lr"] for line in tiny.log(tmp_path)] == pytest.approx([1e-4, 1e-4, 1e-4, 1e-4, 1e-5, 1e-6])
 
 
-def test_one_step_is_one_step_of_adam(tmp_path):
-    net, pictures, noise = tiny.networks()["processor"], tiny.pictures(4), Recording()
-    tiny.train(tmp_path, pictures=pictures, channel=noise, batch=4, steps=1, lr=1e-3)
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+@pytest.mark.parametrize("optimiser", [torch.optim.Adam, torch.optim.SGD])
+def test_one_step_is_one_step_of_the_optimiser(tmp_path, optimiser):
+    net, noise = tiny.networks()["processor"], Recording()
+    tiny.train(tmp_path, pictures=tiny.pictures(4), channel=noise, batch=4, steps=1, optimiser=optimiser)
     nn.functional.mse_loss(net(noise.seen[0]), noise.seen[0]).backward()
-    optimiser.step()
-    trained = tiny.networks()["processor"]
-    from ra_core.models.weights import load_weights
-
-    load_weights(trained, tmp_path / "processor.safetensors")
-    for name, value in trained.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            torch.testing.assert_close(value, net.state_dict()[name], rtol=0, atol=1e-6)
+    optimiser(net.parameters(), lr=1e-3).step()
+    trained = load_weights(tiny.networks()["processor"], tmp_path / "processor.safetensors")
+    for name, value in trained.named_parameters():
+        torch.testing.assert_close(value, net.state_dict()[name], rtol=0, atol=1e-6)
 
 
-@given(steps=st.integers(2, 2000))
-def test_the_cosine_rises_for_a_twentieth_and_falls_to_nearly_nothing(steps):
-    rates = [learning_rate(step, steps, 1e-3, "cosine") for step in range(steps)]
-    top = max(1, round(0.05 * steps)) - 1
-    assert max(rates) == pytest.approx(1e-3) and rates[top] == pytest.approx(1e-3)
-    assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
-    assert rates[0] > 0 and (steps < 100 or rates[-1] < 1e-5)
+@pytest.mark.parametrize("mode", ["plain", "ra_transformer"])
+def test_the_gradient_of_each_network_is_shortened_on_its_own(tmp_path, mode):
+    lengths = {}
+    for clip in (0.0, 1e-4):
+        nets = tiny.networks(mode)
+        tiny.train(tmp_path / str(clip), mode, networks=nets, batch=4, steps=1, clip=clip)
+        state = torch.load(tmp_path / str(clip) / "checkpoint.pt", weights_only=True)
+        moments = iter(state["optimiser"]["state"].values())  # a tenth of the first gradient
+        lengths[clip] = [
+            torch.stack([10 * next(moments)["exp_avg"].norm() for _ in net.parameters()]).norm().item()
+            for net in nets.values()
+        ]
+    assert min(lengths[0.0]) > 1e-4
+    assert lengths[1e-4] == pytest.approx([1e-4] * len(nets), rel=1e-3)
 
 
 # What a step sees
 
 
-def test_every_epoch_runs_once_through_all_pictures_in_an_order_of_its_own(tmp_path):
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [5, 5, 2] * 2), (True, [5, 5] * 3)])
+def test_every_epoch_runs_once_through_the_pictures_in_an_order_of_its_own(tmp_path, drop_last, sizes):
     pictures, channel = tiny.pictures(12), Recording()
-    tiny.train(tmp_path, pictures=pictures, channel=channel, steps=6, batch=5)
-    assert [len(images) for images in channel.seen] == [5, 5, 2] * 2  # the last short batch is kept
+    summary = tiny.train(tmp_path, pictures=pictures, channel=channel, steps=6, batch=5, drop_last=drop_last)
+    assert [len(images) for images in channel.seen] == sizes
+    assert summary["images_per_s"] * summary["wall_seconds"] == pytest.approx(sum(sizes))
     means = pictures.images.float().mean((1, 2, 3)) / 255  # a mirrored picture keeps its mean
-    orders = []
-    for epoch in (channel.seen[:3], channel.seen[3:]):
-        found = torch.cat(epoch).mean((1, 2, 3))
+    per_epoch, orders = len(set(sizes)) + 1 if not drop_last else 2, []
+    for begin in range(0, 6, per_epoch):
+        found = torch.cat(channel.seen[begin : begin + per_epoch]).mean((1, 2, 3))
         orders.append((found[:, None] - means).abs().argmin(1).tolist())
-        assert sorted(orders[-1]) == list(range(12))
+        assert len(set(orders[-1])) == len(orders[-1]) == sum(sizes[:per_epoch])
     assert orders[0] != orders[1]
 
 
@@ -114,8 +109,7 @@ def test_all_modes_of_a_seed_see_the_same_and_another_seed_sees_other_things(tmp
     for name, mode, seed in (("plain", "plain", 0), ("ra", "ra", 0), ("other", "plain", 1)):
         seen[name] = Recording()
         tiny.train(tmp_path / name, mode, channel=seen[name], seed=seed, steps=4)
-    for a, b in zip(seen["plain"].seen, seen["ra"].seen, strict=True):
-        assert torch.equal(a, b)
+    assert all(torch.equal(a, b) for a, b in zip(seen["plain"].seen, seen["ra"].seen, strict=True))
     pairs = zip(seen["plain"].seen, seen["other"].seen, strict=True)
     assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in pairs)
     draws = torch.cat([*seen["plain"].draws, *seen["other"].draws])
@@ -125,16 +119,15 @@ def test_all_modes_of_a_seed_see_the_same_and_another_seed_sees_other_things(tmp
 @given(seed=st.integers(0, 1000), step=st.integers(0, 1_000_000))
 def test_training_noise_is_not_that_of_evaluation(seed, step):
     # Picture number i of a test set gets the noise of seed i.
-    assert 1_000_000 < training._seed(seed, step) < 2**63
+    assert 1_000_000 < seed_of(seed, step) < 2**63
 
 
 # Modes
 
 
 def test_the_processor_of_ra_transformer_ends_as_that_of_plain_bit_for_bit(tmp_path):
-    tiny.train(tmp_path / "plain", "plain")
-    tiny.train(tmp_path / "ra_transformer", "ra_transformer")
-    tiny.train(tmp_path / "ra", "ra")
+    for mode in ("plain", "ra_transformer", "ra"):
+        tiny.train(tmp_path / mode, mode)
     plain, both, ra = (tiny.weights(tmp_path / name) for name in ("plain", "ra_transformer", "ra"))
     assert both["processor.safetensors"] == plain["processor.safetensors"] != ra["processor.safetensors"]
 
@@ -144,24 +137,9 @@ def test_every_trained_network_moves_and_the_recognizer_does_not(tmp_path):
     before = {key: {n: p.clone() for n, p in net.named_parameters()} for key, net in nets.items()}
     frozen = {name: value.clone() for name, value in source.state_dict().items()}
     tiny.train(tmp_path, "ra_transformer", networks=nets, recognizer=source)
-    for key, net in nets.items():
-        moved = [not torch.equal(p, before[key][n]) for n, p in net.named_parameters()]
-        assert all(moved)
+    assert not any(torch.equal(p, before[k][n]) for k, net in nets.items() for n, p in net.named_parameters())
     assert all(torch.equal(value, frozen[name]) for name, value in source.state_dict().items())
     assert all(p.grad is None for p in source.parameters()) and not source.training
-
-
-def test_plain_needs_no_recognizer(tmp_path):
-    tiny.train(tmp_path, recognizer=None)
-    assert [sorted(line) for line in tiny.log(tmp_path)] == [
-        ["distortion", "images_per_s", "loss", "lr", "seconds_left", "step", "steps"]
-    ] * 6
-
-
-def test_it_learns(tmp_path):
-    tiny.train(tmp_path, lr=1e-2, steps=60, checkpoint_seconds=60)
-    losses = [line["loss"] for line in tiny.log(tmp_path)]
-    assert losses[-1] < 0.5 * losses[0]
 
 
 # What a run leaves
@@ -169,7 +147,8 @@ def test_it_learns(tmp_path):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_exact_files_and_terms_of_a_run(tmp_path, mode):
-    summary = tiny.train(tmp_path, mode)
+    recognizer = {"recognizer": None} if mode == "plain" else {}  # which plain does not need
+    summary = tiny.train(tmp_path, mode, **recognizer)
     files = ["checkpoint.pt", "log.jsonl", "processor.safetensors"]
     assert tiny.names(tmp_path) == files + ["transformer.safetensors"] * (mode == "ra_transformer")
     terms = {"loss", "distortion"} | ({"recognition"} if mode != "plain" else set())
@@ -178,16 +157,10 @@ def test_the_exact_files_and_terms_of_a_run(tmp_path, mode):
         assert (line["step"], line["steps"]) == (number, 6)
         assert line["loss"] == pytest.approx(line["distortion"] + MODES[mode].weight * line.get("recognition", 0))
     assert summary["validation"] == {} and summary["wall_seconds"] > 0
-    assert summary["images_per_s"] == pytest.approx(24 / summary["wall_seconds"])  # twice 12, no more
 
 
-@pytest.fixture
-def patient(monkeypatch):
-    """However slow the machine, no line is due."""
-    monkeypatch.setattr(training.Progress, "due", lambda self: False)
-
-
-def test_about_a_hundred_lines_hold_the_means_over_the_pictures_since_the_line_before(tmp_path, patient):
+def test_about_a_hundred_lines_hold_the_means_over_the_pictures_since_the_line_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Progress, "due", lambda self: False)  # however slow the machine
     channel, net = Recording(), tiny.networks()["processor"]
     tiny.train(tmp_path, channel=channel, steps=210, lr=1e-12, checkpoint_seconds=600, validations=1)
     lines = tiny.log(tmp_path)
@@ -200,19 +173,14 @@ def test_about_a_hundred_lines_hold_the_means_over_the_pictures_since_the_line_b
 
 
 def test_a_slow_run_is_logged_every_few_seconds(tmp_path, monkeypatch):
-    monkeypatch.setattr(training.Progress, "due", lambda self: True)
+    monkeypatch.setattr(loop.Progress, "due", lambda self: True)
     tiny.train(tmp_path, steps=210, checkpoint_seconds=600, validations=1, channel=Recording(), batch=1)
     assert [line["step"] for line in tiny.log(tmp_path)] == list(range(1, 211))
 
 
 def test_validation_is_called_at_even_distances_and_at_the_end(tmp_path):
-    calls = []
-
-    def validate():
-        calls.append(1)
-        return {"psnr": float(len(calls))}
-
-    summary = tiny.train(tmp_path, validate=validate, validations=3, checkpoint_seconds=60)
+    values = iter((1.0, 2.0, 3.0))
+    summary = tiny.train(tmp_path, validate=lambda: {"psnr": next(values)}, validations=3, checkpoint_seconds=60)
     found = [(line["step"], line["validation"]["psnr"]) for line in tiny.log(tmp_path) if "validation" in line]
     assert found == [(2, 1.0), (4, 2.0), (6, 3.0)] and summary["validation"] == {"psnr": 3.0}
 
@@ -224,31 +192,28 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     tiny.train(tmp_path / "good", steps=6)
     with pytest.raises(Interrupt):
         tiny.train(tmp_path / "good3", steps=6, channel=Interrupted(4))
+    bad = tmp_path / "bad" / "checkpoint.pt"
     said = refusal(TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(4))
-    assert "loss became nan by step 4" in said and "lower the learning rate" in said
-    assert f"the last good checkpoint, {tmp_path / 'bad' / 'checkpoint.pt'}, is kept" in said
+    assert "loss became nan by step 4" in said and str(bad) in said
     assert tiny.names(tmp_path / "bad") == ["checkpoint.pt", "log.jsonl"]
-    kept = torch.load(tmp_path / "bad" / "checkpoint.pt", weights_only=True)
-    good = torch.load(tmp_path / "good3" / "checkpoint.pt", weights_only=True)
+    kept, good = (torch.load(path, weights_only=True) for path in (bad, tmp_path / "good3" / "checkpoint.pt"))
     assert kept["step"] == good["step"] == 3
     for name, value in good["networks"]["processor"].items():
         assert torch.equal(kept["networks"]["processor"][name], value)
-    before = (tmp_path / "bad" / "checkpoint.pt").read_bytes()
+    before = bad.read_bytes()
     refusal(TrainingError, tiny.train, tmp_path / "bad", channel=Spoiled(1))  # and the next attempt keeps it as well
-    assert (tmp_path / "bad" / "checkpoint.pt").read_bytes() == before
+    assert bad.read_bytes() == before
     tiny.train(tmp_path / "bad", channel=Noise(0.1))
     assert tiny.weights(tmp_path / "bad") == tiny.weights(tmp_path / "good")
 
 
 def test_a_loss_that_is_no_number_at_once_leaves_nothing(tmp_path):
-    said = refusal(TrainingError, tiny.train, tmp_path / "run", channel=Spoiled(1))
-    assert "loss became nan by step 1; no checkpoint was due yet" in said
+    assert "loss became nan by step 1" in refusal(TrainingError, tiny.train, tmp_path / "run", channel=Spoiled(1))
     assert not (tmp_path / "run").exists()
 
 
 def test_weights_that_broke_under_a_finite_loss_reach_no_checkpoint(tmp_path):
-    net = tiny.networks()["processor"]
-    steps = []
+    net, steps = tiny.networks()["processor"], []
 
     def spoil(gradient):
         steps.append(1)
@@ -256,7 +221,7 @@ def test_weights_that_broke_under_a_finite_loss_reach_no_checkpoint(tmp_path):
 
     next(net.parameters()).register_hook(spoil)
     said = refusal(TrainingError, tiny.train, tmp_path, networks={"processor": net})
-    assert "a weight of the processor is no longer finite by step 3" in said
+    assert "processor" in said and "step 3" in said
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
     assert all(value.isfinite().all() for value in state["networks"]["processor"].values())
@@ -264,18 +229,16 @@ def test_weights_that_broke_under_a_finite_loss_reach_no_checkpoint(tmp_path):
 
 def test_a_disk_that_is_full_in_a_checkpoint_keeps_the_old_one(tmp_path, monkeypatch):
     tiny.train(tmp_path / "once")
-    write, checkpoints = Path.write_bytes, []
+    write, kept = Path.write_bytes, []
 
     def full(path, content):
+        if "checkpoint" in path.name and len(kept) == 2:
+            write(path, bytes(content)[:1000])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if "checkpoint" in path.name:
-            checkpoints.append(1)
-            if len(checkpoints) == 3:
-                write(path, bytes(content)[:1000])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             kept.append(bytes(content))
         return write(path, content)
 
-    kept = []
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
         said = refusal(OutputError, tiny.train, tmp_path / "again")
@@ -287,16 +250,12 @@ def test_a_disk_that_is_full_in_a_checkpoint_keeps_the_old_one(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"schedule": "linear"}, "schedule 'linear' is unknown; choose one of drops, cosine"),
-        ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of fp32, bf16"),
-        ({"device": "tpu"}, "device 'tpu' is not here; choose one of auto, "),
-    ],
+    ("changes", "named"),
+    [({"schedule": "step"}, "drops, cosine"), ({"precision": "fp16"}, "fp32, bf16"), ({"device": "tpu"}, "auto, ")],
 )
-def test_unknown_settings_are_refused(tmp_path, changes, said):
-    assert said in refusal(ParameterError, tiny.train, tmp_path / "run", **changes)
-    assert not (tmp_path / "run").exists()
+def test_unknown_settings_are_refused(tmp_path, changes, named):
+    said = refusal(ParameterError, tiny.train, tmp_path / "run", **changes)
+    assert named in said and repr(*changes.values()) in said and not (tmp_path / "run").exists()
 
 
 # Devices, precision, memory layout
@@ -307,18 +266,16 @@ def test_auto_takes_cuda_then_mps_then_the_cpu(monkeypatch, cuda, mps, best):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert pick_device("auto") == pick_device() == torch.device(best)
-    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto") == pick_device() == torch.device(best) and pick_device("cpu") == torch.device("cpu")
     if cuda:
         assert pick_device("cuda:1") == torch.device("cuda", 1)
-        assert "device 'cuda:2' is not here" in refusal(ParameterError, pick_device, "cuda:2")
-    else:
-        assert "device 'cuda' is not here" in refusal(ParameterError, pick_device, "cuda")
+    absent = "cuda:2" if cuda else "cuda"
+    assert f"{absent!r}" in refusal(ParameterError, pick_device, absent)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_precision_and_layout_are_those_asked_for(tmp_path, precision, channels_last):
+def test_it_learns_in_the_precision_and_layout_asked_for(tmp_path, precision, channels_last):
     nets, found = tiny.networks("ra_transformer"), []
 
     def look(module, arguments, out):
@@ -351,9 +308,6 @@ def test_it_trains_on_a_gpu(tmp_path, precision):
     assert set(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["random"]) >= {"cpu", "cuda:0"}
 
 
-# Outside of the book
-
-
 def test_it_runs_in_a_plain_script_without_pydantic(tmp_path):
     script = f"""
 import sys
@@ -361,15 +315,12 @@ for name in ("pydantic", "pandas", "matplotlib", "papermill", "accelerate"):
     sys.modules[name] = None
 sys.path.insert(0, {str(HERE)!r})
 import tiny
-print(tiny.train({str(tmp_path / "run")!r}, "ra", steps=2))
+tiny.train({str(tmp_path / "run")!r}, "ra", steps=2)
 """
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", script]
+    command, environment = [sys.executable, "-c", script], os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
-    line = r"training  step 2/2  loss \S+  distortion \S+  recognition \S+  lr \S+  \d+ images/s  0 s left"
-    assert re.fullmatch(line, done.stdout.splitlines()[0])
-    assert "'wall_seconds'" in done.stdout.splitlines()[1]
-    digest = hashlib.sha256((tmp_path / "run" / "processor.safetensors").read_bytes()).hexdigest()
+    assert "step 2/2" in done.stdout
     tiny.train(tmp_path / "here", "ra", steps=2)
-    assert hashlib.sha256((tmp_path / "here" / "processor.safetensors").read_bytes()).hexdigest() == digest
+    digests = [hashlib.sha256(*tiny.weights(tmp_path / name).values()).hexdigest() for name in ("run", "here")]
+    assert digests[0] == digests[1]

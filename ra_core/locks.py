@@ -1,0 +1,37 @@
+"""One process at a time: a lock of the operating system's on a file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ra_core.errors import OutputError
+
+
+@contextmanager
+def file_lock(path: Path, work: str) -> Iterator[None]:
+    """Do `work` under the lock `path`, which ends with its process, also by SIGKILL.
+
+    Raises `OutputError` where another process holds it, or the file cannot be written.
+    """
+    path = Path(path)
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"{work} is under way already in another process: wait until it ends, or end it, or, where its machine is "
+            f"lost, delete {path}, then run again."
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written ({error.strerror or error}): choose a folder you may write to, "
+            "then run again."
+        ) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: a process that opened it before takes no lock without a name
+        lock.release()

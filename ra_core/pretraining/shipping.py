@@ -1,0 +1,38 @@
+"""How a pretrained network is kept: its weights, and beside them a sidecar that says how they were made."""
+
+import json
+import platform
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ra_core.files import atomic, write_json
+from ra_core.models.weights import load_tensors
+
+COUNTER = "num_batches_tracked"  # of batch normalisation, which no evaluation needs
+
+
+def halve(net: nn.Module) -> nn.Module:
+    """Round the weights of a network to 16-bit floats, in place, so that it is measured as it is kept."""
+    tensors = {key: value.half() for key, value in net.state_dict().items() if not key.endswith(COUNTER)}
+    load_tensors(net, tensors)
+    return net
+
+
+def ship(net: nn.Module, facts: dict, folder: Path, stem: str) -> dict:
+    """Write `<stem>.safetensors`, the sidecar within and beside it, and return that: `facts` and this machine's.
+
+    Facts of which `stored` are 16-bit floats are those of a network that was halved.
+    """
+    sidecar = facts | {
+        "parameters": sum(p.numel() for p in net.parameters()), "threads": torch.get_num_threads(),
+        "torch": torch.__version__, "machine": platform.machine(),
+    }  # fmt: skip
+    dtype = torch.float16 if facts.get("stored") == "16-bit floats" else torch.float32
+    tensors = {k: v.cpu().to(dtype).contiguous() for k, v in net.state_dict().items() if not k.endswith(COUNTER)}
+    with atomic(Path(folder) / f"{stem}.safetensors") as path:
+        path.write_bytes(save(tensors, metadata={"sidecar": json.dumps(sidecar)}))
+    write_json(Path(folder) / f"{stem}.json", sidecar)
+    return sidecar
