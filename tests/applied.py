@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 
 from ra_core.coding import make_net, preprocessor_parameters
@@ -16,6 +16,7 @@ from ra_core.params import Profile
 from ra_core.runs import write_params
 
 JPEG = {"codec": "jpeg", "quality": 20}
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 NETWORK = {"name": "SRResNet", "width": 4, "blocks": 1}
 PROFILE = Profile.model_validate({
     "name": "tiny",

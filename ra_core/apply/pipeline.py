@@ -1,0 +1,113 @@
+"""What is done to every picture of a folder: the networks of a finished run, then a codec."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ra_core import shipped_runs
+from ra_core.codecs import Codec, load_codec
+from ra_core.coding import AtStrength, load_nets, strength_at
+from ra_core.errors import ParameterError
+from ra_core.experiments import load_chain
+from ra_core.params.coding import Ladder
+from ra_core.runs import read_params
+
+KEYS = ("profile", "dataset", "task", "method", "mode", "codec", "quality", "seed")  # by which a run is known
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Networks, one after the other, then `codec` at `quality` (None: PNG); `settings` decide the result, for JSON."""
+
+    nets: tuple[nn.Module, ...]
+    codec: Codec | None
+    quality: float | None
+    settings: dict
+
+
+def open_run(run: str | Path) -> tuple[Path, dict, dict[str, nn.Module]]:
+    """Return folder, parameters and trained networks of a finished run: all that is needed of one.
+
+    `run` is a folder, or the name of a run that ships. Raises `ParameterError` where it is no finished run.
+    """
+    folder = shipped_runs.find_run(run)
+    parameters = read_params(folder)
+    try:
+        if "processor" not in parameters:
+            return folder, parameters, load_nets(folder, parameters)
+        chain = load_chain(folder)
+        return folder, parameters, {"processor": chain.post, "transformer": chain.transformer}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ParameterError(f"{folder}/params.yaml describes no networks ({error!r}); train the run again.") from error
+
+
+def make_pipeline(
+    run: str | Path | None = None,
+    codec: str | None = None,
+    quality: float | None = None,
+    strength: float | None = None,
+    transformer: bool = False,
+    device: torch.device | str = "cpu",
+) -> Pipeline:
+    """Return what a run does to pictures; without one, what a codec alone does.
+
+    A preprocessor comes with the codec and quality it was trained for unless others are given; an adaptive one
+    always needs a quality, and behind another codec than its own also a `strength`. A processor's pictures are
+    stored as PNG unless a codec is given; `transformer` adds the network it was trained with.
+    Raises `ParameterError` for what is no finished run, and for what does not go together.
+    """
+    folder, parameters, networks = (None, {}, {}) if run is None else open_run(run)
+    kind = "preprocessor" if "preprocessor" in networks else "processor"
+    if run is not None and (kind not in networks or "postprocessor" in networks):
+        raise ParameterError(
+            f"{run} has a network behind the codec, which no standard file can hold, or none for pictures; "
+            "name the run of a processor, or of a preprocessor alone, such as npp_qa."
+        )
+    codec = codec or parameters.get("codec")
+    if codec is None and (run is None or quality is not None):
+        raise ParameterError("no codec was named; give --codec with its --quality, or --run with a run's folder.")
+    coder = load_codec(codec) if codec else None
+    if coder and quality is None and codec == parameters.get("codec"):
+        quality = parameters["quality"]
+    if coder and quality is None:
+        unit = coder.qualities
+        raise ParameterError(
+            f"{codec} was given no quality; give --quality, the {unit.unit}, {unit.low:g} to {unit.high:g}."
+        )
+    if coder:
+        quality = coder.qualities.checked(int(quality) if float(quality).is_integer() else quality)
+    strength = _checked_strength(parameters, codec, quality, strength)
+    if transformer and not networks.get("transformer"):
+        raise ParameterError("a transformer was asked for, but the run has none; leave --transformer out.")
+    nets = {name: networks[name] for name in (kind, *["transformer"] * transformer) if name in networks}
+    settings = {
+        "run": {key: parameters[key] for key in KEYS if key in parameters} or None,
+        "weights": {name: hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest() for name in nets},
+        "strength": strength, "codec": coder.describe() if coder else "png", "quality": quality,
+    }  # fmt: skip
+    if "preprocessor" in nets:
+        nets["preprocessor"] = AtStrength(nets["preprocessor"], strength)
+    placed = tuple(net.to(device).eval() for net in nets.values())
+    return Pipeline(placed, coder, quality, json.loads(json.dumps(settings)))
+
+
+def _checked_strength(parameters: dict, codec: str, quality: float, strength: float | None) -> float | None:
+    """Return the strength of an adaptive preprocessor, given or by the quality; of all else None."""
+    adaptive = parameters.get("method") == "npp_qa"
+    if strength is not None and not (adaptive and 0 < strength < math.inf):
+        raise ParameterError(
+            f"strength {strength!r} is not allowed; give a number above 0, and an adaptive preprocessor (npp_qa)."
+        )
+    if strength is None and adaptive:
+        if codec != parameters["codec"]:
+            raise ParameterError(
+                f"the run was trained for {parameters['codec']} and cannot tell what {codec} asks for at {quality:g}; "
+                "give --strength, usually from 0.01 (few bytes) to 2 (many)."
+            )
+        return strength_at(Ladder.model_construct(rungs=[rung[:2] for rung in parameters["rungs"]]), quality)
+    return strength
