@@ -83,34 +83,27 @@ def find_files(source: Path) -> tuple[list[str], list[dict]]:
 
     Raises `DataError` where there is nothing.
     """
-    files, unread = [], []
-
-    def note(error: OSError) -> None:
-        unread.append({"file": readable(error.filename), "reason": f"{error.strerror}; mend its permissions."})
-
-    for where, folders, names in os.walk(source, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found = (Path(where, name).relative_to(source) for name in sorted(names) if not name.startswith("."))
-        files += [path.as_posix() for path in found]
-    if not files and not unread:
+    files, errors = [], []
+    for where, folders, names in os.walk(source, onerror=errors.append):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        files += [Path(where, name).relative_to(source).as_posix() for name in sorted(names) if name[0] != "."]
+    if not files and not errors:
         raise DataError(f"{source} holds no files; put pictures into it.")
-    return files, unread
+    unread = ((readable(error.filename), f"{error.strerror}; mend its permissions.") for error in errors)
+    return files, [{"file": file, "reason": reason} for file, reason in unread]
 
 
 def _check_settings(target: Path, settings: dict) -> None:
     """Write down how the output is made. Raises `ParameterError` where something else lies there already."""
     path, known = target / "settings.json", {}
     if not path.exists():
-        if target.is_dir() and any(not entry.name.startswith(".") for entry in target.iterdir()):
+        if target.is_dir() and any(entry.name[0] != "." for entry in target.iterdir()):
             raise ParameterError(f"{target} holds other files; name a new folder for the output.")
-        write_json(path, settings)
-        return
+        return write_json(path, settings)
     with suppress(OSError, ValueError, TypeError):  # then nothing of it is known
         known = dict(json.loads(path.read_text(encoding="utf-8")))
     if changed := [key for key in settings if known.get(key) != settings[key]]:
-        raise ParameterError(
-            f"{target} was made with other settings ({', '.join(changed)}); name another folder, or delete it."
-        )
+        raise ParameterError(f"{target} was made with other settings ({', '.join(changed)}); name another folder.")
 
 
 def _process_all(job: Job, names: dict[str, str], workers: int, skipped: list[dict]) -> tuple[dict[str, dict], int]:

@@ -80,13 +80,10 @@ class Job:
         state, picture = self._state(file, name), read_picture(path)
         outputs, stored, facts = self._store(self._through_networks(picture, path), name)
         (height, width, _), size = stored.shape, (self.target / outputs[0]).stat().st_size
-        row = facts | {
-            "file": readable(file), "output": readable(outputs[0]), "width": width, "height": height,
-            "bytes": size, "bpp": round(8 * size / (width * height), 4), "psnr": None,
-        }  # fmt: skip
-        if stored.shape == picture.colours.shape:
-            row["psnr"] = round(picture_psnr(stored, picture.colours), 3)
-        row = {column: (row | {"seconds": round(time.perf_counter() - started, 3)})[column] for column in COLUMNS}
+        psnr = picture_psnr(stored, picture.colours) if stored.shape == picture.colours.shape else None
+        seconds = round(time.perf_counter() - started, 3)
+        values = (readable(file), width, height, size, round(8 * size / (width * height), 4), psnr, seconds)
+        row = dict(zip(COLUMNS, (*values, readable(outputs[0]), *facts), strict=True))
         # Plain ASCII, as json writes it, holds names that are no Unicode too.
         write_text(self._record(file), json.dumps({"state": state, "outputs": outputs, "row": row}) + "\n")
         return row
@@ -128,15 +125,15 @@ class Job:
             alpha = np.array(Image.fromarray(alpha).resize(size, Image.Resampling.BICUBIC))
         return replace(picture, colours=colours, alpha=alpha)
 
-    def _store(self, picture: Picture, name: str) -> tuple[list[str], np.ndarray, dict]:
-        """Write a picture's files; return them, the standard one first, the colours in them, and their facts."""
+    def _store(self, picture: Picture, name: str) -> tuple[list[str], np.ndarray, tuple]:
+        """Write a picture's files; return them, the standard one first, their colours, and the last three columns."""
         codec, notes, png, alpha = self.pipeline.codec, picture.notes, f"pictures/{name}.png", f"files/{name}.alpha.png"
-        outputs, colours, facts = [png], picture.colours, {"profile_bytes": 0, "alpha_bytes": 0}
+        outputs, colours, profile_bytes, alpha_bytes = [png], picture.colours, 0, 0
         if codec:
             [file] = codec.encode([colours], self.pipeline.quality, threads=1)
             [colours] = codec.decode([file], threads=1)
             if picture.profile and (tagged := encode_with_profile(codec, picture, self.pipeline.quality)):
-                facts["profile_bytes"], file = len(tagged) - len(file), tagged
+                profile_bytes, file = len(tagged) - len(file), tagged
             elif picture.profile:
                 notes += ("the colour profile is in the PNG only",)
             outputs.insert(0, f"files/{name}{codec.suffix}")
@@ -145,9 +142,9 @@ class Job:
             if picture.alpha is not None:
                 outputs.append(alpha)
                 write_png(self.target / alpha, Picture(np.stack([picture.alpha] * 3, axis=-1)))
-                facts["alpha_bytes"] = (self.target / alpha).stat().st_size
+                alpha_bytes = (self.target / alpha).stat().st_size
         write_png(self.target / png, replace(picture, colours=colours))
-        return outputs, colours, facts | {"notes": "; ".join(notes)}
+        return outputs, colours, (profile_bytes, alpha_bytes, "; ".join(notes))
 
 
 def _delete(*paths: Path) -> None:

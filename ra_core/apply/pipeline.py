@@ -99,15 +99,11 @@ def make_pipeline(
 def _checked_strength(parameters: dict, codec: str, quality: float, strength: float | None) -> float | None:
     """Return the strength of an adaptive preprocessor, given or by the quality; of all else None."""
     adaptive = parameters.get("method") == "npp_qa"
-    if strength is not None and not (adaptive and 0 < strength < math.inf):
-        raise ParameterError(
-            f"strength {strength!r} is not allowed; give a number above 0, and an adaptive preprocessor (npp_qa)."
-        )
-    if strength is None and adaptive:
-        if codec != parameters["codec"]:
-            raise ParameterError(
-                f"the run was trained for {parameters['codec']} and cannot tell what {codec} asks for at {quality:g}; "
-                "give --strength, usually from 0.01 (few bytes) to 2 (many)."
-            )
+    if adaptive and strength is None and codec == parameters["codec"]:
         return strength_at(Ladder.model_construct(rungs=[rung[:2] for rung in parameters["rungs"]]), quality)
+    if adaptive == (strength is None) or not (strength is None or 0 < strength < math.inf):
+        raise ParameterError(
+            f"strength {strength!r} is not allowed; give --strength, a number from about 0.01 (few bytes) to 2 (many), "
+            "to an adaptive preprocessor (npp_qa), which before another codec than its own needs one, and to nothing else."
+        )
     return strength

@@ -137,7 +137,7 @@ def test_pictures_between_modules_are_written_by_number(tmp_path):
 def test_the_psnr_is_that_of_the_metrics():
     picture, target = array(600, 31), array(600, 31, seed=1)
     images = [torch.from_numpy(a).permute(2, 0, 1)[None] / 255 for a in (picture, target)]
-    assert picture_psnr(picture, target) == pytest.approx(metrics.psnr(*images).item(), abs=1e-4)
+    assert picture_psnr(picture, target) == pytest.approx(metrics.psnr(*images).item(), abs=1e-3)
     assert picture_psnr(picture, picture) == metrics.IDENTICAL_DB
 
 
