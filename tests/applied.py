@@ -68,9 +68,10 @@ def _finish(folder: Path, parameters: dict, networks: dict[str, nn.Module]) -> N
 def array(height: int = 40, width: int = 56, seed: int = 0, channels: int = 3) -> np.ndarray:
     """Return a smooth coloured picture, uint8 (H, W, channels)."""
     coarse = np.random.default_rng(seed).integers(40, 216, (4, 5, channels), dtype=np.uint8)
-    size = (width, height)
-    layers = [Image.fromarray(coarse[..., i]).resize(size, Image.Resampling.BICUBIC) for i in range(channels)]
-    return np.stack([np.asarray(layer) for layer in layers], axis=-1)
+    layers = [
+        Image.fromarray(coarse[..., i]).resize((width, height), Image.Resampling.BICUBIC) for i in range(channels)
+    ]
+    return np.dstack(layers)
 
 
 def saved(path: Path, picture: np.ndarray | Image.Image, **options) -> np.ndarray:

@@ -25,7 +25,6 @@ import pandas as pd
 from ra_core.apply.jobs import COLUMNS, Job, output_names, readable
 from ra_core.apply.pipeline import make_pipeline
 from ra_core.apply.sheet import contact_sheet
-from ra_core.codecs.base import check_whole
 from ra_core.cores import cores
 from ra_core.data.folders import open_picture
 from ra_core.errors import DataError, OutputError, ParameterError, RAError
@@ -53,7 +52,8 @@ def apply(
     if target.is_relative_to(source) or (target.exists() and not target.is_dir()):
         raise ParameterError(f"the output {target} lies in the input folder, or is a file; name a folder elsewhere.")
     workers = min(4, cores()) if workers is None else workers
-    check_whole("number of workers", workers, 1, 64)
+    if type(workers) is not int or not 1 <= workers <= 64:
+        raise ParameterError(f"number of workers {workers!r} is not allowed; give a whole number from 1 to 64.")
     device = pick_device(device)
     job = Job(source, target, make_pipeline(run, device=device, **options), device)
     files, skipped = find_files(source)

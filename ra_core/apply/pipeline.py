@@ -104,6 +104,6 @@ def _checked_strength(parameters: dict, codec: str, quality: float, strength: fl
     if adaptive == (strength is None) or not (strength is None or 0 < strength < math.inf):
         raise ParameterError(
             f"strength {strength!r} is not allowed; give --strength, a number from about 0.01 (few bytes) to 2 (many), "
-            "to an adaptive preprocessor (npp_qa), which before another codec than its own needs one, and to nothing else."
+            "to an adaptive preprocessor (npp_qa) alone, which needs it before another codec than its own."
         )
     return strength

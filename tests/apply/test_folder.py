@@ -43,38 +43,26 @@ def test_names_and_folders_are_kept(tmp_path, target):
 
 @pytest.mark.parametrize(
     "files",
-    [
-        ["a.png", "a.bmp"],
-        ["a.png", "A.bmp"],
-        ["a.png", "a.bmp", "a.png.bmp", "a.bmp.png", "b.png"],
-        ["a", "a.png", "b"],
-        ["x/a.png", "a.png", "x/a.a"],
-        ["a.b.png", "a.c.png", "a.b"],
-    ],
-)
+    ["a.png a.bmp", "a.png A.bmp", "a.png a.bmp a.png.bmp a.bmp.png b.png", "a a.png b", "x/a.png a.png x/a.a",
+     "a.b.png a.c.png a.b"],
+)  # fmt: skip
 def test_no_two_outputs_have_one_name(files):
-    names = output_names(files)
-    assert len({name.casefold() for name in names.values()}) == len(files)
-    assert all(os.path.dirname(names[file]) == os.path.dirname(file) for file in files)
+    names = output_names(files.split())
+    assert len({name.casefold() for name in names.values()}) == len(files.split()) == len(names)
+    assert all(os.path.dirname(name) == os.path.dirname(file) for file, name in names.items())
 
 
-def test_a_picture_that_lies_on_its_side_stands_upright(tmp_path, target):
+def test_a_picture_that_lies_on_its_side_stands_upright_with_its_transparency(tmp_path, target):
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels = saved(tmp_path / "in" / "a.png", array(), exif=exif)
+    pixels = np.rot90(saved(tmp_path / "in" / "a.png", array(channels=4), exif=exif), -1)
     [row] = apply(tmp_path / "in", target, **JPEG)
-    assert (target / "files" / "a.jpg").read_bytes() == jpeg_of(np.rot90(pixels, -1))
-    assert (row["width"], row["height"]) == (40, 56)
-    assert not any(Image.open(target / path).getexif() for path in ("files/a.jpg", "pictures/a.png"))
-
-
-def test_transparency_lies_in_the_png_and_beside_the_file(tmp_path, target):
-    pixels = saved(tmp_path / "in" / "a.png", array(channels=4))
-    [row] = apply(tmp_path / "in", target, **JPEG)
+    assert (target / "files" / "a.jpg").read_bytes() == jpeg_of(pixels[..., :3])
     assert np.array_equal(opened(target / "pictures" / "a.png")[..., 3], pixels[..., 3])
     assert np.array_equal(opened(target / "files" / "a.alpha.png"), pixels[..., 3])
     assert row["alpha_bytes"] == (target / "files" / "a.alpha.png").stat().st_size
-    assert (target / "files" / "a.jpg").read_bytes() == jpeg_of(pixels[..., :3])
+    assert (row["width"], row["height"]) == (40, 56)
+    assert not any(Image.open(target / path).getexif() for path in ("files/a.jpg", "pictures/a.png"))
 
 
 @pytest.mark.parametrize(("codec", "quality", "kept"), [("jpeg", 20, 1), ("avif", 50, 1), ("jpeg2000", 20, 0)])
@@ -141,18 +129,17 @@ def test_what_cannot_be_used_is_skipped_and_listed(source, target):
     (source / "empty.png").write_bytes(b"")
     (source / "gone.png").symlink_to(source / "nowhere.png")
     os.mkfifo(source / "pipe.png")
-    long = saved(source / ("n" * 210 + ".png"), array(5, 5)) is not None and "n" * 210 + ".png"
-    Image.new("L", (10_000, 7_000)).save(source / "huge.png")
+    saved(source / (long := "n" * 210 + ".png"), array(5, 5))
+    (source / "huge.pgm").write_bytes(b"P5 10000 8500 255\n")
     (source / ".hidden").write_text("not even tried")
     assert [row["file"] for row in apply(source, target, **JPEG)] == ["a.png"]
     skipped = {row["file"]: row["reason"] for row in table(target / "skipped.csv")}
-    assert skipped.keys() == {"cut.png", "notes.txt", "empty.png", "gone.png", "pipe.png", long, "huge.png"}
-    assert all(file in reason and reason.endswith(".") for file, reason in skipped.items() if file != "huge.png")
+    assert skipped.keys() == {"cut.png", "notes.txt", "empty.png", "gone.png", "pipe.png", long, "huge.pgm"}
+    assert all(file in reason and reason.endswith(".") for file, reason in skipped.items() if file != "huge.pgm")
 
 
 @pytest.mark.parametrize(
-    "error",
-    [ValueError("strange"), MemoryError(), RecursionError("deep"), OSError(errno.ENAMETOOLONG, "File name too long")],
+    "error", [ValueError("strange"), MemoryError(), RecursionError("deep"), OSError(errno.ENAMETOOLONG, "too long")]
 )
 def test_any_failure_of_one_picture_is_a_line_and_no_end(source, target, monkeypatch, error):
     saved(source / "b.png", array(seed=1))
@@ -167,6 +154,10 @@ def test_any_failure_of_one_picture_is_a_line_and_no_end(source, target, monkeyp
     assert [row["file"] for row in apply(source, target, **JPEG)] == ["b.png"]
     [row] = table(target / "skipped.csv")
     assert row["file"] == "a.png" and type(error).__name__ in row["reason"]
+    full = OutputError("the disk is full; free some space.")  # which ends the run
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Job, "process", lambda *_: (_ for _ in ()).throw(full))
+    refusal(OutputError, apply, source, target.with_name("full"), **JPEG)
 
 
 def test_a_folder_where_an_output_should_be_skips_that_picture(source, target):
@@ -178,14 +169,6 @@ def test_a_folder_where_an_output_should_be_skips_that_picture(source, target):
     assert [row["file"] for row in apply(source, target, **JPEG)] == ["b.png"]
     [row] = table(target / "skipped.csv")
     assert row["file"] == "a.png" and "directory" in row["reason"] and "space" not in row["reason"]
-
-
-def test_a_full_disk_ends_the_run(source, target, monkeypatch):
-    def full(*_):
-        raise OutputError("the disk is full; free some space.") from OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Job, "process", full)
-    refusal(OutputError, apply, source, target, **JPEG)
 
 
 def test_pictures_too_large_for_codec_or_network_are_skipped(tmp_path, source, target):
@@ -214,11 +197,6 @@ def test_names_that_are_no_unicode_are_spelt_out(tmp_path, source, target):
     before = times(target)
     apply(source, target, **JPEG)
     assert times(target) == before
-
-
-def test_names_that_are_patterns_are_done(source, target):
-    saved(source / "a**[b]?.png", array(seed=1))
-    assert len(apply(source, target, **JPEG)) == 2
 
 
 def test_a_link_in_a_circle_is_not_followed(source):
@@ -254,26 +232,20 @@ def test_after_a_kill_only_what_is_missing_is_done(source, target, monkeypatch):
     assert apply(source, target, **JPEG) == rows and len(done) == 5 and times(target) == before
 
 
-@pytest.mark.parametrize("record", ["", "null", "{}", '{"outputs": 3}', '{"outputs": [], "row": {}, "state": []}'])
-def test_a_damaged_record_is_done_again(source, target, record):
+@pytest.mark.parametrize(
+    "record",
+    ["", "null", "{}", '{"outputs": 3}', '{"outputs": [], "row": {}, "state": []}',
+     json.dumps({"outputs": ["../in/a.png"], "state": [], "row": dict.fromkeys(COLUMNS)})],
+)  # fmt: skip
+def test_a_damaged_record_is_done_again_and_deletes_nothing_elsewhere(source, target, record):
     [first] = apply(source, target, **JPEG)
-    (target / ".records" / "a.png.json").write_text(record)
+    for name in ("a.png.json", "gone.png.json"):
+        (target / ".records" / name).write_text(record)
     [second] = apply(source, target, **JPEG)
     assert second | {"seconds": 0} == first | {"seconds": 0}
 
 
-def test_a_record_deletes_no_file_elsewhere(tmp_path, source, target):
-    apply(source, target, **JPEG)
-    (tmp_path / "victim").write_text("mine")
-    for name in ("a.png.json", "gone.png.json"):
-        outputs = ["../victim", str(tmp_path / "victim")]
-        record = {"outputs": outputs, "state": [], "row": dict.fromkeys(COLUMNS)}
-        (target / ".records" / name).write_text(json.dumps(record))
-    apply(source, target, **JPEG)
-    assert (tmp_path / "victim").read_text() == "mine"
-
-
-def test_a_changed_picture_and_a_missing_output_are_done_again(source, target):
+def test_what_changed_is_missing_or_has_another_name_is_done_again(source, target):
     saved(source / "b.png", array(seed=1))
     saved(source / "c.png", array(seed=2))
     apply(source, target, **JPEG)
@@ -285,13 +257,9 @@ def test_a_changed_picture_and_a_missing_output_are_done_again(source, target):
     changed = {path for path, when in times(target).items() if before[path] != when}
     assert changed == {"files/b.jpg", "pictures/b.png", "files/c.jpg", "pictures/c.png"}
     assert (target / "files" / "c.jpg").read_bytes() == jpeg_of(pixels)
-
-
-def test_what_had_another_name_before_is_not_left_behind(source, target):
-    apply(source, target, **JPEG)
     saved(source / "a.bmp", array(seed=1))
     apply(source, target, **JPEG)
-    assert tree(target / "files") == ["a.bmp.jpg", "a.png.jpg"]
+    assert tree(target / "files") == ["a.bmp.jpg", "a.png.jpg", "b.jpg", "c.jpg"]
 
 
 def test_what_was_made_of_a_picture_that_is_gone_is_deleted(source, target, monkeypatch):

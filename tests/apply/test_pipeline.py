@@ -117,43 +117,35 @@ def test_other_settings_need_another_folder(tmp_path, source, target):
     assert times(target) == before
 
 
-RUNS = {
-    "none": lambda run: None,
-    "npp": preprocessor_run,
-    "npp_qa": lambda run: preprocessor_run(run, "npp_qa", quality=None),
-    "dn": processor_run,
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "chosen", "word"),
-    [
-        ("none", {}, "--codec"),
-        ("none", {"quality": 20}, "--codec"),
-        ("none", {"codec": "gif", "quality": 20}, "'gif'"),
-        ("none", {"codec": "jpeg"}, "JPEG quality"),
-        ("none", {"codec": "jpeg", "quality": 101}, "101"),
-        ("none", {"codec": "jpeg", "quality": 20.5}, "20.5"),
-        ("none", {"codec": "jpeg", "quality": float("nan")}, "nan"),
-        ("none", JPEG | {"strength": 1.0}, "strength 1.0"),
-        ("none", JPEG | {"transformer": True}, "--transformer"),
-        ("none", JPEG | {"workers": 0}, "workers 0"),
-        ("none", JPEG | {"device": "abacus"}, "'abacus'"),
-        ("npp", {"strength": 1.0}, "strength 1.0"),
-        ("npp", {"codec": "webp"}, "--quality"),
-        ("npp_qa", {}, "--quality"),
-        ("npp_qa", {"codec": "webp", "quality": 50}, "--strength"),
-        ("npp_qa", {"quality": 20, "strength": 0.0}, "strength 0.0"),
-        ("npp_qa", {"quality": 20, "strength": float("inf")}, "strength inf"),
-        ("dn", {"quality": 20}, "--codec"),
-        ("dn", {"codec": "jpeg"}, "--quality"),
-        ("dn", {"strength": 1.0}, "strength 1.0"),
-        ("dn", {"transformer": True}, "--transformer"),
+REFUSED = {
+    "none": [
+        ({}, "--codec"), ({"quality": 20}, "--codec"), ({"codec": "gif", "quality": 20}, "'gif'"),
+        ({"codec": "jpeg"}, "JPEG quality"), ({"codec": "jpeg", "quality": 101}, "101"),
+        ({"codec": "jpeg", "quality": 20.5}, "20.5"), ({"codec": "jpeg", "quality": float("nan")}, "nan"),
+        (JPEG | {"strength": 1.0}, "strength 1.0"), (JPEG | {"transformer": True}, "--transformer"),
+        (JPEG | {"workers": 0}, "workers 0"), (JPEG | {"device": "abacus"}, "'abacus'"),
     ],
-)
-def test_settings_that_do_not_go_together(tmp_path, source, target, kind, chosen, word):
-    run = {"run": tmp_path / "run"} if RUNS[kind](tmp_path / "run") else {}
-    assert word in refusal(ParameterError, apply, source, target, **run, **chosen)
+    "npp": [({"strength": 1.0}, "strength 1.0"), ({"codec": "webp"}, "--quality")],
+    "npp_qa": [
+        ({}, "--quality"), ({"codec": "webp", "quality": 50}, "--strength"),
+        ({"quality": 20, "strength": 0.0}, "strength 0.0"), ({"quality": 20, "strength": float("inf")}, "strength inf"),
+    ],
+    "dn": [
+        ({"quality": 20}, "--codec"), ({"codec": "jpeg"}, "--quality"), ({"strength": 1.0}, "strength 1.0"),
+        ({"transformer": True}, "--transformer"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_settings_that_do_not_go_together(tmp_path, source, target, kind):
+    run = {} if kind == "none" else {"run": tmp_path / "run"}
+    if kind == "dn":
+        processor_run(tmp_path / "run")
+    elif run:
+        preprocessor_run(tmp_path / "run", kind, quality=20 if kind == "npp" else None)
+    for chosen, word in REFUSED[kind]:
+        assert word in refusal(ParameterError, apply, source, target, **run, **chosen)
     assert not target.exists()
 
 
