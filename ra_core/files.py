@@ -1,5 +1,6 @@
 """Files that are whole or absent: everything this package writes goes through `atomic`."""
 
+import glob
 import json
 import os
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def atomic(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         now = temporary.stat().st_mtime  # by the clock of the disk, which this machine's may be far from
-        for stale in path.parent.glob(f".{path.name}.????????{path.suffix}"):
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.????????{glob.escape(path.suffix)}"):
             with suppress(OSError):  # another process may be done with it by now
                 if now - stale.stat().st_mtime > STALE_SECONDS:  # left by a killed process
                     stale.unlink()

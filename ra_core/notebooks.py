@@ -5,26 +5,25 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from ra_core import human_yaml
-from ra_core.errors import ParameterError, RAError, exit_status
-from ra_core.locks import file_lock
-from ra_core.progress import BATCH_VARIABLE
+sys.modules.setdefault("rfc3987_syntax", None)  # a grammar of web addresses, left out: it takes two seconds of a start
+
+import nbformat  # noqa: E402
+import papermill  # noqa: E402
+from jupyter_client.manager import AsyncKernelManager  # noqa: E402
+from nbclient.exceptions import DeadKernelError  # noqa: E402
+from papermill.translators import PythonTranslator  # noqa: E402
+
+from ra_core import human_yaml  # noqa: E402
+from ra_core.errors import ParameterError, RAError, exit_status  # noqa: E402
+from ra_core.locks import file_lock  # noqa: E402
+from ra_core.progress import BATCH_VARIABLE  # noqa: E402
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
-
-
-def _papermill():
-    """Return the package papermill, without the grammar of web addresses that checking its files would build.
-
-    No notebook holds such an address, and the grammar takes two seconds of every start.
-    """
-    sys.modules.setdefault("rfc3987_syntax", None)  # to be left out, as where it is not installed
-    import papermill
-
-    return papermill
+KERNEL = {"kernel_name": "python3", "language": "python"}  # this Python, whatever kernel an editor has noted
+SOCKET_FOLDER = 70  # letters of the folder for temporary files; a socket's path has at most 107
 
 
 def check_parameters(path: Path, given: dict) -> None:
@@ -32,18 +31,19 @@ def check_parameters(path: Path, given: dict) -> None:
 
     Raises `ParameterError` for a name it does not declare or a value of another type, or when it is no notebook.
     """
-    papermill = _papermill()
     try:
-        declared = papermill.inspect_notebook(str(path))
+        cells = nbformat.read(path, as_version=4).cells
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", ())]
+        found = PythonTranslator.inspect(tagged[0]) if tagged else ()
     except Exception as error:  # a damaged file can raise nearly anything
         raise ParameterError(f"{path} is not a notebook; name one of the folder notebooks/.") from error
+    declared = {parameter.name: parameter.inferred_type_name for parameter in found}
     for name, value in given.items():
         if name not in declared:
             raise ParameterError(f"{path} has no parameter {name!r}; it takes {', '.join(declared) or 'none'}.")
-        kind = declared[name]["inferred_type_name"]
-        allowed = TYPES.get(kind)
+        kind = declared[name]
         wrong_bool = isinstance(value, bool) and kind in ("int", "float")
-        if allowed and (wrong_bool or not isinstance(value, allowed)):
+        if wrong_bool or not isinstance(value, TYPES.get(kind, object)):
             raise ParameterError(f"{path}: parameter {name} = {value!r} is not allowed; give a value of type {kind}.")
 
 
@@ -59,9 +59,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     if not path.exists():
         raise ParameterError(f"{path} does not exist; name a notebook of the folder notebooks/.")
     check_parameters(path, parameters)
-    papermill = _papermill()
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient.exceptions import DeadKernelError
+    folder = "/tmp" if len(tempfile.gettempdir()) > SOCKET_FOLDER else None
 
     class IPCKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs):
@@ -70,25 +68,21 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     os.environ[BATCH_VARIABLE] = "1"
     lock = output.with_name(f".{output.name}.lock")
     try:
-        with file_lock(lock, f"the notebook {output}"), TemporaryDirectory(prefix="ra-") as sockets:
+        with file_lock(lock, f"the notebook {output}"), tempfile.TemporaryDirectory(prefix="ra-", dir=folder) as sockets:
             papermill.execute_notebook(
-                str(path), str(output), parameters, progress_bar=False, log_output=True,
+                str(path), str(output), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        begins, said = _first_line(error.source), _first_line(error.evalue).rstrip(".")
+        begins, reason = ((str(text).strip().splitlines() or [""])[0] for text in (error.source, error.evalue))
         raise RAError(
-            f"{path} failed in cell [{error.exec_count}], which begins {begins!r}, with {error.ename}: {said} "
-            f"(the partly executed copy is {output})."
+            f"{path} failed in cell [{error.exec_count}], which begins {begins!r}, with {error.ename}: "
+            f"{reason.rstrip('.')} (the partly executed copy is {output})."
         ) from error
     except DeadKernelError as error:
         raise RAError(
             f"{path} lost its kernel, perhaps for want of memory (the partly executed copy is {output})."
         ) from error
-
-
-def _first_line(text: object) -> str:
-    return next(iter(str(text).strip().splitlines()), "")
 
 
 def main(arguments: list[str]) -> int:

@@ -4,14 +4,15 @@ import os
 import sys
 import time
 
+from tqdm.auto import tqdm
+
 BATCH_VARIABLE = "RA_BATCH"  # set by the workflow, whose notebooks nobody watches
 PACE = ("images_per_s", "seconds_left")
 
 
-def _watched() -> bool:
-    if os.environ.get(BATCH_VARIABLE):
-        return False
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+def is_watched() -> bool:
+    """Say whether there is a terminal or an open notebook to show a bar in."""
+    return not os.environ.get(BATCH_VARIABLE) and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
 class Progress:
@@ -19,16 +20,12 @@ class Progress:
 
     def __init__(self, name: str, steps: int, first: int, every: float = 5.0, shown: bool = True):
         self.name, self.steps, self.every, self.shown = name, steps, every, time.monotonic()
-        self.bar = None
-        if shown and _watched():
-            from tqdm.auto import tqdm
-
-            self.bar = tqdm(total=steps, initial=first, desc=name, unit="step")
+        self.has_bar = shown and is_watched()
+        self.bar = tqdm(total=steps, initial=first, desc=name, unit="step", disable=not self.has_bar)
 
     def step(self) -> None:
         """Count one step."""
-        if self.bar is not None:
-            self.bar.update()
+        self.bar.update()
 
     def due(self) -> bool:
         """Say whether it is time for another line."""
@@ -36,18 +33,17 @@ class Progress:
 
     def show(self, line: dict, last: bool = False) -> None:
         """Show a line of the log: at once in the bar, in batch at most every few seconds and at the end."""
-        if self.bar is None and not (last or self.due()):
+        if not (self.has_bar or last or self.due()):
             return
         self.shown = time.monotonic()
         terms = {k: f"{v:.4g}" for k, v in line.items() if isinstance(v, float) and k not in PACE}
-        if self.bar is not None:  # it counts steps, time left and speed itself
+        if self.has_bar:  # it counts steps, time left and speed itself
             self.bar.set_postfix(terms | {"images/s": f"{line['images_per_s']:.0f}"})
             return
-        said = "  ".join(f"{k} {v}" for k, v in terms.items())
+        parts = "  ".join(f"{k} {v}" for k, v in terms.items())
         pace = f"{line['images_per_s']:.0f} images/s  {line['seconds_left']:.0f} s left"
-        print(f"{self.name}  step {line['step']}/{self.steps}  {said}  {pace}", flush=True)
+        print(f"{self.name}  step {line['step']}/{self.steps}  {parts}  {pace}", flush=True)
 
     def close(self) -> None:
         """End the bar."""
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()

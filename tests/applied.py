@@ -5,19 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import nn
 
-from ra_core.coding import make_net, preprocessor_parameters
-from ra_core.experiments import make_networks, run_parameters
 from ra_core.files import write_json
 from ra_core.models.weights import save_weights
-from ra_core.params import Profile
-from ra_core.runs import write_params
+from ra_core.params import profile_model
+from ra_core.runs import Run, resolve, write_params
 
 JPEG = {"codec": "jpeg", "quality": 20}
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 NETWORK = {"name": "SRResNet", "width": 4, "blocks": 1}
-PROFILE = Profile.model_validate({
+PROFILE = profile_model().model_validate({
     "name": "tiny",
     "tasks": {
         "sr": {"processor": NETWORK, "transformer": NETWORK},
@@ -42,34 +41,30 @@ def shaken(net: nn.Module, seed: int = 0, by: float = 0.05) -> nn.Module:
 
 def preprocessor_run(folder: Path, method: str = "npp", codec: str = "jpeg", quality: float | None = 20) -> nn.Module:
     """Make the folder of a finished preprocessor run and return its network."""
-    parameters = preprocessor_parameters(PROFILE, "cells", codec, method, quality, seed=0)
-    net = shaken(make_net(parameters))
-    _finish(folder, parameters, {"preprocessor": net})
-    return net
+    return _finish(folder, resolve(PROFILE, "cells", method, 0, codec, quality))["preprocessor"]
 
 
 def processor_run(folder: Path, task: str = "dn", mode: str = "plain") -> dict[str, nn.Module]:
     """Make the folder of a finished processor run and return its networks."""
-    networks = make_networks(PROFILE, task, mode, seed=0)
-    for net in networks.values():
-        shaken(net)
-    _finish(folder, run_parameters(PROFILE, task, mode, seed=0), networks)
-    return networks
+    return _finish(folder, resolve(PROFILE, task, mode))
 
 
-def _finish(folder: Path, parameters: dict, networks: dict[str, nn.Module]) -> None:
+def _finish(folder: Path, run: Run) -> dict[str, nn.Module]:
+    networks = {name: shaken(net) for name, net in run.networks().items()}
     for name, net in networks.items():
         save_weights(net, folder / f"{name}.safetensors")
-    write_params(folder, parameters)
+    write_params(folder, run.parameters)
     write_json(folder / "run.json", {})
+    return networks
 
 
 def array(height: int = 40, width: int = 56, seed: int = 0, channels: int = 3) -> np.ndarray:
     """Return a smooth coloured picture, uint8 (H, W, channels)."""
     coarse = np.random.default_rng(seed).integers(40, 216, (4, 5, channels), dtype=np.uint8)
-    size = (width, height)
-    layers = [Image.fromarray(coarse[..., i]).resize(size, Image.Resampling.BICUBIC) for i in range(channels)]
-    return np.stack([np.asarray(layer) for layer in layers], axis=-1)
+    layers = [
+        Image.fromarray(coarse[..., i]).resize((width, height), Image.Resampling.BICUBIC) for i in range(channels)
+    ]
+    return np.dstack(layers)
 
 
 def saved(path: Path, picture: np.ndarray | Image.Image, **options) -> np.ndarray:

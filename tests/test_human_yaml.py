@@ -7,8 +7,7 @@ from ra_core import human_yaml
 
 @pytest.mark.parametrize("text", ["1e-4", "1E-4", "+1e-4", "1.e-4", ".1e-3", "0.1e-3", "10e-5", "1.0e-4"])
 def test_a_number_with_an_exponent_is_a_number(text):
-    assert human_yaml.parse(f"lr: {text}") == {"lr": pytest.approx(1e-4)}
-    assert human_yaml.parse(f"[-1e3, {text}]") == [-1000.0, pytest.approx(1e-4)]
+    assert human_yaml.parse(f"lr: [-1e3, {text}]") == {"lr": [-1000.0, pytest.approx(1e-4)]}
 
 
 @settings(max_examples=30)
@@ -30,6 +29,5 @@ def test_the_rest_is_yaml():
 
 @pytest.mark.parametrize("text", ["a: b: c", "[1, 2", "a: *nothing", "\ta: 1", "!!python/object/apply:os.getcwd []"])
 def test_what_is_no_yaml_has_a_reason_of_one_line(text):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"^.+$"):
         human_yaml.parse(text)
-    assert str(caught.value) and "\n" not in str(caught.value)

@@ -1,7 +1,6 @@
 """Tests of ra_core/notebooks.py on small notebooks; the project's own are in test_notebooks.py."""
 
 import json
-import os
 from pathlib import Path
 
 import nbformat
@@ -9,7 +8,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from refusal import refusal
 
-from ra_core import notebooks
 from ra_core.errors import OutputError, ParameterError, RAError
 from ra_core.locks import file_lock
 from ra_core.notebooks import check_parameters, execute, main
@@ -43,10 +41,11 @@ def elsewhere(monkeypatch, tmp_path):
 def make(tmp_path):
     """Write a notebook of a parameters cell and other cells."""
 
-    def make(*cells: str, parameters: str | None = PARAMETERS):
+    def make(*cells: str, parameters: str | None = PARAMETERS, kernel: str | None = "python3"):
         tagged = [] if parameters is None else [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
         book = new_notebook(cells=[new_markdown_cell("# Small"), *tagged, *map(new_code_cell, cells)])
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        if kernel:
+            book.metadata["kernelspec"] = {"name": kernel, "display_name": "Python 3", "language": "python"}
         nbformat.write(book, tmp_path / "small.ipynb")
         return tmp_path / "small.ipynb"
 
@@ -59,16 +58,14 @@ def printed(path) -> list[str]:
     return ["".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if cell.cell_type == "code"]
 
 
-# Parameters
+# --- parameters
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {},
         {"profile": "smoke", "seed": 3, "weight": 1e-3, "fast": True, "train": ["a"], "overrides": {"a": {"b": 1}}},
-        {"weight": 1},
-        {"free": "text"},
+        {"weight": 1, "free": "text"},
         {"free": 3.5},
     ],
 )
@@ -77,49 +74,39 @@ def test_what_is_declared_and_of_its_type_is_taken(make, given):
 
 
 def test_an_unknown_parameter_is_refused(make):
-    path = make()
-    said = refusal(ParameterError, check_parameters, path, {"seed": 1, "sede": 2})
-    assert said == (f"{path} has no parameter 'sede'; it takes profile, seed, weight, fast, train, overrides, free.")
-    assert "has no parameter 'seed'; it takes none." in refusal(
-        ParameterError, check_parameters, make(parameters=None), {"seed": 1}
-    )
+    said = refusal(ParameterError, check_parameters, make(), {"seed": 1, "sede": 2})
+    assert "'sede'" in said and "profile, seed, weight, fast, train, overrides, free" in said
+    assert "'seed'" in refusal(ParameterError, check_parameters, make(parameters=None), {"seed": 1})
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "kind"),
+    ("name", "values", "kind"),
     [
-        ("seed", "3", "int"),
-        ("seed", 3.0, "int"),
-        ("seed", True, "int"),
-        ("seed", None, "int"),
-        ("weight", "1e-3", "float"),
-        ("weight", False, "float"),
-        ("fast", 1, "bool"),
-        ("profile", 3, "str"),
-        ("profile", ["quick"], "str"),
-        ("train", "resnet20", "list"),
-        ("overrides", [], "dict"),
+        ("seed", ["3", 3.0, True, None], "int"), ("weight", ["1e-3", False], "float"), ("fast", [1], "bool"),
+        ("profile", [3, ["quick"]], "str"), ("train", ["resnet20"], "list"), ("overrides", [[]], "dict"),
     ],
-)
-def test_a_value_of_another_type_is_refused(make, name, value, kind):
-    path = make()
-    said = refusal(ParameterError, check_parameters, path, {name: value})
-    assert said == f"{path}: parameter {name} = {value!r} is not allowed; give a value of type {kind}."
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(make, name, values, kind):
+    for value in values:
+        said = refusal(ParameterError, check_parameters, make(), {name: value})
+        assert f"{name} = {value!r}" in said and f"type {kind}" in said
 
 
 @pytest.mark.parametrize("content", ["", "no notebook", "[1, 2]", '{"cells": 3}'])
 def test_what_is_no_notebook_is_refused(tmp_path, content):
     (tmp_path / "small.ipynb").write_text(content)
     said = refusal(ParameterError, execute, tmp_path / "small.ipynb", tmp_path / "out.ipynb", {"seed": 1})
-    assert f"{tmp_path / 'small.ipynb'} is not a notebook" in said
+    assert str(tmp_path / "small.ipynb") in said
 
 
-# Runs
+# --- runs
 
 
-def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path):
-    path, output = make(LOOK), tmp_path / "runs" / "deep" / "out.ipynb"
+def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path, monkeypatch):
+    path, output = make(LOOK, kernel="of-an-editor"), tmp_path / "runs" / "deep" / "out.ipynb"
     before = path.read_bytes()
+    (long := tmp_path / ("x" * 90)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))  # too long for a socket
     arguments = ["profile=smoke", "seed=3", "weight=1e-3", "fast=true", "train=[a, b]", "overrides={a: {b: 1}}"]
     assert main([str(path), str(output), *arguments]) == 0
     expected = ["smoke", 3, 1e-3, True, ["a", "b"], {"a": {"b": 1}}, "ipc", "1"]
@@ -129,88 +116,58 @@ def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path):
     assert Path(sockets).is_absolute() and not Path(sockets).parent.exists()
     assert Path(cwd) == tmp_path / "cwd" and list(Path(cwd).iterdir()) == []
     about = nbformat.read(output, 4).metadata.papermill
-    assert about.parameters == dict(
-        zip(("profile", "seed", "weight", "fast", "train", "overrides"), expected[:6], strict=True)
-    )
-    assert about.exception is None and about.duration > 0
-    assert path.read_bytes() == before
+    names = ("profile", "seed", "weight", "fast", "train", "overrides")
+    assert about.parameters == dict(zip(names, expected[:6], strict=True))
+    assert about.exception is None and about.duration > 0 and path.read_bytes() == before
 
 
 def test_a_cell_that_fails_is_named_and_the_partly_executed_copy_is_kept(make, tmp_path, capfd):
-    path, output = (
-        make("print('one')", "# why\nraise ValueError('seven is\\ntoo many.')", "print('three')"),
-        tmp_path / "o.ipynb",
-    )
+    path = make("print('one')", "# why\nraise ValueError('seven is\\ntoo many.')", "print('three')", kernel=None)
+    output = tmp_path / "o.ipynb"
     assert main([str(path), str(output), "seed=7"]) == 1
     said = capfd.readouterr().err.splitlines()[-1]
-    assert said == (
-        f"{path} failed in cell [4], which begins '# why', with ValueError: seven is "
-        f"(the partly executed copy is {output})."
-    )
+    assert all(part in said for part in (str(path), "cell [4]", "'# why'", "ValueError: seven is ", str(output)))
     assert printed(output) == ["", "", "one\n", "", ""]
     book = nbformat.read(output, 4)
     assert book.metadata.papermill.exception is True
-    (failed,) = [cell for cell in book.cells if cell.get("execution_count") == 4]
+    [failed] = [cell for cell in book.cells if cell.get("execution_count") == 4]
     assert failed.outputs[-1].ename == "ValueError"
 
 
-def test_a_kernel_that_dies_is_told(make, tmp_path):
-    path, output = (
-        make("print('one')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
-        tmp_path / "o.ipynb",
-    )
+def test_a_kernel_that_dies_is_reported(make, tmp_path):
+    path, output = make("print('one')", "import os; os.kill(os.getpid(), 9)"), tmp_path / "o.ipynb"
     said = refusal(RAError, execute, path, output, {})
-    assert f"{path} lost its kernel" in said and str(output) in said
-    assert printed(output)[1] == "one\n"
-    assert list((tmp_path / "cwd").iterdir()) == []
+    assert str(path) in said and str(output) in said
+    assert printed(output)[1] == "one\n" and list((tmp_path / "cwd").iterdir()) == []
 
 
 def test_two_processes_never_write_the_same_copy(make, tmp_path):
     output = tmp_path / "out.ipynb"
     with file_lock(tmp_path / ".out.ipynb.lock", "the first"):
-        said = refusal(OutputError, execute, make(), output, {})
-    assert said.startswith(f"the notebook {output} is under way already")
+        assert str(output) in refusal(OutputError, execute, make(), output, {})
     assert not output.exists()
 
 
-# The command line
-
-
-@pytest.fixture
-def unstarted(monkeypatch):
-    """No kernel may be started."""
-    import papermill
-
-    def start(*_, **__):
-        raise AssertionError("a kernel was started")
-
-    monkeypatch.setattr(papermill, "execute_notebook", start)
+# --- the command line
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "words"),
     [
-        (["sede=1"], "has no parameter 'sede'; it takes profile, seed"),
-        (["seed=one"], "parameter seed = 'one' is not allowed; give a value of type int."),
-        (["seed"], "'seed' is not a parameter; write name=value, the value as in YAML."),
-        (["overrides={a: [}"], "'overrides={a: [}' is not a parameter; write name=value"),
-        (["profile="], "parameter profile = None is not allowed; give a value of type str."),
+        (["sede=1"], ("'sede'", "profile, seed")), (["seed=one"], ("seed = 'one'", "type int")),
+        (["seed"], ("'seed'", "name=value")), (["overrides={a: [}"], ("'overrides={a: [}'", "name=value")),
+        (["profile="], ("profile = None", "type str")), (None, ("none.ipynb", "does not exist")),
     ],
-)
-def test_wrong_arguments_are_one_sentence_before_anything_runs(make, tmp_path, capfd, unstarted, arguments, said):
-    assert main([str(make()), str(tmp_path / "out.ipynb"), *arguments]) == 1
-    lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 1 and said in lines[0]
-    assert not (tmp_path / "out.ipynb").exists()
-
-
-def test_a_notebook_that_is_missing_is_one_sentence(tmp_path, capfd, unstarted):
-    assert main([str(tmp_path / "none.ipynb"), str(tmp_path / "out.ipynb")]) == 1
-    assert f"{tmp_path / 'none.ipynb'} does not exist; name a notebook" in capfd.readouterr().err
+)  # fmt: skip
+def test_wrong_arguments_are_one_sentence_before_anything_runs(make, tmp_path, capfd, monkeypatch, arguments, words):
+    monkeypatch.delattr("papermill.execute_notebook")
+    notebook = str(tmp_path / "none.ipynb") if arguments is None else str(make())
+    assert main([notebook, str(tmp_path / "out.ipynb"), *(arguments or ())]) == 1
+    [line] = capfd.readouterr().err.splitlines()
+    assert all(word in line for word in words) and not (tmp_path / "out.ipynb").exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["one.ipynb"]])
 def test_too_few_arguments_show_how_it_is_used(arguments, capfd):
     assert main(arguments) == 2
     assert "python -m ra_core.notebooks notebooks/" in capfd.readouterr().err
-    assert os.environ[BATCH_VARIABLE] == "" and notebooks.__doc__

@@ -5,6 +5,7 @@ result is the one of the whole picture, without seams.
 """
 
 import math
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ def geometry(net: nn.Module) -> Geometry:
 
 
 @torch.inference_mode()
-def run_net(net: nn.Module, picture: np.ndarray, device: torch.device | str = "cpu", core: int = CORE):
+def run_net(net: nn.Module, picture: np.ndarray, device: torch.device | str = "cpu", core: int = CORE) -> np.ndarray:
     """Return what a network makes of one picture (H, W, 3) uint8: (scale * H, scale * W, 3) uint8.
 
     `core` is the side of a tile without margin; a picture of one tile with its margins is not cut.
@@ -55,28 +56,25 @@ def run_net(net: nn.Module, picture: np.ndarray, device: torch.device | str = "c
     core, margin = max(1, core // scale // grid) * grid, math.ceil(reach / grid) * grid
     height, width, _ = picture.shape
     result = np.empty((height * scale, width * scale, 3), np.uint8)
-    for top, bottom in _cuts(height, core, margin):
-        above, below = max(0, top - margin), min(height, bottom + margin)
-        for left, right in _cuts(width, core, margin):
-            before, after = max(0, left - margin), min(width, right + margin)
-            tile = from_arrays([picture[above:below, before:after]]).to(device)
-            answer = net(_padded(tile, grid))
-            inner = answer[
-                ...,
-                (top - above) * scale : (bottom - above) * scale,
-                (left - before) * scale : (right - before) * scale,
-            ]
-            result[top * scale : bottom * scale, left * scale : right * scale] = to_arrays(inner)[0]
+    for (top, bottom, above, below), (left, right, before, after) in product(
+        _cuts(height, core, margin), _cuts(width, core, margin)
+    ):
+        tile = _padded(from_arrays([picture[above:below, before:after]]).to(device), grid)
+        rows, columns = (slice(scale * start, scale * end) for start, end in ((top, bottom), (left, right)))
+        inner = net(tile)[..., (top - above) * scale :, (left - before) * scale :]
+        result[rows, columns] = to_arrays(inner[..., : (bottom - top) * scale, : (right - left) * scale])[0]
     return result
 
 
-def _cuts(side: int, core: int, margin: int) -> list[tuple[int, int]]:
+def _cuts(side: int, core: int, margin: int) -> list[tuple[int, int, int, int]]:
+    """Return where each tile starts and ends along a side, without its margin and with it."""
     if side <= core + 2 * margin:
-        return [(0, side)]
-    return [(start, min(start + core, side)) for start in range(0, side, core)]
+        return [(0, side, 0, side)]
+    cuts = ((start, min(start + core, side)) for start in range(0, side, core))
+    return [(start, end, max(0, start - margin), min(side, end + margin)) for start, end in cuts]
 
 
 def _padded(images: torch.Tensor, grid: int) -> torch.Tensor:
     """Repeat the last row and column up to the grid, and to two of its steps: mirrored borders need as much."""
     bottom, right = (max(2, -(-side // grid)) * grid - side for side in images.shape[-2:])
-    return F.pad(images, (0, right, 0, bottom), mode="replicate") if bottom or right else images
+    return F.pad(images, (0, right, 0, bottom), mode="replicate")

@@ -133,7 +133,6 @@ def is_made(made: dict, path: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train a learned proxy and print its sidecar. Return 0, or 1 after one sentence."""
-    from ra_core.params.coding import LearnedProxy  # of a profile, whose usual values it takes
 
     usual = LearnedProxy()
     parser = argparse.ArgumentParser(prog="python -m ra_core.pretraining.proxies", description=main.__doc__)

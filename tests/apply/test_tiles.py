@@ -29,14 +29,6 @@ def net(request) -> nn.Module:
     return shaken(NETS[request.param](), by=STRONGER.get(request.param, 0.05))
 
 
-def positive(net: nn.Module) -> nn.Module:
-    """Give every weight the same sign, so that no path from an input to an output pixel is silent."""
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.abs_().add_(0.01)
-    return net
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("NPP", (16, 122, 1)), ("SRResNet", (1, 13, 1)), ("SRResNet x4", (1, 13, 4)), ("ResnetGenerator", (4, 28, 1))],
@@ -46,44 +38,31 @@ def test_the_geometry_of_the_networks(name, expected):
 
 
 def test_a_network_sees_no_farther_than_its_reach_and_nearly_as_far(net):
-    net = positive(net).double()
+    with torch.no_grad():
+        for parameter in net.double().parameters():
+            parameter.abs_().add_(0.01)  # weights of one sign, so that no path is silent
     grid, reach, scale = geometry(net)
     side = 2 * math.ceil(reach / grid) * grid + 4 * grid
+    hidden = []  # what the last convolution gives; the last function, flat where it saturates, would hide what is seen
+    last = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)][-1]
+    last.register_forward_hook(lambda _, __, output: hidden.append(output))
     for target in (side // 2, side // 2 + grid // 2):  # places on the grid and between
         image = torch.full((1, 3, side, side), 0.5, dtype=torch.double, requires_grad=True)
-        hidden = _without_ends(net, image)
-        hidden[0, :, target * scale, target * scale].sum().backward()
+        net(image)
+        hidden.pop()[0, :, target * scale, target * scale].sum().backward()
         rows = image.grad[0].abs().sum((0, 2)).nonzero().flatten()
         far = max(target - int(rows.min()), int(rows.max()) - target)
         assert 0.7 * reach - grid <= far <= reach
 
 
-def _without_ends(net, image):
-    """Run a network whose last function, flat where it saturates, does not hide what is seen."""
-    hook = []
-    last = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)][-1]
-    handle = last.register_forward_hook(lambda _, __, output: hook.append(output))
-    net(image)
-    handle.remove()
-    return hook[0]
-
-
-def test_tiles_join_to_the_picture_that_comes_out_in_one_piece(net):
-    reach = geometry(net).reach
-    picture = array(2 * reach + CORE + 17, 2 * reach + CORE + 34)
-    whole = run_net(net, picture, core=10**6)
-    cut = run_net(net, picture, core=CORE)
-    assert np.abs(whole.astype(int) - cut).max() <= 1  # the order of a sum may round a value the other way
-    assert (whole != cut).mean() < 1e-3
-    assert len(np.unique(whole)) > 50
-
-
-def test_without_the_margin_there_are_seams(net, monkeypatch):
+def test_tiles_join_to_the_picture_that_comes_out_in_one_piece(net, monkeypatch):
     grid, reach, scale = geometry(net)
     picture = array(2 * reach + CORE + 17, 2 * reach + CORE + 34)
-    whole = run_net(net, picture, core=10**6)
-    monkeypatch.setattr(tiles, "geometry", lambda net: (grid, 0, scale))
-    assert np.abs(whole.astype(int) - run_net(net, picture, core=CORE)).max() > 1
+    once, cut = run_net(net, picture, core=10**6).astype(int), run_net(net, picture, core=CORE)
+    assert np.abs(once - cut).max() <= 1  # the order of a sum may round a value the other way
+    assert (once != cut).mean() < 1e-3 and len(np.unique(once)) > 50
+    monkeypatch.setattr(tiles, "geometry", lambda net: (grid, 0, scale))  # without the margin there are seams
+    assert np.abs(once - run_net(net, picture, core=CORE)).max() > 1
 
 
 def test_a_small_picture_is_what_the_network_makes_of_it():

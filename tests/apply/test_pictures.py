@@ -5,18 +5,14 @@ import numpy as np
 import pillow_heif
 import pytest
 import torch
-from applied import array, opened, saved
-from PIL import Image, ImageCms
+from applied import SRGB, array, opened, saved
+from PIL import Image
 
 from ra_core import metrics
-from ra_core.apply.colour_profiles import embed
-from ra_core.apply.picture_files import Picture, picture_psnr, read_picture, resize, to_grey, write_pictures, write_png
+from ra_core.apply.pictures import Picture, encode_with_profile, picture_psnr, read_picture, write_pictures, write_png
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import is_grey
 from ra_core.data.decoding import open_picture
-from ra_core.errors import DataError
-
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def grey_profile(gamma: float) -> bytes:
@@ -34,20 +30,23 @@ def grey_profile(gamma: float) -> bytes:
     return head + bytes(128 - len(head)) + body
 
 
+def frames(path, form: str, count: int) -> None:
+    first, *others = (Image.fromarray(array(seed=seed)) for seed in range(count))
+    first.save(path, form, save_all=True, append_images=others)
+
+
 # --- reading
 
 
-def test_a_plain_picture_has_colours_only(tmp_path):
-    pixels = saved(tmp_path / "a.png", array())
-    picture = read_picture(tmp_path / "a.png")
-    assert np.array_equal(picture.colours, pixels)
-    assert (picture.alpha, picture.profile, picture.notes) == (None, b"", ())
-
-
-def test_colours_beneath_transparent_pixels_are_kept_apart(tmp_path):
-    pixels = saved(tmp_path / "a.png", array(channels=4))
-    picture = read_picture(tmp_path / "a.png")
-    assert np.array_equal(picture.colours, pixels[..., :3]) and np.array_equal(picture.alpha, pixels[..., 3])
+@pytest.mark.parametrize(("channels", "tag", "form"), [(3, 1, "png"), (4, 1, "png"), (4, 6, "png"), (4, 6, "tif")])
+def test_colours_and_transparency_are_read_apart_and_upright(tmp_path, channels, tag, form):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    pixels = saved(tmp_path / f"a.{form}", array(channels=channels), exif=exif)
+    pixels = np.rot90(pixels, -1) if tag == 6 else pixels
+    picture = read_picture(tmp_path / f"a.{form}")
+    assert np.array_equal(picture.colours, pixels[..., :3]) and (picture.profile, picture.notes) == (b"", ())
+    assert picture.alpha is None if channels == 3 else np.array_equal(picture.alpha, pixels[..., 3])
 
 
 def test_a_picture_that_is_opaque_everywhere_has_no_transparency(tmp_path):
@@ -55,18 +54,11 @@ def test_a_picture_that_is_opaque_everywhere_has_no_transparency(tmp_path):
     assert read_picture(tmp_path / "a.png").alpha is None
 
 
-def test_transparency_is_turned_with_the_colours(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    pixels = saved(tmp_path / "a.png", array(channels=4), exif=exif)
-    picture = read_picture(tmp_path / "a.png")
-    assert np.array_equal(np.dstack([picture.colours, picture.alpha]), np.rot90(pixels, -1))
-
-
-def test_a_profile_of_rgb_is_kept_and_a_damaged_one_is_not(tmp_path):
+@pytest.mark.parametrize("damaged", [b"nonsense" * 20, SRGB[:200]])
+def test_a_profile_of_rgb_is_kept_and_a_damaged_one_is_not(tmp_path, damaged):
     saved(tmp_path / "a.png", array(), icc_profile=SRGB)
     assert read_picture(tmp_path / "a.png").profile == SRGB
-    saved(tmp_path / "b.png", array(), icc_profile=b"nonsense" * 20)
+    saved(tmp_path / "b.png", array(), icc_profile=damaged)
     picture = read_picture(tmp_path / "b.png")
     assert picture.profile == b"" and "damaged" in picture.notes[0]
 
@@ -88,11 +80,6 @@ def test_a_grey_profile_of_deep_pixels_is_left_out(tmp_path):
     assert (picture.colours == 99).all() and "GRAY" in picture.notes[0]
 
 
-def frames(path, form: str, count: int) -> None:
-    first, *others = (Image.fromarray(array(seed=seed)) for seed in range(count))
-    first.save(path, form, save_all=True, append_images=others)
-
-
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "TIFF", "PNG", "MPO", "AVIF", "HEIF"])
 def test_what_has_more_frames_than_one_says_so(tmp_path, form):
     pillow_heif.register_heif_opener()
@@ -100,21 +87,14 @@ def test_what_has_more_frames_than_one_says_so(tmp_path, form):
         frames(tmp_path / "a", form, count)
         picture = read_picture(tmp_path / "a")
         assert np.array_equal(picture.colours, np.asarray(open_picture(tmp_path / "a")))
-        assert picture.notes == ("it has several frames, of which one is used",) * (count > 1)
+        assert len(picture.notes) == (count > 1)
 
 
 def test_a_damaged_second_frame_is_one_too_many_and_no_harm(tmp_path):
     frames(tmp_path / "a", "GIF", 1)
-    whole = (tmp_path / "a").read_bytes()
-    (tmp_path / "a").write_bytes(whole[:-1] + b"\x2c\0")  # another frame begins and ends
+    (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:-1] + b"\x2c\0")  # another frame begins and ends
     picture = read_picture(tmp_path / "a")
     assert "frames" in picture.notes[0] and picture.colours.shape == (40, 56, 3)
-
-
-def test_what_is_no_picture_is_refused(tmp_path):
-    (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match="not a picture"):
-        read_picture(tmp_path / "a.png")
 
 
 # --- writing and comparing
@@ -131,7 +111,7 @@ def test_png_gives_back_what_was_written(tmp_path, channels):
 
 
 def test_a_grey_png_has_one_channel_unless_its_profile_asks_for_three(tmp_path):
-    grey = to_grey(array())
+    grey = np.stack([array()[..., 0]] * 3, axis=-1)
     for profile, mode in ((b"", "L"), (SRGB, "RGB")):
         write_png(tmp_path / "a.png", Picture(grey, None, profile))
         assert Image.open(tmp_path / "a.png").mode == mode
@@ -145,23 +125,11 @@ def test_pictures_between_modules_are_written_by_number(tmp_path):
     assert found == {f"00{i}.png": np.full((4, 5), value).tolist() for i, value in enumerate((0, 128, 255))}
 
 
-def test_grey_is_the_brightness_in_all_channels():
-    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]], np.uint8)
-    assert not is_grey(colours) and is_grey(to_grey(colours))
-    assert to_grey(colours)[0, :, 0].tolist() == [76, 150, 29, 9]
-
-
 def test_the_psnr_is_that_of_the_metrics():
     picture, target = array(600, 31), array(600, 31, seed=1)
     images = [torch.from_numpy(a).permute(2, 0, 1)[None] / 255 for a in (picture, target)]
-    assert picture_psnr(picture, target) == pytest.approx(metrics.psnr(*images).item(), abs=1e-4)
+    assert picture_psnr(picture, target) == pytest.approx(metrics.psnr(*images).item(), abs=1e-3)
     assert picture_psnr(picture, picture) == metrics.IDENTICAL_DB
-
-
-def test_a_layer_is_resized_only_where_it_must_be():
-    layer = array()[..., 0]
-    assert resize(layer, *layer.shape) is layer
-    assert resize(layer, 80, 112).shape == (80, 112)
 
 
 # --- colour profiles in coded files
@@ -170,42 +138,20 @@ PROFILES = {"usual": SRGB, "odd length": SRGB + b"x", "of several segments": SRG
 QUALITIES = {"jpeg": 50, "jpeg-444-optimized": 80, "webp": 50, "heic": 30, "avif": 50}
 
 
-def coded(name: str, pixels: np.ndarray) -> tuple[bytes, str]:
-    codec = load_codec(name)
-    return codec.encode([pixels], QUALITIES[name])[0], codec.suffix
-
-
 @pytest.mark.parametrize("kind", PROFILES)
 @pytest.mark.parametrize("name", QUALITIES)
 def test_a_profile_is_found_again_and_the_pixels_are_the_same(name, kind):
-    file, suffix = coded(name, array())
-    whole = embed(file, suffix, PROFILES[kind])
-    assert len(PROFILES[kind]) < len(whole) - len(file) < len(PROFILES[kind]) + 100
+    codec, profile = load_codec(name), PROFILES[kind]
+    [file] = codec.encode([array()], QUALITIES[name])
+    tagged = encode_with_profile(codec, Picture(array(), None, profile), QUALITIES[name])
+    assert abs(len(tagged) - len(file) - len(profile)) < 100
     load = pillow_heif.open_heif if name == "heic" else Image.open
-    before, after = load(io.BytesIO(file)), load(io.BytesIO(whole))
-    assert after.info["icc_profile"] == PROFILES[kind] and not before.info.get("icc_profile")
+    before, after = load(io.BytesIO(file)), load(io.BytesIO(tagged))
+    assert after.info["icc_profile"] == profile and not before.info.get("icc_profile")
     assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
-@pytest.mark.parametrize("suffix", [".j2k", ".jxl", ".bpg"])
-def test_a_format_without_a_place_gets_none(suffix):
-    assert embed(b"anything", suffix, SRGB) is None
-
-
-def test_a_grey_jpeg_takes_no_profile_of_three_colours():
-    grey, coloured = load_codec("jpeg").encode([np.zeros((8, 8, 3), np.uint8), array(8, 8)], 50)
-    assert embed(grey, ".jpg", SRGB) is None and embed(coloured, ".jpg", SRGB) is not None
-
-
-@pytest.mark.parametrize("name", ["webp", "heic", "avif"])
-def test_a_file_of_another_layout_gets_none(name):
-    file, suffix = coded(name, array())
-    assert embed(b"nonsense" * 20, suffix, SRGB) is None
-    assert all(embed(file[:length], suffix, SRGB) is None for length in range(0, 28))
-
-
-def test_a_file_with_a_profile_can_be_saved_and_opened(tmp_path):
-    file, suffix = coded("jpeg", array())
-    (tmp_path / "a.jpg").write_bytes(embed(file, suffix, SRGB))
-    assert read_picture(tmp_path / "a.jpg").profile == SRGB
-    assert opened(tmp_path / "a.jpg").shape == array().shape
+@pytest.mark.parametrize("name", ["jpeg2000", "jpegxl", "jpeg"])
+def test_a_format_without_a_place_or_of_grey_pixels_gets_none(name):
+    grey = np.full((8, 8, 3), 9, np.uint8)
+    assert encode_with_profile(load_codec(name), Picture(grey, None, SRGB), 20) is None

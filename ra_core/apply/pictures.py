@@ -1,0 +1,115 @@
+"""The user's pictures with all that belongs to them: colours, transparency and colour profile."""
+
+import io
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageChops, ImageCms
+
+from ra_core.channels import to_arrays
+from ra_core.codecs.base import Codec, is_grey
+from ra_core.data.decoding import open_picture, stored_picture, upright
+from ra_core.files import atomic
+from ra_core.metrics import IDENTICAL_DB
+
+COMPRESSION = 3  # of PNG, 0 to 9: a third of the time of the usual 6
+TAKES_PROFILE = {".jpg": "JPEG", ".webp": "WEBP", ".avif": "AVIF", ".heic": "HEIF"}  # format by a file's ending
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture: `colours` (H, W, 3) uint8, `alpha` (H, W) uint8, `profile` of its RGB colours (ICC).
+
+    `alpha` is None where all pixels are opaque, `profile` is empty where there is none; `notes` say what was lost.
+    """
+
+    colours: np.ndarray
+    alpha: np.ndarray | None = None
+    profile: bytes = b""
+    notes: tuple[str, ...] = ()
+
+
+def read_picture(path: Path) -> Picture:
+    """Return the picture at `path` as 8-bit RGB, upright, with what lies beneath transparent pixels as it is.
+
+    Grey and CMYK pictures with a profile of their own come as sRGB by that profile; of several frames one is used.
+    Raises `DataError` as `ra_core.data.decoding.open_picture` does, with which all else is alike.
+    """
+    picture = open_picture(path)  # from here on the file is known to be whole
+    with stored_picture(path) as stored:
+        profile, notes, alpha = stored.info.get("icc_profile") or b"", (), None
+        space = profile[16:20].decode("ascii", "replace").strip()
+        if profile and (profile[36:40] != b"acsp" or len(profile) < int.from_bytes(profile[:4])):
+            profile, notes = b"", ("its colour profile is damaged",)
+        elif profile and space != "RGB":
+            converted, notes = picture, (f"its {space} profile does not fit RGB and is left out",)
+            with suppress(Exception):  # a profile can be wrong in many ways
+                converted, notes = _in_srgb(upright(stored), profile), (f"converted from its {space} profile to sRGB",)
+            picture, profile = converted, b""
+        if stored.has_transparency_data:
+            layers = np.array(upright(stored).convert("RGBA"))
+            picture, alpha = layers[..., :3], layers[..., 3]
+        try:
+            several = getattr(stored, "is_animated", False)  # not known to formats that have one frame only
+        except Exception:  # there are more, and damaged
+            several = True
+    notes += ("it has several frames, of which one is used",) * several
+    return Picture(np.array(picture), None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
+
+
+def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """Return a grey or CMYK picture in sRGB by its profile. Raises whatever its parts do where that does not work."""
+    if picture.mode not in ("L", "CMYK"):
+        raise ValueError("a profile is of 8-bit grey or CMYK")
+    known, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    exact = ImageCms.Flags.NOOPTIMIZE  # else dark greys are wrong by several levels
+    converted = ImageCms.profileToProfile(picture, known, srgb, outputMode="RGB", flags=exact)
+    return converted.convert("L").convert("RGB") if picture.mode == "L" else converted
+
+
+def encode_with_profile(codec: Codec, picture: Picture, quality: float) -> bytes | None:
+    """Return the picture's file with its colour profile inside, by the codec's own library; the pixels are the same.
+
+    None where the format has no place for one (a bare codestream: JPEG 2000, JPEG XL; BPG), or its pixels are grey.
+    """
+    kind = TAKES_PROFILE.get(codec.suffix)
+    if not kind or (kind == "JPEG" and is_grey(picture.colours)):
+        return None
+    buffer, settings = io.BytesIO(), codec._settings(quality) | {"icc_profile": picture.profile}
+    if kind != "HEIF":
+        Image.fromarray(picture.colours).save(buffer, kind, **settings)
+    else:
+        import pillow_heif
+
+        size, pixels = picture.colours.shape[1::-1], picture.colours.tobytes()
+        pillow_heif.encode("RGB", size, pixels, buffer, icc_profile_type="prof", **settings)
+    return buffer.getvalue()
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture as PNG, atomically, with its transparency and profile; in grey where it is grey."""
+    image = Image.fromarray(picture.colours)
+    if not picture.profile and is_grey(picture.colours):  # a profile of RGB colours asks for RGB
+        image = image.convert("L")
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    with atomic(path) as temporary:
+        image.save(temporary, "PNG", icc_profile=picture.profile or None, compress_level=COMPRESSION)
+
+
+def write_pictures(folder: Path, images: torch.Tensor) -> None:
+    """Write pictures (B, 3, H, W) in [0, 1] as `000.png`, `001.png` and so on."""
+    for number, colours in enumerate(to_arrays(images)):
+        write_png(Path(folder) / f"{number:03}.png", Picture(colours))
+
+
+def picture_psnr(picture: np.ndarray, target: np.ndarray) -> float:
+    """Return the PSNR in dB, of three decimals, of two 8-bit pictures of one shape, without large copies."""
+    difference = ImageChops.difference(Image.fromarray(picture), Image.fromarray(target))
+    counts = np.reshape(difference.histogram(), (3, 256)).sum(0)  # of each absolute difference
+    mse = (counts * np.arange(256) ** 2).sum() / picture.size / 255**2
+    return round(min(IDENTICAL_DB, -10 * math.log10(mse)), 3) if mse else IDENTICAL_DB
