@@ -1,0 +1,220 @@
+"""The steps of a profile as data: which notebook is executed with what, after which others, and what it leaves.
+
+`python -m workflow.graph PROFILE` lists them. A step is executed again when a parameter, the meaning of its code
+(`workflow.code`) or the content of a file that it reads has changed, and when a step before it was.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ra_core.coding import planned, preprocessor_parameters
+from ra_core.experiments import run_parameters
+from ra_core.params import Profile, load_profile
+
+
+@dataclass(frozen=True)
+class Step:
+    """One execution of a notebook.
+
+    `rule` is the name of its kind in the workflow. `makes` are its files, with names of `wildcards` in braces where
+    several steps are of one kind. `parameters` are the notebook's beside `profile`, `settings` the other values that
+    its result depends on, `files` what it reads that no step makes. A step that `keeps` paths leaves them alone when
+    only its page is drawn anew, as they took hours; they are deleted when what makes them has changed. `marks` means
+    that its one file is an empty mark. `hours` and `memory_gb` are asked of a cluster, and a GPU where it `computes`.
+    """
+
+    rule: str
+    notebook: str
+    makes: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    wildcards: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
+    settings: object = None
+    files: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    marks: bool = False
+    hours: int = 1
+    memory_gb: int = 16
+    computes: bool = False
+    priority: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the executed copy: that of the notebook and what tells it from others of its kind."""
+        return "-".join([self.notebook, *self.wildcards.values()])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The paths of the files that it makes."""
+        return tuple(path.format(**self.wildcards) for path in self.makes)
+
+    @property
+    def given(self) -> str:
+        """The parameters as they are written behind the notebook on a command line."""
+        return " ".join(f"{name}={value}" for name, value in self.parameters.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the workflow has to know of a run: its name below the profile's folder and all that it depends on."""
+
+    name: str
+    parameters: dict
+
+
+def trainings_of(profile: Profile) -> list[Training]:
+    """Return every training of a profile."""
+    found = [
+        Training(f"{task}/{mode}/seed{seed}", run_parameters(profile, task, mode, seed))
+        for task in profile.tasks
+        for mode in profile.modes
+        for seed in profile.seeds
+    ]
+    for dataset in profile.preprocessing:
+        for name, (codec, method, quality) in planned(profile, dataset).items():
+            for seed in profile.seeds:
+                parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
+                found.append(Training(f"{dataset}/{name}/seed{seed}", parameters))
+    return found
+
+
+def steps_of(profile: Profile) -> list[Step]:
+    """Return every step of a profile, each after those that it waits for."""
+    runs, dumped = f"runs/{profile.name}", profile.model_dump(mode="json")
+    trainings = trainings_of(profile)
+    restoring = [run for run in trainings if "task" in run.parameters]
+    coding = [run for run in trainings if "dataset" in run.parameters]
+
+    def settings(*fields: str) -> dict:
+        return {name: dumped[name] for name in fields}
+
+    def finished(chosen: list[Training]) -> tuple[str, ...]:
+        return tuple(f"{runs}/{run.name}/run.json" for run in chosen)
+
+    steps = [
+        Step(
+            "data_and_channels", "01_data_and_channels", (f"{runs}/data.json",),
+            settings=[settings("data", "channels"), list(profile.tasks)],
+        ),
+        Step(
+            "recognizers", "02_recognizers", (f"{runs}/recognizers.csv",), files=shipped(*profile.recognizers),
+            settings=settings("data", "source", "unseen"), hours=4, memory_gb=32, computes=True,
+        ),
+        *(_train_processor(runs, run) for run in restoring),
+        *_train_proxy(profile, runs),
+        *(_train_preprocessor(profile, runs, run) for run in coding),
+    ]  # fmt: skip
+    for task in profile.tasks:
+        steps.append(Step(
+            "cross_evaluate", "04_cross_evaluate",
+            tuple(f"{runs}/{{task}}/{name}" for name in ("accuracy.csv", "paired.csv", "panel.npz")),
+            inputs=finished([run for run in restoring if run.parameters["task"] == task]),
+            wildcards={"task": task}, parameters={"task": task}, files=shipped(*profile.recognizers),
+            settings=settings("data", "channels", "source", "unseen", "evaluation_batch"),
+            hours=8, memory_gb=32, computes=True,
+        ))  # fmt: skip
+    for dataset in profile.preprocessing:
+        steps += _coding_steps(profile, runs, dataset, coding)
+    return steps + _last_steps(runs, steps, finished(trainings))
+
+
+def shipped(*names: str) -> tuple[str, ...]:
+    """Return the shipped files of networks; those of torchvision or of the user lie elsewhere."""
+    return tuple(str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*")))
+
+
+def _train_processor(runs: str, run: Training) -> Step:
+    given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
+    return _training("train_processor", "03_train_processor", runs, run, given, shipped(run.parameters["source"]))
+
+
+def _train_preprocessor(profile: Profile, runs: str, run: Training) -> Step:
+    given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
+    files, inputs = shipped(run.parameters["source"]), ()
+    if "learned_proxy" in run.parameters:
+        files += shipped(f"{profile.proxy.name.lower()}-*")
+        inputs = (f"{runs}/{given['dataset']}/agreement.csv",)
+    return _training("train_preprocessor", "07_train_preprocessor", runs, run, given, files, inputs, priority=1)
+
+
+def _training(rule, notebook, runs: str, run: Training, given: dict, files: tuple, inputs: tuple = (), priority=0) -> Step:
+    wildcards = dict(zip(("place", "method", "seed"), run.name.split("/"), strict=True))
+    return Step(
+        rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), inputs, wildcards, given, run.parameters,
+        files, keeps=(f"{runs}/{run.name}/run.json",), hours=24, memory_gb=32, computes=True, priority=priority,
+    )  # fmt: skip
+
+
+def _train_proxy(profile: Profile, runs: str) -> list[Step]:
+    """Return the step of the learned proxy, which is compared with the codecs of every data set."""
+    if not profile.preprocessing:
+        return []
+    compared = {
+        name: [own.transfer, {codec: [ladder.curve, ladder.proxy] for codec, ladder in own.codecs.items()}]
+        for name, own in profile.preprocessing.items()
+    }
+    return [Step(
+        "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.preprocessing),
+        settings=[profile.proxy.model_dump(mode="json"), compared], files=shipped(f"{profile.proxy.name.lower()}-*"),
+        keeps=(f"{runs}/proxies",), hours=24, memory_gb=32, computes=True,
+        priority=1,  # long and on its own: at the end it would keep one notebook busy and none beside it
+    )]  # fmt: skip
+
+
+def _coding_steps(profile: Profile, runs: str, dataset: str, coding: list[Training]) -> list[Step]:
+    """Return the measurements of a data set: every codec, and those with both ends once more."""
+    settings, steps = profile.coding(dataset), []
+    for codec in settings.all_codecs:
+        own = [run for run in coding if run.parameters["dataset"] == dataset]
+        if codec in settings.codecs:
+            needed = [run for run in own if run.parameters["codec"] == codec]
+        else:  # where a codec only transfers, the adaptive preprocessors are tried
+            needed = [run for run in own if run.parameters["method"] == "npp_qa"]
+        steps.append(Step(
+            "rate_accuracy", "08_rate_accuracy",
+            tuple(f"{runs}/{{dataset}}/{name}-{{codec}}.csv" for name in ("rates", "bd", "cost", "same_bytes")),
+            inputs=tuple(f"{runs}/{run.name}/run.json" for run in needed),
+            wildcards={"dataset": dataset, "codec": codec}, parameters={"dataset": dataset, "codec": codec},
+            settings=settings.model_dump(mode="json"), files=shipped(*settings.judges),
+            hours=24, memory_gb=32, computes=True, priority=1,
+        ))  # fmt: skip
+    measured = {step.wildcards["codec"]: step.outputs for step in steps}
+    for codec in settings.both_ends:
+        given = {"dataset": dataset, "codec": codec}
+        steps.append(Step(
+            "both_ends", "09_both_ends", (f"{runs}/{{dataset}}/both_ends-{{codec}}.done",), inputs=measured[codec],
+            wildcards=given, parameters=given | {"seed": profile.seeds[0]}, files=("book/drawings/both_ends.svg",),
+            marks=True, hours=4, computes=True,
+        ))  # fmt: skip
+    return steps
+
+
+def _last_steps(runs: str, steps: list[Step], finished: tuple[str, ...]) -> list[Step]:
+    """Return what puts the results of all other steps together."""
+    shown = ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
+    values = f"{runs}/report/values.json"
+    return [
+        Step(
+            "report", "05_report", (f"{runs}/accuracy.csv", f"{runs}/paired.csv", values),
+            inputs=tuple(step.outputs[0] for step in steps if step.rule in shown), files=("book/published.csv",),
+        ),
+        Step(
+            "reference_results", "11_reference_results", (f"{runs}/reference.done",), inputs=(values,), marks=True,
+            files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))),
+        ),
+        Step(
+            "planning", "12_planning", (f"{runs}/planning.csv",), inputs=finished,
+            files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))),
+        ),
+    ]  # fmt: skip
+
+
+def main(profile: str) -> None:
+    """Print the steps of a profile, each with what it waits for and makes."""
+    for step in steps_of(load_profile(profile)):
+        print(f"{step.name}: {step.given or 'profile alone'}", *(f"  {path}" for path in step.outputs), sep="\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
