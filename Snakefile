@@ -14,7 +14,7 @@ from workflow.code import Hashes
 from workflow.graph import steps_of
 
 try:
-    PROFILE = load_profile(config.get("profile", "quick"))
+    PROFILE = load_profile(str(config.get("profile", "quick")))
     if workflow.is_main_process:
         folders = "ra_core", "ra_book", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks"
         check_place(Path(), map(Path, folders))
@@ -28,7 +28,6 @@ NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
 CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings.nodes or 0
 CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
 THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
-GPU = {"gpu": 1, "gpu_manufacturer": "nvidia"} if CLUSTER and PROFILE.device in ("auto", "cuda") else {}
 HASHES = Hashes(Path(), getattr(PROFILE, "extensions", []))
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
@@ -112,9 +111,7 @@ for name, same in groupby(sorted(STEPS, key=lambda step: step.rule), key=lambda 
         threads: THREADS
         priority: first.priority
         resources:
-            runtime=60 * first.hours,
-            mem_mb=1000 * first.memory_gb,
-            **(GPU if first.computes else {}),
+            **{name: most for name, most in first.resources.items() if CLUSTER or not name.startswith("gpu")},
         log:
             notebook=f"{RUNS}/notebooks/" + "-".join([first.notebook, *map("{{{}}}".format, first.wildcards)]) + ".ipynb",
         shell:

@@ -1,1 +1,1 @@
-"""The graph of runs as data (`graph`) and what a step's code comes to (`code`); the Snakefile makes its rules of both."""
+"""The graph of runs as data (`graph`), and what the code of a step comes to (`code`)."""

@@ -16,14 +16,14 @@ from pathlib import Path
 
 WORDS = ("description", "help")  # arguments that only explain
 # What draws, and of the ground floor what computes nothing: a change of them trains nothing anew.
-SILENT = ("ra_book", *(f"ra_core/{name}.py" for name in ("errors", "files", "guards", "human_yaml", "paths", "progress")))
+SILENT = "ra_book", *(f"ra_core/{name}.py" for name in ("errors", "files", "guards", "human_yaml", "paths", "progress"))
 
 
 class _WithoutWords(ast.NodeTransformer):
     """Takes out of parsed code what only people read: docstrings, help, and what an exception says."""
 
     def visit_Expr(self, node):
-        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+        return None if isinstance(getattr(node.value, "value", None), str) else self.generic_visit(node)
 
     def visit_keyword(self, node):
         return None if node.arg in WORDS else self.generic_visit(node)
@@ -156,7 +156,7 @@ class Hashes:
         return self._of(self.modules.used_by(code, self.extensions), meaning(code))
 
     def _of_training(self, name: str) -> str:
-        """Return the hash of what computes all that a notebook trains: without its cells, what draws and what writes."""
+        """Return the hash of what computes all that a notebook trains: without its cells and what only draws."""
         return self._of(self.modules.used_by(self._cells(name), self.extensions, without=SILENT))
 
     def _cells(self, name: str) -> str:

@@ -5,7 +5,7 @@
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ra_core.coding import planned, preprocessor_parameters
@@ -21,7 +21,7 @@ class Step:
     several steps are of one kind. `parameters` are the notebook's beside `profile`, `settings` the other values that
     its result depends on, `files` what it reads that no step makes. A step that `keeps` paths leaves them alone when
     only its page is drawn anew, as they took hours; they are deleted when what makes them has changed. `marks` means
-    that its one file is an empty mark. `hours` and `memory_gb` are asked of a cluster, and a GPU where it `computes`.
+    that its one file is an empty mark. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
     """
 
     rule: str
@@ -34,9 +34,7 @@ class Step:
     files: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     marks: bool = False
-    hours: int = 1
-    memory_gb: int = 16
-    computes: bool = False
+    resources: dict[str, object] = field(default_factory=dict)
     priority: int = 0
 
     @property
@@ -95,13 +93,13 @@ def steps_of(profile: Profile) -> list[Step]:
     steps = [
         Step(
             "data_and_channels", "01_data_and_channels", (f"{runs}/data.json",),
-            settings=[settings("data", "channels"), list(profile.tasks)],
+            settings=[settings("data", "channels"), list(profile.tasks)], resources=asks(1, 16),
         ),
         Step(
             "recognizers", "02_recognizers", (f"{runs}/recognizers.csv",), files=shipped(*profile.recognizers),
-            settings=settings("data", "source", "unseen"), hours=4, memory_gb=32, computes=True,
+            settings=settings("data", "source", "unseen"), resources=asks(4, 32, profile),
         ),
-        *(_train_processor(runs, run) for run in restoring),
+        *(_train_processor(profile, runs, run) for run in restoring),
         *_train_proxy(profile, runs),
         *(_train_preprocessor(profile, runs, run) for run in coding),
     ]  # fmt: skip
@@ -112,11 +110,17 @@ def steps_of(profile: Profile) -> list[Step]:
             inputs=finished([run for run in restoring if run.parameters["task"] == task]),
             wildcards={"task": task}, parameters={"task": task}, files=shipped(*profile.recognizers),
             settings=settings("data", "channels", "source", "unseen", "evaluation_batch"),
-            hours=8, memory_gb=32, computes=True,
+            resources=asks(8, 32, profile),
         ))  # fmt: skip
     for dataset in profile.preprocessing:
         steps += _coding_steps(profile, runs, dataset, coding)
     return steps + _last_steps(runs, steps, finished(trainings))
+
+
+def asks(hours: int, memory_gb: int, profile: Profile | None = None) -> dict[str, object]:
+    """Return what a step asks of a cluster; a GPU where it computes on the device of a profile, and that may be one."""
+    gpu = {"gpu": 1, "gpu_manufacturer": "nvidia"} if profile and profile.device in ("auto", "cuda") else {}
+    return {"runtime": 60 * hours, "mem_mb": 1000 * memory_gb, **gpu}
 
 
 def shipped(*names: str) -> tuple[str, ...]:
@@ -124,25 +128,27 @@ def shipped(*names: str) -> tuple[str, ...]:
     return tuple(str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*")))
 
 
-def _train_processor(runs: str, run: Training) -> Step:
+def _train_processor(profile: Profile, runs: str, run: Training) -> Step:
     given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
-    return _training("train_processor", "03_train_processor", runs, run, given, shipped(run.parameters["source"]))
+    return _training("train_processor", "03_train_processor", profile, runs, run, given)
 
 
 def _train_preprocessor(profile: Profile, runs: str, run: Training) -> Step:
+    """Return the step of a training around a codec, before what the long measurements behind it need not wait for."""
     given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
-    files, inputs = shipped(run.parameters["source"]), ()
-    if "learned_proxy" in run.parameters:
-        files += shipped(f"{profile.proxy.name.lower()}-*")
-        inputs = (f"{runs}/{given['dataset']}/agreement.csv",)
-    return _training("train_preprocessor", "07_train_preprocessor", runs, run, given, files, inputs, priority=1)
+    step = _training("train_preprocessor", "07_train_preprocessor", profile, runs, run, given)
+    if "learned_proxy" not in run.parameters:
+        return replace(step, priority=1)
+    proxy, compared = shipped(f"{profile.proxy.name.lower()}-*"), f"{runs}/{given['dataset']}/agreement.csv"
+    return replace(step, priority=1, files=step.files + proxy, inputs=(compared,))
 
 
-def _training(rule, notebook, runs: str, run: Training, given: dict, files: tuple, inputs: tuple = (), priority=0) -> Step:
+def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Training, given: dict) -> Step:
     wildcards = dict(zip(("place", "method", "seed"), run.name.split("/"), strict=True))
     return Step(
-        rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), inputs, wildcards, given, run.parameters,
-        files, keeps=(f"{runs}/{run.name}/run.json",), hours=24, memory_gb=32, computes=True, priority=priority,
+        rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), wildcards=wildcards, parameters=given,
+        settings=run.parameters, files=shipped(run.parameters["source"]), keeps=(f"{runs}/{run.name}/run.json",),
+        resources=asks(24, 32, profile),
     )  # fmt: skip
 
 
@@ -157,7 +163,7 @@ def _train_proxy(profile: Profile, runs: str) -> list[Step]:
     return [Step(
         "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.preprocessing),
         settings=[profile.proxy.model_dump(mode="json"), compared], files=shipped(f"{profile.proxy.name.lower()}-*"),
-        keeps=(f"{runs}/proxies",), hours=24, memory_gb=32, computes=True,
+        keeps=(f"{runs}/proxies",), resources=asks(24, 32, profile),
         priority=1,  # long and on its own: at the end it would keep one notebook busy and none beside it
     )]  # fmt: skip
 
@@ -177,7 +183,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str, coding: list[Traini
             inputs=tuple(f"{runs}/{run.name}/run.json" for run in needed),
             wildcards={"dataset": dataset, "codec": codec}, parameters={"dataset": dataset, "codec": codec},
             settings=settings.model_dump(mode="json"), files=shipped(*settings.judges),
-            hours=24, memory_gb=32, computes=True, priority=1,
+            resources=asks(24, 32, profile), priority=1,
         ))  # fmt: skip
     measured = {step.wildcards["codec"]: step.outputs for step in steps}
     for codec in settings.both_ends:
@@ -185,27 +191,31 @@ def _coding_steps(profile: Profile, runs: str, dataset: str, coding: list[Traini
         steps.append(Step(
             "both_ends", "09_both_ends", (f"{runs}/{{dataset}}/both_ends-{{codec}}.done",), inputs=measured[codec],
             wildcards=given, parameters=given | {"seed": profile.seeds[0]}, files=("book/drawings/both_ends.svg",),
-            marks=True, hours=4, computes=True,
+            marks=True, resources=asks(4, 16, profile),
         ))  # fmt: skip
     return steps
 
 
 def _last_steps(runs: str, steps: list[Step], finished: tuple[str, ...]) -> list[Step]:
     """Return what puts the results of all other steps together."""
-    shown = ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
-    values = f"{runs}/report/values.json"
+    tables = [
+        step.outputs if step.rule == "train_proxy" else step.outputs[:1]
+        for step in steps
+        if step.rule in ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
+    ]
+    values, small = f"{runs}/report/values.json", asks(1, 16)
     return [
         Step(
-            "report", "05_report", (f"{runs}/accuracy.csv", f"{runs}/paired.csv", values),
-            inputs=tuple(step.outputs[0] for step in steps if step.rule in shown), files=("book/published.csv",),
+            "report", "05_report", (f"{runs}/accuracy.csv", f"{runs}/paired.csv", values), sum(tables, ()),
+            files=("book/published.csv",), resources=small,
         ),
         Step(
-            "reference_results", "11_reference_results", (f"{runs}/reference.done",), inputs=(values,), marks=True,
-            files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))),
+            "reference_results", "11_reference_results", (f"{runs}/reference.done",), (values,),
+            files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), marks=True, resources=small,
         ),
         Step(
-            "planning", "12_planning", (f"{runs}/planning.csv",), inputs=finished,
-            files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))),
+            "planning", "12_planning", (f"{runs}/planning.csv",), finished,
+            files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
         ),
     ]  # fmt: skip
 
