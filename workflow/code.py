@@ -81,7 +81,7 @@ class Modules:
 
     def _imported(self, tree: ast.Module) -> set[Path]:
         found = set()
-        for node in _running(tree):
+        for node in running(tree):
             if isinstance(node, ast.Import):
                 found |= {self.find(alias.name) for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -110,12 +110,12 @@ class Modules:
         return path
 
 
-def _running(tree: ast.AST) -> Iterable[ast.AST]:
+def running(tree: ast.AST) -> Iterable[ast.AST]:
     """Yield all nodes but those that only a type checker sees."""
     for node in ast.iter_child_nodes(tree):
         if not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
             yield node
-            yield from _running(node)
+            yield from running(node)
 
 
 def _attributes(tree: ast.Module, name: str) -> set[str] | None:
