@@ -19,7 +19,7 @@ from ra_core.data import folders
 from ra_core.evaluation import evaluate
 from ra_core.losses import find_mode
 from ra_core.models.processors import PReLU, make_processor
-from ra_core.models.recognizers import IMAGENET_MEAN, IMAGENET_STD, Recognizer
+from ra_core.judges.recognizer import IMAGENET_MEAN, IMAGENET_STD, Recognizer
 from ra_core.objectives import Restoration
 from ra_core.training import fit
 

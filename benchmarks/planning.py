@@ -16,7 +16,7 @@ from ra_book.planning import MACHINES
 from ra_book.planning.workload import jobs_of
 from ra_core.channels import make_channel
 from ra_core.experiments import make_networks
-from ra_core.models.recognizers import Recognizer, load_recognizer
+from ra_core.judges.recognizer import Recognizer, load_recognizer
 from ra_core.objectives import Restoration
 from ra_core.params import load_profile
 

@@ -13,7 +13,7 @@ from ra_core.data import flat_folders
 from ra_core.data.folders import FolderPictures
 from ra_core.evaluation import evaluate_clean
 from ra_core.experiments import make_networks
-from ra_core.models.recognizers import load_recognizer
+from ra_core.judges.recognizer import load_recognizer
 from ra_core.params import load_profile
 
 HUB = Path(__file__).parents[1] / "params"

@@ -13,11 +13,12 @@ from ra_core.coding.proxy_ladder import BLOCK_CODECS
 from ra_core.coding.rate_accuracy import FILTER_PICTURES, FILTERS
 from ra_core.data import elpv, scenes
 from ra_core.data.cifar10 import CLASSES
-from ra_core.models.detectors import TRUNKS, Detector, load_detector, make_detector
+from ra_core.judges.detector_nets import TRUNKS, make_detector
+from ra_core.judges.detector import Detector, load_detector
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.models.proxies import SHIPPED, make_proxy, proxy_stem
-from ra_core.models.recognizers import CELL_FAMILIES, Recognizer, load_recognizer
+from ra_core.judges.recognizer import CELL_FAMILIES, Recognizer, load_recognizer
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.params.coding import Ladder, Preprocessing, ends_and_middle, task_of

@@ -22,7 +22,7 @@ from ra_core.experiments import run_parameters
 from ra_core.metrics import psnr, ssim
 from ra_core.models.efficientnet_lite import efficientnet_lite
 from ra_core.models.processors import make_processor
-from ra_core.models.recognizers import CELL_FAMILIES, FAMILIES, PUBLISHED, Recognizer, load_recognizer
+from ra_core.judges.recognizer import CELL_FAMILIES, FAMILIES, PUBLISHED, Recognizer, load_recognizer
 from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.paths import project_root

@@ -8,7 +8,7 @@ from ra_book.planning.workload import count
 from ra_core.data import elpv, scenes
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
-from ra_core.models.recognizers import load_recognizer
+from ra_core.judges.recognizer import load_recognizer
 from ra_core.objectives import Preprocessing, Rung
 from ra_core.params import load_profile
 

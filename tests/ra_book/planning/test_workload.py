@@ -119,7 +119,7 @@ def test_a_mode_adds_up_what_it_runs(write):
 
 def test_what_is_counted_is_what_the_objective_does(write):
     from ra_core.losses import find_mode, loss_terms
-    from ra_core.models.recognizers import load_recognizer
+    from ra_core.judges.recognizer import load_recognizer
 
     found, images = trainings(write(PROFILE)), torch.rand(2, 3, 32, 32)
     nets = {
