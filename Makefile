@@ -40,6 +40,7 @@ book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of para
 	@$(if $(CLUSTER),$(BIN)/python -c 'import snakemake_executor_plugin_$(CLUSTER)' 2>/dev/null || { \
 	  echo "CLUSTER=$(CLUSTER) is slurm or kubernetes and needs the extra 'cluster': $(UV_PIP) install -c requirements.lock -e '.[cluster]'." >&2; \
 	  exit 1; })
+	@[ -e $(HTML)/index.html ] || rm -f runs/$(PROFILE)/book.done  # the mark of a book that is gone
 	@$(BIN)/python -m snakemake $(if $(CLUSTER),--workflow-profile workflow/$(CLUSTER),$(HERE)) \
 	  --config profile=$(PROFILE) $(if $(JOBS),jobs=$(JOBS))
 	@[ $(SHOWN) = $(HTML) ] || { rm -rf $(SHOWN) && mkdir -p $(dir $(SHOWN)) && \

@@ -8,16 +8,13 @@ from itertools import groupby
 from pathlib import Path
 
 from ra_core.errors import ParameterError, RAError
-from ra_core.guards import alone, check_place
+from ra_core.guards import alone
 from ra_core.params import load_profile
 from workflow.code import Hashes
 from workflow.graph import steps_of
 
 try:
     PROFILE = load_profile(str(config.get("profile", "quick")))
-    if workflow.is_main_process:
-        folders = "ra_core", "ra_book", "notebooks", "book", f"runs/{PROFILE.name}", "results", "runs/benchmarks"
-        check_place(Path(), map(Path, folders))
     jobs = str(config.get("jobs", PROFILE.jobs))
     if not jobs.isdecimal() or int(jobs) < 1:
         raise ParameterError(f"JOBS={jobs} is not allowed; give how many notebooks run side by side, at least 1.")

@@ -129,10 +129,10 @@ def test_a_module_that_a_profile_names_counts_with_all_that_it_imports(project):
 
 def test_files_count_with_every_byte(project):
     (project / "a.csv").write_text("1\n")
-    before = Hashes(project).of_files(["a.csv"])
+    before = Hashes(project).of_files(("a.csv",))
     (project / "a.csv").write_text("1 \n")
-    assert Hashes(project).of_files(["a.csv"]) != before
-    assert Hashes(project).of_files([]) != before
+    assert Hashes(project).of_files(("a.csv",)) != before
+    assert Hashes(project).of_files(()) != before
 
 
 def test_a_notebook_of_the_book_uses_what_it_computes_with_and_only_the_figures_it_draws():

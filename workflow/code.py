@@ -16,7 +16,7 @@ from pathlib import Path
 
 WORDS = ("description", "help")  # arguments that only explain
 # What draws, and of the ground floor what computes nothing: a change of them trains nothing anew.
-SILENT = "ra_book", *(f"ra_core/{name}.py" for name in ("errors", "files", "guards", "human_yaml", "paths", "progress"))
+SILENT = "ra_book", *(f"ra_core/{name}.py" for name in ("errors", "files", "human_yaml", "locks", "paths", "progress"))
 
 
 class _WithoutWords(ast.NodeTransformer):
@@ -44,7 +44,7 @@ class Modules:
 
     def __init__(self, root: Path):
         self.root = Path(root).resolve()
-        self.tree, self.imports, self.meaning = cache(self._tree), cache(self._imports), cache(self._meaning)
+        self.tree, self.imports, self.meaning = cache(self.tree), cache(self.imports), cache(self.meaning)
 
     def find(self, name: str, elsewhere: Iterable[str] = ()) -> Path | None:
         """Return the file of a module below the folder, or in other folders where they are given."""
@@ -65,13 +65,15 @@ class Modules:
             new = set().union(*map(self.imports, new)) - found
         return found
 
-    def _tree(self, path: Path) -> ast.Module:
+    def tree(self, path: Path) -> ast.Module:
+        """Return a module parsed."""
         return ast.parse(path.read_text(encoding="utf-8"))
 
-    def _meaning(self, path: Path) -> str:
+    def meaning(self, path: Path) -> str:
+        """Return what the text of a module means."""
         return meaning(path.read_text(encoding="utf-8"))
 
-    def _imports(self, path: Path) -> set[Path]:
+    def imports(self, path: Path) -> set[Path]:
         """Return the modules that a module imports; of one that makes a registry also those that register there."""
         face = path.with_name("__init__.py")
         found = self._imported(self.tree(path))
@@ -140,22 +142,23 @@ class Hashes:
     def __init__(self, root: Path, extensions: Iterable[str] = ()):
         self.modules = Modules(root)
         self.extensions = {path for name in extensions if (path := self.modules.find(name, sys.path))}
-        self.of_notebook, self.of_training = cache(self._of_notebook), cache(self._of_training)
+        self.of_notebook, self.of_training = cache(self.of_notebook), cache(self.of_training)
+        self.of_files = cache(self.of_files)
 
     def of_module(self, name: str) -> str:
         """Return the hash of a module and all that it runs."""
         return self._of(self.modules.used_by(f"import {name}", self.extensions))
 
-    def of_files(self, names: Iterable[str]) -> str:
+    def of_files(self, names: tuple[str, ...]) -> str:
         """Return the hash of what files hold."""
         return _short(*(f"{name} {hashlib.sha256(self._read(name)).hexdigest()}" for name in names))
 
-    def _of_notebook(self, name: str) -> str:
+    def of_notebook(self, name: str) -> str:
         """Return the hash of all that a notebook runs, its cells included."""
         code = self._cells(name)
         return self._of(self.modules.used_by(code, self.extensions), meaning(code))
 
-    def _of_training(self, name: str) -> str:
+    def of_training(self, name: str) -> str:
         """Return the hash of what computes all that a notebook trains: without its cells and what only draws."""
         return self._of(self.modules.used_by(self._cells(name), self.extensions, without=SILENT))
 

@@ -8,9 +8,8 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ra_core.coding import planned, preprocessor_parameters
-from ra_core.experiments import run_parameters
 from ra_core.params import Profile, load_profile
+from ra_core.runs import Run, needed, planned
 
 
 @dataclass(frozen=True)
@@ -53,42 +52,14 @@ class Step:
         return " ".join(f"{name}={value}" for name, value in self.parameters.items() if value is not None)
 
 
-@dataclass(frozen=True)
-class Training:
-    """What the workflow has to know of a run: its name below the profile's folder and all that it depends on."""
-
-    name: str
-    parameters: dict
-
-
-def trainings_of(profile: Profile) -> list[Training]:
-    """Return every training of a profile."""
-    found = [
-        Training(f"{task}/{mode}/seed{seed}", run_parameters(profile, task, mode, seed))
-        for task in profile.tasks
-        for mode in profile.modes
-        for seed in profile.seeds
-    ]
-    for dataset in profile.preprocessing:
-        for name, (codec, method, quality) in planned(profile, dataset).items():
-            for seed in profile.seeds:
-                parameters = preprocessor_parameters(profile, dataset, codec, method, quality, seed)
-                found.append(Training(f"{dataset}/{name}/seed{seed}", parameters))
-    return found
-
-
 def steps_of(profile: Profile) -> list[Step]:
     """Return every step of a profile, each after those that it waits for."""
     runs, dumped = f"runs/{profile.name}", profile.model_dump(mode="json")
-    trainings = trainings_of(profile)
-    restoring = [run for run in trainings if "task" in run.parameters]
-    coding = [run for run in trainings if "dataset" in run.parameters]
+    restoring = [run for task in profile.tasks for run in planned(profile, task)]
+    coding = [run for dataset in profile.preprocessing for run in planned(profile, dataset)]
 
     def settings(*fields: str) -> dict:
         return {name: dumped[name] for name in fields}
-
-    def finished(chosen: list[Training]) -> tuple[str, ...]:
-        return tuple(f"{runs}/{run.name}/run.json" for run in chosen)
 
     steps = [
         Step(
@@ -107,14 +78,19 @@ def steps_of(profile: Profile) -> list[Step]:
         steps.append(Step(
             "cross_evaluate", "04_cross_evaluate",
             tuple(f"{runs}/{{task}}/{name}" for name in ("accuracy.csv", "paired.csv", "panel.npz")),
-            inputs=finished([run for run in restoring if run.parameters["task"] == task]),
+            inputs=finished(runs, planned(profile, task)),
             wildcards={"task": task}, parameters={"task": task}, files=shipped(*profile.recognizers),
             settings=settings("data", "channels", "source", "unseen", "evaluation_batch"),
             resources=asks(8, 32, profile),
         ))  # fmt: skip
     for dataset in profile.preprocessing:
-        steps += _coding_steps(profile, runs, dataset, coding)
-    return steps + _last_steps(runs, steps, finished(trainings))
+        steps += _coding_steps(profile, runs, dataset)
+    return steps + _last_steps(runs, steps, finished(runs, restoring + coding))
+
+
+def finished(runs: str, chosen: list[Run]) -> tuple[str, ...]:
+    """Return the files with which runs are complete."""
+    return tuple(f"{runs}/{run.name}/run.json" for run in chosen)
 
 
 def asks(hours: int, memory_gb: int, profile: Profile | None = None) -> dict[str, object]:
@@ -128,12 +104,12 @@ def shipped(*names: str) -> tuple[str, ...]:
     return tuple(str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*")))
 
 
-def _train_processor(profile: Profile, runs: str, run: Training) -> Step:
+def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
     given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
     return _training("train_processor", "03_train_processor", profile, runs, run, given)
 
 
-def _train_preprocessor(profile: Profile, runs: str, run: Training) -> Step:
+def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
     """Return the step of a training around a codec, before what the long measurements behind it need not wait for."""
     given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
     step = _training("train_preprocessor", "07_train_preprocessor", profile, runs, run, given)
@@ -143,7 +119,7 @@ def _train_preprocessor(profile: Profile, runs: str, run: Training) -> Step:
     return replace(step, priority=1, files=step.files + proxy, inputs=(compared,))
 
 
-def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Training, given: dict) -> Step:
+def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, given: dict) -> Step:
     wildcards = dict(zip(("place", "method", "seed"), run.name.split("/"), strict=True))
     return Step(
         rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), wildcards=wildcards, parameters=given,
@@ -168,20 +144,15 @@ def _train_proxy(profile: Profile, runs: str) -> list[Step]:
     )]  # fmt: skip
 
 
-def _coding_steps(profile: Profile, runs: str, dataset: str, coding: list[Training]) -> list[Step]:
+def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
     """Return the measurements of a data set: every codec, and those with both ends once more."""
     settings, steps = profile.coding(dataset), []
     for codec in settings.all_codecs:
-        own = [run for run in coding if run.parameters["dataset"] == dataset]
-        if codec in settings.codecs:
-            needed = [run for run in own if run.parameters["codec"] == codec]
-        else:  # where a codec only transfers, the adaptive preprocessors are tried
-            needed = [run for run in own if run.parameters["method"] == "npp_qa"]
+        given = {"dataset": dataset, "codec": codec}
         steps.append(Step(
             "rate_accuracy", "08_rate_accuracy",
             tuple(f"{runs}/{{dataset}}/{name}-{{codec}}.csv" for name in ("rates", "bd", "cost", "same_bytes")),
-            inputs=tuple(f"{runs}/{run.name}/run.json" for run in needed),
-            wildcards={"dataset": dataset, "codec": codec}, parameters={"dataset": dataset, "codec": codec},
+            inputs=finished(runs, needed(profile, dataset, codec)), wildcards=given, parameters=given,
             settings=settings.model_dump(mode="json"), files=shipped(*settings.judges),
             resources=asks(24, 32, profile), priority=1,
         ))  # fmt: skip
@@ -196,7 +167,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str, coding: list[Traini
     return steps
 
 
-def _last_steps(runs: str, steps: list[Step], finished: tuple[str, ...]) -> list[Step]:
+def _last_steps(runs: str, steps: list[Step], trained: tuple[str, ...]) -> list[Step]:
     """Return what puts the results of all other steps together."""
     tables = [
         step.outputs if step.rule == "train_proxy" else step.outputs[:1]
@@ -214,7 +185,7 @@ def _last_steps(runs: str, steps: list[Step], finished: tuple[str, ...]) -> list
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), marks=True, resources=small,
         ),
         Step(
-            "planning", "12_planning", (f"{runs}/planning.csv",), finished,
+            "planning", "12_planning", (f"{runs}/planning.csv",), trained,
             files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
         ),
     ]  # fmt: skip
