@@ -14,13 +14,17 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET
 export PYTHONNOUSERSITE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# A company's proxy has certificates of its own. pip finds them by itself; older versions of uv know the second name.
+export UV_SYSTEM_CERTS = 1
+export UV_NATIVE_TLS = 1
 
 BIN = .venv/bin
 UV_PIP = $(BIN)/python -m uv pip
 NBSTRIPOUT = $(BIN)/python -m nbstripout --keep-id \
   --extra-keys "metadata.papermill cell.metadata.papermill cell.metadata.jupyter"
-# The published book has a fixed place; that of the smoke profile must not overwrite it.
-HTML = $(if $(filter smoke,$(PROFILE)),runs/smoke/_build,book/_build)/html/index.html
+# Every profile has a book of its own. The fixed place shows the one asked for last, but never that of the smoke profile.
+HTML = runs/$(PROFILE)/_build/html
+SHOWN = $(if $(filter smoke,$(PROFILE)),$(HTML),book/_build/html)
 
 # Snakemake's own lock outlives a killed workflow; that of the Snakefile does not.
 HERE = --cores all --keep-going --rerun-incomplete --nolock --quiet host rules
@@ -36,9 +40,12 @@ book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of para
 	@$(if $(CLUSTER),$(BIN)/python -c 'import snakemake_executor_plugin_$(CLUSTER)' 2>/dev/null || { \
 	  echo "CLUSTER=$(CLUSTER) is slurm or kubernetes and needs the extra 'cluster': $(UV_PIP) install -c requirements.lock -e '.[cluster]'." >&2; \
 	  exit 1; })
+	@[ -e $(HTML)/index.html ] || rm -f runs/$(PROFILE)/book.done  # the mark of a book that is gone
 	@$(BIN)/python -m snakemake $(if $(CLUSTER),--workflow-profile workflow/$(CLUSTER),$(HERE)) \
 	  --config profile=$(PROFILE) $(if $(JOBS),jobs=$(JOBS))
-	@echo "$(CURDIR)/$(HTML)"
+	@[ $(SHOWN) = $(HTML) ] || { rm -rf $(SHOWN) && mkdir -p $(dir $(SHOWN)) && \
+	  { ln -s ../../$(HTML) $(SHOWN) 2>/dev/null || cp -R $(HTML) $(SHOWN); }; }
+	@echo "$(CURDIR)/$(SHOWN)/index.html"
 
 smoke: ## the same, tiny: every notebook and the book in a few minutes, below runs/smoke
 	@$(MAKE) --no-print-directory book PROFILE=smoke
@@ -72,7 +79,7 @@ lock: .venv/.stamp ## renew requirements.lock after a change of pyproject.toml (
 
 clean: ## delete runs, the built book and caches (not .venv, not data)
 	rm -rf runs book/_build build dist ra_core.egg-info .snakemake .cache .ruff_cache .hypothesis
-	find ra_core ra_book tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find ra_core ra_book workflow tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## delete .venv as well
 	rm -rf .venv

@@ -68,7 +68,8 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     os.environ[BATCH_VARIABLE] = "1"
     lock = output.with_name(f".{output.name}.lock")
     try:
-        with file_lock(lock, f"the notebook {output}"), tempfile.TemporaryDirectory(prefix="ra-", dir=folder) as sockets:
+        held = file_lock(lock, f"the notebook {output}")
+        with held, tempfile.TemporaryDirectory(prefix="ra-", dir=folder) as sockets:
             papermill.execute_notebook(
                 str(path), str(output), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,

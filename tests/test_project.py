@@ -1,7 +1,9 @@
-"""Rules for the project as a whole: what is tracked, what an import costs, what the commands say."""
+"""Rules for the project as a whole: what is tracked, who imports whom, what an import costs, what the commands say."""
 
 import ast
+import graphlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from workflow.code import running
 
 ROOT = Path(__file__).parents[1]
 MEGABYTE = 1024 * 1024
@@ -98,13 +102,90 @@ def test_tracked_notebook_has_cells_of_at_most_12_lines(file):
     assert [source for source in sources if len(source.splitlines()) > 12] == []
 
 
+PACKAGES = ("ra_core", "ra_book", "workflow", "benchmarks")
+SOURCES = [file for file in tracked(".py") if file.relative_to(ROOT).parts[0] in PACKAGES]
+LINES, TEST_LINES, FUNCTION_LINES, LOOP_LINES = 300, 600, 60, 120  # the loop is `fit`, which reads as prose
+
+
 @pytest.mark.parametrize("file", tracked(".py"), ids=name)
 def test_tracked_module_is_short_and_says_what_it_is(file):
     text = file.read_text()
-    # A module is one thing; what proves it may take longer.
-    assert len(text.splitlines()) <= (600 if "tests" in file.parts else 350)
-    says = ast.get_docstring(ast.parse(text)) is not None
-    assert says or file.name.startswith("test_"), "it has no docstring"
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= (LINES if file in SOURCES else TEST_LINES)
+    assert ast.get_docstring(tree) is not None or file.name.startswith("test_"), "it has no docstring"
+    if file in SOURCES:
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        lengths = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
+        most = {"fit": LOOP_LINES}
+        assert {key: lines for key, lines in lengths.items() if lines > most.get(key, FUNCTION_LINES)} == {}
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if file.name == "__init__.py"], ids=name)
+def test_init_only_re_exports(file):
+    def re_exports(node: ast.stmt) -> bool:
+        if isinstance(node, ast.Assign):
+            return {target.id for target in node.targets} <= {"__all__", "__version__"}
+        return isinstance(node, ast.Import | ast.ImportFrom)
+
+    body = ast.parse(file.read_text()).body
+    assert [ast.unparse(node) for node in body[1:] if not re_exports(node)] == []  # the first is the docstring
+
+
+def layers() -> dict[str, int]:
+    """Return the parts of the project by name with the number of their layer, as `book/architecture.md` lists them."""
+    text = (ROOT / "book" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("## Layers")[2].partition("\n## ")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert rows, "book/architecture.md has no table of layers"
+    return {part.rstrip("/"): number for number, row in enumerate(rows) for part in re.findall("`([^`]+)`", row)}
+
+
+def dotted(file: Path) -> str:
+    """Return the name by which a module is imported."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def part_of(module: str) -> str | None:
+    """Return the part of the project that a module belongs to: `data`, `losses`, or `ra_book` for all of that."""
+    package, *rest = module.split(".")
+    return package if package == "ra_book" else rest[0] if rest else None
+
+
+def imports() -> dict[str, set[str]]:
+    """Return, for each module of the packages, those of its imports that lie in them, wherever the import stands."""
+    modules = {dotted(file): file for file in SOURCES if dotted(file).split(".")[0] in ("ra_core", "ra_book")}
+    found = {}
+    for module, file in modules.items():
+        names = set()
+        for node in running(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                full = [f"{node.module}.{alias.name}" for alias in node.names]
+                names |= {one if one in modules else node.module for one in full}
+        found[module] = (names & modules.keys()) - {module}
+    return found
+
+
+def test_every_part_of_the_package_has_a_layer():
+    parts = {part_of(module) for module in imports()} - {None, "assets"}
+    assert parts - layers().keys() == set(), "book/architecture.md does not list them"
+    assert layers().keys() - parts == set(), "book/architecture.md lists what is not there"
+
+
+def test_imports_point_downwards():
+    order = layers()
+    upwards = [
+        f"{module} imports {other}"
+        for module, others in imports().items()
+        for other in others
+        if part_of(module) and part_of(other) and order[part_of(other)] > order[part_of(module)]
+    ]
+    assert upwards == []
+
+
+def test_imports_run_in_no_circle():
+    list(graphlib.TopologicalSorter(imports()).static_order())  # else a CycleError that names the circle
 
 
 def test_readme_names_the_two_commands():

@@ -68,13 +68,17 @@ def make_pipeline(
     nets = {name: networks[name] for name in (kind, *["transformer"] * transformer) if name in networks}
     settings = {
         "run": {key: parameters[key] for key in KEYS if key in parameters} or None,
-        "weights": {name: hashlib.sha256((found.folder / f"{name}.safetensors").read_bytes()).hexdigest() for name in nets},
+        "weights": {name: _digest(found.folder / f"{name}.safetensors") for name in nets},
         "strength": strength, "codec": coder.describe() if coder else "png", "quality": quality,
     }  # fmt: skip
     if "preprocessor" in nets:
         nets["preprocessor"] = AtStrength(nets["preprocessor"], strength)
     placed = tuple(net.to(device).eval() for net in nets.values())
     return Pipeline(placed, coder, quality, json.loads(json.dumps(settings)))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _checked_strength(run: Run | None, codec: str | None, quality: float, strength: float | None) -> float | None:

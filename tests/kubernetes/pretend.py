@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "slurm"))
-from slurm_trial import MEMORY, STEPS, copied, finished, results, start
+from slurm_trial import MEMORY, STEPS, TINY, copied, finished, results, start
 
 CLAIM = {"name": "ra-core", "mountPath": "/work"}
 CONFIG = """
@@ -73,8 +73,8 @@ class Cluster(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Run the trial; any difference is an AssertionError."""
-    here = copied(FOLDER.with_name("here"))
-    copied(FOLDER)
+    here = copied.project(FOLDER.with_name("here"), tiny=TINY)
+    copied.project(FOLDER, tiny=TINY)
     finished(start(here, "--cores", "1", "--nolock"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Cluster)
     threading.Thread(target=server.serve_forever, daemon=True).start()

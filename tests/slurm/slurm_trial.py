@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
     second = start(there, *ON_SLURM)
     said = second.communicate()[0]
     print("a second workflow says:", said.strip().splitlines()[-1])
-    assert second.returncode == 1 and "the workflow of profile tiny is under way already (process" in said, said
+    assert second.returncode == 1 and "the workflow of profile tiny is under way already" in said, said
     finished(first)
     ran = [record for number, record in jobs().items() if number not in before]
     for step, times in STEPS.items():

@@ -1,0 +1,201 @@
+"""The steps of a profile as data: which notebook is executed with what, after which others, and what it leaves.
+
+`python -m workflow.graph PROFILE` lists them. A step is executed again when a parameter, the meaning of its code
+(`workflow.code`) or the content of a file that it reads has changed, and when a step before it was.
+"""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ra_core.params import Profile, load_profile
+from ra_core.runs import Run, needed, planned
+
+
+@dataclass(frozen=True)
+class Step:
+    """One execution of a notebook.
+
+    `rule` is the name of its kind in the workflow. `makes` are its files, with names of `wildcards` in braces where
+    several steps are of one kind. `parameters` are the notebook's beside `profile`, `settings` the other values that
+    its result depends on, `files` what it reads that no step makes. A step that `keeps` paths leaves them alone when
+    only its page is drawn anew, as they took hours; they are deleted when what makes them has changed. `marks` means
+    that its one file is an empty mark. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
+    """
+
+    rule: str
+    notebook: str
+    makes: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    wildcards: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
+    settings: object = None
+    files: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    marks: bool = False
+    resources: dict[str, object] = field(default_factory=dict)
+    priority: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the executed copy: that of the notebook and what tells it from others of its kind."""
+        return "-".join([self.notebook, *self.wildcards.values()])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The paths of the files that it makes."""
+        return tuple(path.format(**self.wildcards) for path in self.makes)
+
+    @property
+    def given(self) -> str:
+        """The parameters as they are written behind the notebook on a command line."""
+        return " ".join(f"{name}={value}" for name, value in self.parameters.items() if value is not None)
+
+
+def steps_of(profile: Profile) -> list[Step]:
+    """Return every step of a profile, each after those that it waits for."""
+    runs, dumped = f"runs/{profile.name}", profile.model_dump(mode="json")
+    restoring = [run for task in profile.tasks for run in planned(profile, task)]
+    coding = [run for dataset in profile.preprocessing for run in planned(profile, dataset)]
+
+    def settings(*fields: str) -> dict:
+        return {name: dumped[name] for name in fields}
+
+    steps = [
+        Step(
+            "data_and_channels", "01_data_and_channels", (f"{runs}/data.json",),
+            settings=[settings("data", "channels"), list(profile.tasks)], resources=asks(1, 16),
+        ),
+        Step(
+            "recognizers", "02_recognizers", (f"{runs}/recognizers.csv",), files=shipped(*profile.recognizers),
+            settings=settings("data", "source", "unseen"), resources=asks(4, 32, profile),
+        ),
+        *(_train_processor(profile, runs, run) for run in restoring),
+        *_train_proxy(profile, runs),
+        *(_train_preprocessor(profile, runs, run) for run in coding),
+    ]  # fmt: skip
+    for task in profile.tasks:
+        steps.append(Step(
+            "cross_evaluate", "04_cross_evaluate",
+            tuple(f"{runs}/{{task}}/{name}" for name in ("accuracy.csv", "paired.csv", "panel.npz")),
+            inputs=finished(runs, planned(profile, task)),
+            wildcards={"task": task}, parameters={"task": task}, files=shipped(*profile.recognizers),
+            settings=settings("data", "channels", "source", "unseen", "evaluation_batch"),
+            resources=asks(8, 32, profile),
+        ))  # fmt: skip
+    for dataset in profile.preprocessing:
+        steps += _coding_steps(profile, runs, dataset)
+    return steps + _last_steps(runs, steps, finished(runs, restoring + coding))
+
+
+def finished(runs: str, chosen: list[Run]) -> tuple[str, ...]:
+    """Return the files with which runs are complete."""
+    return tuple(f"{runs}/{run.name}/run.json" for run in chosen)
+
+
+def asks(hours: int, memory_gb: int, profile: Profile | None = None) -> dict[str, object]:
+    """Return what a step asks of a cluster; a GPU where it computes on the device of a profile, and that may be one."""
+    gpu = {"gpu": 1, "gpu_manufacturer": "nvidia"} if profile and profile.device in ("auto", "cuda") else {}
+    return {"runtime": 60 * hours, "mem_mb": 1000 * memory_gb, **gpu}
+
+
+def shipped(*names: str) -> tuple[str, ...]:
+    """Return the shipped files of networks; those of torchvision or of the user lie elsewhere."""
+    return tuple(str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*")))
+
+
+def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
+    given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
+    return _training("train_processor", "03_train_processor", profile, runs, run, given)
+
+
+def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
+    """Return the step of a training around a codec, before what the long measurements behind it need not wait for."""
+    given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
+    step = _training("train_preprocessor", "07_train_preprocessor", profile, runs, run, given)
+    if "learned_proxy" not in run.parameters:
+        return replace(step, priority=1)
+    proxy, compared = shipped(f"{profile.proxy.name.lower()}-*"), f"{runs}/{given['dataset']}/agreement.csv"
+    return replace(step, priority=1, files=step.files + proxy, inputs=(compared,))
+
+
+def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, given: dict) -> Step:
+    wildcards = dict(zip(("place", "method", "seed"), run.name.split("/"), strict=True))
+    return Step(
+        rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), wildcards=wildcards, parameters=given,
+        settings=run.parameters, files=shipped(run.parameters["source"]), keeps=(f"{runs}/{run.name}/run.json",),
+        resources=asks(24, 32, profile),
+    )  # fmt: skip
+
+
+def _train_proxy(profile: Profile, runs: str) -> list[Step]:
+    """Return the step of the learned proxy, which is compared with the codecs of every data set."""
+    if not profile.preprocessing:
+        return []
+    compared = {
+        name: [own.transfer, {codec: [ladder.curve, ladder.proxy] for codec, ladder in own.codecs.items()}]
+        for name, own in profile.preprocessing.items()
+    }
+    return [Step(
+        "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.preprocessing),
+        settings=[profile.proxy.model_dump(mode="json"), compared], files=shipped(f"{profile.proxy.name.lower()}-*"),
+        keeps=(f"{runs}/proxies",), resources=asks(24, 32, profile),
+        priority=1,  # long and on its own: at the end it would keep one notebook busy and none beside it
+    )]  # fmt: skip
+
+
+def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
+    """Return the measurements of a data set: every codec, and those with both ends once more."""
+    settings, steps = profile.coding(dataset), []
+    for codec in settings.all_codecs:
+        given = {"dataset": dataset, "codec": codec}
+        steps.append(Step(
+            "rate_accuracy", "08_rate_accuracy",
+            tuple(f"{runs}/{{dataset}}/{name}-{{codec}}.csv" for name in ("rates", "bd", "cost", "same_bytes")),
+            inputs=finished(runs, needed(profile, dataset, codec)), wildcards=given, parameters=given,
+            settings=settings.model_dump(mode="json"), files=shipped(*settings.judges),
+            resources=asks(24, 32, profile), priority=1,
+        ))  # fmt: skip
+    measured = {step.wildcards["codec"]: step.outputs for step in steps}
+    for codec in settings.both_ends:
+        given = {"dataset": dataset, "codec": codec}
+        steps.append(Step(
+            "both_ends", "09_both_ends", (f"{runs}/{{dataset}}/both_ends-{{codec}}.done",), inputs=measured[codec],
+            wildcards=given, parameters=given | {"seed": profile.seeds[0]}, files=("book/drawings/both_ends.svg",),
+            marks=True, resources=asks(4, 16, profile),
+        ))  # fmt: skip
+    return steps
+
+
+def _last_steps(runs: str, steps: list[Step], trained: tuple[str, ...]) -> list[Step]:
+    """Return what puts the results of all other steps together."""
+    tables = [
+        step.outputs if step.rule == "train_proxy" else step.outputs[:1]
+        for step in steps
+        if step.rule in ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
+    ]
+    values, small = f"{runs}/report/values.json", asks(1, 16)
+    return [
+        Step(
+            "report", "05_report", (f"{runs}/accuracy.csv", f"{runs}/paired.csv", values), sum(tables, ()),
+            files=("book/published.csv",), resources=small,
+        ),
+        Step(
+            "reference_results", "11_reference_results", (f"{runs}/reference.done",), (values,),
+            files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), marks=True, resources=small,
+        ),
+        Step(
+            "planning", "12_planning", (f"{runs}/planning.csv",), trained,
+            files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
+        ),
+    ]  # fmt: skip
+
+
+def main(profile: str) -> None:
+    """Print the steps of a profile, each with what it waits for and makes."""
+    for step in steps_of(load_profile(profile)):
+        print(f"{step.name}: {step.given or 'profile alone'}", *(f"  {path}" for path in step.outputs), sep="\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
