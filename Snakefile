@@ -370,7 +370,7 @@ rule planning:
             for run in planned(PROFILE, dataset)
             for seed in PROFILE.seeds
         ],
-        modules("planning/__init__", "planning/*workload", "reference", "shipped_runs", "figures/planning", "figures/look"),
+        modules("costs", "work", "reference", "shipped_runs"),
         notebook="notebooks/12_planning.ipynb",
     output:
         f"{RUNS}/planning.csv",
