@@ -15,10 +15,11 @@ import pandas as pd
 
 from ra_book.figures import to_markdown
 from ra_book.reference import TRAINING_COLUMNS, training_row, trainings
-from ra_book.work import Planned, planned, restoration_macs
+from ra_book.work import Planned, macs_of, planned
 from ra_core.errors import ParameterError, RAError, exit_status
 from ra_core.params import Profile, load_profile
 from ra_core.paths import project_root
+from ra_core.runs import resolve
 
 # Images a second of `fit` on an H100 with 16 cores: 224 pixels, published SRResNet, efficientnet_lite0, bf16, batch 64.
 H100 = {
@@ -55,7 +56,7 @@ def measured() -> pd.DataFrame:
             task,
             mode,
             "jpeg" if task == "jpeg" else "",
-            restoration_macs(photographs, task, mode),
+            macs_of(resolve(photographs, task, mode)),
             rate,
         )
         for task, rates in H100.items()

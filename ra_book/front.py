@@ -15,11 +15,11 @@ from scipy.stats import t as student
 from ra_book.figures import Figure, style, task_title
 from ra_core.data.cifar10 import CLASSES, load
 from ra_core.errors import exit_status
-from ra_core.experiments import load_chain
 from ra_core.files import atomic
+from ra_core.judges import load_judge
 from ra_core.metrics import to_8bit
-from ra_core.models.recognizers import load_recognizer
 from ra_core.paths import project_root
+from ra_core.runs import find_run
 
 SHOWN = (0, 2, 4, 6, 8)  # classes, whose first test picture is shown
 JUDGE = "vgg8"
@@ -51,14 +51,14 @@ def restored() -> dict[str, torch.Tensor]:
     pictures = load("shipped", "test")
     first = [int((pictures.labels == label).nonzero()[0]) for label in SHOWN]
     clean, _ = pictures.batch(torch.tensor(first))
-    chains = {mode: load_chain(f"cifar10_narrow/sr/{mode}/seed0") for mode in ("plain", "ra")}
-    small = chains["ra"].channel(clean)
-    shown = {"input": small, **{mode: to_8bit(chain.post.eval()(small)) for mode, chain in chains.items()}}
-    return shown | {"clean": clean}
+    runs = {mode: find_run(f"cifar10_narrow/sr/{mode}/seed0") for mode in ("plain", "ra")}
+    small = runs["ra"].channel(clean)
+    shown = {mode: to_8bit(run.load()["processor"](small)) for mode, run in runs.items()}
+    return {"input": small, **shown, "clean": clean}
 
 
 def _pictures(axes: Axes) -> None:
-    judge, rows = load_recognizer(JUDGE), read("accuracy").query("task == 'sr'")
+    judge, rows = load_judge(JUDGE), read("accuracy").query("task == 'sr'")
     right = rows[rows["recognizer"] == JUDGE].groupby("mode")["top1"].mean().round().astype(int)
     words = {"input": "8 × 8 pixels", "plain": f"plain\n{right['plain']} % right", "ra": f"RA\n{right['ra']} % right",
              "clean": f"clean\n{right['oracle']} % right"}  # fmt: skip

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ra_core.coding import planned, run_name
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_json, write_text
 from ra_core.params import Profile, load_profile, said_of
-from ra_core.paths import profile_folder, project_root, run_folder
-from ra_core.runs import git_state, now
+from ra_core.paths import profile_folder, project_root
+from ra_core.runs import git_state, now, planned
+from ra_core.runs.coding import run_name
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
 PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
@@ -60,9 +60,7 @@ def collect(name: str) -> Path:
 
 def _records(profile: Profile) -> list[dict]:
     """Return what every run of the profile said of itself (`run.json`); one that is not there is left out."""
-    wanted = [(task, mode) for task in profile.tasks for mode in profile.modes]
-    wanted += [(dataset, run) for dataset in profile.preprocessing for run in planned(profile, dataset)]
-    paths = [run_folder(profile.name, *run, seed) / "run.json" for run in wanted for seed in profile.seeds]
+    paths = [run.folder / "run.json" for run in planned(profile)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 

@@ -76,8 +76,8 @@ def _throughput(found: dict) -> str:
         ],
     )
     return (
-        f"{text}\n\nEach way at its best batch on this GPU. On ready tensors the same networks train without reading or "
-        f"degrading a picture, so what is missing there is what the data cost.\n{table}"
+        f"{text}\n\nEach way at its best batch on this GPU. On ready tensors the same networks train without reading "
+        f"or degrading a picture, so what is missing there is what the data cost.\n{table}"
     )
 
 

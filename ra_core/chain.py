@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ra_core.channels import Channel, Coded
+from ra_core.channels import Channel
 from ra_core.metrics import to_8bit
 
 
@@ -29,20 +29,16 @@ class Chain:
         """Run pictures (B, 3, H, W) in [0, 1] through the chain; `indices` fix the noise of each.
 
         Returns `degraded` (what left the channel), `stored` (the 8-bit picture that is scored) and `seen`
-        (what the recognizer gets); behind a real codec also `bytes` (B,), those of the files.
+        (what the judge gets), and `bytes` (B,), those of the files behind a real codec, else None.
         """
         for net in (self.pre, self.post, self.transformer):
             if net is not None:
                 net.eval()
         sent = images if self.pre is None else to_8bit(self.pre(images))
-        extra = {}
-        if isinstance(self.channel, Coded):
-            degraded, extra["bytes"] = self.channel.transmit(sent)
-        else:
-            degraded = sent if self.channel is None else self.channel(sent, indices=indices)
+        degraded, sizes = (sent, None) if self.channel is None else self.channel.transmit(sent, indices=indices)
         if self.post is not None:
             stored = to_8bit(self.post(degraded))
         else:
             stored = degraded if self.channel is None else to_8bit(self.channel.enlarge(degraded))
         seen = stored if self.transformer is None else self.transformer(stored).clamp(0, 1)
-        return {"degraded": degraded, "stored": stored, "seen": seen} | extra
+        return {"degraded": degraded, "stored": stored, "seen": seen, "bytes": sizes}

@@ -65,6 +65,13 @@ def interval_of(value: float, drawn: np.ndarray) -> Interval:
     return value, max(0.0, float(low)), min(100.0, float(high))
 
 
+def difference_of(value: float, drawn: np.ndarray, other: float, other_drawn: np.ndarray) -> Interval:
+    """Return by how much one score beats another with its 95 % interval, both drawn with the same seed."""
+    difference, each = value - other, drawn - other_drawn
+    low, high = np.nanpercentile(each + (difference - np.nanmean(each)), [2.5, 97.5])
+    return difference, max(-100.0, float(low)), min(100.0, float(high))
+
+
 def resampled_mean_ap(
     predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
 ) -> np.ndarray:

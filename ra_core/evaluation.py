@@ -1,17 +1,15 @@
-"""Chain x recognizers -> what each recognizer answered on each picture, and tidy rows of it."""
+"""Chain x judges -> what each judge said of each picture, and tidy rows of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ra_core.chain import Chain
-from ra_core.data import is_labelled
 from ra_core.data.boxes import in_batches
-from ra_core.errors import ParameterError
-from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim, topk_correct
-from ra_core.models.recognizers import is_detector
+from ra_core.judges import Judge, Verdict
+from ra_core.metrics import psnr, ssim
 from ra_core.training.memory import told_to_evaluate_less
 from ra_core.training.prefetch import ahead
 from ra_core.training.processes import Team
@@ -21,51 +19,58 @@ ACCURACY_COLUMNS = [
     "top1", "top1_low", "top1_high", "top5", "psnr", "ssim",
 ]  # fmt: skip
 PAIRED_COLUMNS = ["profile", "task", "mode", "seed", "recognizer", "role", "n", "difference", "low", "high"]
+CLEAN_COLUMNS = ["recognizer", "role", "n", "top1", "top1_low", "top1_high", "top5"]
+RATE_COLUMNS = [
+    "profile", "dataset", "task", "method", "codec", "quality", "seed", "recognizer", "role", "n",
+    "bpp", "bytes_mean", "metric", "value", "value_low", "value_high", "psnr",
+]  # fmt: skip
 
 
 @dataclass
 class Answers:
     """What one chain did, picture by picture.
 
-    PSNR (dB) and SSIM (where it was asked for) are (N,), behind a real codec also the `bytes` of each file; each
-    recognizer has `top1` and `top5` (right or not), `answer` (class index) and `confidence` (probability of the
-    answer), all (N,). A detector has in `detections` what it found, one dict of boxes, scores and labels a picture;
-    `precision` keeps its score and that on other draws of the pictures (`ra_core.coding.curves.precision`), once they
-    were asked for.
+    `psnr` (dB), `ssim` (where it was asked for), the `bytes` of each file behind a real codec, and `pixels` of each
+    clean picture are (N,); `verdicts` has what each judge said.
     """
 
     psnr: torch.Tensor
     ssim: torch.Tensor | None
-    by_recognizer: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
-    bytes: torch.Tensor | None = None
-    detections: dict[str, list[dict]] = field(default_factory=dict)
-    precision: dict[str, tuple[float, np.ndarray]] = field(default_factory=dict)
+    bytes: torch.Tensor | None
+    pixels: torch.Tensor
+    verdicts: dict[str, Verdict]
 
-    def share(self, recognizer: str, rank: str = "top1") -> float:
-        """Return the accuracy of a recognizer in percent."""
-        return 100 * self.by_recognizer[recognizer][rank].double().mean().item()
+    @property
+    def bpp(self) -> float:
+        """The bits of the files over the pixels of the clean pictures, as a mean over pictures."""
+        return (8 * self.bytes.double() / self.pixels).mean().item()
+
+    def summary(self, judge: str) -> dict:
+        """Return the means that a training is watched by, and the score of a judge by the name of its metric."""
+        verdict = self.verdicts[judge]
+        means = {"bpp": None if self.bytes is None else self.bpp, "psnr": self.psnr.mean().item()}
+        means["ssim"] = None if self.ssim is None else self.ssim.mean().item()
+        return {key: mean for key, mean in means.items() if mean is not None} | {verdict.metric: verdict.value()}
 
 
 @torch.inference_mode()
 def evaluate(
     chain: Chain,
-    recognizers: dict,
+    judges: dict[str, Judge],
     pictures,
     batch: int = 250,
     device: str | torch.device = "cpu",
     with_ssim: bool = True,
     team: Team | None = None,
 ) -> Answers:
-    """Run every picture once through the chain and show the result to every recognizer or detector.
+    """Run every picture once through the chain and show the result to every judge.
 
-    The processes of a `team` share the batches; each returns the answers of all.
-    On large pictures SSIM costs more than a recognizer; without it `ssim` is None. Where the pictures have no labels,
-    right is what the same recognizer answers to the clean picture. Raises `TrainingError` where memory is short.
+    The processes of a `team` share the batches; each returns the answers of all. On large pictures SSIM costs more
+    than a recognizer; without it `ssim` is None. Where the pictures have no labels, right is what the same recognizer
+    says of the clean picture. Raises `TrainingError` where memory is short.
     """
-    quality: dict[str, list] = {"psnr": [], "ssim": [], "bytes": []}
-    detections: dict[str, list] = {name: [] for name, r in recognizers.items() if is_detector(r)}
-    classifiers = {name: r for name, r in recognizers.items() if name not in detections}
-    answers = {name: {"top1": [], "top5": [], "answer": [], "confidence": []} for name in classifiers}
+    measured: dict[str, list] = {"psnr": [], "ssim": [], "bytes": [], "pixels": []}
+    looks: dict[str, list] = {name: [] for name in judges}
     batches = in_batches(pictures, batch)
     batches = batches[team.part(len(batches))] if team else batches
     read = ahead(pictures.batch, batches, getattr(pictures, "prefetch", 0))
@@ -73,95 +78,75 @@ def evaluate(
         for indices, (images, labels) in zip(batches, read, strict=True):
             images = images.to(device)
             out = chain(images, indices)
-            quality["psnr"].append(psnr(out["stored"], images))
+            measured["psnr"].append(psnr(out["stored"], images))
+            measured["pixels"].append(torch.full((len(images),), images.shape[-2] * images.shape[-1]))
             if with_ssim:
-                quality["ssim"].append(ssim(out["stored"], images))
-            if "bytes" in out:
-                quality["bytes"].append(out["bytes"])
-            for name, found in detections.items():
-                found += [{k: v.cpu() for k, v in one.items()} for one in recognizers[name](out["seen"])]
-            labels = labels.to(device) if classifiers else labels
-            for name, recognizer in classifiers.items():
-                logits = recognizer(out["seen"]).float()
-                if is_labelled(pictures):
-                    check_classes(name, logits.shape[1], pictures)
-                else:
-                    labels = recognizer(images).argmax(1)
-                confidence, answer = logits.softmax(1).max(1)
-                record = answers[name]
-                record["top1"].append(topk_correct(logits, labels, 1))
-                record["top5"].append(topk_correct(logits, labels, 5))
-                record["answer"].append(answer)
-                record["confidence"].append(confidence)
+                measured["ssim"].append(ssim(out["stored"], images))
+            if out["bytes"] is not None:
+                measured["bytes"].append(out["bytes"])
+            for name, judge in judges.items():
+                looks[name].append(judge.look(out["seen"], images, labels, pictures))
 
-    def everyones(parts):
+    def gathered(parts: list) -> list:
         return team.gather(parts) if team else parts
 
-    def joined(parts):
-        return torch.cat(everyones([part.cpu() for part in parts]))
-
-    detections = {name: everyones(found) for name, found in detections.items()}
-    by_recognizer = {name: {k: joined(v) for k, v in record.items()} for name, record in answers.items()}
-    similar = joined(quality["ssim"]) if with_ssim else None
-    sizes = joined(quality["bytes"]) if any(everyones([bool(quality["bytes"])])) else None
-    return Answers(joined(quality["psnr"]), similar, by_recognizer, sizes, detections)
+    joined = {key: gathered([part.cpu() for part in parts]) for key, parts in measured.items()}
+    joined = {key: torch.cat(parts) if parts else None for key, parts in joined.items()}
+    verdicts = {name: judges[name].verdict(gathered(found), pictures) for name, found in looks.items()}
+    return Answers(**joined, verdicts=verdicts)
 
 
-def check_classes(name: str, known: int, pictures) -> None:
-    """Refuse a recognizer of other classes, whose answers would be wrong without a word."""
-    if known != len(pictures.classes):
-        raise ParameterError(
-            f"recognizer {name!r} knows {known} classes and {pictures.name} has {len(pictures.classes)}; "
-            "name a recognizer that was trained on these classes."
-        )
+def tidy(answers: Answers, source: str, **keys) -> list[dict]:
+    """Return one row a judge with all that was measured, in the columns of every table; `keys` come with each.
 
-
-def accuracy_rows(answers: Answers, source: str, **keys) -> list[dict]:
-    """Return one row a recognizer in the columns of `accuracy.csv`; `keys` are profile, task, mode and seed.
-
-    Accuracies are percent with a 95 % interval; PSNR is the mean of the pictures' values in dB, absent for
-    `oracle`.
+    Scores are percent with a 95 % interval, also by the names of `accuracy.csv`; PSNR (dB) and SSIM are means of the
+    pictures' values, bits a pixel and bytes those of the files. What was not measured is NaN.
     """
-    oracle = keys["mode"] == "oracle"
+    fidelity = {
+        name: np.nan if v is None else v.mean().item() for name, v in vars(answers).items() if name in ("psnr", "ssim")
+    }
+    files = {"bpp": np.nan, "bytes_mean": np.nan}
+    if answers.bytes is not None:
+        files = {"bpp": answers.bpp, "bytes_mean": answers.bytes.double().mean().item()}
     rows = []
-    for name, record in answers.by_recognizer.items():
-        top1, low, high = proportion_interval(record["top1"])
-        scores = {
-            "top1": top1, "top1_low": low, "top1_high": high, "top5": answers.share(name, "top5"),
-            "psnr": np.nan if oracle else answers.psnr.mean().item(),
-            "ssim": np.nan if oracle else answers.ssim.mean().item(),
-        }  # fmt: skip
-        rows.append(keys | _who(name, source, record) | scores)
+    for name, verdict in answers.verdicts.items():
+        value, low, high = verdict.interval()
+        top5 = verdict.value("top5") if verdict.metric == "top1" else np.nan
+        rows.append({
+            **keys, **who(name, source, answers), **fidelity, **files, "metric": verdict.metric,
+            "value": value, "value_low": low, "value_high": high,
+            "top1": value, "top1_low": low, "top1_high": high, "top5": top5,
+        })  # fmt: skip
     return rows
 
 
-def paired_rows(answers: Answers, plain: Answers, source: str, **keys) -> list[dict]:
-    """Return one row a recognizer: its gain over `plain` on the same pictures, in points, with interval."""
+def paired(answers: Answers, plain: Answers, source: str, **keys) -> list[dict]:
+    """Return one row a judge: its gain over `plain` on the same pictures, in points, with interval."""
     rows = []
-    for name, record in answers.by_recognizer.items():
-        difference, low, high = paired_difference(record["top1"], plain.by_recognizer[name]["top1"])
-        rows.append(keys | _who(name, source, record) | {"difference": difference, "low": low, "high": high})
+    for name, verdict in answers.verdicts.items():
+        difference, low, high = verdict.difference(plain.verdicts[name])
+        rows.append({**keys, **who(name, source, answers), "difference": difference, "low": low, "high": high})
     return rows
 
 
-def _who(name: str, source: str, record: dict[str, torch.Tensor]) -> dict:
-    return {"recognizer": name, "role": "source" if name == source else "unseen", "n": len(record["top1"])}
+def who(name: str, source: str, answers: Answers) -> dict:
+    """Return which judge a row is of, its role, and of how many pictures."""
+    return {"recognizer": name, "role": "source" if name == source else "unseen", "n": len(answers.psnr)}
 
 
-def table(rows: list[dict], columns: list[str]) -> pd.DataFrame:
-    """Return rows as a table with exactly the contracted columns, rounded to four decimals."""
-    return pd.DataFrame(rows, columns=columns).round(4)
+def table(rows: list[dict], columns: list[str], digits: int = 4) -> pd.DataFrame:
+    """Return rows as a table with exactly the contracted columns, rounded."""
+    return pd.DataFrame(rows, columns=columns).round(digits)
 
 
-def evaluate_clean(recognizers: dict, pictures, source: str, batch: int = 250) -> pd.DataFrame:
+def evaluate_clean(judges: dict[str, Judge], pictures, source: str, batch: int = 250) -> pd.DataFrame:
     """Return each recognizer's accuracy on clean pictures: recognizer, role, n, top1 with interval, top5."""
-    rows = accuracy_rows(evaluate(Chain(), recognizers, pictures, batch, with_ssim=False), source, mode="oracle")
-    return table(rows, ["recognizer", "role", "n", "top1", "top1_low", "top1_high", "top5"])
+    return table(tidy(evaluate(Chain(), judges, pictures, batch, with_ssim=False), source), CLEAN_COLUMNS)
 
 
-def confusion_counts(recognizer, pictures, batch: int = 250) -> np.ndarray:
+def confusion_counts(recognizer: Judge, pictures, batch: int = 250) -> np.ndarray:
     """Return how often a clean picture of each class (rows) was given each answer (columns)."""
-    answers = evaluate(Chain(), {"it": recognizer}, pictures, batch, with_ssim=False).by_recognizer["it"]["answer"]
+    verdict = evaluate(Chain(), {"it": recognizer}, pictures, batch, with_ssim=False).verdicts["it"]
     counts = np.zeros((len(pictures.classes),) * 2, dtype=int)
-    np.add.at(counts, (pictures.labels.numpy(), answers.numpy()), 1)
+    np.add.at(counts, (pictures.labels.numpy(), verdict.answer.numpy()), 1)
     return counts

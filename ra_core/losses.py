@@ -1,117 +1,16 @@
-"""Modes and their losses: which term exists, and which network its gradient reaches.
-
-Every term is a named scalar tensor; `loss` is their weighted sum.
-"""
-
-from dataclasses import dataclass, replace
+"""The terms of a loss: distances of pictures and of answers, bits, and gradients that come from a stand-in."""
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError
 
-
-@dataclass(frozen=True)
-class Mode:
-    """One row of the method's table.
-
-    `recognition` is the kind of recognition term (`None`, `labels` or `soft_labels`), `weight` its lambda,
-    and `transformer` says whether that term passes through T and stops there.
-    """
-
-    name: str
-    recognition: str | None
-    weight: float
-    transformer: bool = False
-
-
-MODES = {
-    mode.name: mode
-    for mode in (
-        Mode("plain", None, 0.0),
-        Mode("ra", "labels", 1e-3),
-        Mode("ra_transformer", "labels", 1e-2, transformer=True),
-        # 10 on the mean over ImageNet's 1,000 classes, as published, is 0.01 on the sum.
-        Mode("ra_unsupervised", "soft_labels", 1e-2),
-    )
-}
-ALIASES = {"ra_transform": "ra_transformer"}  # the name in the published code; its README says ra_transformer
-
-
-def find_mode(name: str, weight: float | None = None) -> Mode:
-    """Return the mode of that name with lambda `weight` (None: its usual one); `ra` with lambda 0 is `plain`.
-
-    A name such as `ra@0.01` is that of a mode with a lambda of its own, one point of a sweep.
-    Raises `ParameterError` for an unknown name or a weight that is negative or not finite.
-    """
-    base, swept, number = name.partition("@")
-    mode = MODES.get(ALIASES.get(base, base))
-    if mode is None:
-        raise ParameterError(f"mode {name!r} is unknown; choose one of {', '.join([*MODES, *ALIASES])}.")
-    if swept:
-        return _swept(mode, name, number)
-    if weight is None:
-        return mode
-    if not 0 <= weight < float("inf"):
-        raise ParameterError(f"lambda {weight} is not allowed for mode {name}; give a finite number of 0 or more.")
-    if mode.name == "ra" and weight == 0:
-        return MODES["plain"]
-    return Mode(mode.name, mode.recognition, weight if mode.recognition else 0.0, mode.transformer)
-
-
-def _swept(mode: Mode, name: str, number: str) -> Mode:
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = 0.0
-    if not (mode.recognition and 0 < weight < float("inf")):
-        raise ParameterError(
-            f"mode {name!r} is not allowed; write a mode with a recognition term, @ and a lambda above 0, "
-            "such as ra@0.01."
-        )
-    return replace(mode, name=f"{mode.name}@{weight:g}", weight=weight)
-
-
-def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-    """Return the squared distance between two sets of class probabilities, averaged over the batch.
+def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor) -> torch.Tensor:
+    """Return the squared distance between two sets of class probabilities for each picture, (B,).
 
     Both inputs are logits (B, classes). The sum over classes keeps lambda independent of their number.
-    With `reduction` "none" the distances of the pictures come back, (B,).
+    Source: Liu et al. 2019, section 3.3, there as a mean over classes.
     """
-    distances = (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1)
-    return distances if reduction == "none" else distances.mean()
-
-
-def loss_terms(
-    mode: Mode,
-    networks: dict[str, nn.Module],
-    recognizer: nn.Module | None,
-    degraded: torch.Tensor,
-    target: torch.Tensor,
-    labels: torch.Tensor | None,
-) -> dict[str, torch.Tensor]:
-    """Return the terms of one batch by name, with `loss` = distortion + lambda * recognition.
-
-    `networks` holds `processor` and, where the mode wants it, `transformer`. The gradient of `recognition`
-    reaches the processor in `ra` and `ra_unsupervised`; in `ra_transformer` it ends at the transformer, whose
-    input is cut off. `plain` does not run the recognizer, `ra_unsupervised` does not look at `labels`.
-    Source: Liu et al. 2019, section 3.
-    """
-    processed = networks["processor"](degraded).float()
-    distortion = F.mse_loss(processed, target)
-    if mode.recognition is None:
-        return {"loss": distortion, "distortion": distortion}
-    seen = networks["transformer"](processed.detach()).float() if mode.transformer else processed
-    logits = recognizer(seen).float()
-    if mode.recognition == "labels":
-        recognition = F.cross_entropy(logits, labels)
-    else:
-        with torch.no_grad():
-            clean_logits = recognizer(target).float()
-        recognition = soft_label_distance(logits, clean_logits)
-    loss = distortion + mode.weight * recognition
-    return {"loss": loss, "distortion": distortion, "recognition": recognition}
+    return (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1)
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -34,6 +34,11 @@ class Method:
         return "processor" in self.trains
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether its recognition term looks at labels."""
+        return self.recognition == "labels" or getattr(self.recognition, "needs_labels", False)
+
+    @property
     def transformer(self) -> bool:
         """Whether the recognition term passes through a transformer T and ends there."""
         return "transformer" in self.trains

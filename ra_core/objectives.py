@@ -5,7 +5,8 @@ An objective has `settings` (what a resumed run must agree with), `frozen` (netw
 is `divisible` has terms that are means over the pictures, so that several processes can share a batch.
 """
 
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -13,21 +14,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.channels import Coded
+from ra_core.channels import Channel, Coded
 from ra_core.codecs import Codec
 from ra_core.data.boxes import by_size
 from ra_core.data.draws import draw
-from ra_core.losses import (
-    Mode,
-    loss_terms,
-    preprocessing_terms,
-    restoration_terms,
-    soft_label_distance,
-    straight_through,
-)
+from ra_core.judges import Judge
+from ra_core.losses import preprocessing_terms, restoration_terms, straight_through
+from ra_core.methods import Method
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import preprocess
-from ra_core.models.recognizers import is_detector
 
 
 class Objective(Protocol):
@@ -44,33 +39,58 @@ class Objective(Protocol):
         """Return the terms of a batch by name; `loss` is the one to minimise."""
 
 
+def recognition_term(kind: str | Callable | None, judge: Judge, seen, clean, labels) -> torch.Tensor:
+    """Return the recognition loss of pictures (B, 3, H, W): (B,), or a scalar where it is a detector's own.
+
+    `kind` is None (zeros), `labels` (the judge's own loss), `soft_labels` (what the judge thinks of `seen` is to be
+    what it thinks of `clean`) or a function (judge, seen, clean, labels). The gradient reaches `seen`.
+    """
+    if kind is None:
+        return seen.new_zeros(len(seen))
+    if kind == "labels":
+        return judge.task_loss(seen, labels)
+    return judge.distance(seen, clean) if kind == "soft_labels" else kind(judge, seen, clean, labels)
+
+
 @dataclass
 class Restoration:
-    """A processor (and perhaps a transformer) behind a channel, in one of the modes of `ra_core.losses`."""
+    """A processor (and perhaps a transformer) behind a channel: loss = distortion + lambda * recognition.
 
-    mode: Mode
-    channel: object
-    recognizer: nn.Module | None = None
+    The gradient of `recognition` reaches the processor in `ra` and `ra_unsupervised`; in `ra_transformer` it ends at
+    the transformer, whose input is cut off. `plain` does not run the judge, `ra_unsupervised` does not look at labels.
+    Source: Liu et al. 2019, section 3.
+    """
+
+    method: Method
+    channel: Channel
+    judge: Judge | None = None
     divisible = True
 
     @property
     def settings(self) -> dict:
         return {
-            "mode": self.mode.name, "weight": self.mode.weight,
-            "channel": repr(self.channel) if is_dataclass(self.channel) else None,
-            "recognizer": getattr(self.recognizer, "name", None) if self.mode.recognition else None,
+            "mode": self.method.name, "weight": self.method.weight, "channel": repr(self.channel),
+            "recognizer": getattr(self.judge, "name", None) if self.method.recognition else None,
         }  # fmt: skip
 
     @property
     def frozen(self) -> list[nn.Module]:
-        return [] if self.recognizer is None else [self.recognizer]
+        return [] if self.judge is None else [self.judge]
 
     def prepare(self, images, labels, generator):
-        known = labels.to(images.device) if self.mode.recognition == "labels" else None
+        known = _to(labels, images.device) if self.method.needs_labels else None
         return {"degraded": self.channel(images, generator=generator), "target": images, "labels": known}
 
     def terms(self, networks, batch):
-        return loss_terms(self.mode, networks, self.recognizer, **batch)
+        target = batch["target"]
+        processed = networks["processor"](batch["degraded"]).float()
+        distortion = F.mse_loss(processed, target)
+        if self.method.recognition is None:
+            return {"loss": distortion, "distortion": distortion}
+        seen = networks["transformer"](processed.detach()).float() if self.method.transformer else processed
+        recognition = recognition_term(self.method.recognition, self.judge, seen, target, batch["labels"]).mean()
+        loss = distortion + self.method.weight * recognition
+        return {"loss": loss, "distortion": distortion, "recognition": recognition}
 
 
 class Rung(NamedTuple):
@@ -96,7 +116,7 @@ class Preprocessing:
 
     codec: Codec
     proxy: nn.Module | None
-    judge: nn.Module
+    judge: Judge
     ladder: tuple[Rung, ...]
     recognition: str | None = "labels"
     mse_weight: float = 0.5  # as published
@@ -121,12 +141,11 @@ class Preprocessing:
 
     @property
     def divisible(self) -> bool:
-        return not (self.recognition == "labels" and is_detector(self.judge))
+        return not (self.recognition == "labels" and self.judge.loss_of_batch)
 
     def prepare(self, images, labels, generator):
-        together = isinstance(labels, list) and self.recognition == "labels"
         any_rung = partial(torch.randint, len(self.ladder))
-        if together:  # a detector has one loss of its own for a whole batch
+        if not self.divisible:  # a detector has one loss of its own for a whole batch
             drawn = any_rung((1,), generator=generator).expand(len(images))
         else:
             drawn = draw(any_rung, (len(images),), generator)
@@ -139,18 +158,22 @@ class Preprocessing:
         }  # fmt: skip
 
     def terms(self, networks, batch):
-        count, parts = len(batch["images"]), []
+        if not batch["by_size"]:
+            return self._terms(networks, batch)
+        count, sums = len(batch["images"]), {}
         for (height, width), chosen in batch["by_size"].items():
             part = {key: _chosen(value, chosen) for key, value in batch.items()}
-            part |= {"images": part["images"][..., :height, :width], "by_size": {}}
-            terms = self.terms(networks, part)
-            parts.append({key: len(chosen) / count * value for key, value in terms.items()})
-        if parts:
-            return {key: sum(part[key] for part in parts) for key in parts[0]}
+            part["images"] = part["images"][..., :height, :width]
+            for key, value in self._terms(networks, part).items():
+                sums[key] = sums.get(key, 0) + len(chosen) / count * value
+        return sums
+
+    def _terms(self, networks: dict[str, nn.Module], batch: dict) -> dict[str, torch.Tensor]:
+        """Return the terms of pictures of one size."""
         images, post = batch["images"], networks.get("postprocessor")
         sent, received, bits = self._send(networks.get("preprocessor"), batch)
         seen = received if post is None else post(received).float()
-        task, weight = self._task(seen, images, batch["labels"]), batch["weight"]
+        task, weight = recognition_term(self.recognition, self.judge, seen, images, batch["labels"]), batch["weight"]
         terms = preprocessing_terms(sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight)
         if post is None:
             return terms
@@ -176,28 +199,9 @@ class Preprocessing:
         stored = to_8bit(sent)
         for level in quality.unique():
             chosen = quality == level
-            decoded[chosen], sizes = Coded(self.codec, _number(level)).transmit(stored[chosen])
+            decoded[chosen], sizes = Coded(self.codec, level.item()).transmit(stored[chosen])
             bits[chosen] = 8.0 * sizes.to(bits)
         return decoded, bits
-
-    def _task(self, received: torch.Tensor, images: torch.Tensor, labels) -> torch.Tensor:
-        """Return the recognition loss: (B,), or a scalar where it is a detector's own."""
-        if self.recognition is None:
-            return received.new_zeros(len(images))
-        if self.recognition == "soft_labels":
-            return self._distance(received, images)
-        if isinstance(labels, list):
-            return sum(self.judge.losses(received, labels).values())
-        return F.cross_entropy(self.judge(received).float(), labels, reduction="none")
-
-    def _distance(self, received: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Return how far what the judge thinks of the received pictures is from what it thinks of the clean, (B,)."""
-        look = self.judge.soft_labels if is_detector(self.judge) else self.judge
-        with torch.no_grad():
-            clean = look(images).float()
-        if not is_detector(self.judge):
-            return soft_label_distance(look(received).float(), clean, reduction="none")
-        return (look(received).float() - clean).square().sum((1, 2))
 
 
 def _chosen(values, chosen: list[int]):
@@ -212,11 +216,6 @@ def _to(labels, device):
     if isinstance(labels, list):
         return [{key: value.to(device) for key, value in target.items()} for target in labels]
     return labels.to(device)
-
-
-def _number(level: torch.Tensor) -> float | int:
-    value = level.item()
-    return int(value) if value == int(value) else value
 
 
 @dataclass

@@ -26,7 +26,7 @@ from ra_core.evaluation import (
 )
 from ra_core.metrics import paired_difference, proportion_interval, psnr, ssim
 from ra_core.models.processors import SRResNet
-from ra_core.models.recognizers import load_recognizer
+from ra_core.judges.recognizer import load_recognizer
 
 KEYS = {"profile": "quick", "task": "sr", "mode": "ra", "seed": 3}
 

@@ -22,7 +22,7 @@ from ra_core.losses import (
     straight_through,
 )
 from ra_core.models.processors import ResnetGenerator, SRResNet
-from ra_core.models.recognizers import load_recognizer
+from ra_core.judges.recognizer import load_recognizer
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.training import fit

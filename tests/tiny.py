@@ -11,7 +11,7 @@ from ra_core.channels import Noise
 from ra_core.data import Pictures, cifar10
 from ra_core.losses import Mode, find_mode
 from ra_core.models.processors import make_processor
-from ra_core.models.recognizers import Recognizer
+from ra_core.judges.recognizer import Recognizer
 from ra_core.objectives import Restoration
 from ra_core.training import fit
 

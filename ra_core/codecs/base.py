@@ -31,6 +31,8 @@ class Qualities:
 
     def checked(self, quality: float) -> int | float:
         """Return `quality` as a plain number. Raises `ParameterError` where it is none or out of range."""
+        if isinstance(quality, float) and quality.is_integer() and self.whole:
+            quality = int(quality)
         kind = Integral if self.whole else Real
         if isinstance(quality, kind) and not isinstance(quality, bool) and self.low <= quality <= self.high:
             return int(quality) if self.whole else float(quality)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ra_core.registry import Registry
 from ra_core.errors import ParameterError
 
 
@@ -173,11 +174,14 @@ class ResnetGenerator(nn.Module):
         return _to_unit_range(self.net(x))
 
 
-PROCESSORS: dict[str, Callable[..., nn.Module]] = {
+PROCESSORS = Registry("processor")
+for _n, _t in {
     "SRResNet": SRResNet,
     "SRDenseNet": SRDenseNet,
     "ResnetGenerator": ResnetGenerator,
-}
+}.items():
+    PROCESSORS.add(_n, _t)
+
 
 
 def make_processor(name: str, scale: int, **sizes: int | None) -> nn.Module:

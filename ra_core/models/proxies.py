@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ra_core.assets import ASSETS
+from ra_core.registry import Registry
 from ra_core.errors import WeightsError
 from ra_core.models.proxy_dct import BlockDCT
 from ra_core.models.proxy_learned import Hyperprior, Minnen2018
@@ -15,11 +16,14 @@ from ra_core.models.weights import load_weights
 
 SHIPPED = ASSETS / "proxies"
 
-PROXIES: dict[str, Callable[..., nn.Module]] = {
+PROXIES = Registry("proxy")
+for _n, _t in {
     "Minnen2018": Minnen2018,
     "Hyperprior": Hyperprior,
     "BlockDCT": BlockDCT,
-}
+}.items():
+    PROXIES.add(_n, _t)
+
 
 
 def make_proxy(name: str, **sizes) -> nn.Module:

@@ -1,14 +1,39 @@
 """What every model of parameters is made of: strictness, networks, and the length and optimiser of a training."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ra_core.errors import RAError
+from ra_core.models.processors import PROCESSORS
 
 
 class Strict(BaseModel):
     """Unknown keys, wrong types and impossible values are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values):
+        unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, dict) else []
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is an unknown key; known here are {', '.join(cls.model_fields)}")
+        return values
+
+
+def one_of(registry: Mapping):
+    """Return the type of a text that must be the name of a registered thing."""
+    return Annotated[str, AfterValidator(lambda name: mended(registry.find, name) and name)]
+
+
+def mended(check, *arguments):
+    """Return what `check` returns; its refusal becomes one that pydantic puts the key in front of."""
+    try:
+        return check(*arguments)
+    except RAError as error:
+        raise ValueError(str(error).rstrip(".")) from error
 
 
 class Training(Strict):
@@ -19,18 +44,13 @@ class Training(Strict):
     batch: int = Field(20, ge=1, description="pictures a step")
     lr: float = Field(1e-4, gt=0, le=1, description="peak learning rate of Adam")
     schedule: Literal["drops", "cosine"] = Field("drops", description="tenfold drops, or warm-up and cosine")
-    drops: list[float] = Field([4 / 6, 5 / 6], description="where the rate drops, fractions of the run")
+    drops: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [4 / 6, 5 / 6], description="where the rate drops, fractions of the run"
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 autocast, or none")
     clip: float = Field(0.0, ge=0, description="largest norm of the gradient, 0 for none")
     compile: bool = Field(False, description="torch.compile: a minute at the start, then faster steps")
     channels_last: bool = Field(False, description="memory layout of pictures and weights")
-
-    @field_validator("drops")
-    @classmethod
-    def _fractions(cls, drops):
-        if any(not 0 < drop < 1 for drop in drops):
-            raise ValueError("every drop must lie between 0 and 1")
-        return drops
 
     @model_validator(mode="after")
     def _one_length(self):
@@ -51,16 +71,17 @@ class Training(Strict):
 class Network(Strict):
     """An image-to-image network and its size."""
 
-    name: Literal["SRResNet", "SRDenseNet", "ResnetGenerator"] = "SRResNet"
+    name: one_of(PROCESSORS) = "SRResNet"
     width: int | None = Field(None, ge=1, description="channels, null for the published width")
     blocks: int | None = Field(None, ge=1, description="residual or dense blocks, null for the published number")
     residual: bool = Field(False, description="SRResNet that begins as the identity, or as bicubic enlargement")
 
-    @model_validator(mode="after")
-    def _residual_srresnet(self):
-        if self.residual and self.name != "SRResNet":
+    @field_validator("residual")
+    @classmethod
+    def _residual_srresnet(cls, residual, info):
+        if residual and info.data.get("name") != "SRResNet":
             raise ValueError("only SRResNet can be residual")
-        return self
+        return residual
 
     @property
     def sizes(self) -> dict:

@@ -1,46 +1,15 @@
-"""Typed parameters of preprocessing before a codec; part of a profile (`ra_core.params`)."""
+"""Typed parameters of preprocessing before a codec; part of a profile."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ra_core.params.base import Network, Strict, Training
+from ra_core.methods import METHODS
+from ra_core.models.proxies import PROXIES
+from ra_core.params.base import Network, Strict, Training, one_of
+from ra_core.params.data import BoxFolder
 
-DATASETS = {"cells": "classification", "scenes": "detection"}
-RESERVED = ("sr", "dn", "jpeg", "notebooks", "report", "proxies", "book")  # folders of a profile's runs
-METHODS = ("npp", "npp_qa", "npp_mse", "post", "both")
-ALL_RUNGS = ("npp_qa", "post", "both")  # one training for all qualities
-UNSEEN_QUALITIES = "npp_qa at unseen qualities"  # in tables: only those an adaptive one was not trained on
-
-
-def task_of(dataset: str) -> str:
-    """Return what is asked of the pictures of a data set; those of one's own have boxes."""
-    return DATASETS.get(dataset, "detection")
-
-
-class BoxFolder(Strict):
-    """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_parts`)."""
-
-    folder: str = Field(description="in the format of Pascal VOC or COCO; a relative path begins at the project")
-    resize: int = Field(
-        0, ge=0, description="pixels of the shorter side, 0 as stored; what is resized counts as the picture"
-    )
-    names: dict[str, str | None] = Field(
-        {}, description="a class of the folder: what detectors call it; null leaves its boxes out"
-    )
-    parts: dict[Literal["train", "validation", "test"], str] = Field(
-        {}, description="lists of a VOC folder, or ends of the names of COCO's files; none: all files are divided"
-    )
-    test_share: float = Field(0.3, gt=0, lt=1, description="without parts: share of the files that tests")
-    validation_share: float = Field(0.1, gt=0, lt=1, description="share of the files that validates")
-
-    @model_validator(mode="after")
-    def _divisible(self):
-        if self.parts and not {"train", "test"} <= set(self.parts):
-            raise ValueError("parts must name train and test, or nothing")
-        if self.test_share + self.validation_share >= 1:
-            raise ValueError("test_share and validation_share leave nothing to train on")
-        return self
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Preprocessor(Strict):
@@ -67,9 +36,7 @@ class Ladder(Strict):
     both_ends: bool = Field(
         False, description="also train a postprocessor, alone (post) and behind a preprocessor (both)"
     )
-    proxy: Literal["BlockDCT", "Hyperprior", "Minnen2018"] = Field(
-        "BlockDCT", description="the differentiable stand-in that gives the gradient"
-    )
+    proxy: one_of(PROXIES) = Field("BlockDCT", description="the differentiable stand-in that gives the gradient")
 
     @model_validator(mode="after")
     def _on_the_ladder(self):
@@ -85,7 +52,7 @@ class Ladder(Strict):
 
     def training_of(self, method: str, usual: Training) -> Training:
         """Return the training of a method, where `usual` is that of the data set."""
-        if method not in ALL_RUNGS or not self.adaptive_steps:
+        if not METHODS[method].adaptive or not self.adaptive_steps:
             return usual
         return usual.model_copy(update={"epochs": None, "steps": self.adaptive_steps})
 
@@ -96,30 +63,23 @@ class LearnedProxy(Strict):
     The network of each later weight begins as the one before it, and trains half as long as the first.
     """
 
-    name: Literal["Hyperprior", "Minnen2018"] = "Hyperprior"
+    name: one_of(PROXIES) = "Hyperprior"
     n: int = Field(32, ge=2, description="channels; 192 as published")
     m: int = Field(48, ge=2, description="channels of the latent y; 192 as published")
-    weights: list[float] = Field(
+    weights: list[Positive] = Field(
         [128.0, 512.0, 2048.0],
-        min_length=1,
-        description="of the squared error in [0, 1], one a rate, published 128 to 8192",
-    )
+        min_length=1, description="of the squared error in [0, 1], one a rate, published 128 to 8192",
+    )  # fmt: skip
     training: Training = Training(steps=3000, batch=8, lr=1e-3, schedule="cosine", channels_last=True)
     seed: int = Field(0, ge=0, description="of the first weights and the crops")
 
-    @field_validator("weights")
-    @classmethod
-    def _rates(cls, weights):
-        if any(weight <= 0 for weight in weights) or len(set(weights)) < len(weights):
-            raise ValueError("the weights must be different and above 0")
-        return weights
-
-    @field_validator("training")
-    @classmethod
-    def _in_steps(cls, training):
-        if training.steps is None:
+    @model_validator(mode="after")
+    def _rates_in_steps(self):
+        if len(set(self.weights)) < len(self.weights):
+            raise ValueError("weights must be different")
+        if self.training.steps is None:
             raise ValueError("the length of a proxy's training is given in steps")
-        return training
+        return self
 
 
 def ends_and_middle(curve: list[float]) -> list[float]:
@@ -138,7 +98,9 @@ class Preprocessing(Strict):
     training: Training = Training()
     recognition: Literal["labels", "soft_labels"] = "labels"
     codecs: dict[str, Ladder] = Field(min_length=1, description="codecs that preprocessors are trained for")
-    transfer: dict[str, list[float]] = Field({}, description="other codecs, with the qualities of their curve")
+    transfer: dict[str, Annotated[list[float], Field(min_length=2)]] = Field(
+        {}, description="other codecs, with the qualities of their curve"
+    )
     mse_weight: float = Field(0.5, gt=0, description="weight of the squared error of a preprocessor, published 0.5")
     npp_mse_weight: float = Field(
         0.0, ge=0, description="the same of npp_mse, which has no other reason to keep a picture; 0: mse_weight"
@@ -149,13 +111,6 @@ class Preprocessing(Strict):
     pictures: int = Field(0, ge=0, description="test pictures, 0 for all")
     validation_pictures: int = Field(0, ge=0, description="pictures a training ends with, 0 for all")
     evaluation_batch: int = Field(16, ge=1, description="pictures a step of evaluation")
-
-    @field_validator("transfer")
-    @classmethod
-    def _two(cls, transfer):
-        if any(len(curve) < 2 for curve in transfer.values()):
-            raise ValueError("a curve needs at least two qualities")
-        return transfer
 
     @model_validator(mode="after")
     def _different(self):

@@ -16,7 +16,8 @@ from ra_core.data.boxes import BoxedPictures, by_size
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status
 from ra_core.files import atomic, write_json
-from ra_core.models.detectors import SHIPPED, TRUNKS, make_detector
+from ra_core.judges.detector import SHIPPED
+from ra_core.judges.detector_nets import TRUNKS, make_detector
 from ra_core.models.weights import load_tensors
 from ra_core.params.coding import BoxFolder
 from ra_core.training import fit

@@ -19,10 +19,8 @@ from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
 from ra_core.models.weights import load_tensors
 from ra_core.objectives import RateDistortion
-from ra_core.params import Profile
 from ra_core.params.base import Training
 from ra_core.params.coding import LearnedProxy
-from ra_core.paths import profile_folder
 from ra_core.training import fit
 
 SCENES = 2000  # about as many as there are training cells
@@ -119,20 +117,19 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
     return sidecar
 
 
-def profile_proxies(profile: Profile) -> list[Path]:
-    """Return the weights of a profile's learned proxy, one file a rate, and train those that are missing.
+def trained_proxies(settings: LearnedProxy, own: Path, device: str = "auto") -> list[Path]:
+    """Return the weights of a learned proxy, one file a rate, and train into the folder `own` those that are missing.
 
     Weights that ship are taken where they were made in the very same way.
     """
-    settings, own, data = profile.proxy, profile_folder(profile.name) / "proxies", None
-    found: list[Path] = []
+    data, found = None, []
     for weight in settings.weights:
         made, stem = made_by(settings, weight), proxy_stem(settings.name, weight)
         folder = next((f for f in (SHIPPED, own) if is_made(made, f / f"{stem}.json")), None)
         if folder is None:
             data = data or training_pictures()
             folder = own
-            train_proxy(made, *data, folder, start=found[-1] if found else None, device=profile.device)
+            train_proxy(made, *data, folder, start=found[-1] if found else None, device=device)
         found.append(folder / f"{stem}.safetensors")
     return found
 

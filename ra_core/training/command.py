@@ -35,15 +35,13 @@ def train(given: argparse.Namespace) -> Path:
     if not isinstance(overrides, dict):
         raise ParameterError(f"--overrides {given.overrides!r} holds no keys with values; write {{key: value}}.")
     profile = load_profile(given.profile, overrides)
+    from ra_core.runs import resolve
+    from ra_core.steps import train as train_run
+
     if given.task and not given.dataset:
-        from ra_core.experiments import train_run
-
-        return train_run(profile, given.task, given.mode, given.seed)
+        return train_run(resolve(profile, given.task, given.mode, given.seed))
     if given.dataset and given.codec and not given.task:
-        from ra_core.coding import train_preprocessor
-
-        what = (given.dataset, given.codec, given.method, given.quality, given.seed)
-        return train_preprocessor(profile, *what)
+        return train_run(resolve(profile, given.dataset, given.method, given.seed, given.codec, given.quality))
     raise ParameterError("nothing to train was named; give --task, or --dataset with --codec.")
 
 

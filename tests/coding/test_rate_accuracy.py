@@ -43,7 +43,7 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import Answers, evaluate
 from ra_core.files import write_json
 from ra_core.metrics import proportion_interval
-from ra_core.models.detectors import make_detector
+from ra_core.judges.detector_nets import make_detector
 from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
 from ra_core.params.coding import Ladder

@@ -13,9 +13,10 @@ from torchvision import models
 from ra_core.data import cifar10, scenes
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.models import detectors
-from ra_core.models.detectors import SHIPPED, TRUNKS, Detector, load_detector, make_detector
-from ra_core.models.recognizers import load_recognizer
+from ra_core.judges import detector as detectors
+from ra_core.judges.detector import SHIPPED, Detector, load_detector
+from ra_core.judges.detector_nets import TRUNKS, make_detector
+from ra_core.judges.recognizer import load_recognizer
 from ra_core.models.weights import load_weights, save_weights
 
 LOSSES = {

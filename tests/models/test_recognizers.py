@@ -13,15 +13,7 @@ from ra_core.data import cifar10
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.models import efficientnet_lite
 from ra_core.models.cifar_nets import FAMILIES, vgg8
-from ra_core.models.recognizers import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SHIPPED,
-    Recognizer,
-    describe,
-    load_recognizer,
-    read_sidecar,
-)
+from ra_core.judges.recognizer import IMAGENET_MEAN, IMAGENET_STD, SHIPPED, Recognizer, describe, load_recognizer, read_sidecar
 from ra_core.models.weights import save_weights
 
 CUSTOM = """

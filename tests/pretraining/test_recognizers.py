@@ -10,7 +10,7 @@ from torch import nn
 
 from ra_core.data import fingerprint
 from ra_core.errors import DataError, ParameterError, TrainingError
-from ra_core.models.recognizers import load_recognizer
+from ra_core.judges.recognizer import load_recognizer
 from ra_core.pretraining import recognizers
 from ra_core.pretraining.recognizers import accuracy, augment, normalise, train_recognizer
 

@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from ra_book import figures, reference
-from ra_core.coding.curves import RATE_COLUMNS
 from ra_core.errors import OutputError
-from ra_core.evaluation import ACCURACY_COLUMNS, PAIRED_COLUMNS
+from ra_core.evaluation import ACCURACY_COLUMNS, PAIRED_COLUMNS, RATE_COLUMNS
 from ra_core.params import load_profile
 
 TEXT = """# make book PROFILE=mine

@@ -8,10 +8,10 @@ from torch import nn
 
 from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import Codec, load_codec
-from ra_core.coding.proxy_ladder import stand_ins
 from ra_core.metrics import psnr, to_8bit
 from ra_core.params import Profile
 from ra_core.params.coding import Preprocessing, ends_and_middle
+from ra_core.runs.proxies import proxies_of
 
 COLUMNS = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
 SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
@@ -31,7 +31,7 @@ def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) 
     places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
     return pd.concat(
         [
-            agreement(stand_ins(codec, profile, images), load_codec(codec), qualities, images)
+            agreement(proxies_of(profile, codec, images), load_codec(codec), qualities, images)
             for codec, qualities in places.items()
         ],
         ignore_index=True,
@@ -50,9 +50,8 @@ def agreement(
     rows = []
     stored = to_8bit(images)
     for quality in qualities:
-        level = int(quality) if quality == int(quality) else quality
-        decoded, sizes = Coded(codec, level).transmit(stored)
-        bits, real = 8.0 * sizes, codec_slopes(codec, stored, level)
+        decoded, sizes = Coded(codec, quality).transmit(stored)
+        bits, real = 8.0 * sizes, codec_slopes(codec, stored, quality)
         for name, proxy in proxies.items():
             with torch.no_grad():
                 guess = proxy(stored, torch.full((len(stored),), float(quality)))

@@ -1,28 +1,18 @@
-"""Run folders: where a run leaves what, and what it says of itself."""
+"""A run's folder: with which parameters it was begun, whether it has ended, and who works in it."""
 
 import json
-import platform
-import resource
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
 import yaml
 
-from ra_core.data import fingerprint
 from ra_core.errors import DataError, ParameterError
-from ra_core.files import remove, write_json, write_text
+from ra_core.files import remove, write_text
 from ra_core.guards import alone
-from ra_core.paths import project_root
 from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
-PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
 
 
 def write_params(folder: Path, parameters: dict) -> None:
@@ -93,71 +83,7 @@ def begun(folder: Path, parameters: dict, team: Team) -> Iterator[None]:
         yield
 
 
-def record(
-    folder: Path, keys: dict, splits: dict, networks: dict, device: torch.device, started: str, summary: dict
-) -> None:
-    """Write `run.json`, with which a run is complete; `summary` is what `ra_core.training.fit` returned."""
-    data = {part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()}
-    on_gpu = {"gpu_memory_mb": round(gpu_memory_mb(device), 1)} if device.type == "cuda" else {}
-    found = {
-        **keys,
-        "git": git_state(), "versions": versions(), "device": device_name(device),
-        "threads": torch.get_num_threads(), "data": data,
-        "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
-        "peak_memory_mb": round(peak_memory_mb(), 1), **on_gpu,
-        "images_per_s": round(summary["images_per_s"], 2),
-        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
-        "metrics": summary["validation"],
-    }  # fmt: skip
-    write_json(folder / "run.json", found)
-
-
 def tidy(folder: Path) -> None:
     """Delete from the folder of a finished run its checkpoint, and what killed writers left there."""
     for path in (folder / "checkpoint.pt", *folder.glob(".*.????????.*")):
         remove(path)
-
-
-def git_state() -> dict:
-    """Return the commit of the project and whether files differ from it; nulls outside a repository.
-
-    What is kept of finished runs, in `results/`, does not count: no run depends on it.
-    """
-
-    def git(*arguments):
-        command = ["git", "-C", str(project_root()), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
-
-
-def versions() -> dict:
-    """Return the versions of Python and of the packages results depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-
-
-def peak_memory_mb() -> float:
-    """Return the largest memory this process has held, in MB of 10^6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def gpu_memory_mb(device: torch.device) -> float:
-    """Return the most memory that this process's tensors have held on a GPU, in MB of 10^6 bytes."""
-    return torch.cuda.max_memory_allocated(device) / 1e6
-
-
-def device_name(device: torch.device) -> str:
-    """Return a device as a person would name it."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def now() -> str:
-    """Return the present time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
 """What the figures of pictures before and behind a codec are fed: two ways to send them, at equal accuracy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,18 +10,21 @@ from torch import nn
 from ra_core.channels import from_arrays, to_arrays
 from ra_core.codecs import Codec, load_codec
 from ra_core.codecs.jpeg_files import block_bits
-from ra_core.coding import AtStrength, load_judges, pictures_of, strength_at, together, whole
-from ra_core.coding.rate_accuracy import trained, transferred_strengths
+from ra_core.data import as_batch
 from ra_core.errors import ParameterError
-from ra_core.experiments import set_threads
+from ra_core.judges import load_judge
 from ra_core.metrics import to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
-from ra_core.params.coding import task_of
+from ra_core.runs import AtStrength, CodingRun, ladder_of, resolve
+from ra_core.runs.proxies import BLOCK_CODECS
+from ra_core.steps.common import pictures_of, set_threads
+from ra_core.steps.rates import TRANSFERRED, transferred_strengths
+from ra_core.steps.train import trained
 
-ADAPTIVE, PREPROCESSED = ("npp_qa", ("npp_qa", "npp_qa for ", "npp", "npp_mse"))  # the first of them that was measured
+PREPROCESSED = ("npp_qa", TRANSFERRED, "npp", "npp_mse")  # the first of them that was measured
+ENDS = ("npp_qa", "post", "both")
 SHOWN = 4  # pictures
-PREDICTED = {"heic": "heic", "bpg": "heic"}  # codecs whose bits are mapped by a proxy
 METRICS = {"top1": "right answers", "map50": "mAP@0.5"}
 
 
@@ -86,24 +89,18 @@ def preprocessor_at(profile: Profile, dataset: str, codec: str, method: str, qua
 
     Raises `ParameterError` for a method with a network behind the codec.
     """
-    coding = profile.coding(dataset)
-    if method in ("post", "both"):
+    settings = profile.coding(dataset)
+    trained_for = method.removeprefix(TRANSFERRED)
+    if trained_for != method:
+        run = resolve(profile, dataset, "npp_qa", seed, trained_for)
+        strengths = transferred_strengths(run, settings.codecs[trained_for], settings.transfer[codec])
+        return AtStrength(trained(run)["preprocessor"], strengths[quality])
+    run = resolve(profile, dataset, method, seed, codec, quality)
+    if "postprocessor" in run.method.trains:
         raise ParameterError(
             f"method {method!r} has a network behind the codec, which notebook 09 shows; choose a preprocessor alone."
         )
-    if method.startswith("npp_qa for "):
-        trained_for = method.removeprefix("npp_qa for ")
-        steps = coding.codecs[trained_for]
-        strength = transferred_strengths(steps, coding.transfer[codec])[quality]
-        return AtStrength(_net(profile, dataset, trained_for, ADAPTIVE, None, seed), strength)
-    if method == ADAPTIVE:
-        net = _net(profile, dataset, codec, method, None, seed)
-        return AtStrength(net, strength_at(coding.codecs[codec], quality))
-    return AtStrength(_net(profile, dataset, codec, method, quality, seed), 1.0)
-
-
-def _net(*run) -> nn.Module:
-    return trained(*run)["preprocessor"]
+    return run.chain(trained(run), quality).pre
 
 
 def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: int = SHOWN) -> dict:
@@ -114,9 +111,9 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
     """
     set_threads(profile)
     settings = profile.coding(dataset)
-    pictures = few(pictures_of(profile, dataset, "test", settings.pictures), dataset, count)
-    clean, labels = together(pictures)
-    qualities = {"alone": whole(found.alone.quality), "sent": whole(found.sent.quality)}
+    pictures = first_in_turn(pictures_of(profile, dataset, "test", settings.pictures), count)
+    clean, labels = as_batch(pictures)
+    qualities = {"alone": found.alone.quality, "sent": found.sent.quality}
     pre = preprocessor_at(profile, dataset, codec, found.method, found.sent.quality, int(found.sent.seed))
     with torch.inference_mode():
         given = {"alone": clean, "sent": to_8bit(pre(clean))}
@@ -128,19 +125,52 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
         panel |= {f"quality_{kind}": quality, f"bytes_{kind}": np.array([len(file) for file in files])}
         panel |= _bits(coder, kind, files, given[kind], quality)
     panel |= {"alone": _bytes(decoded["alone"]), "decoded": _bytes(decoded["sent"])}
-    judge = next(iter(load_judges(dataset, [settings.source], "cpu", pictures.classes).values()))
-    seen = _answers if task_of(dataset) == "classification" else _boxes
+    judge = load_judge(settings.source, pictures.classes)
+    seen = _answers if judge.metric == "top1" else _boxes
     return panel | {"classes": np.array(pictures.classes)} | seen(judge, decoded, labels)
 
 
-def few(pictures, dataset: str, count: int = SHOWN):
+def first_in_turn(pictures, count: int = SHOWN):
     """Return the first pictures of a set, classes in turn; where there are boxes, simply the first."""
-    order, chosen = range(len(pictures)), list(range(min(count, len(pictures))))
-    if task_of(dataset) == "classification":
+    chosen = list(range(min(count, len(pictures))))
+    if not hasattr(pictures, "all_targets"):
         labels = pictures.labels.tolist()
-        turn = [labels[:i].count(labels[i]) for i in order]
-        chosen = sorted(order, key=lambda i: (turn[i], labels[i]))[:count]
+        turn = [labels[:i].count(labels[i]) for i in range(len(labels))]
+        chosen = sorted(range(len(labels)), key=lambda i: (turn[i], labels[i]))[:count]
     return pictures.subset(torch.tensor(chosen), pictures.name)
+
+
+def pair_at(run: CodingRun, pictures) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return pictures, what is handed to the codec, and what a recognizer is shown, (B, 3, H, W) each.
+
+    The run is trained first where it is not, and taken at its middle rung. Pictures of several sizes are cut to one.
+    """
+    chain, (images, _) = run.chain(trained(run)), as_batch(pictures)
+    with torch.inference_mode():
+        sent = images if chain.pre is None else to_8bit(chain.pre(images))
+        return images, sent, replace(chain, pre=None)(sent, torch.arange(len(sent)))["stored"]
+
+
+def through_every_chain(
+    profile: Profile, dataset: str, codec: str, seed: int, pictures
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return what a recognizer is shown (B, 3, H, W) and the bytes of the files (B,), by method, `codec` first.
+
+    At the middle rung of the ladder; what is not trained yet is trained first. Raises `ParameterError` where the
+    profile trains no postprocessor for the codec.
+    """
+    if not ladder_of(profile, dataset, codec).both_ends:
+        raise ParameterError(
+            f"profile {profile.name} trains only one end of codec {codec!r} on {dataset}; "
+            f"set both_ends: true for it, or choose one of {', '.join(profile.coding(dataset).both_ends) or 'none'}."
+        )
+    images, found = as_batch(pictures)[0], {}
+    runs = {method: resolve(profile, dataset, method, seed, codec) for method in ENDS}
+    chains = {"codec": runs["both"].chain({})} | {method: run.chain(trained(run)) for method, run in runs.items()}
+    for method, chain in chains.items():
+        out = chain(images, torch.arange(len(images)))
+        found[method] = out["stored"], out["bytes"]
+    return found
 
 
 def _bytes(images: torch.Tensor) -> np.ndarray:
@@ -151,8 +181,8 @@ def _bits(coder: Codec, kind: str, files: list[bytes], images: torch.Tensor, qua
     """Return the bits of each block: of the very files for JPEG, by the proxy for HEVC, of others nothing."""
     if coder.suffix == ".jpg":
         bits, by = np.stack([block_bits(file) for file in files]), "a block of 8 × 8, counted in the file"
-    elif coder.name in PREDICTED:
-        proxy = make_proxy("BlockDCT", codec=PREDICTED[coder.name])
+    elif coder.name in BLOCK_CODECS:
+        proxy = make_proxy("BlockDCT", codec=BLOCK_CODECS[coder.name])
         bits, by = proxy.bit_map(images, quality).numpy(), "a block of 16 × 16, estimated by the proxy"
     else:
         return {}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -12,8 +13,9 @@ from ra_core.codecs import CODECS, Codec, load_codec
 from ra_core.data import scenes
 from ra_core.errors import ParameterError
 from ra_core.models.proxies import SHIPPED, load_proxy_weights, make_proxy, shipped_proxies
-from ra_core.params import Profile
-from ra_core.pretraining.proxies import profile_proxies
+from ra_core.params import LearnedProxy, Profile
+from ra_core.paths import profile_folder
+from ra_core.pretraining.proxies import trained_proxies
 
 REFERENCES = 8  # pictures on which the rates of codec and proxies are compared
 BLOCK_CODECS = {name: "jpeg" for name in CODECS if name.split("-")[0] == "jpeg"} | {"heic": "heic", "bpg": "heic"}
@@ -34,8 +36,7 @@ class LearnedLadder(nn.Module):
 
         @cache
         def codec_bpp(quality: float) -> float:
-            level = int(quality) if quality == int(quality) else quality
-            return 8 * Coded(codec, level).transmit(references)[1].double().mean().item() / pixels
+            return 8 * Coded(codec, quality).transmit(references)[1].double().mean().item() / pixels
 
         self.codec_bpp = codec_bpp
 
@@ -56,13 +57,18 @@ class LearnedLadder(nn.Module):
 
 
 def load_proxy(
-    name: str, codec: str, profile: Profile | None = None, references: torch.Tensor | None = None
+    name: str,
+    codec: str,
+    references: torch.Tensor | None = None,
+    learned: LearnedProxy | None = None,
+    folder: Path | None = None,
+    device: str = "auto",
 ) -> nn.Module:
     """Return the frozen proxy of a codec, ready to give gradients.
 
-    `BlockDCT` stands in for codecs of block transforms. `Hyperprior` and `Minnen2018` stand in for any, by the weights
-    of the profile's learned proxy (trained now where they are missing), or, without a profile, by those that ship;
-    their rates are matched on `references` (as they stand, eight scenes). Raises `ParameterError` where there is none.
+    `BlockDCT` stands in for codecs of block transforms. `Hyperprior` and `Minnen2018` stand in for any, by weights made
+    as `learned` says (trained now into `folder` where they are missing), or, without it, by those that ship; their
+    rates are matched on `references` (as they stand, eight scenes). Raises `ParameterError` where there is none.
     """
     if name == "BlockDCT":
         if codec not in BLOCK_CODECS:
@@ -71,7 +77,7 @@ def load_proxy(
                 "choose a learned one, Hyperprior for instance."
             )
         return make_proxy(name, codec=BLOCK_CODECS[codec]).requires_grad_(False).eval()
-    files = profile_proxies(profile) if profile else [SHIPPED / stem for stem in shipped_proxies(name)]
+    files = trained_proxies(learned, folder, device) if learned else [SHIPPED / stem for stem in shipped_proxies(name)]
     if not files:
         raise ParameterError(
             f"no weights of proxy {name!r} ship, only {', '.join(shipped_proxies())}; choose one of their kind, or "
@@ -83,7 +89,8 @@ def load_proxy(
     return LearnedLadder(proxies, load_codec(codec), references).requires_grad_(False).eval()
 
 
-def stand_ins(codec: str, profile: Profile, references: torch.Tensor) -> dict[str, nn.Module]:
+def proxies_of(profile: Profile, codec: str, references: torch.Tensor) -> dict[str, nn.Module]:
     """Return every proxy that can stand in for a codec, by name."""
     names = [*(["BlockDCT"] if codec in BLOCK_CODECS else []), profile.proxy.name]
-    return {name: load_proxy(name, codec, profile, references) for name in names}
+    folder = profile_folder(profile.name) / "proxies"
+    return {name: load_proxy(name, codec, references, profile.proxy, folder, profile.device) for name in names}

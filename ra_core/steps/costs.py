@@ -12,15 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import load_codec
-from ra_core.coding import load_judges, pictures_of, whole
-from ra_core.coding.proxy_ladder import load_proxy
-from ra_core.experiments import set_threads
 from ra_core.files import write_text
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
 from ra_core.paths import profile_folder
 from ra_core.runs import device_name
+from ra_core.runs.proxies import load_proxy
+from ra_core.steps.common import load_judges, pictures_of, set_threads
 from ra_core.training import pick_device
 
 COLUMNS = [
@@ -54,16 +53,17 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     image = pictures_of(profile, dataset, "test", 1).batch(torch.tensor([0]))[0].to(device)
     rows = [
         *_preprocessors(settings.preprocessor.model_dump(), image),
-        *_judge(settings.source, load_judges(dataset, [settings.source], device)[settings.source], image),
+        *_judge(settings.source, load_judges([settings.source], device)[settings.source], image),
     ]
     steps = settings.codecs.get(codec)
     if steps and steps.both_ends:
         rows.append(_postprocessor(settings.postprocessor.model_dump(), image))
     if steps and steps.rungs:
-        proxy = load_proxy(steps.proxy, codec, profile, image.cpu()).to(device)
+        learned = (profile.proxy, profile_folder(profile.name) / "proxies", profile.device)
+        proxy = load_proxy(steps.proxy, codec, image.cpu(), *learned).to(device)
         rows += _proxy(steps.proxy, proxy, steps.curve, image)
     curve = steps.curve if steps else settings.transfer[codec]
-    rows += _coding(codec, whole(curve[len(curve) // 2]), image)
+    rows += _coding(codec, curve[len(curve) // 2], image)
     height, width = image.shape[-2:]
     keys = {"profile": profile.name, "dataset": dataset, "codec": codec, "width": width, "height": height}
     usual = {"threads": torch.get_num_threads(), "device": device_name(device)}

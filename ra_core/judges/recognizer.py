@@ -3,13 +3,22 @@
 import importlib
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ra_core.assets import ASSETS
+from ra_core.bd_rate import counts
+from ra_core.data import is_labelled
 from ra_core.errors import ParameterError, WeightsError
+from ra_core.judges.base import JUDGES, Judge
+from ra_core.losses import soft_label_distance
+from ra_core.metrics import Interval, paired_difference, proportion_interval, topk_correct
 from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
@@ -17,22 +26,21 @@ from ra_core.models.weights import fetched, load_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = efficientnet_lite.MEAN, efficientnet_lite.STD  # (255 x - 127) / 128
+OURS = FAMILIES | CELL_FAMILIES
 PUBLISHED = {f"efficientnet_{size}": size for size in efficientnet_lite.SCALES}
 SHIPPED = ASSETS / "recognizers"
 
 
-class Recognizer(nn.Module):
+class Recognizer(Judge):
     """A frozen classifier: pictures (B, 3, H, W), RGB in [0, 1], to logits (B, classes).
 
-    Normalisation happens in here and nowhere else. Its weights need no gradient, so none is computed for
-    them; the gradient passes through to the picture. It stays in evaluation mode whatever `train()` is called
-    on around it. Raises `ParameterError` unless `mean` and `std` are three numbers each, one a channel.
+    Raises `ParameterError` unless `mean` and `std` are three numbers each, one a channel.
     """
 
+    metric = "top1"
+
     def __init__(self, net: nn.Module, name: str, mean: Iterable[float], std: Iterable[float]):
-        super().__init__()
-        self.net, self.name = net.requires_grad_(False), name
-        self.net.zero_grad()  # of gradients from before
+        super().__init__(net, name)
         for what, values in (("mean", mean), ("std", std)):
             numbers = [float(value) for value in values]
             if len(numbers) != 3:
@@ -40,15 +48,69 @@ class Recognizer(nn.Module):
             self.register_buffer(what, torch.tensor(numbers).view(3, 1, 1), persistent=False)
         self.eval()
 
-    def train(self, mode: bool = True):
-        return super().train(False)
-
     def forward(self, images):
         return self.net((images - self.mean) / self.std)
 
+    def task_loss(self, images, labels):
+        """Return the cross-entropy of each picture, (B,)."""
+        return F.cross_entropy(self(images).float(), labels, reduction="none")
 
-def _ours() -> dict:
-    return FAMILIES | CELL_FAMILIES
+    def distance(self, images, clean):
+        """Return the squared distance of each picture's class probabilities to the clean one's, (B,)."""
+        with torch.no_grad():
+            wanted = self(clean).float()
+        return soft_label_distance(self(images).float(), wanted)
+
+    def look(self, images, clean, labels, pictures):
+        """Return whether it is right of each picture; without labels, right is what it says of the clean one."""
+        logits = self(images).float()
+        if is_labelled(pictures):
+            check_classes(self.name, logits.shape[1], pictures)
+            labels = labels.to(logits.device)
+        else:
+            labels = self(clean).argmax(1)
+        confidence, answer = logits.softmax(1).max(1)
+        found = {"top1": topk_correct(logits, labels, 1), "top5": topk_correct(logits, labels, 5)}
+        return {key: value.cpu() for key, value in (found | {"answer": answer, "confidence": confidence}).items()}
+
+    def verdict(self, looks, pictures):
+        return Classified(**{key: torch.cat([look[key] for look in looks]) for key in looks[0]})
+
+
+@dataclass
+class Classified:
+    """A recognizer's answers: `top1` and `top5` (right or not), `answer` (class), `confidence`, all (N,)."""
+
+    top1: torch.Tensor
+    top5: torch.Tensor
+    answer: torch.Tensor
+    confidence: torch.Tensor
+    metric = "top1"
+
+    def value(self, rank: str = "top1") -> float:
+        """Return the accuracy in percent."""
+        return 100 * getattr(self, rank).double().mean().item()
+
+    def interval(self) -> Interval:
+        """Return the accuracy with Wilson's interval."""
+        return proportion_interval(self.top1)
+
+    def difference(self, other: "Classified") -> Interval:
+        """Return the gain over other answers to the same pictures, in points, with Bonett and Price's interval."""
+        return paired_difference(self.top1, other.top1)
+
+    def drawn(self) -> np.ndarray:
+        """Return the accuracy on each draw of the pictures, (draws,)."""
+        return 100 * (counts(len(self.top1)) @ self.top1.double().numpy()) / len(self.top1)
+
+
+def check_classes(name: str, known: int, pictures) -> None:
+    """Refuse a recognizer of other classes, whose answers would be wrong without a word."""
+    if known != len(pictures.classes):
+        raise ParameterError(
+            f"recognizer {name!r} knows {known} classes and {pictures.name} has {len(pictures.classes)}; "
+            "name a recognizer that was trained on these classes."
+        )
 
 
 def load_recognizer(name: str, weights: str | Path | None = None, folder: Path = SHIPPED) -> Recognizer:
@@ -61,9 +123,9 @@ def load_recognizer(name: str, weights: str | Path | None = None, folder: Path =
     otherwise ImageNet's are used.
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
-    if name in _ours():
+    if name in OURS:
         sidecar = read_sidecar(name, folder)
-        net = load_weights(_ours()[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
+        net = load_weights(OURS[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
         return Recognizer(net, name, sidecar["mean"], sidecar["std"])
     if name in PUBLISHED:
         net, mean, std = efficientnet_lite.efficientnet_lite(PUBLISHED[name]), LITE_MEAN, LITE_STD
@@ -115,7 +177,7 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     known = models.list_models(module=models)
     if name not in known:
         raise ParameterError(
-            f"recognizer {name!r} is unknown; choose one of {', '.join([*_ours(), *PUBLISHED])}, a classifier of "
+            f"recognizer {name!r} is unknown; choose one of {', '.join([*OURS, *PUBLISHED])}, a classifier of "
             "torchvision (for instance resnet18), or give package.module:function."
         )
     published = models.get_model_weights(name)
@@ -127,13 +189,12 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     return net, trained_with.mean, trained_with.std
 
 
-def is_detector(judge) -> bool:
-    """Say whether a judge of pictures finds boxes; otherwise it names what is on the whole picture."""
-    return hasattr(judge, "losses")
-
-
 def describe(recognizer: Recognizer) -> dict:
     """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters."""
-    if recognizer.name in _ours():
+    if recognizer.name in OURS:
         return read_sidecar(recognizer.name)
     return {"name": recognizer.name, "parameters": sum(p.numel() for p in recognizer.parameters())}
+
+
+for _name in (*OURS, *PUBLISHED):
+    JUDGES.add(_name, partial(load_recognizer, _name))

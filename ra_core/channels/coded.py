@@ -1,0 +1,36 @@
+"""Real codecs as channels, whose bytes are counted."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ra_core.channels.base import Channel, from_arrays, to_arrays
+from ra_core.channels.downsample import Downsample
+from ra_core.codecs import Codec
+from ra_core.models.padding import pad_to_multiple
+
+
+@dataclass(frozen=True)
+class Coded(Channel):
+    """A real codec at one quality; the bytes of its files are known.
+
+    With `shrink` above 1 the picture is downsampled by that factor before it is coded and enlarged after; where it is
+    no multiple of it, its last row and column are repeated before and cut off after.
+    """
+
+    codec: Codec
+    quality: float
+    shrink: int = 1
+
+    def __post_init__(self):
+        pass  # the codec checks its quality
+
+    def transmit(self, images, generator=None, indices=None):
+        """Return what comes out of the decoder, (B, 3, H, W) in [0, 1], and the bytes of each file, (B,)."""
+        height, width = images.shape[-2:]
+        small = images if self.shrink == 1 else Downsample(self.shrink)(pad_to_multiple(images, self.shrink))
+        files = self.codec.encode(to_arrays(small), self.quality)
+        decoded = from_arrays(self.codec.decode(files), images.device).to(images)
+        if self.shrink > 1:
+            decoded = Downsample(self.shrink).enlarge(decoded)[..., :height, :width]
+        return decoded, torch.tensor([len(file) for file in files])

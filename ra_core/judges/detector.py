@@ -1,0 +1,208 @@
+"""Detectors: the small ones that ship and torchvision's pretrained ones, frozen."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ra_core.assets import ASSETS
+from ra_core.data.boxes import Target, common_name
+from ra_core.detection import difference_of, drawn_mean_ap, interval_of, mean_ap
+from ra_core.errors import ParameterError, WeightsError
+from ra_core.judges.base import JUDGES, Judge
+from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
+from ra_core.metrics import Interval
+from ra_core.models.weights import fetched, load_weights
+from ra_core.paths import project_root
+
+SHIPPED = ASSETS / "detectors"
+
+
+class Detector(Judge):
+    """A frozen detector: pictures (B, 3, H, W), or a list of (3, H, W), RGB in [0, 1], to what it finds in each.
+
+    An answer is a dict of `boxes` (n, 4), `scores` (n,) and `labels` (n,); `classes` names the labels from 1. Pictures
+    are taken at the size they come in; padding happens in here.
+    """
+
+    metric = "map50"
+    loss_of_batch = True
+
+    def __init__(self, net: nn.Module, name: str, classes: Iterable[str]):
+        super().__init__(net, name)
+        self.classes = tuple(classes)
+        self.net.transform = Unresized(net.transform.image_mean, net.transform.image_std)
+        self.own_labels: torch.Tensor | None = None  # of `classes`, where these are not the network's
+        self.eval()
+
+    def with_classes(self, classes: Iterable[str]) -> "Detector":
+        """Let labels, of answers and of targets, count `classes` from 1; boxes of other classes are not answered.
+
+        Names are compared by `ra_core.data.boxes.common_name`. Raises `ParameterError` for a class that the detector
+        does not know.
+        """
+        known, classes = [common_name(name) for name in self.classes], tuple(classes)
+        unknown = [name for name in classes if common_name(name) not in known]
+        if unknown:
+            raise ParameterError(
+                f"detector {self.name!r} does not know {', '.join(map(repr, unknown))}; name detectors that do, or say "
+                "in data.names what it calls that, or null to leave it out."
+            )
+        if classes != self.classes:
+            own = torch.tensor([known.index(common_name(name)) + 1 for name in classes])
+            self.own_labels, self.classes = (own if self.own_labels is None else self.own_labels[own - 1], classes)
+        return self
+
+    def forward(self, images) -> list[Target]:
+        found = self.net(list(images))
+        return found if self.own_labels is None else [self._relabelled(answer) for answer in found]
+
+    def _relabelled(self, answer: Target) -> Target:
+        """Return an answer with labels of `classes`, without the boxes of others."""
+        same = answer["labels"][:, None] == self.own_labels.to(answer["labels"].device)
+        kept = same.any(1)
+        return {key: value[kept] for key, value in answer.items()} | {"labels": same[kept].int().argmax(1) + 1}
+
+    def soft_labels(self, images) -> torch.Tensor:
+        """Return how likely each class is at every place, before boxes are drawn: (B, places, classes), in [0, 1].
+
+        With FCOS it is weighted by how central the place is, as its scores are; of Faster R-CNN it is the
+        likelihood of any object in its first stage. The gradient reaches the pictures, which are of one size.
+        """
+        pictures, _ = self.net.transform(list(images))
+        features = list(self.net.backbone(pictures.tensors).values())
+        if hasattr(self.net, "rpn"):
+            objectness, _ = self.net.rpn.head(features)
+            return torch.cat([level.flatten(1) for level in objectness], 1).sigmoid()[..., None]
+        answer = self.net.head(features)
+        likely = answer["cls_logits"].sigmoid()
+        return likely * answer["bbox_ctrness"].sigmoid() if "bbox_ctrness" in answer else likely
+
+    def losses(self, images, targets: list[Target]) -> dict[str, torch.Tensor]:
+        """Return the detector's own losses by name, each a scalar; their gradient reaches the pictures.
+
+        `targets` has `boxes` and `labels` of each picture. Faster R-CNN draws the boxes it looks at from torch's
+        global generator. Raises `ParameterError` for a label that the detector does not know.
+        """
+        highest = max((int(t["labels"].max()) for t in targets if len(t["labels"])), default=0)
+        if highest > len(self.classes):
+            raise ParameterError(
+                f"a target has label {highest}, detector {self.name!r} knows 1 to {len(self.classes)}; load the "
+                "pictures with the detector's classes."
+            )
+        targets = [{key: target[key] for key in ("boxes", "labels")} for target in targets]
+        if self.own_labels is not None:
+            own = self.own_labels
+            targets = [t | {"labels": own.to(t["labels"].device)[t["labels"] - 1]} for t in targets]
+        for module in self.net.modules():  # torchvision returns losses in training mode only
+            module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
+        try:
+            return self.net(list(images), targets)
+        finally:
+            self.eval()
+
+    def task_loss(self, images, labels):
+        """Return the sum of its own losses, one number for the whole batch."""
+        return sum(self.losses(images, labels).values())
+
+    def distance(self, images, clean):
+        """Return the squared distance of each picture's `soft_labels` to the clean one's, (B,)."""
+        with torch.no_grad():
+            wanted = self.soft_labels(clean).float()
+        return (self.soft_labels(images).float() - wanted).square().sum((1, 2))
+
+    def look(self, images, clean, labels, pictures):
+        return {"found": [{key: value.cpu() for key, value in answer.items()} for answer in self(images)]}
+
+    def verdict(self, looks, pictures):
+        return Detected([answer for look in looks for answer in look["found"]], pictures.all_targets())
+
+
+@dataclass
+class Detected:
+    """A detector's answers and what is really there, a dict of boxes and labels a picture each."""
+
+    found: list[Target]
+    targets: list[Target]
+    metric = "map50"
+
+    @cached_property
+    def scored(self) -> tuple[float, np.ndarray]:
+        """The score and what it would be on other draws of the pictures; boxes are matched once."""
+        return drawn_mean_ap(self.found, self.targets)
+
+    def value(self) -> float:
+        """Return the mean average precision at an overlap of one half, percent."""
+        return self.scored[0] if "scored" in self.__dict__ else mean_ap(self.found, self.targets)[self.metric]
+
+    def interval(self) -> Interval:
+        """Return the score with its bootstrap interval over pictures."""
+        return interval_of(*self.scored)
+
+    def difference(self, other: "Detected") -> Interval:
+        """Return the gain over other answers to the same pictures, in points, with its paired bootstrap interval."""
+        return difference_of(*self.scored, *other.scored)
+
+    def drawn(self) -> np.ndarray:
+        """Return the score on each draw of the pictures, (draws,)."""
+        return self.scored[1]
+
+
+def load_detector(name: str, weights: str | Path | None = None, folder: Path = SHIPPED) -> Detector:
+    """Return a trained detector by name.
+
+    `name` is one of the three small ones (their files lie in `folder`), or an FCOS, Faster R-CNN or RetinaNet of
+    torchvision (with its COCO weights), for instance `fcos_resnet50_fpn`. `path/to/fcos` is one of the small ones as
+    `python -m ra_core.pretraining.detectors fcos --folder path/to` leaves it, the path beginning at the project.
+    `weights`, a safetensors file, takes the place of what they bring.
+    Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
+    """
+    kind = Path(name).name
+    if kind != name:
+        folder = project_root() / Path(name).expanduser().parent
+    if kind not in TRUNKS:
+        return _torchvision(name, weights)
+    path = folder / f"{kind}.json"
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); train {kind} or install again.") from error
+    net = load_weights(make_detector(kind, len(classes)), weights or folder / f"{kind}.safetensors")
+    return Detector(net, name, classes)
+
+
+def torchvision_detectors() -> list[str]:
+    """Return the names of torchvision's detectors that can judge.
+
+    The other families resize by themselves, or want masks or key points to be trained on.
+    """
+    from torchvision import models
+
+    return [
+        n for n in models.list_models(module=models.detection) if n.startswith(("fcos_", "fasterrcnn_", "retinanet_"))
+    ]
+
+
+def _torchvision(name: str, weights: str | Path | None) -> Detector:
+    from torchvision import models
+
+    if name not in torchvision_detectors():
+        known = ", ".join([*TRUNKS, *torchvision_detectors()])
+        raise ParameterError(f"detector {name!r} is unknown; choose one of {known}.")
+    published = models.get_model_weights(name).DEFAULT
+    classes = published.meta["categories"]
+    with fetched(f"COCO weights of {name}", published.url):
+        chosen = published if weights is None else None
+        net = models.get_model(name, weights=chosen, weights_backbone=None, num_classes=len(classes))
+    if weights is not None:
+        load_weights(net, weights)
+    return Detector(net, name, classes[1:])  # the first is the background
+
+
+for _name in TRUNKS:
+    JUDGES.add(_name, partial(load_detector, _name))

@@ -1,0 +1,153 @@
+"""Small detectors: torchvision's FCOS, Faster R-CNN and RetinaNet on the features of a shipped recognizer.
+
+They look for objects of about 24 to 130 pixels. Their features begin as those of a recognizer that works on the
+picture at half its size.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+
+from ra_core.errors import ParameterError
+from ra_core.judges.recognizer import load_recognizer, read_sidecar
+from ra_core.models.cifar_nets import FAMILIES
+
+CHANNELS = 64  # of each level of the pyramid
+NEW_WIDTH = 128  # of the stages that a recognizer lacks
+SIZE_DIVISIBLE = 32  # the coarsest level's stride
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Which recognizer gives the features: after how many layers strides 8 (and 16) are reached, and how wide."""
+
+    recognizer: str
+    cuts: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
+TRUNKS = {
+    "fcos": Trunk("resnet20", (11,), (64,)),
+    "faster_rcnn": Trunk("resnet26", (14,), (64,)),
+    "retinanet": Trunk("vgg8", (14, 17), (128, 192)),
+}
+
+
+class Pyramid(nn.Module):
+    """A recognizer's layers, continued to strides 8, 16 and 32 and merged from coarse to fine (Lin et al. 2017)."""
+
+    def __init__(self, classifier: nn.Sequential, cuts: tuple[int, ...], widths: tuple[int, ...]):
+        super().__init__()
+        layers = list(classifier)
+        layers[0][0] = _at_half_size(layers[0][0])
+        stages = [nn.Sequential(*layers[a:b]) for a, b in zip((0, *cuts), cuts, strict=False)]
+        widths = list(widths)
+        while len(stages) < 3:
+            stages.append(_new_stage(widths[-1]))
+            widths.append(NEW_WIDTH)
+        self.stages, self.out_channels = nn.ModuleList(stages), CHANNELS
+        self.merge = FeaturePyramidNetwork(widths, CHANNELS)
+
+    def forward(self, x):
+        x = x.contiguous(memory_format=torch.channels_last)
+        levels = OrderedDict()
+        for level, stage in enumerate(self.stages):
+            levels[str(level)] = x = stage(x)
+        return self.merge(levels)
+
+
+def _at_half_size(conv: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution of stride 2 that gives what `conv` (3 x 3) gives on the means of 2 x 2 pixels."""
+    wide = nn.Conv2d(conv.in_channels, conv.out_channels, 6, stride=2, padding=2, bias=False)
+    with torch.no_grad():
+        wide.weight.copy_(conv.weight.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4)
+    return wide
+
+
+def _new_stage(c_in: int) -> nn.Sequential:
+    layers = []
+    for width, stride in ((c_in, 2), (NEW_WIDTH, 1)):
+        layers += [nn.Conv2d(width, NEW_WIDTH, 3, stride, 1, bias=False), nn.BatchNorm2d(NEW_WIDTH), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Unresized(GeneralizedRCNNTransform):
+    """Normalises pictures and pads a batch to one size, but never resizes."""
+
+    def __init__(self, mean: Iterable[float], std: Iterable[float]):
+        super().__init__(1, 1, list(mean), list(std), size_divisible=SIZE_DIVISIBLE)
+
+    def resize(self, image, target=None):
+        return image, target
+
+
+def make_detector(name: str, classes: int, trained_features: bool = False) -> nn.Module:
+    """Return a fresh detector `fcos`, `faster_rcnn` or `retinanet` for so many classes, labelled from 1.
+
+    `trained_features` lets its features begin as those of the shipped recognizer of its trunk.
+    Sources: Tian et al. 2019 (FCOS), Ren et al. 2015 (Faster R-CNN), Lin et al. 2017 (RetinaNet).
+    Raises `ParameterError` for another name.
+    """
+    if name not in TRUNKS:
+        raise ParameterError(f"detector {name!r} is none of the small ones; choose one of {', '.join(TRUNKS)}.")
+    trunk = TRUNKS[name]
+    sidecar = read_sidecar(trunk.recognizer)
+    if trained_features:
+        classifier = load_recognizer(trunk.recognizer).net.requires_grad_(True)
+    else:
+        classifier = FAMILIES[trunk.recognizer](len(sidecar["classes"]))
+    net = _BUILDERS[name](Pyramid(classifier, trunk.cuts, trunk.widths), classes + 1)  # 0 is the background
+    net.transform = Unresized(sidecar["mean"], sidecar["std"])
+    return net
+
+
+def _tower() -> nn.Sequential:
+    """Return what stands before the answers of a head: without the usual GroupNorm, which costs as much as the rest."""
+    layers = []
+    for _ in range(2):
+        conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(conv.bias)
+        layers += [conv, nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _fcos(features: Pyramid, labels: int) -> FCOS:
+    # Half of what is usual for these strides: each level takes boxes of half the size, so all three are of use,
+    # and twice the radius, so the points around the middle that count stay the same.
+    anchors = AnchorGenerator(((4,), (8,), (16,)), ((1.0,),) * 3)
+    net = FCOS(features, labels, anchor_generator=anchors, center_sampling_radius=3.0, score_thresh=0.05)
+    net.head.classification_head.conv, net.head.regression_head.conv = _tower(), _tower()
+    return net
+
+
+def _retinanet(features: Pyramid, labels: int) -> RetinaNet:
+    sizes = tuple((base, round(base * 2 ** (1 / 3)), round(base * 2 ** (2 / 3))) for base in (28, 56, 112))
+    anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3)
+    net = RetinaNet(features, labels, anchor_generator=anchors, detections_per_img=100)
+    net.head.classification_head.conv, net.head.regression_head.conv = _tower(), _tower()
+    return net
+
+
+def _faster_rcnn(features: Pyramid, labels: int) -> FasterRCNN:
+    width = 192
+    return FasterRCNN(
+        features,
+        rpn_anchor_generator=AnchorGenerator(((32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 3),
+        rpn_pre_nms_top_n_train=500, rpn_pre_nms_top_n_test=300,
+        rpn_post_nms_top_n_train=200, rpn_post_nms_top_n_test=100, rpn_batch_size_per_image=128,
+        box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], output_size=7, sampling_ratio=2),
+        box_head=TwoMLPHead(features.out_channels * 7**2, width), box_predictor=FastRCNNPredictor(width, labels),
+        box_batch_size_per_image=64,
+    )  # fmt: skip
+
+
+_BUILDERS = {"fcos": _fcos, "faster_rcnn": _faster_rcnn, "retinanet": _retinanet}

@@ -1,0 +1,25 @@
+"""Every judge by name."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ra_core.judges.base import JUDGES, Judge
+from ra_core.judges.detector import load_detector, torchvision_detectors
+from ra_core.judges.detector_nets import TRUNKS
+from ra_core.judges.recognizer import load_recognizer
+
+
+def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:
+    """Return a judge by name, frozen; detectors name what they find by `classes`, where these are given.
+
+    `name` is registered (`JUDGES`), a classifier or detector of torchvision, `package.module:function` (a classifier),
+    or `path/to/fcos` (a small detector of one's own). Raises `ParameterError` for any other, `WeightsError` where its
+    weights cannot be had.
+    """
+    if name in JUDGES:
+        judge = JUDGES[name]()
+    elif name in torchvision_detectors() or Path(name).name in TRUNKS:
+        judge = load_detector(name)
+    else:
+        judge = load_recognizer(name)
+    return judge.with_classes(classes) if classes else judge

@@ -1,0 +1,69 @@
+"""Typed parameters of where pictures come from."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ra_core.params.base import Strict
+
+
+class Data(Strict):
+    """Where pictures come from."""
+
+    kind: str = Field(
+        "cifar10", description="a registered data set, or a folder of class folders, labels.csv or pictures"
+    )
+    source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
+    train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
+    test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
+    validation_per_class: int = Field(
+        50, ge=1, description="pictures a class set aside from training (not of flat folders)"
+    )
+    resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
+    crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
+    test_share: float = Field(
+        0.5, gt=0, lt=1, description="folder without class folders: share of the files that is only reported on"
+    )
+    validation_share: float = Field(
+        0.1, gt=0, lt=1, description="folder without class folders: share of the files that validates"
+    )
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self):
+        return something_to_train_on(self)
+
+    @property
+    def title(self) -> str:
+        """What readers call these pictures."""
+        return "CIFAR-10" if self.kind == "cifar10" else Path(self.source).name
+
+
+class BoxFolder(Strict):
+    """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_parts`)."""
+
+    folder: str = Field(description="in the format of Pascal VOC or COCO; a relative path begins at the project")
+    resize: int = Field(
+        0, ge=0, description="pixels of the shorter side, 0 as stored; what is resized counts as the picture"
+    )
+    names: dict[str, str | None] = Field(
+        {}, description="a class of the folder: what detectors call it; null leaves its boxes out"
+    )
+    parts: dict[Literal["train", "validation", "test"], str] = Field(
+        {}, description="lists of a VOC folder, or ends of the names of COCO's files; none: all files are divided"
+    )
+    test_share: float = Field(0.3, gt=0, lt=1, description="without parts: share of the files that tests")
+    validation_share: float = Field(0.1, gt=0, lt=1, description="share of the files that validates")
+
+    @model_validator(mode="after")
+    def _divisible(self):
+        if self.parts and not {"train", "test"} <= set(self.parts):
+            raise ValueError("parts must name train and test, or nothing")
+        return something_to_train_on(self)
+
+
+def something_to_train_on(shares):
+    """Return the parameters as they are; what they set aside must leave something."""
+    if shares.test_share + shares.validation_share >= 1:
+        raise ValueError("test_share and validation_share leave nothing to train on; their sum must be below 1")
+    return shares

@@ -1,0 +1,187 @@
+"""Everything a run of the book depends on, typed: a profile."""
+
+import re
+from dataclasses import fields
+from typing import Literal
+
+from pydantic import Field, create_model, field_validator, model_validator
+
+from ra_core.channels import TASKS, Channel, make_channel
+from ra_core.data import DATASETS
+from ra_core.errors import ParameterError
+from ra_core.methods import Method, find_method
+from ra_core.params.base import Network, Strict, Training, mended
+from ra_core.params.coding import LearnedProxy, Preprocessing
+from ra_core.params.data import Data
+
+MAX_SEED = 10**9  # a multiple of it still fits into what torch takes
+RESERVED = ("notebooks", "report", "proxies", "book")  # folders of a profile's runs, beside those of its tasks
+
+
+def channels_model() -> type[Strict]:
+    """Return the type of a profile's `channels`: the parameters of every registered task."""
+    known = {each.name: each for channel in TASKS.values() for each in fields(channel) if each.metadata["description"]}
+    typed = {name: (type(each.default), Field(each.default, **each.metadata)) for name, each in known.items()}
+    return create_model("Channels", __base__=Strict, **typed)
+
+
+class Task(Strict):
+    """What one task trains."""
+
+    processor: Network = Network()
+    transformer: Network = Network(name="ResnetGenerator")
+    training: Training = Training()
+    weights: dict[str, float] = Field({}, description="lambda by mode, where it differs from the published one")
+
+    @field_validator("weights")
+    @classmethod
+    def _known_modes(cls, weights):
+        for name, weight in weights.items():
+            if "@" in name:
+                raise ValueError(f"{name!r} has a lambda already; name a mode without @")
+            if not (_mode(name).recognition and weight > 0):
+                raise ValueError(
+                    "a lambda is a number above 0 for a mode with a recognition term (0 is the mode plain)"
+                )
+        return {_mode(name).name: weight for name, weight in weights.items()}
+
+
+class Profile(Strict):
+    """Everything a run of the book depends on."""
+
+    name: str
+    extensions: list[str] = Field([], description="Python modules of one's own, which register what they bring")
+    data: Data = Data()
+    channels: Strict = Field(default_factory=lambda: channels_model()(), description="how strongly tasks degrade")
+    tasks: dict[str, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
+    preprocessing: dict[str, Preprocessing] = Field(
+        {}, description="preprocessing before a codec, by data set: a registered one, or a name for one's own"
+    )
+    proxy: LearnedProxy = LearnedProxy()
+    modes: list[str] = Field(
+        ["plain", "ra", "ra_transformer", "ra_unsupervised"],
+        min_length=1, description="ra@0.01 is the mode ra with lambda 0.01: several of them are a sweep",
+    )  # fmt: skip
+    seeds: list[int] = Field([0], min_length=1, description="one training a seed")
+    source: str = Field("resnet20", description="the recognizer that training sees")
+    unseen: list[str] = Field(["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation")
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
+    jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")
+    evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _channels(cls, values):
+        return channels_model().model_validate(values) if isinstance(values, dict) else values
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, tasks):
+        return {name: task for name, task in tasks.items() if mended(TASKS.find, name)}
+
+    @field_validator("modes")
+    @classmethod
+    def _known_modes(cls, modes):
+        names = [_mode(name).name for name in modes]
+        if len(set(names)) < len(names):
+            raise ValueError("a mode is named twice")
+        return names
+
+    @field_validator("seeds")
+    @classmethod
+    def _possible_seeds(cls, seeds):
+        if len(set(seeds)) < len(seeds) or not all(0 <= seed <= MAX_SEED for seed in seeds):
+            raise ValueError(f"seeds must be different and from 0 to {MAX_SEED}")
+        return seeds
+
+    @model_validator(mode="after")
+    def _different_judges(self):
+        if len({self.source, *self.unseen}) < 1 + len(self.unseen):
+            raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers")
+        return self
+
+    @model_validator(mode="after")
+    def _enlargeable(self):
+        for name, task in self.tasks.items():
+            scale, processor = self.channel(name).scale, task.processor.name
+            if scale > 1 and processor == "ResnetGenerator":
+                raise ValueError(f"tasks.{name}.processor.name = {processor!r} keeps the size; give SRResNet")
+            if scale & (scale - 1):
+                raise ValueError(f"channels.factor = {scale} is not allowed: {processor} enlarges by 2, 4, 8 or 16")
+        return self
+
+    @model_validator(mode="after")
+    def _data_sets(self):
+        for name, settings in self.preprocessing.items():
+            if name in DATASETS and settings.data:
+                raise ValueError(f"preprocessing.{name} has its own pictures; give those in data another name")
+            if name not in DATASETS and not settings.data:
+                known = " or ".join(DATASETS)
+                raise ValueError(f"preprocessing.{name} has no data; name {known}, or state data: {{folder: ...}}")
+            if name in (*RESERVED, *TASKS) or not re.fullmatch("[a-z][a-z0-9_]*", name):
+                raise ValueError(
+                    f"preprocessing.{name} cannot be the name of a data set; use small letters, digits and _, "
+                    f"and none of {', '.join((*RESERVED, *TASKS))}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _learned_proxy(self):
+        for dataset, settings in self.preprocessing.items():
+            for codec, ladder in settings.codecs.items():
+                if ladder.proxy not in ("BlockDCT", self.proxy.name):
+                    raise ValueError(
+                        f"preprocessing.{dataset}.codecs.{codec}.proxy = {ladder.proxy!r}, "
+                        f"but the learned proxy, proxy.name, is {self.proxy.name!r}"
+                    )
+        return self
+
+    @property
+    def recognizers(self) -> list[str]:
+        """All recognizers, the source first."""
+        return [self.source, *self.unseen]
+
+    @property
+    def is_published_setting(self) -> bool:
+        """Whether results can be set beside the paper's: its pictures, channels, networks and recognizers.
+
+        Recognizers of ImageNet refuse pictures of other classes, so pictures in a folder are ImageNet's.
+        """
+        pictures = (self.data.kind, self.data.resize, self.data.crop) == ("folder", 256, 224)
+        networks = {(task.processor, task.transformer) for task in (Task(), *self.tasks.values())}
+        judges = self.source == "resnet18" and "resnet50" in self.unseen
+        return (
+            pictures and len(networks) == 1 and judges and self.channels.model_dump() == channels_model()().model_dump()
+        )
+
+    def task(self, name: str) -> Task:
+        """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
+        if name not in self.tasks:
+            raise ParameterError(f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}.")
+        return self.tasks[name]
+
+    def channel(self, task: str) -> Channel:
+        """Return the channel of a task."""
+        return make_channel(task, **self.channels.model_dump())
+
+    def coding(self, dataset: str) -> Preprocessing:
+        """Return what this profile does before codecs on a data set. Raises `ParameterError` where it does nothing."""
+        if dataset not in self.preprocessing:
+            known = ", ".join(self.preprocessing) or "none"
+            raise ParameterError(f"profile {self.name} has no preprocessing for {dataset!r}; it has it for {known}.")
+        return self.preprocessing[dataset]
+
+    def mode(self, name: str, task: str) -> Method:
+        """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
+        mode = find_method(name)
+        if mode.name not in self.modes:
+            raise ParameterError(f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}.")
+        return find_method(name, self.task(task).weights.get(mode.name))
+
+
+def _mode(name: str) -> Method:
+    method = mended(find_method, name)
+    if not method.restores:
+        raise ValueError(f"method {name!r} works around a codec; name a mode of restoration")
+    return method

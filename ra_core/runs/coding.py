@@ -1,0 +1,177 @@
+"""Runs around a codec: a preprocessor before it, a postprocessor behind it, or both."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ra_core.chain import Chain
+from ra_core.channels import Coded
+from ra_core.codecs import Codec, load_codec
+from ra_core.data import as_batch, load_part
+from ra_core.errors import ParameterError
+from ra_core.evaluation import evaluate
+from ra_core.methods import coding, find_method
+from ra_core.models.preprocessors import interpolated, make_preprocessor, preprocess
+from ra_core.models.processors import make_processor
+from ra_core.objectives import Preprocessing, Rung
+from ra_core.params import BoxFolder, Ladder, LearnedProxy, Profile
+from ra_core.paths import profile_folder, project_root, run_folder
+from ra_core.runs.proxies import REFERENCES, load_proxy
+from ra_core.runs.run import Run, method_of
+
+STRENGTH = 1 / 8  # of a preprocessor, for a lambda of 1; published
+
+
+class AtStrength(nn.Module):
+    """A preprocessor as a link of a chain: an adaptive one is told the strength once and for all."""
+
+    def __init__(self, net: nn.Module, strength: float):
+        super().__init__()
+        self.net, self.strength = net, strength
+
+    def forward(self, images):
+        return preprocess(self.net, images, self.strength if self.net.adaptive else None)
+
+
+@dataclass(frozen=True)
+class CodingRun(Run):
+    """A training of one method around one codec on one data set."""
+
+    told = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
+    validations = 1
+
+    @property
+    def method(self):
+        return method_of(self.parameters)
+
+    @property
+    def codec(self) -> Codec:
+        """The real codec."""
+        return load_codec(self.parameters["codec"])
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The qualities that it is trained on."""
+        return tuple(Rung(*rung) for rung in self.parameters["rungs"])
+
+    @property
+    def middle(self) -> Rung:
+        """The rung at which it is validated and shown."""
+        return self.rungs[len(self.rungs) // 2]
+
+    @property
+    def described(self):
+        return {"coder": self.codec.describe()}
+
+    @property
+    def own_pictures(self):
+        return "data" in self.parameters
+
+    def splits(self):
+        data = BoxFolder(**self.parameters["data"]) if self.own_pictures else None
+        home, folder = project_root(), profile_folder(self.parameters["profile"]) / self.parameters["dataset"]
+        return {
+            part: load_part(self.parameters["dataset"], part, count, data, home, folder)
+            for part, count in (("train", 0), ("validation", self.validation_pictures))
+        }
+
+    def networks(self):
+        found, parameters = {}, self.parameters
+        if "preprocessor" in self.method.trains:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                kind = "NPPQA" if self.method.adaptive else "NPP"
+                found["preprocessor"] = make_preprocessor(kind, **parameters["preprocessor"])
+        if "postprocessor" in self.method.trains:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                found["postprocessor"] = make_processor(scale=1, **parameters["postprocessor"])
+        return found
+
+    def objective(self, judge, splits):
+        parameters, proxy = self.parameters, None
+        if "proxy" in parameters:
+            learned = LearnedProxy(**parameters["learned_proxy"]) if "learned_proxy" in parameters else None
+            references = as_batch(splits["validation"], REFERENCES)[0]
+            folder = profile_folder(parameters["profile"]) / "proxies"
+            proxy = load_proxy(
+                parameters["proxy"], parameters["codec"], references, learned, folder, parameters["device"]
+            )
+        extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
+        recognition = self.method.recognition if callable(self.method.recognition) else parameters["recognition"]
+        return Preprocessing(self.codec, proxy, judge, self.rungs, recognition, **extra)
+
+    def strength_at(self, quality: float) -> float:
+        """Return the strength for any quality: that of the rungs, interpolated in log2 between them.
+
+        Of several rungs of one quality the first counts: of the two that are published for QP 40 it lies nearer to
+        the line through its neighbours.
+        """
+        return interpolated({rung.quality: rung.strength for rung in reversed(self.rungs)}, quality)
+
+    def chain(self, networks, quality=None, strength=None, codec=None):
+        """Return its networks around its codec, or another `codec`, at a quality and a strength.
+
+        Without a quality it is the middle rung's, without a strength that of the quality.
+        """
+        rung = self.middle if quality is None else Rung(quality, 0.0, self.strength_at(quality))
+        pre = networks.get("preprocessor")
+        pre = pre and AtStrength(pre, rung.strength if strength is None else strength)
+        return Chain(Coded(codec or self.codec, rung.quality), networks.get("postprocessor"), pre=pre)
+
+    def validate(self, networks, judge, splits, team):
+        shown = (splits["validation"], self.evaluation_batch, team.device)
+        answers = evaluate(self.chain(networks), {"source": judge}, *shown, with_ssim=False, team=team)
+        return {"quality": self.middle.quality} | answers.summary("source")
+
+
+def run_name(method: str, codec: str, quality: float | None = None) -> str:
+    """Return the folder's name of a run: method, codec, and its quality unless it has all of them."""
+    return f"{method}-{codec}" + ("" if find_method(method).adaptive else f"-{quality:g}")
+
+
+def ladder_of(profile: Profile, dataset: str, codec: str) -> Ladder:
+    """Return the qualities of a codec. Raises `ParameterError` where no preprocessor is trained for it."""
+    known = profile.coding(dataset).codecs
+    if codec not in known:
+        raise ParameterError(
+            f"profile {profile.name} trains no preprocessor for codec {codec!r} on {dataset}; "
+            f"choose one of {', '.join(known)}."
+        )
+    return known[codec]
+
+
+def resolve_coding(
+    profile: Profile, dataset: str, method: str, codec: str, quality: float | None, seed: int
+) -> CodingRun:
+    """Return the run of one method, codec, quality and seed on a data set of a profile."""
+    if method not in coding():
+        raise ParameterError(f"method {method!r} is unknown; choose one of {', '.join(coding())}.")
+    settings, steps, chosen = profile.coding(dataset), ladder_of(profile, dataset, codec), find_method(method)
+    rungs = [Rung(q, weight, STRENGTH * weight) for q, weight in steps.rungs if chosen.adaptive or q == quality]
+    if not rungs:
+        known = ", ".join(f"{q:g}" for q, _ in steps.rungs)
+        raise ParameterError(f"quality {quality!r} is no rung of the ladder; choose one of {known}.")
+    quality = None if chosen.adaptive else quality
+    parameters = {
+        "profile": profile.name, "dataset": dataset, "method": method, "codec": codec, "quality": quality, "seed": seed,
+        "rungs": [list(rung) for rung in rungs], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
+        "source": settings.source, "recognition": settings.recognition if chosen.recognition else None,
+        "preprocessor": settings.preprocessor.model_dump(),
+        "training": steps.training_of(method, settings.training).model_dump(),
+        "device": profile.device, "threads": profile.threads,
+        "mse_weight": (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight,
+    }  # fmt: skip
+    if settings.data:
+        parameters["data"] = settings.data.model_dump()
+    if steps.proxy != "BlockDCT":
+        parameters["learned_proxy"] = profile.proxy.model_dump()
+    if "postprocessor" in chosen.trains:
+        parameters["postprocessor"] = settings.postprocessor.model_dump()
+        parameters["restoration_weight"] = settings.restoration_weight
+    if "preprocessor" not in chosen.trains:  # nothing before the codec, so no gradient through it
+        for key in ("preprocessor", "mse_weight", "proxy", "learned_proxy"):
+            parameters.pop(key, None)
+    folder = run_folder(profile.name, dataset, run_name(method, codec, quality), seed)
+    return CodingRun(parameters, folder, settings.evaluation_batch, settings.validation_pictures)

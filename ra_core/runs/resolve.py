@@ -1,0 +1,75 @@
+"""From a profile, a folder or a name to runs."""
+
+from pathlib import Path
+
+from ra_core.errors import ParameterError
+from ra_core.params import MAX_SEED, Profile
+from ra_core.runs.coding import CodingRun, resolve_coding
+from ra_core.runs.folder import read_params
+from ra_core.runs.restoration import RestorationRun, resolve_restoration
+from ra_core.runs.run import Run
+from ra_core.runs.shipped import place_of
+
+
+def resolve(
+    profile: Profile, place: str, method: str, seed: int = 0, codec: str | None = None, quality: float | None = None
+) -> Run:
+    """Return the run of a method of a profile; `place` is a task, or a data set with a `codec` and perhaps a `quality`.
+
+    Raises `ParameterError` for what the profile does not train.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ParameterError(f"seed {seed} is not allowed; give a whole number from 0 to {MAX_SEED}.")
+    if codec is None:
+        return resolve_restoration(profile, place, method, seed)
+    return resolve_coding(profile, place, method, codec, quality, seed)
+
+
+def planned(profile: Profile, place: str | None = None) -> list[Run]:
+    """Return every run that a profile trains, of one task or data set or of all."""
+    tasks = [task for task in profile.tasks if place in (None, task)]
+    runs: list[Run] = [
+        resolve(profile, task, mode, seed) for task in tasks for mode in profile.modes for seed in profile.seeds
+    ]
+    for dataset in profile.preprocessing:
+        if place in (None, dataset):
+            runs += [run for codec in profile.coding(dataset).codecs for run in _around(profile, dataset, codec)]
+    return runs
+
+
+def _around(profile: Profile, dataset: str, codec: str) -> list[Run]:
+    """Return the runs around a codec: an adaptive preprocessor, both ends, and those of one quality."""
+    steps = profile.coding(dataset).codecs[codec]
+    wanted: list[tuple[str, float | None]] = [("npp_qa", None)] if steps.rungs else []
+    wanted += [("post", None), ("both", None)] if steps.both_ends else []
+    wanted += [("npp", quality) for quality in steps.single] + [("npp_mse", quality) for quality in steps.npp_mse]
+    return [
+        resolve(profile, dataset, method, seed, codec, quality) for method, quality in wanted for seed in profile.seeds
+    ]
+
+
+def needed(profile: Profile, dataset: str, codec: str) -> list[Run]:
+    """Return the runs a codec is measured with: its own, or, where it only transfers, the adaptive preprocessors."""
+    runs = planned(profile, dataset)
+    if codec in profile.coding(dataset).codecs:
+        return [run for run in runs if run.parameters["codec"] == codec]
+    return [run for run in runs if run.parameters["method"] == "npp_qa"]
+
+
+def find_run(run: str | Path) -> Run:
+    """Return a finished run by its folder, or by its name where it ships.
+
+    Raises `ParameterError` where there is none.
+    """
+    folder = place_of(run)
+    if not (folder / "run.json").exists() or not (folder / "params.yaml").exists():
+        raise ParameterError(
+            f"{run} holds no finished run; name a folder runs/PROFILE/.../seedN, or one of those that ship, "
+            "which ra_core.runs.shipped_names() lists."
+        )
+    parameters = read_params(folder)
+    kinds = {"task": RestorationRun, "dataset": CodingRun}
+    kind = next((kind for key, kind in kinds.items() if key in parameters), None)
+    if kind is None:
+        raise ParameterError(f"{folder / 'params.yaml'} names neither a task nor a data set; train that run again.")
+    return kind(parameters, folder)

@@ -1,0 +1,104 @@
+"""A training, resolved once: all that its result depends on, where it lies, and what it is made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from ra_core.chain import Chain
+from ra_core.data import fingerprint
+from ra_core.judges import Judge, load_judge
+from ra_core.methods import Method, find_method
+from ra_core.models.weights import load_weights
+from ra_core.objectives import Objective
+from ra_core.params import Training
+from ra_core.training.processes import Team
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a method; `RestorationRun` and `CodingRun` say what it is made of.
+
+    `parameters` is what `params.yaml` holds: all that the result depends on, and nothing else. What a validation
+    is told beside (`evaluation_batch`, `validation_pictures`) changes no weight.
+    """
+
+    parameters: dict
+    folder: Path
+    evaluation_batch: int = 16
+    validation_pictures: int = 0
+    told: ClassVar[tuple[str, ...]]  # the parameters that `run.json` repeats
+    validations: ClassVar[int]  # in the course of the training
+
+    @property
+    def name(self) -> str:
+        """The place of its folder in the profile's, such as `sr/ra/seed0`."""
+        return "/".join(self.folder.parts[-3:])
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first weights, of the order of pictures and of their noise."""
+        return self.parameters["seed"]
+
+    @property
+    def training(self) -> Training:
+        """The length and the optimiser."""
+        return Training(**self.parameters["training"])
+
+    @property
+    def method(self) -> Method:
+        """The row of the table of methods."""
+        raise NotImplementedError
+
+    @property
+    def described(self) -> dict:
+        """What `run.json` says beside its parameters."""
+        return {}
+
+    def splits(self) -> dict:
+        """Return the pictures that it is trained on and validated with, by part."""
+        raise NotImplementedError
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprints of its pictures by part, where these may change: in a folder of one's own."""
+        if not self.own_pictures:
+            return {}
+        return {part: fingerprint(pictures) for part, pictures in self.splits().items()}
+
+    @property
+    def own_pictures(self) -> bool:
+        """Whether its pictures come from a folder that others may not have."""
+        raise NotImplementedError
+
+    def judge(self, pictures, device: torch.device) -> Judge:
+        """Return the source, the judge that training sees, and see that it fits the pictures."""
+        found = load_judge(self.parameters["source"], pictures.classes)
+        return found.to(device, memory_format=torch.channels_last)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return its fresh networks by name; those of a seed begin the same in every method."""
+        raise NotImplementedError
+
+    def load(self, device: str | torch.device = "cpu") -> dict[str, nn.Module]:
+        """Return its trained networks by name, ready to evaluate."""
+        found = {name: load_weights(net, self.folder / f"{name}.safetensors") for name, net in self.networks().items()}
+        return {name: net.eval().to(device, memory_format=torch.channels_last) for name, net in found.items()}
+
+    def objective(self, judge: Judge, splits: dict) -> Objective:
+        """Return what it minimises."""
+        raise NotImplementedError
+
+    def chain(self, networks: dict[str, nn.Module], quality: float | None = None) -> Chain:
+        """Return its networks around its channel; around a codec at a quality (None: where it is validated)."""
+        raise NotImplementedError
+
+    def validate(self, networks: dict[str, nn.Module], judge: Judge, splits: dict, team: Team) -> dict:
+        """Return what the validation pictures say of its networks."""
+        raise NotImplementedError
+
+
+def method_of(parameters: dict) -> Method:
+    """Return the method that the parameters of a run name."""
+    return find_method(parameters.get("mode") or parameters["method"])

@@ -1,0 +1,77 @@
+"""Finished runs that ship with the package, each under a name such as `cifar10_narrow/sr/ra/seed0`.
+
+They lie in `ra_core/assets/runs/` as runs do in `runs/`. A run with the very same parameters takes theirs instead of
+training, and `find_run` and `python -m ra_core.apply --run` take their names.
+"""
+
+import json
+import shutil
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from ra_core.assets import ASSETS
+from ra_core.errors import ParameterError
+from ra_core.files import atomic, write_json
+from ra_core.paths import project_root
+from ra_core.runs.folder import read_params, write_params
+
+SHIPPED = ASSETS / "runs"
+ELSEWHERE = ("profile", "device", "threads")  # what a training may differ in from a shipped one
+
+
+def shipped_names() -> list[str]:
+    """Return the names of all runs that ship."""
+    return [_name(place) for place in _places()]
+
+
+def place_of(run: str | Path) -> Path:
+    """Return the folder that `run` is, here or from the project's root, or that of the run which ships by this name."""
+    places = [Path(run), SHIPPED / run]
+    with suppress(ParameterError):  # a script outside of any project
+        places.insert(1, project_root() / run)
+    return next((place for place in places if place.is_dir()), Path(run))
+
+
+def matching(parameters: dict) -> Path | None:
+    """Return the shipped run with these parameters, but for the profile's name, device and threads, if there is one."""
+    wanted = _essence(parameters)
+    for path in _places():
+        if _essence(_read(path)) == wanted:
+            return path
+    return None
+
+
+def take(folder: Path, parameters: dict) -> bool:
+    """Copy the shipped run with these parameters into a run folder, and say whether there was one.
+
+    Its `run.json` stays what the training wrote, with `shipped` and the profile's name added; it comes last.
+    """
+    shipped = matching(parameters)
+    if shipped is None:
+        return False
+    write_params(folder, parameters)
+    for source in sorted(shipped.iterdir()):
+        if source.name not in ("params.yaml", "run.json"):
+            with atomic(folder / source.name) as temporary:
+                shutil.copyfile(source, temporary)
+    record = json.loads((shipped / "run.json").read_text(encoding="utf-8"))
+    write_json(folder / "run.json", record | {"profile": parameters["profile"], "shipped": _name(shipped)})
+    return True
+
+
+def _places() -> list[Path]:
+    return sorted(path.parent for path in SHIPPED.glob("*/*/*/seed*/params.yaml"))
+
+
+def _name(place: Path) -> str:
+    return place.relative_to(SHIPPED).as_posix()
+
+
+@cache
+def _read(place: Path) -> dict:
+    return read_params(place)  # what ships stays as it is, and every run of a workflow asks for it
+
+
+def _essence(parameters: dict) -> dict:
+    return {key: value for key, value in parameters.items() if key not in ELSEWHERE}

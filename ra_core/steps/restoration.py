@@ -1,0 +1,99 @@
+"""Evaluate one task: every mode, seed and recognizer on the test pictures; and put the tables of all tasks together."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ra_core.chain import Chain
+from ra_core.data import is_labelled
+from ra_core.evaluation import ACCURACY_COLUMNS, PAIRED_COLUMNS, Answers, evaluate, paired, table, tidy
+from ra_core.files import atomic, write_text
+from ra_core.params import Profile
+from ra_core.paths import profile_folder
+from ra_core.runs import planned
+from ra_core.steps.common import load_judges, pictures_of, set_threads
+from ra_core.steps.train import trained
+from ra_core.training import pick_device
+
+
+def chains_of(profile: Profile, task: str, device: torch.device) -> Iterator[tuple[str, int, Chain]]:
+    """Yield every chain that a task is judged by, with mode and seed: oracle, unprocessed, then the trained modes."""
+    yield "oracle", 0, Chain()
+    yield "unprocessed", 0, Chain(profile.channel(task))
+    runs = planned(profile, task)
+    pictures = runs[0].fingerprints()
+    for run in runs:
+        yield run.parameters["mode"], run.seed, run.chain(trained(run, device, pictures))
+
+
+def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Evaluate every chain of a task on the test split, train what is missing, and return the two tables.
+
+    They are written as `runs/<profile>/<task>/accuracy.csv` and `paired.csv`, beside `panel.npz` for the pictures.
+    """
+    set_threads(profile)
+    device, test = pick_device(profile.device), pictures_of(profile, task, "test")
+    judges = load_judges(profile.recognizers, device, test.classes)
+    chains = {(mode, seed): chain for mode, seed, chain in chains_of(profile, task, device)}
+    answers: dict[tuple[str, int], Answers] = {}
+    for (mode, seed), chain in chains.items():
+        answers[mode, seed] = evaluate(chain, judges, test, profile.evaluation_batch, device)
+        value = answers[mode, seed].verdicts[profile.source].value()
+        print(f"{task} {mode} seed{seed}: {value:.1f} % on {profile.source}", flush=True)
+
+    rows, gains = [], []
+    for (mode, seed), found in answers.items():
+        keys = {"profile": profile.name, "task": task, "mode": mode, "seed": seed}
+        unlike = {"psnr": np.nan, "ssim": np.nan} if mode == "oracle" else {}  # the oracle is the clean picture
+        rows += [row | unlike for row in tidy(found, profile.source, **keys)]
+        if mode in profile.modes and mode != "plain" and ("plain", seed) in answers:
+            gains += paired(found, answers["plain", seed], profile.source, **keys)
+    tables = table(rows, ACCURACY_COLUMNS), table(gains, PAIRED_COLUMNS)
+    folder = profile_folder(profile.name) / task
+    _write_panel(folder / "panel.npz", profile, chains, answers, test, device)
+    for name, found in zip(("accuracy", "paired"), tables, strict=True):
+        write_text(folder / f"{name}.csv", found.to_csv(index=False))
+    return tables
+
+
+def _write_panel(path: Path, profile: Profile, chains: dict, answers: dict, test, device, count: int = 6) -> None:
+    """Write the pictures of the book's panels: the first test picture of `count` classes through every chain."""
+    firsts = np.unique(test.labels, return_index=True)[1] if is_labelled(test) else np.arange(len(test))
+    chosen = torch.tensor(firsts[:count])
+    shown = {key: chain for key, chain in chains.items() if key[1] == profile.seeds[0] or key[0] not in profile.modes}
+    stored = [chain(test.batch(chosen)[0].to(device), chosen)["stored"] for chain in shown.values()]
+
+    def collected(what: str) -> np.ndarray:
+        every = [
+            [getattr(verdict, what)[chosen].numpy() for verdict in answers[key].verdicts.values()] for key in shown
+        ]
+        return np.array(every)
+
+    labels, classes, given = test.labels[chosen].numpy(), test.classes, collected("answer")
+    if not is_labelled(test):  # right is what the source says to the clean picture
+        labels, classes = given[0, 0], [f"class {number}" for number in range(given.max() + 1)]
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file, images=np.stack([(images * 255).round().byte().cpu().numpy() for images in stored]),
+            versions=np.array([mode for mode, _ in shown]), recognizers=np.array(profile.recognizers),
+            answers=given, confidences=collected("confidence"), labels=labels, classes=np.array(classes),
+        )  # fmt: skip
+
+
+def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the tables of all tasks together as `runs/<profile>/accuracy.csv` and `paired.csv`.
+
+    Tasks that have none are evaluated first.
+    """
+    folder, merged = profile_folder(profile.name), []
+    for task in profile.tasks:
+        if not (folder / task / "accuracy.csv").exists():
+            evaluate_task(profile, task)
+    for name in ("accuracy", "paired"):
+        rows = pd.concat([pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True)
+        write_text(folder / f"{name}.csv", rows.to_csv(index=False))
+        merged.append(rows)
+    return merged[0], merged[1]

@@ -1,0 +1,57 @@
+"""Train one run, unless that is done or ships."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ra_core.cores import own_cores
+from ra_core.runs import Run, begun, check_pictures, is_complete, now, record, take, tidy
+from ra_core.training import fit
+from ra_core.training.processes import Team, find_team
+
+
+def train(run: Run, pictures: dict[str, str] | None = None) -> Path:
+    """Train the networks of a run unless that is done or ships, and return its folder.
+
+    Several processes that call it (see `ra_core.training.processes`) train it together. `pictures` are its
+    `fingerprints`, where they are known. Raises `DataError` where it was done with others.
+    """
+    team = find_team(run.parameters["device"])
+
+    def done() -> bool:
+        if not is_complete(run.folder, run.parameters):
+            return take(run.folder, run.parameters)
+        check_pictures(run.folder, run.fingerprints() if pictures is None else pictures)
+        return True
+
+    if not team.ask_main(done):
+        _train(run, team)
+    team.ask_main(lambda: tidy(run.folder))  # also where a run was killed right after it ended
+    return run.folder
+
+
+def _train(run: Run, team: Team) -> None:
+    """Train a run, or go on with it, and write all of its folder; `run.json` comes last."""
+    torch.set_num_threads(run.parameters["threads"] or own_cores())
+    splits, networks = run.splits(), run.networks()
+    judge = run.judge(splits["train"], team.device)
+    objective = run.objective(judge, splits)
+    # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.
+    with begun(run.folder, run.parameters, team):
+        torch.manual_seed(run.seed)
+        started = now()
+        summary = fit(
+            networks, objective, splits["train"], folder=run.folder, seed=run.seed, device=str(team.device),
+            validate=lambda: run.validate(networks, judge, splits, team), validations=run.validations,
+            validation_pictures=splits["validation"], name=run.name.replace("/", " "),
+            **run.training.options(len(splits["train"])),
+        )  # fmt: skip
+        keys = {key: run.parameters[key] for key in run.told} | run.described | team.told
+        team.ask_main(lambda: record(run.folder, keys, splits, networks, team.device, started, summary))
+
+
+def trained(run: Run, device: str | torch.device = "cpu", pictures: dict | None = None) -> dict[str, nn.Module]:
+    """Return the networks of a run by name, trained first where they are not."""
+    train(run, pictures)
+    return run.load(device)
