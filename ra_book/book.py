@@ -22,7 +22,7 @@ from ra_book.figures import codec_title, task_title
 from ra_book.speed import speed_text
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_text
-from ra_core.params import Profile, load_profile, said_of
+from ra_core.params import Profile, header, load_profile
 from ra_core.paths import project_root
 
 PAGES = {
@@ -186,7 +186,7 @@ def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> di
     """Return what `{{ name }}` stands for in the pages: values and figures of the report, and more."""
     values = json.loads(files["generated/values.json"])
     profile = (root / "params" / f"{settings.name}.yaml").read_text(encoding="utf-8")
-    command, about = said_of(settings.name, profile)
+    command, about = header(settings.name, profile)
     transfers = [
         f"{_figure(f'transfer-{name}.svg', files)}\n\n::::{{div}} wide\n"
         f"{files[f'generated/transfer-{name}.md'].decode()}\n::::"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_json, write_text
-from ra_core.params import Profile, load_profile, said_of
+from ra_core.params import Profile, header, load_profile
 from ra_core.paths import profile_folder, project_root
 from ra_core.runs import git_state, now, planned
 from ra_core.runs.coding import run_name
@@ -119,7 +119,7 @@ def _profile_text(name: str) -> str:
 
 def _about(name: str, records: list[dict], rows: pd.DataFrame) -> dict:
     """Return by which command, commits and packages the trainings came about, and what they took."""
-    command, description = said_of(name, _profile_text(name))
+    command, description = header(name, _profile_text(name))
     trained = rows[~rows["shipped"].astype(bool)]
     return {
         "profile": load_profile(name).name,
