@@ -16,7 +16,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from ra_book import book
+from ra_core.channels import TASKS, make_channel
 from ra_core.errors import OutputError
+from ra_core.judges import load_judge
+from ra_core.methods import METHODS, find_method
+from ra_core.objectives import Restoration
 from ra_core.params import load_profile
 
 SOURCES = Path(__file__).resolve().parents[2] / "book"
@@ -290,13 +294,35 @@ def test_the_snippets_of_the_page_on_use_and_of_the_readme_run(tmp_path, monkeyp
 EXAMPLES = sorted((SOURCES / "examples").glob("*.py"))
 
 
+def example(name: str, monkeypatch) -> dict:
+    """Run an example file; what it registers is forgotten after the test."""
+    for registry in (TASKS, METHODS):
+        monkeypatch.setattr(registry, "_known", dict(registry))
+    scope = {"__name__": name}
+    exec(compile((SOURCES / "examples" / f"{name}.py").read_text(), name, "exec"), scope)
+    return scope
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_of_the_page_on_extending_is_short_shown_and_runs(path):
+def test_an_example_of_the_page_on_extending_is_short_shown_and_runs(path, monkeypatch):
     text = path.read_text()
     assert len(text.splitlines()) < 40 and f"examples/{path.name}" in (SOURCES / "extend.md").read_text()
-    code = compile(text, path.name, "exec")
-    if "TODO-CORE" not in text:  # TODO-CORE: the registries that the others need
-        exec(code, {"__name__": path.stem})
+    if "TODO-CORE" not in text:
+        example(path.stem, monkeypatch)
+
+
+def test_a_task_and_a_method_of_the_page_on_extending_work_together(monkeypatch):
+    example("blur", monkeypatch), example("hinge", monkeypatch)
+    blur, method = make_channel("blur", blur=2.0), find_method("ra_hinge")
+    images, judge = torch.rand(2, 3, 32, 32), load_judge("resnet20")
+    blurred = blur(images)
+    assert blurred.shape == images.shape and blurred.var() < images.var() and method.needs_labels
+    processor = torch.nn.Conv2d(3, 3, 3, padding=1)
+    objective = Restoration(method, blur, judge)
+    batch = objective.prepare(images, torch.tensor([0, 1]), torch.Generator())
+    terms = objective.terms({"processor": processor}, batch)
+    terms["recognition"].backward()
+    assert terms["loss"] > terms["distortion"] and processor.weight.grad.norm() > 0
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
