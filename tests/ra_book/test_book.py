@@ -24,7 +24,7 @@ from ra_core.objectives import Restoration
 from ra_core.params import load_profile
 
 SOURCES = Path(__file__).resolve().parents[2] / "book"
-TASKS = ("sr", "jpeg")  # a profile without dn
+RAN = ("sr", "jpeg")  # a profile without dn
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><title>Gains: RA &amp; plain [12.5 %]</title></svg>\n'
 TABLE = "| task | top-1 in % |\n| :-- | --: |\n| sr | 61.25 |\n"
@@ -61,10 +61,10 @@ def pristine(tmp_path_factory) -> Path:
     notebooks, report = root / "runs/tiny/notebooks", root / "runs/tiny/report"
     for stem in book.PAGES.values():
         write_notebook(notebooks / f"{stem}.ipynb", "A title of its own")
-    for task in TASKS:
+    for task in RAN:
         write_notebook(notebooks / f"04_cross_evaluate-{task}.ipynb", "Who recognises what")
     report.mkdir()
-    for name in ("headline", "against_the_paper", *(f"curves-{task}" for task in TASKS)):
+    for name in ("headline", "against_the_paper", *(f"curves-{task}" for task in RAN)):
         (report / f"{name}.svg").write_text(SVG)
     for name in ("headline", "against_the_paper", "status"):
         (report / f"{name}.md").write_text(TABLE)
