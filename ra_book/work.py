@@ -30,6 +30,8 @@ from ra_core.runs.shipped import matching
 
 COUNTS = {"download": 50_000, "imagenet": 1_281_167}  # pictures to train on, where they are not here
 SIDES = {"cells": elpv.CROP, "scenes": scenes.SIDE}
+NO_WORK = ("profile", "seed", "training", "device", "threads", "mode", "codec", "coder", "quality", "rungs", "weight")
+COUNTED: dict[str, float] = {}  # by all that work depends on
 
 
 class Planned(NamedTuple):
@@ -84,18 +86,14 @@ def _proxies(profile: Profile) -> list[Planned]:
     ]
 
 
-NO_WORK = ("profile", "seed", "training", "device", "threads", "mode", "codec", "coder", "quality", "rungs", "weight")
-COUNTED: dict[str, float] = {}  # by all that work depends on
-
-
 def macs_of(run: Run) -> float:
     """Return the multiply-accumulates of a picture in a training step, forward and back.
 
     In front of a codec these are of the networks and the judge; codec and proxy count as they were where the rate was
     measured.
     """
-    needed = {key: value for key, value in run.parameters.items() if key not in NO_WORK}
-    key = json.dumps([needed, run.method.trains, str(run.method.recognition)], default=str)
+    counts = {key: value for key, value in run.parameters.items() if key not in NO_WORK}
+    key = json.dumps([counts, run.method.trains, str(run.method.recognition)], default=str)
     if key not in COUNTED:
         count = _restoration if isinstance(run, RestorationRun) else _coding
         COUNTED[key] = count(run, _judge(run.parameters["source"]))

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ra_book import costs, work
 from ra_core.errors import ParameterError
+from ra_core.judges import load_recognizer
 from ra_core.models.processors import make_processor
-from ra_core.models.recognizers import load_recognizer
 from ra_core.params import load_profile
 
 KEYS = ["machine", "profile", "part", "run", "coder", "macs", "images_per_s"]
