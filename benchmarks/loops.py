@@ -17,9 +17,9 @@ from ra_core.chain import Chain
 from ra_core.channels import make_channel
 from ra_core.data.folders import load_tree
 from ra_core.evaluation import evaluate
-from ra_core.losses import find_mode
-from ra_core.models.processors import PReLU, make_processor
 from ra_core.judges.recognizer import IMAGENET_MEAN, IMAGENET_STD, Recognizer
+from ra_core.methods import find_method
+from ra_core.models.processors import PReLU, make_processor
 from ra_core.objectives import Restoration
 from ra_core.training import fit
 
@@ -60,6 +60,10 @@ class Ready:
     def __len__(self):
         return len(self.images)
 
+    def digests(self):
+        """Yield nothing: there is no file to tell apart."""
+        yield from ()
+
     def training_batch(self, indices, generator):
         return self.images, self.labels
 
@@ -87,7 +91,7 @@ class OurLoop:
         self.processor, net = networks(task)
         self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD)
         self.channel, self.batch, self.device = make_channel(task), batch, device
-        self.objective = Restoration(find_mode(mode), self.channel, self.recognizer)
+        self.objective = Restoration(find_method(mode), self.channel, self.recognizer)
         self.training, self.validation = (load_tree(root, part) for part in ("train", "val"))
         self.scratch = scratch
 
@@ -108,7 +112,7 @@ class OurLoop:
     def ready_seconds(self, skipped: int, steps: int) -> float:
         """Return the seconds of as many steps on tensors that lie ready on the device."""
         ready = Ready(self.channel, self.batch, self.device)
-        return self.seconds(skipped, steps, Restoration(self.objective.mode, ready, self.recognizer), ready)
+        return self.seconds(skipped, steps, Restoration(self.objective.method, ready, self.recognizer), ready)
 
     def evaluate(self) -> float:
         """Go once through the validation pictures; return the mean SSIM."""
@@ -131,7 +135,7 @@ def their_loop(
 ) -> PublishedLoop:
     processor, recognizer = networks(task)
     nets = with_torchs_prelu(processor), recognizer
-    return PublishedLoop(task, find_mode(mode).weight, *nets, root, scratch, batch, device, workers)
+    return PublishedLoop(task, find_method(mode).weight, *nets, root, scratch, batch, device, workers)
 
 
 def with_torchs_prelu(net: nn.Module) -> nn.Module:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from ra_core.cores import cores
-from ra_core.experiments import evaluate_task
 from ra_core.files import write_json
 from ra_core.metrics import mean_interval
 from ra_core.params import Profile, load_profile
 from ra_core.runs import device_name, git_state, now, versions
+from ra_core.steps import evaluate_task
 from ra_core.training import PRECISIONS, pick_device
 
 UNITS = {"top1": "top-1 on the source in points", "unseen": "top-1 unseen in points", "psnr": "PSNR in dB"}

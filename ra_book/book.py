@@ -18,11 +18,11 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ra_book.figures.look import codec_title
+from ra_book.figures import codec_title, task_title
 from ra_book.speed import speed_text
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_text
-from ra_core.params import load_profile, said_of
+from ra_core.params import Profile, header, load_profile
 from ra_core.paths import project_root
 
 PAGES = {
@@ -32,18 +32,9 @@ PAGES = {
     "reference_results": "11_reference_results",
     "planning": "12_planning",
 }
-TASK_PAGE, TASK_NOTEBOOK = "results/{}", "04_cross_evaluate-{}"
-CODING_INDEX = "coding/index"  # there only where the profile has preprocessing before codecs
 DATASET_TITLES = {"cells": "Solar cells", "scenes": "Scenes"}
-REPORT = (
-    "values.json",
-    "headline.svg",
-    "headline.md",
-    "against_the_paper.svg",
-    "against_the_paper.md",
-    "published.md",
-    "status.md",
-)
+REPORT = ("values.json", "headline.svg", "headline.md", "against_the_paper.svg", "against_the_paper.md", "published.md",
+          "status.md")  # fmt: skip
 # What a reader may compare with the paper's numbers, by whether the run is on ImageNet.
 LEVELS = {
     True: "The pictures and recognizers are the paper's. Unlike the paper we score 8-bit pictures and give intervals; "
@@ -66,20 +57,25 @@ def build_book(profile: str, root: Path, output: Path) -> Path:
     Raises `OutputError` where a run that a page needs is missing, failed or foreign, or a page is not sound.
     """
     output_html = output / "_build" / "html"
-    settings = load_profile(profile, folder=root / "params")
-    files = collect(profile, list(settings.tasks), root, settings.preprocessing)
+    files = collect(load_profile(profile, folder=root / "params"), root)
     digest = _digest(files)
     stamp, index = output_html / STAMP, output_html / "index.html"
     if index.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
         return index
     try:
-        _build(files, digest, root / "runs" / profile / "book", output_html)
+        built = _build(files, root / "runs" / profile / "book")
+        write_text(built / STAMP, digest)
+        _replace(output_html, built)
     except OSError as error:
         raise OutputError(
-            f"the book could not be written ({error}); what was built before is untouched: free some space "
-            "or choose a folder you may write to, then run again."
+            f"the book could not be written ({error}); free some space or choose another folder."
         ) from error
     return index
+
+
+def task_pages(tasks: list[str]) -> dict[str, tuple[str, str]]:
+    """Return the page of each task with its notebook and its title."""
+    return {f"results/{task}": (f"04_cross_evaluate-{task}", task_title(task)) for task in tasks}
 
 
 def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
@@ -89,67 +85,41 @@ def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
         title = DATASET_TITLES.get(dataset, dataset.replace("_", " ").capitalize())
         for codec in settings.all_codecs:
             note = "" if codec in settings.codecs else " (transfer)"
-            pages[f"coding/{dataset}-{codec}"] = (
-                f"08_rate_accuracy-{dataset}-{codec}", f"{title}: {codec_title(codec)}{note}"
-            )  # fmt: skip
+            stem = f"08_rate_accuracy-{dataset}-{codec}"
+            pages[f"coding/{dataset}-{codec}"] = stem, f"{title}: {codec_title(codec)}{note}"
         for codec in settings.both_ends:
-            pages[f"coding/both-ends-{dataset}-{codec}"] = (
-                f"09_both_ends-{dataset}-{codec}", f"{title}: both ends of {codec_title(codec)}"
-            )  # fmt: skip
+            stem = f"09_both_ends-{dataset}-{codec}"
+            pages[f"coding/both-ends-{dataset}-{codec}"] = stem, f"{title}: both ends of {codec_title(codec)}"
     return pages
 
 
-def _list_coding(toc, coding: dict[str, tuple[str, str]], files: dict[str, bytes]) -> None:
-    """Put the pages on codecs into the table of contents, or take their first page out where there are none."""
-    if not coding:
-        files.pop(f"{CODING_INDEX}.md", None)
-        _drop(toc, {CODING_INDEX})
-        return
-    for part in toc["parts"]:
-        for chapter in part["chapters"]:
-            if chapter.get("file") == CODING_INDEX:
-                chapter["sections"] = [{"file": page, "title": title} for page, (_, title) in coding.items()]
-
-
-def collect(profile: str, tasks: list[str], root: Path, preprocessing: dict | None = None) -> dict[str, bytes]:
+def collect(settings: Profile, root: Path) -> dict[str, bytes]:
     """Return every file of the book to build by its path: sources, executed notebooks and report files."""
-    preprocessing = preprocessing or {}
-    source, runs = root / "book", root / "runs" / profile
+    source, runs = root / "book", root / "runs" / settings.name
     files = {
         str(path.relative_to(source)): path.read_bytes()
         for path in sorted(source.rglob("*"))
         if path.is_file() and path.relative_to(source).parts[0] != "_build"
     }
     toc, config = (yaml.safe_load(files[name]) for name in ("_toc.yml", "_config.yml"))
-    coding = coding_pages(preprocessing)
-    _list_coding(toc, coding, files)
-    notebooks = PAGES | {TASK_PAGE.format(task): TASK_NOTEBOOK.format(task) for task in tasks}
-    notebooks |= {page: stem for page, (stem, _) in coding.items()}
-    listed = {page for page, _ in _entries(toc) if Path(page).parent == Path(TASK_PAGE).parent}
-    _drop(toc, {page for page in listed if page not in notebooks and f"{page}.md" not in files})
-    titles = dict(_entries(toc))
-    unlisted = next((page for page in notebooks if page not in titles), None)
-    if unlisted:
-        raise OutputError(f"book/_toc.yml has no entry {unlisted}; add it with a title.")
-    for page, stem in notebooks.items():
-        notebook = read_notebook(runs / "notebooks" / f"{stem}.ipynb", profile)
-        files[f"{page}.ipynb"] = _as_page(notebook, stem, titles.get(page)).encode()
-    transfers = [f"transfer-{dataset}" for dataset in preprocessing]
-    own = [*(f"curves-{task}.svg" for task in tasks), *(["bd.md", "cost.md"] if coding else [])]
-    own += [f"{name}.{kind}" for name in transfers for kind in ("svg", "md")]
-    for name in (*REPORT, *own):
+    sections = {"results/index": task_pages(settings.tasks), "coding/index": coding_pages(settings.preprocessing)}
+    titles = _list_pages(toc, files, sections)
+    pages = {page: (stem, titles.get(page)) for page, stem in PAGES.items()}
+    for page, (stem, title) in (pages | sections["results/index"] | sections["coding/index"]).items():
+        notebook = read_notebook(runs / "notebooks" / f"{stem}.ipynb", settings.name)
+        files[f"{page}.ipynb"] = _as_page(notebook, stem, title).encode()
+    transfers = [f"transfer-{dataset}" for dataset in settings.preprocessing]
+    own = [f"curves-{task}.svg" for task in settings.tasks] + (["bd.md", "cost.md"] if transfers else [])
+    for name in (*REPORT, *own, *(f"{name}.{kind}" for name in transfers for kind in ("svg", "md"))):
         path = runs / "report" / name
         if not path.exists():
-            raise OutputError(f"{path} is missing; run notebook 05_report for the profile {profile}.")
+            raise OutputError(f"{path} is missing; run notebook 05_report for the profile {settings.name}.")
         files[f"generated/{name}"] = path.read_bytes()
-    values = _substitutions(profile, tasks, root, files)
-    values["transfer_figures"] = "\n\n".join(
-        f"{_figure(f'{name}.svg', files)}\n\n::::{{div}} wide\n{files[f'generated/{name}.md'].decode()}\n::::"
-        for name in transfers
-    )
+    values = _substitutions(settings, root, files)
     _check_names(files, values)
     config.setdefault("parse", {})["myst_substitutions"] = values
-    files["_toc.yml"], files["_config.yml"] = (_yaml(part) for part in (toc, config))
+    for name, content in (("_toc.yml", toc), ("_config.yml", config)):
+        files[name] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10_000).encode()
     return files
 
 
@@ -158,19 +128,20 @@ def read_notebook(path: Path, profile: str) -> nbformat.NotebookNode:
 
     Raises `OutputError` unless it ran to its end, for this profile, with outputs.
     """
-    if not path.exists():
-        raise OutputError(f"{path} is missing; run its notebook for the profile {profile} (`make book` does).")
     try:
         notebook = nbformat.read(path, as_version=4)
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{path} is missing; run its notebook for the profile {profile} (`make book` does)."
+        ) from error
     except (OSError, ValueError, nbformat.ValidationError) as error:
         raise OutputError(f"{path} is not a notebook ({str(error).splitlines()[0]}); run it again.") from error
     papermill = notebook.metadata.get("papermill", {})
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    failed = next((output for output in outputs if output.output_type == "error"), None)
-    if failed or papermill.get("exception"):
-        name = f" with {failed.ename}" if failed else ""
-        raise OutputError(f"{path} holds a run that failed{name}; mend the cause and run it again.")
     given = papermill.get("parameters", {}).get("profile")
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    failed = [output.ename for output in outputs if output.output_type == "error"]
+    if failed or papermill.get("exception"):
+        raise OutputError(f"{path} holds a run that failed {failed}; mend the cause and run it again.")
     if given != profile:
         raise OutputError(f"{path} was run for the profile {given!r}, not {profile!r}; run it again for {profile}.")
     if not outputs:
@@ -181,6 +152,18 @@ def read_notebook(path: Path, profile: str) -> nbformat.NotebookNode:
 def find_network(text: str) -> list[str]:
     """Return every address that a page or style sheet would load from the network when it is opened."""
     return [next(filter(None, found)) for found in NETWORK.findall(text)]
+
+
+def _list_pages(toc: dict, files: dict[str, bytes], sections: dict[str, dict]) -> dict[str, str | None]:
+    """Put the pages of a profile below their chapters, take out chapters without any; return titles by page."""
+    for part in toc["parts"]:
+        for chapter in [chapter for chapter in part["chapters"] if chapter["file"] in sections]:
+            pages = sections[chapter["file"]]
+            chapter["sections"] = [{"file": page, "title": title} for page, (_, title) in pages.items()]
+            if not pages:
+                part["chapters"].remove(chapter)
+                files.pop(f"{chapter['file']}.md")
+    return {chapter["file"]: chapter.get("title") for part in toc["parts"] for chapter in part["chapters"]}
 
 
 def _as_page(notebook: nbformat.NotebookNode, stem: str, title: str | None) -> str:
@@ -199,19 +182,25 @@ def _as_page(notebook: nbformat.NotebookNode, stem: str, title: str | None) -> s
     return nbformat.writes(notebook)
 
 
-def _substitutions(profile: str, tasks: list[str], root: Path, files: dict[str, bytes]) -> dict[str, str]:
+def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> dict[str, str]:
     """Return what `{{ name }}` stands for in the pages: values and figures of the report, and more."""
     values = json.loads(files["generated/values.json"])
-    command, about = said_of(profile, (root / "params" / f"{profile}.yaml").read_text(encoding="utf-8"))
-    curves = "\n\n".join(_figure(f"curves-{task}.svg", files) for task in tasks)
+    profile = (root / "params" / f"{settings.name}.yaml").read_text(encoding="utf-8")
+    command, about = header(settings.name, profile)
+    transfers = [
+        f"{_figure(f'transfer-{name}.svg', files)}\n\n::::{{div}} wide\n"
+        f"{files[f'generated/transfer-{name}.md'].decode()}\n::::"
+        for name in settings.preprocessing
+    ]
     return values | {
         # Names in code spans are not replaced, so what is to look like code brings its own marks.
-        "profile": f"`{profile}`",
+        "profile": f"`{settings.name}`",
         "command": f"`{command}`",
-        "about": about or profile,
+        "about": about or settings.name,
         "headline_figure": _figure("headline.svg", files),
         "against_the_paper_figure": _figure("against_the_paper.svg", files),
-        "training_curves_figures": curves,
+        "training_curves_figures": "\n\n".join(_figure(f"curves-{task}.svg", files) for task in settings.tasks),
+        "transfer_figures": "\n\n".join(transfers),
         "speed": speed_text(root),
         "published_tables": files["generated/published.md"].decode(),
         "levels": LEVELS[bool(files["generated/published.md"])],
@@ -226,38 +215,10 @@ def _figure(name: str, files: dict[str, bytes]) -> str:
 
 
 def _check_names(files: dict[str, bytes], values: dict[str, str]) -> None:
-    for page, content in files.items():
-        if page.endswith(".md"):
-            for name in re.findall(r"\{\{\s*(\w+)", content.decode()):
-                if name not in values:
-                    raise OutputError(
-                        f"book/{page} uses the value {name!r}, which no run wrote; take it out or write it."
-                    )
-
-
-def _entries(toc) -> list[tuple[str, str | None]]:
-    """Return every file of a table of contents with its title, if it has one."""
-    if isinstance(toc, list):
-        return [entry for part in toc for entry in _entries(part)]
-    if not isinstance(toc, dict):
-        return []
-    own = [(toc["file"], toc.get("title"))] if "file" in toc else []
-    return own + _entries([part for part in toc.values() if isinstance(part, list)])
-
-
-def _drop(toc, pages: set[str]) -> None:
-    """Take pages out of a table of contents."""
-    if isinstance(toc, list):
-        toc[:] = [entry for entry in toc if not (isinstance(entry, dict) and entry.get("file") in pages)]
-        for entry in toc:
-            _drop(entry, pages)
-    elif isinstance(toc, dict):
-        for part in toc.values():
-            _drop(part, pages)
-
-
-def _yaml(value) -> bytes:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000).encode()
+    for page in (name for name in files if name.endswith(".md")):
+        for name in re.findall(r"\{\{\s*(\w+)", files[page].decode()):
+            if name not in values:
+                raise OutputError(f"book/{page} uses the value {name!r}, which no run wrote; take it out or write it.")
 
 
 def _digest(files: dict[str, bytes]) -> str:
@@ -267,8 +228,8 @@ def _digest(files: dict[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _build(files: dict[str, bytes], digest: str, staged: Path, output_html: Path) -> None:
-    """Build in the folder `staged`, check the pages, and only then put them in place of the old ones."""
+def _build(files: dict[str, bytes], staged: Path) -> Path:
+    """Build in the folder `staged` with warnings as errors, check the pages, and return their folder."""
     shutil.rmtree(staged, ignore_errors=True)
     for name, content in files.items():
         (staged / name).parent.mkdir(parents=True, exist_ok=True)
@@ -278,30 +239,29 @@ def _build(files: dict[str, bytes], digest: str, staged: Path, output_html: Path
     lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).splitlines()
     built = staged / "_build" / "html"
     if done.returncode or not (built / "index.html").exists():
-        said = [line for line in lines if re.search("WARNING|ERROR|Error", line)] or lines[-20:]
-        print("\n".join(said), file=sys.stderr)
+        found = [line for line in lines if re.search("WARNING|ERROR|Error", line)] or lines[-20:]
+        print("\n".join(found), file=sys.stderr)
         raise OutputError(f"the book in {staged} did not build without warnings; mend what is listed above.")
-    _check_pages(built, [name.removesuffix(".ipynb") for name in files if name.endswith(".ipynb")])
-    write_text(built / STAMP, digest)
-    new, old = output_html.with_name(".html-new"), output_html.with_name(".html-old")
-    for folder in (new, old):
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(built, new)
-    if output_html.exists():
-        output_html.rename(old)
-    new.rename(output_html)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_pages(built: Path, notebooks: list[str]) -> None:
-    for page in notebooks:
+    for page in (name.removesuffix(".ipynb") for name in files if name.endswith(".ipynb")):
         text = (built / f"{page}.html").read_text(encoding="utf-8")
         if "cell_output" not in text or "output traceback" in text:
             raise OutputError(f"the page {page} shows no outputs, or an error; run its notebook again.")
     for path in sorted([*built.rglob("*.html"), *built.rglob("*.css")]):
-        found = find_network(path.read_text(encoding="utf-8", errors="replace"))
-        if found:
+        if found := find_network(path.read_text(encoding="utf-8", errors="replace")):
             raise OutputError(f"the page {path.relative_to(built)} would load {found[0]} from the network; ship it.")
+    return built
+
+
+def _replace(target: Path, built: Path) -> None:
+    """Put a folder in place of another, which is there until the new one is complete."""
+    new, old = target.with_name(".html-new"), target.with_name(".html-old")
+    for folder in (new, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(built, new)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ra_core.coding import planned, run_name
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_json, write_text
-from ra_core.params import Profile, load_profile, said_of
-from ra_core.paths import profile_folder, project_root, run_folder
-from ra_core.runs import git_state, now
+from ra_core.params import Profile, header, load_profile
+from ra_core.paths import profile_folder, project_root
+from ra_core.runs import git_state, now, planned
+from ra_core.runs.coding import run_name
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
 PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
@@ -44,23 +44,23 @@ def collect(name: str) -> Path:
         raise OutputError(f"{runs} holds no tables of results; run make book PROFILE={name} first.")
     for stem in PER_DATASET:
         parts = sorted({*runs.glob(f"*/{stem}.csv"), *runs.glob(f"*/{stem}-*.csv")})
-        if parts:
-            tables[stem] = pd.concat([_named(pd.read_csv(part), part) for part in parts], ignore_index=True)
+        rows = [(pd.read_csv(part), part.parent.name) for part in parts]
+        if rows:  # a table that does not name its data set lies in the folder of one
+            named = [one if "dataset" in one else one.assign(dataset=dataset) for one, dataset in rows]
+            tables[stem] = pd.concat(named, ignore_index=True)
     records = _records(load_profile(name))
     tables["trainings"] = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
     shutil.rmtree(folder, ignore_errors=True)
     for stem, rows in tables.items():
         write_text(folder / f"{stem}.csv", rows.to_csv(index=False))
     write_text(folder / "params.yaml", _profile_text(name))
-    write_json(folder / "about.json", _about(name, records))
+    write_json(folder / "about.json", _about(name, records, tables["trainings"]))
     return folder
 
 
 def _records(profile: Profile) -> list[dict]:
     """Return what every run of the profile said of itself (`run.json`); one that is not there is left out."""
-    wanted = [(task, mode) for task in profile.tasks for mode in profile.modes]
-    wanted += [(dataset, run) for dataset in profile.preprocessing for run in planned(profile, dataset)]
-    paths = [run_folder(profile.name, *run, seed) / "run.json" for run in wanted for seed in profile.seeds]
+    paths = [run.folder / "run.json" for run in planned(profile)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
@@ -83,11 +83,8 @@ def training_row(record: dict) -> dict:
 
 def references() -> dict[str, dict[str, pd.DataFrame]]:
     """Return the tables of every profile that has reference results, by profile and name of the table."""
-    return {
-        folder.name: {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
-        for folder in sorted(results_folder().glob("*/"))
-        if (folder / "about.json").exists()
-    }
+    folders = [path.parent for path in sorted(results_folder().glob("*/about.json"))]
+    return {folder.name: {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))} for folder in folders}
 
 
 def trainings() -> pd.DataFrame:
@@ -116,27 +113,23 @@ def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:
     return {name: rows for name, rows in found.items() if len(rows)}
 
 
-def _named(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return rows of a table that lies in the folder of a data set, with the data set's name."""
-    return rows if "dataset" in rows else rows.assign(dataset=path.parent.name)
-
-
 def _profile_text(name: str) -> str:
     return (project_root() / "params" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _about(name: str, records: list[dict]) -> dict:
-    command, description = said_of(name, _profile_text(name))
-    trained = [record for record in records if "shipped" not in record]
+def _about(name: str, records: list[dict], rows: pd.DataFrame) -> dict:
+    """Return by which command, commits and packages the trainings came about, and what they took."""
+    command, description = header(name, _profile_text(name))
+    trained = rows[~rows["shipped"].astype(bool)]
     return {
         "profile": load_profile(name).name,
         "command": command,
         "about": description,
         "trainings": len(trained),
-        "training_hours": round(sum(record["wall_seconds"] for record in trained) / 3600, 2),
-        "peak_memory_mb": max((training_row(record)["peak_memory_mb"] for record in records), default=0.0),
-        "devices": sorted({record["device"] for record in records}),
-        "commits": sorted({training_row(record)["commit"] for record in records}),
+        "training_hours": round(float(trained["wall_seconds"].sum()) / 3600, 2),
+        "peak_memory_mb": max(rows["peak_memory_mb"], default=0.0),
+        "devices": sorted(set(rows["device"])),
+        "commits": sorted(set(rows["commit"])),
         "first": min((record["started"] for record in records), default=""),
         "last": max((record["started"] for record in records), default=""),
         "versions": records[-1]["versions"] if records else {},

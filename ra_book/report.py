@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 
 import pandas as pd
 
@@ -13,24 +14,16 @@ from ra_core.runs import versions
 IMAGENET_TEST = 50_000  # pictures, on which the paper's accuracies were measured
 
 
-def _runs(profile: Profile, task: str):
-    return [
-        (mode, seed, run_folder(profile.name, task, mode, seed)) for mode in profile.modes for seed in profile.seeds
-    ]
-
-
 def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
     """Return the log of the first seed of every mode of a task."""
-    return {
-        mode: [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-        for mode, seed, folder in _runs(profile, task)
-        if seed == profile.seeds[0]
-    }
+    folders = {mode: run_folder(profile.name, task, mode, profile.seeds[0]) for mode in profile.modes}
+    return {mode: list(map(json.loads, (f / "log.jsonl").read_text().splitlines())) for mode, f in folders.items()}
 
 
 def read_runs(profile: Profile) -> list[dict]:
     """Return what every run said of itself (`run.json`)."""
-    return [json.loads((f / "run.json").read_text()) for task in profile.tasks for _, _, f in _runs(profile, task)]
+    runs = product(profile.tasks, profile.modes, profile.seeds)
+    return [json.loads((run_folder(profile.name, *run) / "run.json").read_text()) for run in runs]
 
 
 def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.DataFrame) -> str:

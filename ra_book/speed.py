@@ -29,9 +29,7 @@ def _read(path: Path, tell: Callable[[dict], str]) -> str:
     try:
         return tell(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(
-            f"{path} is not what a benchmark wrote ({error!r}); delete it, or run the benchmark again."
-        ) from error
+        raise OutputError(f"{path} is not what a benchmark wrote ({error!r}); delete it or run it again.") from error
 
 
 def _made(found: dict) -> str:
@@ -41,74 +39,64 @@ def _made(found: dict) -> str:
     return f"on {machine['device']}, {machine['cores']} cores, at commit {commit}, {found['made'][:10]}"
 
 
-def _spread(row: dict) -> tuple[str, str]:
-    return f"{row['median']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}"
+def _spread(row: dict) -> str:
+    return f"{row['median']:.2f} | {row['low']:.2f} to {row['high']:.2f}"
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(head: str, rows: list[str]) -> str:
+    """Return a Markdown table; cells of a line are separated by ` | `."""
+    lines = [head, " | ".join([":--", *["--:"] * head.count(" | ")]), *rows]
+    return "".join(f"\n| {line} |" for line in lines)
 
 
 def _throughput(found: dict) -> str:
     rows = {name: row for part in ("gpu", "training", "parts") for name, row in found[part].items()}
     table = _table(
-        ["what", "times as fast", "over rounds", "wanted", "ours, pictures/s", "published, pictures/s"],
+        "what | times as fast | over rounds | wanted | ours, pictures/s | published, pictures/s",
         [
-            [
-                name, *_spread(row["ratio"]), f"{row['target']:g}" if row["target"] else "–",
-                *(f"{row[key]:.2f}" if key in row else "–" for key in ("ours", "published")),
-            ]
+            f"{name} | {_spread(row['ratio'])} | {row['target'] or '–'} | "
+            + " | ".join(f"{row[key]:.2f}" if key in row else "–" for key in ("ours", "published"))
             for name, row in rows.items()
         ],
-    )  # fmt: skip
-    return (
-        f"Measured with `make bench` {_made(found)}: how many times as fast as the published way on the same "
-        f"networks and pictures, the median of {found['settings']['rounds']} or more rounds.\n\n{table}"
-        + _on_gpu(found["gpu"])
     )
-
-
-def _on_gpu(rows: dict[str, dict]) -> str:
-    """Return how near the steps on a GPU come to what the card can do, or nothing where it was not used."""
-    if not rows:
-        return ""
+    text = (
+        f"Measured with `make bench` {_made(found)}: how many times as fast as the published way on the same "
+        f"networks and pictures, the median of {found['settings']['rounds']} or more rounds.\n{table}"
+    )
+    if not found["gpu"]:
+        return text
     table = _table(
-        ["what", "batch", "published batch", "of the speed on ready tensors", "wanted", "TFLOP/s",
-         "of a large bf16 product", "of the card's bf16 peak"],
+        "what | batch | published batch | of the speed on ready tensors | wanted | TFLOP/s | of a large bf16 product | "
+        "of the card's bf16 peak",
         [
-            [
-                name, f"{row['batch']}", f"{row['published_batch']}", f"{row['ready']['median']:.0%}",
-                f"{row['ready_target']:.0%}", f"{row['tflops']:.0f}", f"{row['of_product']:.0%}",
-                f"{row['of_peak']:.0%}" if row["of_peak"] else "not known",
-            ]
-            for name, row in rows.items()
+            f"{name} | {row['batch']} | {row['published_batch']} | {row['ready']['median']:.0%} | "
+            f"{row['ready_target']:.0%} | {row['tflops']:.0f} | {row['of_product']:.0%} | "
+            + (f"{row['of_peak']:.0%}" if row["of_peak"] else "not known")
+            for name, row in found["gpu"].items()
         ],
-    )  # fmt: skip
+    )
     return (
-        "\n\nEach way at its best batch on this GPU. On ready tensors the same networks train without reading or "
-        f"degrading a picture, so what is missing there is what the data cost.\n\n{table}"
+        f"{text}\n\nEach way at its best batch on this GPU. On ready tensors the same networks train without reading "
+        f"or degrading a picture, so what is missing there is what the data cost.\n{table}"
     )
 
 
 def _coding(found: dict) -> str:
     table = _table(
-        ["codec", "times as fast", "over rounds", "wanted", "with C programs", "encoding on all cores"],
+        "codec | times as fast | over rounds | wanted | with C programs | encoding on all cores",
         [
-            [
-                f"{name} at {row['codec']['at']:g}", *_spread(row["ratio_c"]), f"{found['target']:g}",
-                _spread(row["ratio_programs"])[0] if "ratio_programs" in row else "–",
-                f"{list(row['scaling']['encode'].values())[-1]['gain']:.2f}",
-            ]
+            f"{name} at {row['codec']['at']:g} | {_spread(row['ratio_c'])} | {found['target']:g} | "
+            + (f"{row['ratio_programs']['median']:.2f}" if "ratio_programs" in row else "–")
+            + f" | {list(row['scaling']['encode'].values())[-1]['gain']:.2f}"
             for name, row in found["codecs"].items()
         ],
-    )  # fmt: skip
+    )
     return (
         f"Encoding, decoding and counting a batch of {found['batch']['pictures']} pictures of {found['batch']['side']} "
         f"pixels in memory, beside files, a shell and programs one picture at a time, with the same coder and "
         f"settings, {_made(found)}. The first ratio takes the program's work from the same library, as if the "
         "program were written in C; the one *with C programs* is that of real ones where they were found, which bring "
-        f"libraries of their own. The last column says how many times as fast all cores encode as one.\n\n{table}"
+        f"libraries of their own. The last column says how many times as fast all cores encode as one.\n{table}"
     )
 
 
@@ -119,20 +107,18 @@ def _signed(value: float) -> str:
 def _precision(found: dict) -> str:
     settings = found["settings"]
     table = _table(
-        ["mode", "number", "fp32", "its seeds' standard deviation", "bf16", "difference", "95 % interval", "within"],
+        "mode | number | fp32 | its seeds' standard deviation | bf16 | difference | 95 % interval | within",
         [
-            [
-                mode, found["units"][key], f"{row['fp32']:.2f}", f"{row['seeds_sd']:.2f}", f"{row['bf16']:.2f}",
-                _signed(row["difference"]), f"{_signed(row['low'])} to {_signed(row['high'])}",
-                "yes" if row["within"] else "no, nor told from none" if row["low"] <= 0 <= row["high"] else "no",
-            ]
+            f"{mode} | {found['units'][key]} | {row['fp32']:.2f} | {row['seeds_sd']:.2f} | {row['bf16']:.2f} | "
+            f"{_signed(row['difference'])} | {_signed(row['low'])} to {_signed(row['high'])} | "
+            + ("yes" if row["within"] else "no, nor told from none" if row["low"] <= 0 <= row["high"] else "no")
             for mode, numbers in found["results"].items()
             for key, row in numbers.items()
         ],
-    )  # fmt: skip
+    )
     return (
         f"What bf16 changes in the results of {settings['task']}, profile `{settings['profile']}`, over "
         f"{len(settings['seeds'])} seeds, measured with `python benchmarks/precision.py --task {settings['task']}` "
         f"{_made(found)}: *within* says whether the means differ by less than fp32's seeds scatter; where they "
-        f"do not but the interval holds zero, no difference is shown either.\n\n{table}"
+        f"do not but the interval holds zero, no difference is shown either.\n{table}"
     )

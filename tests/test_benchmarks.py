@@ -104,6 +104,13 @@ def test_the_clock_stops_the_loop_after_exactly_the_steps_asked_for(tmp_path):
     assert counting.steps == 5
 
 
+def test_tensors_that_lie_ready_train_as_pictures_do(tmp_path):
+    throughput.write_pictures(tmp_path / "pictures", loops.CLASSES)
+    loop = loops.OurLoop("dn", "plain", tmp_path / "pictures", tmp_path, 1, torch.device("cpu"))
+    loop.processor = make_processor("SRResNet", 1, width=4, blocks=1)
+    assert loop.ready_seconds(1, 1) > 0 and loop.flops() > 1e8
+
+
 def test_ratios_are_theirs_over_ours_with_their_spread():
     found = throughput.in_turn(iter([1.0, 2.0, 4.0]).__next__, iter([4.0, 4.0, 4.0]).__next__, 3)
     assert found["ratio"] == {"median": 2.0, "low": 1.0, "high": 4.0}

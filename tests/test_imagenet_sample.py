@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ra_core.experiments import make_networks
 
 from ra_core.data.folders import FolderPictures, load_flat
 from ra_core.evaluation import evaluate_clean
 from ra_core.judges.recognizer import load_recognizer
 from ra_core.params import load_profile
+from ra_core.runs import resolve
 
 HUB = Path(__file__).parents[1] / "params"
 
@@ -51,6 +51,6 @@ def test_the_profile_fits_a_folder_laid_out_as_the_collection(tmp_path):
     assert images.shape == (2, 3, 224, 224) and len(parts["train"].classes) == 1000
     assert all(label % 83 == 0 for label in labels.tolist())
     for task in settings.tasks:
-        nets = make_networks(settings, task, "ra_transformer", 0)
+        nets = resolve(settings, task, "ra_transformer").networks()
         assert sum(p.numel() for p in nets["processor"].parameters()) < 200_000  # narrow: it is a CPU that trains
     assert settings.recognizers == [f"efficientnet_lite{i}" for i in range(3)] and settings.device == "cpu"

@@ -10,17 +10,6 @@ from ra_book.figures.coding_pictures import bit_panel, coding_panel, detection_p
 from ra_book.figures.look import METHODS, MODES, TASKS, Figure, codec_title, look, method_look, save, style, task_title
 from ra_book.figures.networks import confusion, preprocessing_curves, recognizer_overview, training_curves
 from ra_book.figures.pictures import degradations, picture_grid, picture_panel
-from ra_book.figures.planning import (
-    bounds_by_gpus,
-    compared_profiles,
-    compared_rates,
-    compared_trainings,
-    cost_bars,
-    machine_table,
-    planned_costs,
-    scaling_table,
-    storage_table,
-)
 from ra_book.figures.proxies import proxy_curves, proxy_table
 from ra_book.figures.rate_tables import (
     agreement_table,
@@ -70,14 +59,9 @@ __all__ = [
     "beside_published",
     "bit_panel",
     "both_ends_panel",
-    "bounds_by_gpus",
     "codec_title",
     "coding_panel",
-    "compared_profiles",
-    "compared_rates",
-    "compared_trainings",
     "confusion",
-    "cost_bars",
     "cost_table",
     "degradations",
     "detection_panel",
@@ -87,7 +71,6 @@ __all__ = [
     "headline",
     "headline_table",
     "look",
-    "machine_table",
     "method_look",
     "one_for_all_table",
     "paired_forest",
@@ -95,7 +78,6 @@ __all__ = [
     "paper_table",
     "picture_grid",
     "picture_panel",
-    "planned_costs",
     "preprocessing_curves",
     "proxy_curves",
     "proxy_table",
@@ -106,9 +88,7 @@ __all__ = [
     "same_bytes_gains",
     "same_bytes_table",
     "save",
-    "scaling_table",
     "status_table",
-    "storage_table",
     "style",
     "task_title",
     "to_markdown",

@@ -1,0 +1,157 @@
+"""The trainings that a profile asks for, each with its pictures and the multiply-accumulates of one of them.
+
+Networks are built on torch's `meta` device, as shapes without numbers; pictures are only listed where they have to be.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ra_core.data import elpv, scenes
+from ra_core.errors import ParameterError
+from ra_core.judges import Detector, Judge, Recognizer, load_judge
+from ra_core.judges.recognizer import PUBLISHED
+from ra_core.models.efficientnet_lite import efficientnet_lite
+from ra_core.models.preprocessors import make_preprocessor
+from ra_core.models.processors import make_processor
+from ra_core.models.proxies import SHIPPED, proxy_stem
+from ra_core.params import Profile
+from ra_core.paths import project_root
+from ra_core.pretraining.proxies import is_made, made_by
+from ra_core.runs import CodingRun, RestorationRun, Run
+from ra_core.runs import planned as runs_of
+from ra_core.runs.shipped import matching
+
+COUNTS = {"download": 50_000, "imagenet": 1_281_167}  # pictures to train on, where they are not here
+SIDES = {"cells": elpv.CROP, "scenes": scenes.SIDE}
+NO_WORK = ("profile", "seed", "training", "device", "threads", "mode", "codec", "coder", "quality", "rungs", "weight")
+COUNTED: dict[str, float] = {}  # by all that work depends on
+
+
+class Planned(NamedTuple):
+    """A training that a profile asks for: `pictures` pass it in all, each with `macs`; `coder` is its real codec."""
+
+    part: str
+    run: str
+    seed: int
+    pictures: int
+    macs: float
+    coder: str = ""
+    files: bool = False  # that are decoded while it runs
+    shipped: bool = False
+
+
+def planned(profile: Profile, pictures: int = 0) -> list[Planned]:
+    """Return every training of a profile; `pictures` to train on, where a folder is not here.
+
+    Raises `ParameterError` for such a folder without that number.
+    """
+    found = []
+    for run in runs_of(profile):
+        part, name, _ = run.folder.parts[-3:]
+        steps, batch = run.training.steps, run.training.batch
+        seen = batch * (steps or run.training.length(pictures or _to_train_on(run)))
+        coder = run.parameters["codec"] if isinstance(run, CodingRun) else "jpeg" if part == "jpeg" else ""
+        files = isinstance(run, RestorationRun) and run.own_pictures
+        ships = matching(run.parameters) is not None
+        found.append(Planned(part, name, run.seed, seen, macs_of(run), coder, files, ships))
+    return found + (_proxies(profile) if profile.preprocessing else [])
+
+
+def _to_train_on(run: Run) -> int:
+    data = run.parameters.get("data", {})
+    source = data.get("source", data.get("folder", ""))
+    if data and source != "shipped" and not (project_root() / Path(source).expanduser()).is_dir():
+        if Path(source).name not in COUNTS:
+            raise ParameterError(f"the pictures in {source} are not here; give --pictures NUMBER.")
+        return COUNTS[Path(source).name]  # less few that validate
+    return len(run.splits()["train"])
+
+
+def _proxies(profile: Profile) -> list[Planned]:
+    """Return the learned proxies that do not ship as the profile wants them; no rate of theirs was measured."""
+    wanted = {
+        proxy_stem(profile.proxy.name, weight): made_by(profile.proxy, weight) for weight in profile.proxy.weights
+    }
+    return [
+        Planned("proxies", stem, 0, made["recipe"]["steps"] * made["recipe"]["batch"], 0.0, "a learned proxy")
+        for stem, made in wanted.items()
+        if not is_made(made, SHIPPED / f"{stem}.json")
+    ]
+
+
+def macs_of(run: Run) -> float:
+    """Return the multiply-accumulates of a picture in a training step, forward and back.
+
+    In front of a codec these are of the networks and the judge; codec and proxy count as they were where the rate was
+    measured.
+    """
+    counts = {key: value for key, value in run.parameters.items() if key not in NO_WORK}
+    key = json.dumps([counts, run.method.trains, str(run.method.recognition)], default=str)
+    if key not in COUNTED:
+        count = _restoration if isinstance(run, RestorationRun) else _coding
+        COUNTED[key] = count(run, _judge(run.parameters["source"]))
+    return COUNTED[key]
+
+
+def _restoration(run: RestorationRun, judge: Judge) -> float:
+    data, scale = run.parameters["data"], run.channel.scale
+    side = 32 if data["kind"] == "cifar10" else data["crop"]
+    with torch.device("meta"):
+        networks, objective = run.networks(), run.objective(judge, {})
+        small, large = (torch.zeros(1, 3, size, size) for size in (side // scale, side))
+        batch = {"degraded": small, "target": large, "labels": torch.zeros(1, dtype=torch.long)}
+        return _macs(lambda: objective.terms(networks, batch)["loss"])
+
+
+def _coding(run: CodingRun, judge: Judge) -> float:
+    parameters = run.parameters
+    side = SIDES.get(parameters["dataset"]) or _side(run)
+    with torch.device("meta"):
+        clean, trains = torch.zeros(1, 3, side, side), run.method.trains
+        pre = make_preprocessor("NPP", **parameters["preprocessor"]) if "preprocessor" in trains else None
+        post = make_processor(scale=1, **parameters["postprocessor"]) if "postprocessor" in trains else None
+
+        def step() -> torch.Tensor:
+            coded = pre(clean) if pre else clean
+            seen = post(coded) if post else coded
+            loss = judge.distance(seen, clean).sum() if parameters["recognition"] else seen.sum()
+            if pre and post:  # what was decoded is restored once more, for the distortion
+                loss = loss + post(coded.detach()).sum()
+            return loss
+
+        return _macs(step)
+
+
+def _side(run: CodingRun) -> int:
+    """Return the side of a square with as many pixels as a picture of one's own data set."""
+    return round(math.prod(run.splits()["train"].alike().picture(0).shape[:2]) ** 0.5)
+
+
+def _macs(step: Callable[[], torch.Tensor]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        step().backward()
+    return counter.get_total_flops() / 2
+
+
+@cache
+def _judge(name: str) -> Judge:
+    """Return a judge as shapes; published ones come without their weights."""
+    from torchvision import models
+
+    middle = (0.5,) * 3
+    with torch.device("meta"):
+        if name in PUBLISHED:
+            return Recognizer(efficientnet_lite(PUBLISHED[name]), name, middle, middle)
+        if name in models.list_models(module=models.detection):
+            net = models.get_model(name, weights=None, weights_backbone=None)
+            return Detector(net, name, map(str, range(90)))
+        if name in models.list_models(module=models):
+            return Recognizer(models.get_model(name, weights=None), name, middle, middle)
+    return load_judge(name).to("meta")
