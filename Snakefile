@@ -198,7 +198,7 @@ def preprocessor(wildcards):
 rule train_proxy:
     input:
         CODING,
-        modules("coding/agreement", "figures/agreement", "figures/proxies"),
+        modules("coding/agreement", "figures/*"),
         weights(f"{PROFILE.proxy.name.lower()}-*"),
         notebook="notebooks/06_train_proxy.ipynb",
     output:

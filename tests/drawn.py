@@ -1,16 +1,18 @@
-"""Small tables, logs and pictures to draw, and what an eye sees of the figures."""
+"""Small tables, logs and pictures to draw, what was drawn on axes, and what an eye sees of it."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
-
-from ra_book import figures
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.container import BarContainer
+from matplotlib.colors import to_hex
 
 RECOGNIZERS = {"resnet20": "source", "vgg8": "unseen", "mobilenet": "unseen"}
 JUDGES = {"net": "source", "wide": "unseen"}  # of preprocessors
-MODES = list(figures.MODES)
+MODES = ["oracle", "unprocessed", "plain", "ra", "ra_transformer", "ra_unsupervised"]
 TRAINED = MODES[2:]
+ORDER = [*MODES, "mine"]  # which no registry knows
 PIXELS = 296 * 296
 SENT = {  # methods by codec
     "jpeg": ["codec", "npp_qa", "npp", "gaussian"],
@@ -27,13 +29,13 @@ def make_accuracy(tasks=("dn", "jpeg", "sr"), modes=MODES, recognizers=RECOGNIZE
         enumerate(tasks), enumerate(recognizers.items()), modes
     ):
         for seed in range(seeds if mode in TRAINED else 1):
-            top1 = 10.0 + 12 * MODES.index(mode) + 3 * t + 1.25 * r + 0.5 * seed
+            top1 = 10.0 + 12 * ORDER.index(mode) + 3 * t + 1.25 * r + 0.5 * seed
             rows.append(
                 {
                     "profile": "test", "task": task, "mode": mode, "seed": seed,
                     "recognizer": name, "role": role,
                     "n": 2000, "top1": top1, "top1_low": top1 - 2.1, "top1_high": top1 + 1.9, "top5": 99.0,
-                    "psnr": np.nan if mode == "oracle" else 20 + 0.25 * MODES.index(mode) + t, "ssim": 0.625,
+                    "psnr": np.nan if mode == "oracle" else 20 + 0.25 * ORDER.index(mode) + t, "ssim": 0.625,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -72,6 +74,50 @@ def make_panel(versions=("oracle", "unprocessed", "plain", "ra"), recognizers=5,
 
 def texts(figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def colour(value) -> str:
+    return to_hex(value).upper()
+
+
+def ends(axes) -> list[np.ndarray]:
+    """Return the segments [[x, y], [x, y]] of all intervals."""
+    return [line for each in axes.collections if isinstance(each, LineCollection) for line in each.get_segments()]
+
+
+def bars(axes) -> dict[str, list[tuple[float, float, float]]]:
+    """Return (height, lower end, upper end) of the bars by colour, from left to right."""
+    found = {}
+    for container in (each for each in axes.containers if isinstance(each, BarContainer)):
+        for patch in container.patches:
+            x = patch.get_x() + patch.get_width() / 2
+            (end,) = [line[:, 1] for line in ends(axes) if abs(line[0, 0] - x) < 1e-9]  # in the middle of its bar
+            found.setdefault(colour(patch.get_facecolor()), []).append((patch.get_height(), *sorted(end)))
+    return found
+
+
+def points(axes) -> dict[tuple[str, bool], list[tuple[float, float, float, float]]]:
+    """Return (x, y, left end, right end) of the points of a forest, by colour and whether they are full."""
+    found = {}
+    for each in (each for each in axes.collections if isinstance(each, PathCollection)):
+        for (x, y), face, edge in zip(each.get_offsets(), each.get_facecolor(), each.get_edgecolor(), strict=True):
+            end = [sorted(line[:, 0]) for line in ends(axes) if line[0, 1] == y and np.isfinite(line).all()]
+            key = colour(edge), bool(np.array_equal(face, edge))
+            found.setdefault(key, []).append((x, y, *(end[0] if end else ())))
+    return found
+
+
+def curves(axes) -> dict[str, list[tuple[float, ...]]]:
+    """Return (x, y, low, high) along each line with a band, (x, y) along the others, by colour."""
+    bands = {colour(each.get_facecolor()[0][:3]): each.get_paths()[0].vertices for each in axes.collections
+             if isinstance(each, PolyCollection)}  # fmt: skip
+    found = {}
+    for line in axes.lines:
+        name = colour(line.get_color())
+        band = [bands[name][np.isclose(bands[name][:, 0], x), 1] for x in line.get_xdata()] if name in bands else []
+        ranges = [(each.min(), each.max()) for each in band] or [()] * len(line.get_xdata())
+        found[name] = [(*point, *span) for point, span in zip(line.get_xydata().tolist(), ranges, strict=True)]
+    return found
 
 
 def lab(linear: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ra_book.figures.look import FAINT, INK, MODES, WRONG, Figure, new_figure, style, task_title
+from ra_book.figures.look import FAINT, INK, WRONG, Figure, look, new_figure, style, task_title
 from ra_book.figures.networks import log_axis
-from ra_book.figures.rows import listing, really_trained
+from ra_book.figures.rows import listing, trained
 from ra_book.figures.tables import NOTHING, number, records_table
 from ra_core.errors import ParameterError
 
@@ -43,7 +43,7 @@ def _device(said: str) -> str:
 
 
 def _run_title(run: str) -> str:
-    return MODES[run].label if run in MODES else run
+    return look(run).label
 
 
 def machine_table(machines: Iterable) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def planned_costs(costs: pd.DataFrame, measured: pd.DataFrame | None = None) -> 
             "images/s": _range(row["images_per_s_low"], row["images_per_s_high"]),
             "memory, GB": number(row["peak_memory_mb"] / 1000),
         })  # fmt: skip
-    finished = [] if measured is None else really_trained(measured).groupby(["profile", "device"])
+    finished = [] if measured is None else trained(measured).groupby(["profile", "device"])
     for (profile, device), rows in finished:
         records.append({
             "profile": profile, "machine": _device(device), "from": "measured", "runs": number(len(rows), 0),
@@ -151,7 +151,7 @@ def compared_profiles(compared: pd.DataFrame) -> pd.DataFrame:
             "images/s, predicted / measured": ratios(rows, "images_per_s"),
             "peak memory, predicted / measured": ratios(rows, "peak_memory_mb"),
         }
-        for profile, rows in really_trained(compared).groupby("profile")
+        for profile, rows in trained(compared).groupby("profile")
     ]  # fmt: skip
     return records_table(records, ["profile"])
 
