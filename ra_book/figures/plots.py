@@ -116,7 +116,9 @@ def curves(
         markersize=6, markeredgewidth=0.4, linewidth=1.6, legend=False, ax=axes,
     )  # fmt: skip
     for name, line in rows.groupby("method", sort=False) if "low" in rows else ():
-        line = line.sort_values(x)
+        line = line.sort_values(x).dropna(subset=["low", "high"])
+        if len(line) == 1:  # a band of one point has no width
+            axes.errorbar(line[x], line["value"], ends(line), fmt="none", ecolor=looks[name].colour, elinewidth=1.4)
         axes.fill_between(line[x], line["low"], line["high"], color=looks[name].colour, alpha=0.12, linewidth=0)
 
 

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 from drawn import (
-    MODES, RECOGNIZERS, TRAINED, bars, colour, make_accuracy, make_paired, make_published, points, texts,
+    MODES,
+    RECOGNIZERS,
+    TRAINED,
+    bars,
+    colour,
+    make_accuracy,
+    make_paired,
+    make_published,
+    points,
+    texts,
 )  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
