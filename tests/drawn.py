@@ -82,7 +82,8 @@ def colour(value) -> str:
 
 def ends(axes) -> list[np.ndarray]:
     """Return the segments [[x, y], [x, y]] of all intervals."""
-    return [line for each in axes.collections if isinstance(each, LineCollection) for line in each.get_segments()]
+    lines = [line for each in axes.collections if isinstance(each, LineCollection) for line in each.get_segments()]
+    return [line for line in lines if len(line) == 2]  # a point without an interval has an empty one
 
 
 def bars(axes) -> dict[str, list[tuple[float, float, float]]]:

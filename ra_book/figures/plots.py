@@ -108,6 +108,8 @@ def curves(
 ) -> None:
     """Draw a line for each method along `x`, with its interval as a band; a transferred method is dashed."""
     looks = looks or looks_of(rows)
+    if rows.empty:
+        return
     seaborn.lineplot(
         rows, x=x, y="value", hue="method", style="method", hue_order=list(looks), style_order=list(looks),
         palette={name: each.colour for name, each in looks.items()},
