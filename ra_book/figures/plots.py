@@ -144,7 +144,7 @@ def byte_axis(axes: Axes, rows: pd.DataFrame) -> None:
     )
     numbers = rows[["value", "low", "high"]].to_numpy(float)
     low, high = np.nanmin(numbers, initial=-5.0), np.nanmax(numbers, initial=5.0)
-    shares = np.log1p(np.array([low, high]) / 100)
+    shares = np.log1p(np.array([max(low, -99.0), high]) / 100)  # -100 % is infinitely far
     ticks = [0.0]
     for tick in (5, 10, 20, 50, 100, 200, 400, 900, -5, -10, -20, -30, -50, -65, -80, -90):
         apart = np.abs(np.log1p(tick / 100) - np.log1p(np.array(ticks) / 100)).min()

@@ -169,13 +169,14 @@ def _transfer(axes: Axes, rows: pd.DataFrame, recognizers: dict[str, str], limit
     own = (rows["codec"] == trained) & (rows["role"] == "source")
     words = [change(row).replace(" [", "\n[") for row in rows.itertuples()]
     rows = rows.assign(text=[f"{word}\ntrained for" if mine else word for word, mine in zip(words, own, strict=True)])
+    once = rows.drop_duplicates(["codec", "recognizer"])
     values, texts = (
-        rows.pivot(index="codec", columns="recognizer", values=name).reindex(index=codecs, columns=names)
+        once.pivot(index="codec", columns="recognizer", values=name).reindex(index=codecs, columns=names)
         for name in ("value", "text")
     )
     values = values.set_axis(map(codec_title, codecs)).set_axis([f"{n}\n{r}" for n, r in recognizers.items()], axis=1)
     heat_map(axes, values, texts.fillna("not measured"), FEWER_OR_MORE, (-limit, limit))
-    for row in rows[own].itertuples():
+    for row in once[own[once.index]].itertuples():
         corner = names.index(row.recognizer), codecs.index(trained)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, ec=INK, lw=2.2, clip_on=False, zorder=3))
 
