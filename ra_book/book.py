@@ -20,6 +20,7 @@ import yaml
 
 from ra_book.figures import codec_title, task_title
 from ra_book.speed import speed_text
+from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_text
 from ra_core.params import Profile, header, load_profile
@@ -32,7 +33,6 @@ PAGES = {
     "reference_results": "11_reference_results",
     "planning": "12_planning",
 }
-DATASET_TITLES = {"cells": "Solar cells", "scenes": "Scenes"}
 REPORT = ("values.json", "headline.svg", "headline.md", "against_the_paper.svg", "against_the_paper.md", "published.md",
           "status.md")  # fmt: skip
 # What a reader may compare with the paper's numbers, by whether the run is on ImageNet.
@@ -82,7 +82,7 @@ def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
     """Return the pages on preprocessing before codecs, each with its notebook and its title."""
     pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if preprocessing else {}
     for dataset, settings in preprocessing.items():
-        title = DATASET_TITLES.get(dataset, dataset.replace("_", " ").capitalize())
+        title = (DATASETS[dataset].title if dataset in DATASETS else dataset.replace("_", " ")).capitalize()
         for codec in settings.all_codecs:
             note = "" if codec in settings.codecs else " (transfer)"
             stem = f"08_rate_accuracy-{dataset}-{codec}"

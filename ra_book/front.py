@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from scipy.stats import t as student
 
 from ra_book.figures import Figure, style, task_title
+from ra_book.figures.rows import PAIRED, per_role, prepare
 from ra_core.data.cifar10 import CLASSES, load
 from ra_core.errors import exit_status
 from ra_core.files import atomic
@@ -32,17 +32,9 @@ def read(table: str) -> pd.DataFrame:
 
 
 def gains(paired: pd.DataFrame, mode: str = "ra") -> pd.DataFrame:
-    """Return by task and role the gain on plain in points, averaged over recognizers and seeds, and its half-interval.
-
-    The 95 % half-interval covers pictures and seeds: the root of the squares of the mean half-width over pictures and
-    of t s / sqrt(S) over the S seeds.
-    """
-    rows = paired[paired["mode"] == mode].assign(half=lambda row: (row["high"] - row["low"]) / 2)
-    means = rows.groupby(["task", "role", "seed"], sort=False)[["difference", "half"]].mean()
-    found = means.groupby(["task", "role"], sort=False).agg({"difference": ["mean", "std", "size"], "half": "mean"})
-    gain, spread, seeds, half = (found[key] for key in found)
-    over_seeds = student.ppf(0.975, seeds - 1) * spread / np.sqrt(seeds)
-    return pd.DataFrame({"gain": gain, "half": np.hypot(half, over_seeds)})
+    """Return by task and role the gain on plain in points, averaged over recognizers and seeds, with its interval."""
+    rows = per_role(prepare(paired, PAIRED))
+    return rows[rows["method"] == mode].set_index(["task", "role"])[["value", "low", "high"]]
 
 
 @torch.inference_mode()
@@ -82,13 +74,13 @@ def _pictures(axes: Axes) -> None:
 def _gains(axes: Axes) -> None:
     found = gains(read("paired"))
     tasks = list(dict.fromkeys(found.index.get_level_values("task")))
-    for (task, role), (gain, half) in found.iterrows():
+    for (task, role), (gain, low, high) in found.iterrows():
         y = tasks.index(task) + (0.16 if role == "unseen" else -0.16)
         label = {"source": "recognizer of the training", "unseen": "four never seen, mean"}[role]
         axes.errorbar(
-            gain, y, xerr=half, fmt="o", color=COLOURS[role], capsize=3, label=label if task == tasks[0] else None
+            gain, y, xerr=[[gain - low], [high - gain]], fmt="o", color=COLOURS[role], capsize=3, label=label if task == tasks[0] else None
         )
-        axes.text(gain + half + 0.7, y, f"+{gain:.1f}", va="center", color=COLOURS[role])
+        axes.text(high + 0.7, y, f"+{gain:.1f}", va="center", color=COLOURS[role])
     axes.axvline(0, color="#888888", linewidth=1)
     axes.set(xlim=(-1, 38), ylim=(len(tasks) - 0.4, -0.6), xlabel="points of top-1 gained on plain, 95 % interval")
     axes.set_yticks(range(len(tasks)), [task_title(task) for task in tasks])

@@ -7,6 +7,7 @@ from itertools import product
 import pandas as pd
 
 from ra_book import figures
+from ra_book.figures.rows import PAIRED, per_role, prepare
 from ra_core.params import Profile
 from ra_core.paths import run_folder
 from ra_core.runs import versions
@@ -62,10 +63,9 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
         values[f"{task}_{mode}_source"] = f"{rows.top1[rows.role == 'source'].mean():.1f}"
         values[f"{task}_{mode}_unseen"] = f"{rows.top1[rows.role == 'unseen'].mean():.1f}"
         values[f"{task}_{mode}_psnr"] = f"{rows.psnr.mean():.2f}"
-    for (task, mode), rows in paired[paired.role == "source"].groupby(["task", "mode"]):
-        values[f"{task}_{mode}_gain"] = f"{rows.difference.mean():+.1f}"
-        values[f"{task}_{mode}_gain_low"] = f"{rows.low.mean():+.1f}"
-        values[f"{task}_{mode}_gain_high"] = f"{rows.high.mean():+.1f}"
+    for row in per_role(prepare(paired, PAIRED)).query("role == 'source'").itertuples() if len(paired) else ():
+        name = f"{row.task}_{row.method}_gain"
+        values |= {name: f"{row.value:+.1f}", f"{name}_low": f"{row.low:+.1f}", f"{name}_high": f"{row.high:+.1f}"}
     return values
 
 

@@ -55,7 +55,6 @@ def test_a_sweep_is_named_by_lambda_and_paler_below():
     assert brightness == sorted(set(brightness))
     modes = ["ra_unsupervised@0.1", "ra@0.01", "oracle", "ra@0.0001", "plain", "ra"]
     assert sorted(modes, key=method_rank) == ["oracle", "plain", "ra", "ra@0.0001", "ra@0.01", "ra_unsupervised@0.1"]
-    refusal(ParameterError, look, "raa@0.1")
 
 
 def swept() -> pd.DataFrame:

@@ -1,36 +1,37 @@
-"""The one look of every figure: colours, labels, sizes, and how a figure becomes a file."""
+"""The one look of every figure: theme, names, colours, markers, and how a figure becomes a file."""
 
 import base64
 import html
 import io
 import math
+import zlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+import seaborn
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from ra_core.channels import TASKS
+from ra_core.codecs import CODECS
 from ra_core.errors import ParameterError
 from ra_core.files import atomic
-from ra_core.methods import UNSEEN_QUALITIES
+from ra_core.methods import METHODS, TRANSFERRED, UNSEEN_QUALITIES
 
 WIDTH = 8.0  # inches; a page of the book shows that about 1.3 times enlarged
-INK, FAINT = "#222222", "#666666"
+INK, FAINT, LINES = "#222222", "#666666", "#E3E3E3"
 RIGHT, WRONG = "#1B7837", "#B2182B"
-
-STYLE = {
+THEME = {
+    **seaborn.axes_style("whitegrid"),
+    **seaborn.plotting_context("paper", font_scale=1.05),
     "font.family": "DejaVu Sans",  # comes with matplotlib, so every machine draws the same letters
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
+    "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "figure.titlesize": 10.5,
     "figure.titleweight": "bold",
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
     "legend.frameon": False,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -39,10 +40,8 @@ STYLE = {
     "axes.edgecolor": "#888888",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#E3E3E3",
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    "axes.linewidth": 0.8,
+    "grid.color": LINES,
     "savefig.facecolor": "white",
     "image.composite_image": False,  # keeps every picture of a panel at its own pixels in an SVG
     "svg.fonttype": "path",
@@ -51,104 +50,84 @@ STYLE = {
 
 
 class Look(NamedTuple):
-    """How a mode is named and drawn, everywhere."""
+    """How a method, or any other line of a figure, is named and drawn."""
 
     label: str
     colour: str
-    marker: str
+    marker: str = "o"
 
 
-# From the palettes of Okabe and Ito and of Tol; a test proves that every kind of eye tells them apart.
-MODES = {
+# Rows of the tables that are no method. What stands beside one another is told apart by every kind of eye (a test).
+BEFORE = {
     "oracle": Look("clean (oracle)", "#000000", "*"),
     "unprocessed": Look("unprocessed", "#AAAAAA", "X"),
-    "plain": Look("plain", "#0072B2", "o"),
-    "ra": Look("RA", "#D55E00", "s"),
-    "ra_transformer": Look("RA + transformer", "#882255", "^"),
-    "ra_unsupervised": Look("RA unsupervised", "#009E73", "D"),
-}
-TASKS = {"sr": "super-resolution", "dn": "denoising", "jpeg": "JPEG restoration"}
-
-# Ways to send pictures, by what stands around the codec.
-METHODS = {
     "codec": Look("codec alone", "#000000", "o"),
-    "npp_qa": Look("NPP-QA", "#D55E00", "s"),
-    "npp": Look("NPP, one a quality", "#0072B2", "^"),
-    "npp_mse": Look("NPP without task", "#56B4E9", "v"),
+}
+AFTER = {
     "downscale": Look("downscaled", "#AAAAAA", "X"),
     "gaussian": Look("Gaussian filter", "#009E73", "D"),
     "bilateral": Look("bilateral filter", "#DDCC77", "P"),
-    "post": Look("RA after", "#332288", "<"),
-    "both": Look("both ends", "#882255", "*"),
+    UNSEEN_QUALITIES: Look("NPP-QA, unseen qualities", METHODS["npp_qa"].colour, "H"),
 }
-TRANSFERRED = "npp_qa for "  # and then the codec that it was trained for, behind another
 # Never drawn beside one that was trained for the codec in question, but all of them beside the codec alone.
-TRANSFERS = {"jpeg": ("#E69F00", "h"), "heic": ("#AA4499", "p"), "bpg": ("#117733", "H")}
-OTHERS = "#999999"  # adaptive preprocessors for other codecs: told apart by the letter that marks them
-CODECS = {
-    "jpeg": "JPEG",
-    "jpeg-optimized": "JPEG, optimized",
-    "jpeg-444": "JPEG 4:4:4",
-    "jpeg-444-optimized": "JPEG 4:4:4, optimized",
-    "webp": "WebP",
-    "heic": "HEIC",
-    "avif": "AVIF",
-    "jpeg2000": "JPEG 2000",
-    "jpegxl": "JPEG XL",
-    "bpg": "BPG",
+TRANSFERS = {
+    "jpeg": ("#E69F00", "h"),
+    "jpeg-optimized": ("#661100", "^"),
+    "heic": ("#AA4499", "p"),
+    "bpg": ("#117733", "H"),
 }
+OTHERS = ("#999999", "d")  # adaptive preprocessors for other codecs
+# For what no registry gives a colour: Paul Tol's "muted".
+PALETTE = ("#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#999933", "#AA4499")
 
 
-def look(mode: str) -> Look:
-    """Return label, colour and marker of a mode; an unknown one raises `ParameterError`.
+def look(name: str) -> Look:
+    """Return label, colour and marker of a method or of another row of a table.
 
-    One point of a sweep, such as `ra@0.01`, is named with its lambda, and the paler the smaller that is.
+    A point of a sweep, such as `ra@0.01`, is named with its lambda, and the paler the smaller that is;
+    `npp_qa for <codec>` is an adaptive preprocessor behind another codec than its own. What nothing knows gets its
+    own name and a colour of the palette.
     """
-    base, swept, weight = mode.partition("@")
-    if base not in MODES:
-        raise ParameterError(
-            f"mode {mode!r} has no colour; the figures know {', '.join(MODES)}: add it to ra_book.figures.look.MODES."
-        )
+    if name.startswith(TRANSFERRED):
+        codec = name.removeprefix(TRANSFERRED)
+        return Look(f"NPP-QA for {codec_title(codec)}", *TRANSFERS.get(codec, OTHERS))
+    base, swept, weight = name.partition("@")
+    row = BEFORE.get(base) or AFTER.get(base)
+    if row is None:
+        row, default = METHODS.get(base), PALETTE[zlib.crc32(base.encode()) % len(PALETTE)]
+        row = Look(row.title or base, row.colour or default, row.marker or "o") if row else Look(base, default)
     if not swept:
-        return MODES[base]
+        return row
     paleness = min(max(-math.log10(float(weight)) / 6, 0), 0.8)  # white at 1e-6
-    colour = [paleness + (1 - paleness) * part for part in to_rgb(MODES[base].colour)]
-    return MODES[base]._replace(label=f"{MODES[base].label}, λ {weight}", colour=to_hex(colour))
+    colour = to_hex([paleness + (1 - paleness) * part for part in to_rgb(row.colour)])
+    return Look(f"{row.label}, λ {weight}", colour, row.marker)
 
 
-def mode_rank(mode: str) -> tuple[int, float]:
-    """Return the place of a mode among others: in the order of the book, a sweep by its lambda."""
-    base, _, weight = mode.partition("@")
-    return (list(MODES).index(base) if base in MODES else len(MODES)), float(weight or 0)
+def method_rank(name: str) -> tuple:
+    """Return the place of a row among others: in the order of the book, a sweep by lambda, a transfer by codec."""
+    base, _, weight = name.partition("@")
+    known, codec = [*BEFORE, *METHODS, *AFTER], name.removeprefix(TRANSFERRED)
+    return (known.index(base) if base in known else len(known)), float(weight or 0), codec_rank(codec)
+
+
+def task_rank(task: str) -> tuple[int, str]:
+    """Return the place of a task among others: in the order of the registry, then by name."""
+    return (list(TASKS).index(task) if task in TASKS else len(TASKS)), task
+
+
+def codec_rank(codec: str) -> tuple[int, str]:
+    """Return the place of a codec among others: in the order of the registry, then by name."""
+    return (list(CODECS).index(codec) if codec in CODECS else len(CODECS)), codec
 
 
 def codec_title(codec: str) -> str:
     """Return the name of a codec for readers."""
-    return CODECS.get(codec, codec)
-
-
-def method_look(method: str) -> Look:
-    """Return label, colour and marker of a way to send pictures; an unknown one raises `ParameterError`.
-
-    `npp_qa for <codec>` is an adaptive preprocessor behind another codec than the one it was trained for.
-    """
-    if method in METHODS:
-        return METHODS[method]
-    if method == UNSEEN_QUALITIES:
-        return Look("NPP-QA, unseen qualities", METHODS["npp_qa"].colour, "$Q$")
-    codec = method.removeprefix(TRANSFERRED)
-    if codec == method:
-        raise ParameterError(
-            f"method {method!r} has no colour; the figures know {', '.join(METHODS)} and {TRANSFERRED}<codec>: "
-            "add it to ra_book.figures.look.METHODS."
-        )
-    colour, marker = TRANSFERS.get(codec, (OTHERS, f"${codec[:1].upper()}$"))
-    return Look(f"NPP-QA for {codec_title(codec)}", colour, marker)
+    return CODECS[codec].title if codec in CODECS else codec
 
 
 def task_name(task: str) -> str:
     """Return the name of a task for readers, as it stands inside a sentence."""
-    return TASKS.get(task, task)
+    return TASKS[task].title if task in TASKS else task
 
 
 def task_title(task: str) -> str:
@@ -158,8 +137,8 @@ def task_title(task: str) -> str:
 
 
 def style() -> AbstractContextManager:
-    """Return the style of the book, for `with style():` or as a decorator `@style()`."""
-    return matplotlib.rc_context(STYLE)
+    """Return the theme of the book, for `with style():` or as a decorator `@style()`."""
+    return matplotlib.rc_context(THEME)
 
 
 class Figure(MatplotlibFigure):
@@ -173,9 +152,11 @@ class Figure(MatplotlibFigure):
         return f'<img alt="{html.escape(self.alt)}" src="data:image/svg+xml;base64,{data}"/>'
 
 
-def new_figure(height: float, width: float = WIDTH) -> Figure:
+def new_figure(height: float, width: float = WIDTH, layout: str | None = "constrained") -> Figure:
     """Return an empty figure of the given size in inches whose parts arrange themselves."""
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)  # seaborn measures labels on it, and would otherwise open a figure of pyplot
+    return figure
 
 
 def render(figure: MatplotlibFigure, kind: str) -> bytes:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+import pandas as pd
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ra_book.figures.look import (
     FAINT,
@@ -12,52 +12,39 @@ from ra_book.figures.look import (
     Figure,
     codec_title,
     look,
-    method_look,
-    mode_rank,
+    method_rank,
     new_figure,
     style,
     task_name,
     task_title,
-)  # fmt: skip
-from ra_book.figures.results import heat_cells
+)
+from ra_book.figures.plots import curves, heat_map, legend, log_axis
 from ra_book.figures.rows import listing
 from ra_core.errors import ParameterError
 
 MOST_CLASSES = 20  # that a confusion matrix can show
-CURVES = {  # title -> where a line of the log keeps the number
+TERMS = {  # title -> where a line of the log keeps the number
     "distortion (mean squared error)": ("distortion",),
     "recognition term (each mode its own)": ("recognition",),
     "validation PSNR, dB": ("validation", "psnr"),
     "validation top-1, %": ("validation", "top1"),
 }
+PREPROCESSING = {
+    "bpp": "bits a pixel", "distortion": "distortion", "recognition": "recognition", "restoration": "restoration"
+}  # fmt: skip
 
 
-def _points(lines: Sequence[dict], keys: tuple[str, ...]) -> list[tuple[float, float]]:
-    """Return (step, number) of every log line that holds the number under `keys`."""
-    points = []
-    for line in lines:
-        value = line
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value is not None:
-            points.append((line["step"], value))
-    return points
-
-
-def log_axis(axis, formatter) -> None:
-    """Put plain numbers at 1, 2, 3 and 5 of each decade: a range within one decade has labels too."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axis.set_major_formatter(formatter)
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _curve(axes: Axes, mode: str, points: list[tuple[float, float]], dots: bool) -> None:
-    # P of RA + transformer is that of plain, so their PSNR lies on one line: dashes leave both to be seen.
-    axes.plot(
-        *zip(*points, strict=True), color=look(mode).colour, linewidth=1.6,
-        linestyle="--" if mode == "ra_transformer" else "-", marker=look(mode).marker if dots else None,
-        markersize=5, markeredgecolor="white", markeredgewidth=0.6, label=look(mode).label,
-    )  # fmt: skip
+def points(logs: Mapping[str, Sequence[dict]], *keys: str) -> pd.DataFrame:
+    """Return rows (`method`, `step`, `value`) of every log line that holds a number under `keys`."""
+    found = []
+    for name, lines in logs.items():
+        for line in lines:
+            value = line
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if value is not None:
+                found.append({"method": name, "step": line["step"], "value": value})
+    return pd.DataFrame(found, columns=["method", "step", "value"])
 
 
 @style()
@@ -66,61 +53,48 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
 
     `logs` maps a mode to the lines of its `log.jsonl`.
     """
-    for mode in logs:
-        look(mode)
-    modes = sorted((mode for mode in logs if logs[mode]), key=mode_rank)
+    modes = sorted((mode for mode in logs if logs[mode]), key=method_rank)
     if not modes:
         raise ParameterError(f"there is no log line of task {task!r} to draw: give the lines of a log.jsonl.")
-    figure = new_figure(height=5.0)
-    for axes, (title, keys) in zip(figure.subplots(2, 2, sharex=True).flat, CURVES.items(), strict=True):
-        curves = {mode: points for mode in modes if (points := _points(logs[mode], keys))}
-        for mode, points in curves.items():
-            _curve(axes, mode, points, dots=keys[0] == "validation" or len(points) == 1)
-        if not curves:
+    figure = new_figure(height=4.8)
+    for axes, (title, keys) in zip(figure.subplots(2, 2, sharex=True).flat, TERMS.items(), strict=True):
+        rows, validation = points({mode: logs[mode] for mode in modes}, *keys), keys[0] == "validation"
+        if rows.empty:
             axes.text(0.5, 0.5, "none in these runs", transform=axes.transAxes, ha="center", color=FAINT)
             axes.set_yticks([])
-        elif keys[0] != "validation" and all(value > 0 for points in curves.values() for _, value in points):
+        else:
+            curves(axes, rows, "step", markers=validation or rows.groupby("method").size().max() == 1)
+        if len(rows) and not validation and (rows["value"] > 0).all():
             axes.set_yscale("log")
             log_axis(axes.yaxis, "{x:g}")
-        axes.set_title(title, fontsize=9.5)
-        axes.grid()
-    for axes in figure.axes[2:]:
-        axes.set_xlabel("step")
+        axes.set(title=title, ylabel="")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(f"{task_title(task)}: training")
-    labels = [look(mode).label for mode in modes]
-    handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}  # the last have markers
-    figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=min(len(modes), 6))
-    # `curves` is that of the last panel: top-1.
-    ends = [f"{look(mode).label} {points[-1][1]:.1f} %" for mode, points in curves.items()]
-    ending = f"; top-1 on the validation pictures ends at {listing(ends)}" if ends else ""
-    figure.alt = f"Losses, PSNR and top-1 by step of {listing(labels)} in {task_name(task)}{ending}."
+    legend(figure, {mode: look(mode) for mode in modes}, kind="lines")
+    last = rows.groupby("method", sort=False)["value"].last()  # of the last panel: top-1
+    ending = listing([f"{look(mode).label} {value:.1f} %" for mode, value in last.items()] or ["no number"])
+    names = listing(look(mode).label for mode in modes)
+    figure.alt = (
+        f"Losses, PSNR and top-1 by step of {names} in {task_name(task)}; "
+        f"top-1 on the validation pictures ends at {ending}."
+    )
     return figure
-
-
-TERMS = {
-    "bpp": "bits a pixel", "distortion": "distortion", "recognition": "recognition",
-    "restoration": "restoration",
-}  # fmt: skip
 
 
 @style()
 def preprocessing_curves(log: Sequence[dict], method: str, codec: str) -> Figure:
     """Draw the terms of one preprocessor's loss against the step, from the lines of its `log.jsonl`."""
-    curves = {term: points for term in TERMS if (points := _points(log, (term,)))}
-    if not curves:
+    terms = {term: rows for term in PREPROCESSING if len(rows := points({method: log}, term))}
+    if not terms:
         raise ParameterError(f"there is no log line of {method} to draw: give the lines of a log.jsonl.")
-    name = f"{method_look(method).label}, {codec_title(codec)}"
-    figure = new_figure(height=2.8)
-    for axes, (term, points) in zip(figure.subplots(1, len(curves), squeeze=False).flat, curves.items(), strict=True):
-        marker = "o" if len(points) == 1 else None
-        axes.plot(*zip(*points, strict=True), color=method_look(method).colour, linewidth=1.6, marker=marker)
-        axes.set_title(TERMS[term], fontsize=9.5)
-        axes.set_xlabel("step")
+    name = f"{look(method).label}, {codec_title(codec)}"
+    figure = new_figure(height=2.6)
+    for axes, (term, rows) in zip(figure.subplots(1, len(terms), squeeze=False).flat, terms.items(), strict=True):
+        curves(axes, rows, "step", markers=len(rows) == 1)
+        axes.set(title=PREPROCESSING[term], ylabel="")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.grid()
     figure.suptitle(f"{name}: training")
-    ends = [f"{TERMS[term]} {points[-1][1]:.3g}" for term, points in curves.items()]
+    ends = [f"{PREPROCESSING[term]} {rows['value'].iloc[-1]:.3g}" for term, rows in terms.items()]
     figure.alt = f"Loss terms of {name} by step; at the end {listing(ends)}."
     return figure
 
@@ -133,7 +107,7 @@ def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> 
     without `test_top1` are left out.
     """
     sidecars = [sidecar for sidecar in sidecars if "test_top1" in sidecar]
-    figure = new_figure(height=3.4, width=6.5)
+    figure = new_figure(height=3.2, width=6.5)
     axes = figure.subplots()
     for sidecar in sidecars:
         x, y, ringed = sidecar["parameters"], sidecar["test_top1"], sidecar["name"] == source
@@ -152,10 +126,7 @@ def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> 
     else:
         text = "no test accuracy is recorded for these recognizers"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT)
-    axes.set_xlabel("parameters")
-    axes.set_ylabel("top-1 on clean test pictures, %")
-    axes.set_title("Recognizers: accuracy against size")
-    axes.grid()
+    axes.set(xlabel="parameters", ylabel="top-1 on clean test pictures, %", title="Recognizers: accuracy against size")
     parts = [f"{s['name']} {s['test_top1']:.1f} % with {s['parameters']:,} parameters" for s in sidecars]
     figure.alt = f"Test accuracy of the recognizers against their size: {listing(parts or ['not recorded'])}."
     return figure
@@ -169,25 +140,21 @@ def confusion(counts: np.ndarray, classes: Sequence[str], title: str = "") -> Fi
     """
     counts = np.asarray(counts, dtype=float)
     overall = 100 * np.trace(counts) / max(counts.sum(), 1)
-    percent = 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    percent = pd.DataFrame(100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1), classes, classes)
     if len(classes) > MOST_CLASSES:
         wrong = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
         shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
-        percent, classes = percent[np.ix_(shown, shown)], [classes[i] for i in shown]
+        percent = percent.iloc[shown, shown]
         title = f"{title or 'Mistakes'}, the {MOST_CLASSES} classes with the most mistakes"
     figure = new_figure(height=5.6, width=6.5)
     axes = figure.subplots()
-    texts = np.vectorize(lambda value: f"{value:.0f}" if value >= 0.5 else "")(percent)
-    heat_cells(axes, percent, texts)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("answer")
-    axes.set_ylabel("class")
+    heat_map(axes, percent, percent.map(lambda value: f"{value:.0f}" if value >= 0.5 else ""), gap=0.5)
+    axes.set_xticks(axes.get_xticks(), percent.columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set(xlabel="answer", ylabel="class")
     axes.set_title(f"{title}: answers in % of each class" if title else "Answers in % of each class")
-    weakest = int(np.diag(percent).argmin())
+    right = pd.Series(np.diag(percent), percent.index)
     figure.alt = (
-        f"Confusion matrix{f' of {title}' if title else ''}: "
-        f"{overall:.1f} % of the answers are right; "
-        f"{classes[weakest]} is recognized least often, {percent[weakest, weakest]:.0f} %."
+        f"Confusion matrix{f' of {title}' if title else ''}: {overall:.1f} % of the answers are right; "
+        f"{right.idxmin()} is recognized least often, {right.min():.0f} %."
     )
     return figure

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from ra_book.figures.look import FAINT, MODES, RIGHT, WIDTH, WRONG, Figure, Look, look, mode_rank, style, task_name
+from ra_book.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, look, method_rank, new_figure, style, task_name
 from ra_book.figures.rows import listing
 from ra_core.errors import ParameterError
 
-VERSIONS = {"clean": "oracle", "degraded": "unprocessed"}  # other words for two of the modes
+VERSIONS = {"clean": "oracle", "degraded": "unprocessed"}  # other words for two rows of the tables
+LEFT, TOP = 1.45, 0.32  # inches left of and above the pictures of a sheet
 GAP, LINE = 0.10, 0.135  # inches between pictures, and for one line of small print
 LETTER = 0.062  # inches a letter of small print takes on average
 
@@ -25,19 +26,70 @@ def pixels(picture) -> np.ndarray:
     return array.transpose(1, 2, 0)
 
 
-def sheet(width: float, height: float) -> tuple[Figure, Axes]:
+def paper(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a figure whose only axes measure inches from the top left corner."""
-    figure = Figure(figsize=(width, height))
+    figure = new_figure(height, width, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     return figure, axes
 
 
-def put_picture(axes: Axes, picture, x: float, y: float, side: float, tall: float | None = None) -> None:
-    """Put a picture at (x, y), `side` wide and as high or `tall`, with every pixel plain, however large it is drawn."""
-    extent = (x, x + side, y + (tall or side), y)
-    axes.imshow(pixels(picture), extent=extent, interpolation="none")
+def put_picture(axes: Axes, picture, x: float, y: float, side: float, tall: float) -> None:
+    """Put a picture at (x, y), `side` wide and `tall` high, with every pixel plain, however large it is drawn."""
+    axes.imshow(pixels(picture), extent=(x, x + side, y + tall, y), interpolation="none")
+
+
+def shorten(name: str, side: float) -> str:
+    """Cut a class name so that it fits, with mark and confidence, under a picture `side` inches wide."""
+    letters = round((side + GAP) / LETTER) - 7
+    return name if len(name) <= letters else name[: letters - 1] + "…"
+
+
+def answer_text(name: str, right: bool, side: float, sure: float | None = None) -> tuple[str, str]:
+    """Return an answer with a tick or a cross before it, and the colour to write it in."""
+    confidence = "" if sure is None else f" {100 * sure:.0f}%"
+    return f"{'✓' if right else '✗'} {shorten(name, side)}{confidence}", RIGHT if right else WRONG
+
+
+class Sheet:
+    """Rows of K pictures beneath one another, with a label to the left of each and lines of small print under it."""
+
+    def __init__(self, shape: Sequence[int], lines: Sequence[int], title: str = "", right: float = GAP) -> None:
+        """Make room for a row of pictures (K, 3, H, W) for each of `lines`, and `right` inches beside them."""
+        count, _, high, wide = shape
+        self.side = min(1.9, max(0.95, (WIDTH - LEFT - right) / count - GAP))
+        self.tall = self.side * high / wide
+        self.columns = [LEFT + k * (self.side + GAP) for k in range(count)]
+        width = self.columns[-1] + self.side + right
+        words = textwrap.wrap(title, int(15 * width))
+        self.y = TOP + 0.16 * len(words)
+        self.figure, self.axes = paper(width, self.y + sum(map(self.height, lines)))
+        for number, text in enumerate(words):
+            self.axes.text(0.08, 0.12 + 0.16 * number, text, va="center", size=8.5)
+
+    def height(self, lines: int) -> float:
+        """Return how high a row with so many lines of small print is, in inches."""
+        return self.tall + GAP + lines * LINE + (0.05 if lines else 0)
+
+    def names(self, names: Sequence[str]) -> None:
+        """Write a name above each column."""
+        for x, name in zip(self.columns, names, strict=True):
+            where = (x + self.side / 2, self.y - 0.13)
+            self.axes.text(*where, shorten(name, self.side), ha="center", va="center", size=9, weight="bold")
+
+    def row(self, label: str, pictures: Sequence = (), lines: int = 0) -> float:
+        """Put a row of pictures with its label, go on to the next one, and return where this one began."""
+        y, self.under, self.y = self.y, self.y + self.tall, self.y + self.height(lines)
+        self.axes.text(LEFT - 0.14, y + self.tall / 2, label, ha="right", va="center", weight="bold")
+        for x, picture in zip(self.columns, pictures, strict=False):
+            put_picture(self.axes, picture, x, y, self.side, self.tall)
+        return y
+
+    def small(self, column: int | None, line: int, text: str, colour: str = FAINT) -> None:
+        """Write a line of small print under a picture of the last row, or without a column to the left of them."""
+        x, side = (LEFT - 0.14, "right") if column is None else (self.columns[column], "left")
+        self.axes.text(x, self.under + LINE * (line + 0.6), text, ha=side, va="center", size=7, color=colour)
 
 
 @style()
@@ -53,21 +105,21 @@ def picture_grid(
             f"{len(images)} pictures with {len(titles)} titles do not fill {len(rows)} rows "
             f"and {len(columns)} columns: give one picture for each place, and no title or one for each."
         )
-    left = 0.25 + 0.078 * max(map(len, rows))
-    top, below = 0.3, LINE + 0.05 if titles else 0.0
+    left, top = 0.25 + 0.078 * max(map(len, rows)), 0.3
     side = min(1.3, (WIDTH - left) / len(columns) - GAP)
-    figure, axes = sheet(left + len(columns) * (side + GAP), top + len(rows) * (side + GAP + below))
+    step = side + GAP + (LINE + 0.05 if titles else 0.0)
+    figure, axes = paper(left + len(columns) * (side + GAP), top + len(rows) * step)
+    middle = {"ha": "center", "va": "center"}
     for column, label in enumerate(columns):
-        axes.text(left + column * (side + GAP) + side / 2, top - 0.1, label, ha="center", va="center", fontsize=9)
-    for row, label in enumerate(rows):
-        y = top + row * (side + GAP + below)
-        axes.text(left - 0.12, y + side / 2, label, ha="right", va="center")
-        for column in range(len(columns)):
-            place = row * len(columns) + column
-            x = left + column * (side + GAP)
-            put_picture(axes, images[place], x, y, side)
-            if titles:
-                axes.text(x + side / 2, y + side + 0.02, titles[place], ha="center", va="top", fontsize=8)
+        axes.text(left + column * (side + GAP) + side / 2, top - 0.1, label, size=9, **middle)
+    for place, image in enumerate(images):
+        row, column = divmod(place, len(columns))
+        x, y = left + column * (side + GAP), top + row * step
+        put_picture(axes, image, x, y, side, side)
+        if titles:
+            axes.text(x + side / 2, y + side + 0.09, titles[place], size=8, **middle)
+        if not column:
+            axes.text(left - 0.12, y + side / 2, rows[row], ha="right", va="center")
     figure.alt = alt or f"Pictures in rows ({listing(rows)}) and columns ({listing(columns)})."
     return figure
 
@@ -80,21 +132,18 @@ def degradations(clean: Sequence, degraded: Mapping[str, Sequence], columns: Seq
     return picture_grid(images, ["clean", *tasks], columns, alt=alt)
 
 
-def _mode_order(modes: Sequence[str]) -> list[int]:
-    """Return the order of a panel's rows: unprocessed, the modes, then anything else, clean last."""
-    ends = {"unprocessed": (-1, 0.0), "oracle": (len(MODES) + 1, 0.0)}
-    return sorted(range(len(modes)), key=lambda i: ends.get(modes[i]) or mode_rank(modes[i]))
+def both_ends_panel(clean: Sequence, shown: Mapping[str, tuple], columns: Sequence[str]) -> Figure:
+    """Draw K clean pictures (columns) above what each method makes of them, with the bytes of every file.
 
-
-def _version_look(version: str) -> Look:
-    """Return how a mode is drawn, or any other version of a picture."""
-    return look(version) if version.partition("@")[0] in MODES else Look(version, FAINT, "")
-
-
-def shorten(name: str, side: float) -> str:
-    """Cut a class name so that it fits, with mark and confidence, under a picture `side` inches wide."""
-    letters = round((side + GAP) / LETTER) - 7
-    return name if len(name) <= letters else name[: letters - 1] + "…"
+    `shown` holds by method K pictures (3, H, W) and their bytes (K,).
+    """
+    labels = [look(method).label for method in shown]
+    images = [*clean, *(picture for pictures, _ in shown.values() for picture in pictures)]
+    sizes = [[int(size) for size in each] for _, each in shown.values()]
+    titles = [""] * len(clean) + [f"{size:,} bytes" for each in sizes for size in each]
+    means = listing(f"{label} {np.mean(each):,.0f}" for label, each in zip(labels, sizes, strict=True))
+    alt = f"{len(clean)} pictures, clean and through each chain; bytes on average: {means}."
+    return picture_grid(images, ["clean", *labels], columns, titles, alt)
 
 
 @style()
@@ -104,33 +153,22 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     `panel` holds `images` (V, K, 3, H, W) uint8, `versions` (V,), `answers` and `confidences` (V, R, K),
     `recognizers` (R,), `labels` (K,), `classes`. A right answer has a tick, a wrong one a cross.
     """
-    images, answers, confidences = panel["images"], panel["answers"], panel["confidences"]
-    names, classes, labels = (list(map(str, panel["recognizers"])), list(map(str, panel["classes"])), panel["labels"])
-    modes = [VERSIONS.get(version, version) for version in map(str, panel["versions"])]
-    words = [_version_look(mode).label for mode in modes]
-    left, top, count = 1.45, 0.32, len(labels)
-    side = min(1.5, max(0.95, (WIDTH - left) / count - GAP))
-    height = side + LINE * len(names) + 0.17
-    figure, axes = sheet(left + count * (side + GAP), top + len(modes) * height)
-    columns = [left + k * (side + GAP) for k in range(count)]
-    for x, label in zip(columns, labels, strict=True):
-        name = shorten(classes[label], side)
-        axes.text(x + side / 2, top - 0.13, name, ha="center", va="center", fontsize=9, weight="bold")
-    for row, v in enumerate(_mode_order(modes)):
-        y, colour = top + row * height, _version_look(modes[v]).colour
-        label = textwrap.fill(words[v], 13)
-        axes.text(left - 0.14, y + side / 2, label, ha="right", va="center", weight="bold")
-        axes.plot([left - 0.07] * 2, [y, y + side], color=colour, linewidth=3, solid_capstyle="butt")
+    answers, confidences, labels = panel["answers"], panel["confidences"], panel["labels"]
+    names, classes = list(map(str, panel["recognizers"])), list(map(str, panel["classes"]))
+    versions = [VERSIONS.get(version, version) for version in map(str, panel["versions"])]
+    ends, parts = {"unprocessed": -1, "oracle": 1}, []  # above and below the others
+    sheet = Sheet(panel["images"].shape[1:], [len(names)] * len(versions))
+    sheet.names([classes[label] for label in labels])
+    for v in sorted(range(len(versions)), key=lambda v: (ends.get(versions[v], 0), method_rank(versions[v]))):
+        shown = look(versions[v])
+        y = sheet.row(textwrap.fill(shown.label, 13), panel["images"][v], len(names))
+        sheet.axes.plot([LEFT - 0.07] * 2, [y, sheet.under], color=shown.colour, linewidth=3, solid_capstyle="butt")
         for r, name in enumerate(names):
-            line = y + side + LINE * (r + 0.6)
-            axes.text(left - 0.14, line, name, ha="right", va="center", fontsize=7, color=FAINT)
-            for x, label, answer, sure in zip(columns, labels, answers[v, r], confidences[v, r], strict=True):
-                mark, colour = ("✓", RIGHT) if answer == label else ("✗", WRONG)
-                text = f"{mark} {shorten(classes[answer], side)} {100 * sure:.0f}%"
-                axes.text(x, line, text, va="center", fontsize=7, color=colour)
-        for x, picture in zip(columns, images[v], strict=True):
-            put_picture(axes, picture, x, y, side)
-    right = (answers == labels).sum(axis=(1, 2))
-    parts = [f"{words[v]} {right[v]} of {len(names) * count}" for v in _mode_order(modes)]
-    figure.alt = f"{count} pictures in each version, with the answers of {listing(names)}; right are {listing(parts)}."
-    return figure
+            sheet.small(None, r, name)
+            for k, (answer, sure) in enumerate(zip(answers[v, r], confidences[v, r], strict=True)):
+                sheet.small(k, r, *answer_text(classes[answer], answer == labels[k], sheet.side, sure))
+        parts.append(f"{shown.label} {(answers[v] == labels).sum()} of {answers[v].size}")
+    sheet.figure.alt = (
+        f"{len(labels)} pictures in each version, with the answers of {listing(names)}; right are {listing(parts)}."
+    )
+    return sheet.figure

@@ -1,200 +1,212 @@
-"""Tables of the chapters on preprocessing before a codec: bytes, BD-rates, transfer, how proxies agree, costs."""
+"""Tables of preprocessing before a codec: bytes, BD-rates, transfer, filters, headers, costs, proxies."""
+
+from collections.abc import Mapping
 
 import pandas as pd
 
-from ra_book.figures.look import TRANSFERRED, codec_title, method_look
-from ra_book.figures.rate_rows import (
-    AGREEMENT,
-    FILTERS,
+from ra_book.figures.look import TRANSFERRED, codec_rank, codec_title, look, method_rank
+from ra_book.figures.rows import (
+    BD,
     RATES,
-    bd_text,
-    by_codec,
-    by_role,
+    SAME_BYTES,
+    change,
     checked,
-    mean_rates,
+    in_order,
+    interval,
     metric_name,
-    one_dataset,
-    ordered,
-    prepare_bd,
-    prepare_rates,
-)
-from ra_book.figures.rows import signed
-from ra_book.figures.tables import NOTHING, number, records_table
-from ra_core.errors import ParameterError
+    number,
+    one,
+    per_recognizer,
+    prepare,
+    recognizers_of,
+    signed,
+)  # fmt: skip
+from ra_book.figures.tables import NOTHING, Table, records_table, row_table
+
+AGREEMENT = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
 
 
-def bd_table(bd: pd.DataFrame) -> pd.DataFrame:
+def _codec(row) -> str:
+    return codec_title(row.codec)
+
+
+def _quality(row) -> str:
+    return f"{row.quality:g}"
+
+
+def _recognizer(row) -> str:
+    return f"{row.recognizer} ({row.role})"
+
+
+def _method(row) -> str:
+    return look(row.method).label
+
+
+def _over(row) -> str:
+    over = f"{metric_name(row.metric)} {row.over_low:.1f} to {row.over_high:.1f}"
+    return NOTHING if pd.isna(row.value) else over
+
+
+def bd_table(bd: pd.DataFrame) -> Table:
     """Return by codec, recognizer and method how many percent the bytes differ from the codec alone.
 
     The source stands before the unseen, fewest bytes first; a method that shares no accuracy with the codec alone
     comes last, as `no overlap`.
     """
-    rows = ordered(
-        prepare_bd(bd), lambda row: row.dataset, by_codec, by_role, lambda row: row.recognizer,
-        lambda row: float("inf") if pd.isna(row.bd) else row.bd,
-    )  # fmt: skip
-
-    def over(row) -> str:
-        if pd.isna(row.bd):
-            return NOTHING
-        return f"{metric_name(row.metric)} {row.value_low:.1f} to {row.value_high:.1f}"
-
-    records = [
-        {
-            "data set": row.dataset,
-            "codec": codec_title(row.codec),
-            "recognizer": f"{row.recognizer} ({row.role})",
-            "method": method_look(row.method).label,
-            "bytes at equal accuracy, % [95 % interval]": bd_text(row.bd, row.low, row.high),
-            "compared over, %": over(row),
-            "draws without overlap, %": number(100 * row.no_overlap),
-        }
-        for row in rows.itertuples()
-    ]
-    words = ["data set", "codec", "recognizer", "method"]
-    table = records_table(records, words)
+    rows = in_order(per_recognizer(prepare(bd, BD)), "dataset", "codec", "role", "recognizer", "value")
+    words = {"data set": "dataset", "codec": _codec, "recognizer": _recognizer, "method": _method}
+    table = row_table(rows, words, {
+        "bytes at equal accuracy, % [95 % interval]": change, "compared over, %": _over,
+        "draws without overlap, %": lambda row: number(100 * row.no_overlap),
+    })  # fmt: skip
     return table if rows["dataset"].nunique() > 1 else table.droplevel("data set")
 
 
-def transfer_table(bd: pd.DataFrame) -> pd.DataFrame:
+def bd_beside(bd: dict[str, pd.DataFrame]) -> Table:
+    """Return by data set, codec, method and recognizer the BD-rate with its 95 % interval, a column a profile.
+
+    `bd` holds the rows of bd_rate.csv by profile, seeds averaged; what a profile did not measure is a dash.
+    """
+    records, dashes = {}, {f"{name}: bytes at equal accuracy, %": NOTHING for name in bd}
+    for name, table in bd.items():
+        for row in per_recognizer(prepare(table, BD)).itertuples():
+            key = (row.dataset, codec_rank(row.codec), method_rank(row.method), row.role, row.recognizer)
+            words = {
+                "data set": row.dataset,
+                "codec": _codec(row),
+                "method": _method(row),
+                "recognizer": _recognizer(row),
+            }
+            records.setdefault(key, words | dashes)[f"{name}: bytes at equal accuracy, %"] = change(row)
+    return records_table([records[key] for key in sorted(records)], ["data set", "codec", "method", "recognizer"])
+
+
+def transfer_table(bd: pd.DataFrame) -> Table:
     """Return by codec and method how many percent the bytes differ from the codec alone, a column a recognizer.
 
     It is said of each recognizer whether training saw it, and of each codec whether anything was trained for it.
     """
-    rows = one_dataset(prepare_bd(bd))
-    who = ordered(rows.drop_duplicates("recognizer"), by_role)
-    cells = {(row.codec, row.method, row.recognizer): row for row in rows.itertuples()}
-    records = []
-    for codec, method in dict.fromkeys((row.codec, row.method) for row in rows.itertuples()):
-        found = [cells.get((codec, method, name)) for name in who["recognizer"]]
-        texts = ["not measured" if row is None else bd_text(row.bd, row.low, row.high) for row in found]
-        seen = not rows.loc[rows["codec"] == codec, "method"].str.startswith(TRANSFERRED).all()
-        columns = [f"{row.recognizer} ({row.role})" for row in who.itertuples()]
-        records.append(
-            {
-                "codec": f"{codec_title(codec)} ({'trained for' if seen else 'unseen'})",
-                "method": method_look(method).label,
-                **dict(zip(columns, texts, strict=True)),
-            }
-        )
-    return records_table(records, ["codec", "method"])
+    rows = in_order(per_recognizer(prepare(bd, BD)), "codec", "method")
+    one(rows, "dataset")
+    columns, records = [f"{name} ({role})" for name, role in recognizers_of(rows).items()], {}
+    unseen = rows["method"].str.startswith(TRANSFERRED).groupby(rows["codec"]).all()
+    for row in rows.itertuples():
+        seen = "unseen" if unseen[row.codec] else "trained for"
+        words = {"codec": f"{codec_title(row.codec)} ({seen})", "method": _method(row)}
+        record = records.setdefault((row.codec, row.method), words | dict.fromkeys(columns, "not measured"))
+        record[_recognizer(row)] = change(row)
+    return records_table(list(records.values()), ["codec", "method"])
 
 
-def rate_table(rates: pd.DataFrame) -> pd.DataFrame:
+def rate_table(rates: pd.DataFrame) -> Table:
     """Return by method and quality the bytes and bits, the score of each recognizer with its interval, and PSNR."""
-    checked(rates, RATES, "the rows of rate_accuracy.csv")
-    rows, (codec, *others) = one_dataset(rates), rates["codec"].unique()
-    if others:
-        raise ParameterError(f"the rows are of {codec} and {others[0]}: show one codec at a time.")
-    names = ordered(rows.drop_duplicates("recognizer"), by_role)["recognizer"]
-    lines = {name: prepare_rates(rows, name) for name in names}
-    means = {name: mean_rates(line).set_index(["method", "quality"]) for name, line in lines.items()}
-    psnr = rows.groupby(["method", "quality"])["psnr"].mean()
-    records = []
-    for method, quality in means[names.iloc[0]].index:
-        record = {"method": method_look(method).label, "quality": f"{quality:g}"}
-        for name, line in lines.items():
-            row, first = means[name].loc[(method, quality)], line.iloc[0]
-            record |= {"bytes a picture": number(row["bytes_mean"], 0), "bits a pixel": number(row["bpp"], 3)}
-            title = f"{name} ({first['role']}): {metric_name(first['metric'])}, % [95 % interval]"
-            record[title] = f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"
-        records.append(record | {"PSNR, dB": number(psnr[method, quality])})
-    return records_table(records, ["method", "quality"])
+    measured = prepare(rates, RATES)
+    for column in ("dataset", "codec"):
+        one(measured, column)
+    rows, records = in_order(per_recognizer(measured), "role", "method", "bpp"), {}
+    for row in rows.itertuples():
+        words = {
+            "method": _method(row), "quality": _quality(row),
+            "bytes a picture": number(row.bytes_mean, 0), "bits a pixel": number(row.bpp, 3),
+        }  # fmt: skip
+        record = records.setdefault((row.method, row.quality), words)
+        record[f"{_recognizer(row)}: {metric_name(row.metric)}, % [95 % interval]"] = interval(row)
+        record["PSNR, dB"] = number(row.psnr)
+    table = records_table(list(records.values()), ["method", "quality"])
+    return table[[name for name in table if name != "PSNR, dB"] + ["PSNR, dB"]]
 
 
-def one_for_all_table(rates: pd.DataFrame) -> pd.DataFrame:
+def same_bytes_table(same: pd.DataFrame) -> Table:
+    """Return by recognizer and bytes what the codec alone scores, and each method at the very same bytes.
+
+    In brackets the gain in points and its 95 % interval; `no overlap` where a method never has that many bytes.
+    """
+    rows = in_order(
+        per_recognizer(prepare(same, SAME_BYTES)), "codec", "role", "recognizer", "bytes_mean", "method"
+    )  # fmt: skip
+    records = {}
+    for row in rows.itertuples():
+        record = records.setdefault((row.codec, row.recognizer, row.quality), {
+            "codec": _codec(row), "recognizer": _recognizer(row),
+            "bytes": number(row.bytes_mean, 0), f"codec alone, {metric_name(row.metric)} %": number(row.alone),
+        })  # fmt: skip
+        score = change(row) if pd.isna(row.score) else f"{number(row.score)} ({change(row)})"
+        record[f"{look(row.method).label}, %"] = score
+    table = records_table(list(records.values()), ["codec", "recognizer", "bytes"])
+    return table if rows["codec"].nunique() > 1 else table.droplevel("codec")
+
+
+def one_for_all_table(rates: pd.DataFrame) -> Table:
     """Return the adaptive preprocessor beside one trained for a single quality, wherever both were measured.
 
     `difference` is that of the scores, in points: above zero the adaptive one is better.
     """
-    rows, pairs = one_dataset(checked(rates, RATES, "the rows of rate_accuracy.csv")), []
-    for name in ordered(rows.drop_duplicates("recognizer"), by_role)["recognizer"]:
-        line = prepare_rates(rows, name)
-        found = mean_rates(line).set_index(["codec", "quality", "method"]).sort_index()
-        for codec, quality, method in found.index:
-            if method == "npp" and (codec, quality, "npp_qa") in found.index:
-                pairs.append((codec, quality, line.iloc[0], found.loc[(codec, quality)]))
-    records = [
-        {
-            "codec": codec_title(codec), "quality": f"{quality:g}",
-            "recognizer": f"{first.recognizer} ({first.role}), {metric_name(first.metric)}",
-            **{
-                f"{label}: {what}": number(both.loc[method, key], digits)
-                for method, label in (("npp_qa", "one for all"), ("npp", "its own"))
-                for what, key, digits in (("%", "value", 1), ("bytes", "bytes_mean", 0))
-            },
-            "difference, points": signed(both.loc["npp_qa", "value"] - both.loc["npp", "value"]),
-        }
-        for codec, quality, first, both in pairs
-    ]  # fmt: skip
-    return records_table(records, ["codec", "quality", "recognizer"])
+    rows = per_recognizer(prepare(rates, RATES))
+    one(rows, "dataset")
+    keys = ["role", "recognizer", "codec", "quality"]
+    adaptive, single = (rows[rows["method"] == method] for method in ("npp_qa", "npp"))
+    pairs = in_order(adaptive.merge(single, on=[*keys, "metric"], suffixes=("", "_own")), *keys)
+    words = {
+        "codec": _codec, "quality": _quality,
+        "recognizer": lambda row: f"{_recognizer(row)}, {metric_name(row.metric)}",
+    }  # fmt: skip
+    return row_table(pairs, words, {
+        "one for all: %": ("value", 1), "one for all: bytes": ("bytes_mean", 0),
+        "its own: %": ("value_own", 1), "its own: bytes": ("bytes_mean_own", 0),
+        "difference, points": lambda row: signed(row.value - row.value_own),
+    })  # fmt: skip
 
 
-def filter_table(filters: pd.DataFrame) -> pd.DataFrame:
+def filter_table(filters: pd.DataFrame) -> Table:
     """Return the BD-rate of each setting of each filter on validation pictures, the chosen one marked."""
-    rows = checked(filters, FILTERS, "the rows of filters-<codec>.csv")
-    records = [
-        {
-            "filter": method_look(row.filter).label,
-            "setting": row.setting,
-            "bytes at equal accuracy, %": NOTHING if pd.isna(row.bd) else signed(row.bd),
-            "taken": "yes" if row.chosen else "",
-        }
-        for row in rows.itertuples()
-    ]
-    return records_table(records, ["filter", "setting"])
+    words = {"filter": lambda row: look(row.filter).label, "setting": "setting"}
+    return row_table(checked(filters, ["filter", "setting", "bd", "chosen"]), words, {
+        "bytes at equal accuracy, %": lambda row: NOTHING if pd.isna(row.bd) else signed(row.bd),
+        "taken": lambda row: "yes" if row.chosen else "",
+    })  # fmt: skip
 
 
-def header_table(headers: pd.DataFrame) -> pd.DataFrame:
+def header_table(headers: pd.DataFrame) -> Table:
     """Return how many of a JPEG file's bytes are header at each quality, where fewest are payload first."""
-    columns = ["quality", "bytes_mean", "header_mean", "payload_mean"]
-    rows = checked(headers, columns, "what ra_core.coding.jpeg_headers.header_rows returns").sort_values("payload_mean")
-    records = [
-        {
-            "quality": f"{row.quality:g}",
-            "bytes a picture": number(row.bytes_mean, 0),
-            "of them header": number(row.header_mean, 0),
-            "of them payload": number(row.payload_mean, 0),
-            "header, %": number(100 * row.header_mean / row.bytes_mean),
-        }
-        for row in rows.itertuples()
-    ]
-    return records_table(records, ["quality"])
+    rows = checked(headers, ["quality", "bytes_mean", "header_mean", "payload_mean"]).sort_values("payload_mean")
+    return row_table(rows, {"quality": _quality}, {
+        "bytes a picture": ("bytes_mean", 0), "of them header": ("header_mean", 0),
+        "of them payload": ("payload_mean", 0),
+        "header, %": lambda row: number(100 * row.header_mean / row.bytes_mean),
+    })  # fmt: skip
 
 
-def agreement_table(agreement: pd.DataFrame) -> pd.DataFrame:
+def agreement_table(agreement: pd.DataFrame) -> Table:
     """Return how well each proxy agrees with a codec at each quality: rates, pictures, gradients."""
-    rows = checked(agreement, AGREEMENT, "the rows of agreement.csv")
-    rows = ordered(rows, lambda row: row.proxy, by_codec, lambda row: row.quality)
-    records = [
-        {
-            "proxy": row.proxy,
-            "codec": codec_title(row.codec),
-            "quality": f"{row.quality:g}",
-            "pictures": number(row.n, 0),
-            "correlation of the rates": number(row.rate_correlation, 2),
-            "bits of the proxy / of the codec": number(row.rate_ratio, 2),
-            "PSNR between what they decode, dB": number(row.psnr),
-            "cosine of the gradients of the rate": number(row.gradient_cosine, 2),
-        }
-        for row in rows.itertuples()
-    ]
-    return records_table(records, ["proxy", "codec", "quality"])
+    rows = in_order(checked(agreement, AGREEMENT), "proxy", "codec", "quality")
+    return row_table(rows, {"proxy": "proxy", "codec": _codec, "quality": _quality}, {
+        "pictures": ("n", 0), "correlation of the rates": ("rate_correlation", 2),
+        "bits of the proxy / of the codec": ("rate_ratio", 2), "PSNR between what they decode, dB": ("psnr", 1),
+        "cosine of the gradients of the rate": ("gradient_cosine", 2),
+    })  # fmt: skip
 
 
-def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
+def cost_table(cost: pd.DataFrame) -> Table:
     """Return what each part costs: parameters, multiply-accumulates a pixel, milliseconds a picture, and where."""
     columns = ["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"]
+    return row_table(checked(cost, columns), {"part": "network", "used": "use"}, {
+        "parameters": ("parameters", 0), "MACs a pixel": ("macs_per_pixel", 0), "ms a picture": ("ms_per_picture", 1),
+        "picture": lambda row: f"{row.width} × {row.height}", "threads": "threads",
+    })  # fmt: skip
+
+
+def proxy_table(sidecars: Mapping[str, dict]) -> Table:
+    """Return what each learned proxy costs and keeps on each set of held-out pictures, with rounded latents."""
     records = [
         {
-            "part": row.network,
-            "used": row.use,
-            "parameters": number(row.parameters, 0),
-            "MACs a pixel": number(row.macs_per_pixel, 0),
-            "ms a picture": number(row.ms_per_picture),
-            "picture": f"{row.width} × {row.height}",
-            "threads": f"{row.threads}",
+            "proxy": name,
+            "pictures": f"{pictures} ({number(found['pictures'], 0)})",
+            "bits a pixel": number(found["bpp"], 3),
+            "of which y": number(found["bpp_y"], 3),
+            "of which z": number(found["bpp_z"], 3),
+            "PSNR, dB": number(found["psnr"]),
         }
-        for row in checked(cost, columns, "the rows of cost.csv").itertuples()
+        for name, sidecar in sidecars.items()
+        for pictures, found in sidecar["held_out"].items()
     ]
-    return records_table(records, ["part", "used"])
+    return records_table(records, ["proxy", "pictures"])

@@ -1,71 +1,53 @@
-"""Figures of preprocessing before a codec: bytes against accuracy, BD-rates, transfer."""
+"""Figures of preprocessing before a codec: bytes against accuracy, gains at the same bytes, BD-rates, transfer."""
 
 import math
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
-from ra_book.figures.look import FAINT, INK, TRANSFERRED, Figure, codec_title, method_look, new_figure, style
-from ra_book.figures.networks import log_axis
-from ra_book.figures.rate_rows import (
-    bd_text,
-    mean_rates,
-    methods_of,
+from ra_book.figures.look import INK, TRANSFERRED, Figure, codec_title, look, new_figure, style
+from ra_book.figures.plots import FEWER_OR_MORE, byte_axis, curves, forest, heat_map, legend, log_axis, looks_of, panels
+from ra_book.figures.rows import (
+    BD,
+    RATES,
+    SAME_BYTES,
+    change,
+    in_order,
+    listing,
     metric_name,
-    one_dataset,
-    ordered,
-    prepare_bd,
-    prepare_rates,
-)
-from ra_book.figures.results import heat_cells
-from ra_book.figures.rows import MINUS, interval_ends, listing, note, signed
+    note,
+    one,
+    only,
+    per_recognizer,
+    prepare,
+    recognizers_of,
+    signed,
+    values_of,
+)  # fmt: skip
 from ra_core.errors import ParameterError
 
-FEWER_OR_MORE = ListedColormap(colormaps["RdBu_r"](np.linspace(0.2, 0.8, 256)))  # takes black letters
-GROUPS = 0.7  # rows of a forest left free between two methods
+GAP = 0.7  # rows of a forest left free between two methods
 
 
-def _panels(figure: Figure, count: int, columns: int = 2) -> list[Axes]:
-    """Return `count` panels on common axes, in rows of `columns`, with numbers under each."""
-    columns = min(columns, count)
-    panels = figure.subplots(math.ceil(count / columns), columns, sharex=True, sharey=True, squeeze=False).flat
-    for axes in panels:
-        axes.tick_params(labelbottom=True)
-    for axes in panels[count:]:
-        axes.remove()
-    return list(panels[:count])
+def _of_one(rows: pd.DataFrame, recognizer: str | None) -> pd.DataFrame:
+    """Return the rows of one recognizer or detector, of the source where none is named."""
+    return only(rows, "recognizer", recognizer or one(rows[rows["role"] == "source"], "recognizer"))
 
 
-def legend_below(figure: Figure, handles: list[Line2D], title: str = "", columns: int = 4) -> None:
-    """Put a legend under the figure, below a line that says what was measured."""
-    legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), title=title or None,
-        title_fontsize=8.5, columnspacing=1.4, handletextpad=0.5,
-    )  # fmt: skip
-    legend.get_title().set_color(FAINT)
-
-
-def _line(method: str) -> dict:
-    """Return how the line of a method is drawn: the codec alone stands out, what was transferred is dashed."""
-    shown = method_look(method)
-    return {
-        "color": shown.colour, "marker": shown.marker, "markersize": 5.5, "label": shown.label,
-        "linewidth": 2.2 if method == "codec" else 1.5, "markeredgecolor": "white", "markeredgewidth": 0.4,
-        "linestyle": "--" if method.startswith(TRANSFERRED) else "-",
-    }  # fmt: skip
+def _who(rows: pd.DataFrame) -> tuple[str, str]:
+    """Return the words for the one recognizer of the rows, and for what it is measured by."""
+    first = rows.iloc[0]
+    return f"{first['recognizer']} ({first['role']})", metric_name(first["metric"])
 
 
 def _range(rows: pd.DataFrame) -> str:
     """Say where a curve begins and ends."""
     first, last = rows.iloc[0], rows.iloc[-1]
-    ends = f"{first['value']:.1f} % at {first['bpp']:.3f}"
-    return ends if len(rows) == 1 else f"{ends} to {last['value']:.1f} % at {last['bpp']:.3f}"
+    start = f"{first['value']:.1f} % at {first['bpp']:.3f}"
+    return start if len(rows) == 1 else f"{start} to {last['value']:.1f} % at {last['bpp']:.3f}"
 
 
 @style()
@@ -75,81 +57,69 @@ def rate_accuracy_curves(rates: pd.DataFrame, recognizer: str | None = None) -> 
     `rates` are rows of `rate_accuracy.csv`; `recognizer` is the source where none is named. The upper scale counts
     bytes a picture.
     """
-    measured = one_dataset(prepare_rates(rates, recognizer))
-    rows, first = mean_rates(measured), measured.iloc[0]
-    codecs, metric = list(rows["codec"].unique()), metric_name(first["metric"])
-    who = f"{first['recognizer']} ({first['role']})"
+    measured = _of_one(prepare(rates, RATES), recognizer)
+    one(measured, "dataset")
+    rows = in_order(per_recognizer(measured), "codec", "method", "bpp")
+    (who, metric), codecs, sentences = _who(measured), values_of(rows, "codec"), []
     ratio = (rows["bytes_mean"] / rows["bpp"]).median()  # bytes for each bit a pixel
-    figure = new_figure(height=1.2 + 3.2 * math.ceil(len(codecs) / 2))
-    sentences = []
-    for axes, codec in zip(_panels(figure, len(codecs)), codecs, strict=True):
-        mine, parts = rows[rows["codec"] == codec], []
+    figure = new_figure(height=1.2 + 2.9 * math.ceil(len(codecs) / 2))
+    for axes, codec in zip(panels(figure, len(codecs), sharex=True, sharey=True), codecs, strict=True):
+        mine = rows[rows["codec"] == codec]
         axes.set_xscale("log")
-        for method in mine["method"].unique():
-            line = mine[mine["method"] == method]
-            axes.errorbar(line["bpp"], line["value"], interval_ends(line), capsize=2, elinewidth=0.9, **_line(method))
-            if len(parts) < 2:  # the codec alone and what is compared with it first
-                parts.append(f"{method_look(method).label} {_range(line)}")
+        curves(axes, mine, "bpp")
         upper = axes.secondary_xaxis("top", functions=(lambda x: x * ratio, lambda x: x / ratio))
         upper.set_xlabel("bytes a picture")
         log_axis(upper.xaxis, EngFormatter(sep=""))
         log_axis(axes.xaxis, "{x:g}")
-        axes.set_title(codec_title(codec))
-        axes.set_xlabel("bits a pixel")
-        if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel(f"{metric}, %")
-        axes.grid()
+        first = axes.get_subplotspec().is_first_col()
+        axes.set(title=codec_title(codec), xlabel="bits a pixel", ylabel=f"{metric}, %" if first else "")
+        methods = values_of(mine, "method")[:2]  # the codec alone and what is compared with it first
+        parts = [f"{look(method).label} {_range(mine[mine['method'] == method])}" for method in methods]
         sentences.append(f"{codec_title(codec)}: {listing(parts)}")
     figure.suptitle(f"{who}: {metric} against bytes")
-    handles = [Line2D([], [], **_line(method)) for method in methods_of(rows)]
-    legend_below(figure, handles, note(measured.rename(columns={"method": "mode"})))
+    legend(figure, looks_of(rows), note(measured), "lines")
     figure.alt = f"Curves of {metric} of {who} against bits a pixel; {'; '.join(sentences)}."
     return figure
 
 
-def _bd_axis(axes: Axes, rows: pd.DataFrame) -> None:
-    """Scale the axis so that half the bytes is as far from zero as twice the bytes, and put numbers on it."""
-    axes.set_xscale(
-        "function",
-        functions=(lambda x: np.log1p(np.maximum(np.asarray(x, float), -99.9) / 100), lambda x: 100 * np.expm1(x)),
+@style()
+def same_bytes_gains(same: pd.DataFrame, recognizer: str | None = None) -> Figure:
+    """Draw what each method gains on the codec alone at the very same bytes, in points with 95 % intervals.
+
+    `same` are rows of `same_bytes-<codec>.csv` of one codec; `recognizer` is the source where none is named. A method
+    has no point where its own files never have that many bytes.
+    """
+    rows = _of_one(in_order(per_recognizer(prepare(same, SAME_BYTES)), "role", "recognizer", "method"), recognizer)
+    (who, metric), codec, parts = _who(rows), one(rows, "codec"), []
+    figure = new_figure(height=3.6)
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.axhline(0, color=INK, linewidth=1)
+    curves(axes, rows.dropna(subset="value"), "bytes_mean")
+    for method in values_of(rows, "method"):
+        line = rows[rows["method"] == method].dropna(subset="value").sort_values("bytes_mean").itertuples()
+        each = [f"{change(row)} at {row.bytes_mean:,.0f}" for row in line]
+        parts.append(f"{look(method).label} {listing(each) if each else 'has no such bytes'}")
+    log_axis(axes.xaxis, EngFormatter(sep=""))
+    axes.set(
+        xlim=(rows["bytes_mean"].min() / 1.1, rows["bytes_mean"].max() * 1.1),
+        xlabel="bytes a picture, those of the codec alone at its qualities",
+        ylabel=f"{metric} beside the codec alone, points",
+        title=f"{who} behind {codec_title(codec)}: gain at the same bytes",
     )
-    ends = rows[["bd", "low", "high"]].to_numpy(float)
-    low, high = min(0.0, np.nanmin(ends, initial=-5.0)), max(0.0, np.nanmax(ends, initial=5.0))
-    for step in (5, 10, 20):
-        ticks = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
-        if len(ticks) <= 8:
-            break
-    else:
-        ticks = np.array([-90, -75, -50, -25, 0, 50, 100, 200, 400, 900])
-        ticks = ticks[(ticks >= low) & (ticks <= high)]
-    axes.set_xticks(ticks, [f"{tick:+.0f}".replace("-", MINUS) if tick else "0" for tick in ticks])
-    axes.minorticks_off()
+    legend(figure, looks_of(rows), "with 95 % intervals", "lines")
+    figure.alt = f"Gain of {metric} of {who} in points at the bytes of the codec alone: {'; '.join(parts)}."
+    return figure
 
 
-def _bd_panel(axes: Axes, rows: pd.DataFrame) -> None:
+def _forest(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw the BD-rates of one codec, methods from top to bottom and the recognizers, source first, within each."""
-    places, y = {}, 0.0
-    for method in methods_of(rows):
-        mine, shown = rows[rows["method"] == method], method_look(method)
-        places[shown.label] = y + (len(mine) - 1) / 2
-        for row in mine.itertuples():
-            known = not (pd.isna(row.low) or pd.isna(row.high))
-            axes.errorbar(
-                row.bd, y, xerr=[[max(row.bd - row.low, 0)], [max(row.high - row.bd, 0)]] if known else None,
-                linestyle="", marker=shown.marker, color=shown.colour, markersize=6.5, capsize=2.5,
-                markerfacecolor=shown.colour if row.role == "source" else "white",
-            )  # fmt: skip
-            axes.annotate(
-                f"{bd_text(row.bd, row.low, row.high)}  {row.recognizer}", (1, y), (6, 0), fontsize=8,
-                va="center", xycoords=("axes fraction", "data"), textcoords="offset points",
-            )  # fmt: skip
-            y += 1
-        y += GROUPS
+    rows = in_order(rows, "method", "role")
+    methods = rows["method"].map(list(dict.fromkeys(rows["method"])).index)
+    rows = rows.assign(y=np.arange(len(rows)) + GAP * methods.to_numpy(), hollow=rows["role"] == "unseen")
+    labels = {look(method).label: y for method, y in rows.groupby("method", sort=False)["y"].mean().items()}
+    forest(axes, rows, labels, [f"{change(row)}  {row.recognizer}" for row in rows.itertuples()])
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(list(places.values()), list(places))
-    axes.set_ylim(y - GROUPS - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x")
 
 
 @style()
@@ -158,26 +128,22 @@ def bd_forest(bd: pd.DataFrame) -> Figure:
 
     With 95 % intervals around zero, a panel for each codec; full markers are the source, hollow ones the unseen.
     """
-    rows = one_dataset(prepare_bd(bd))
-    groups = dict(iter(rows.groupby("codec", sort=False)))
-    sizes = [len(mine) + GROUPS * mine["method"].nunique() for mine in groups.values()]
-    figure = new_figure(height=1.3 + 0.19 * sum(sizes) + 0.3 * len(groups))
-    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
-    for axes, (codec, mine) in zip(panels, groups.items(), strict=True):
-        _bd_panel(axes, mine)
-        axes.set_title(codec_title(codec))
-    _bd_axis(panels[-1], rows)
+    rows = per_recognizer(prepare(bd, BD))
+    one(rows, "dataset")
+    groups = {codec: rows[rows["codec"] == codec] for codec in values_of(rows, "codec")}
+    sizes = [len(mine) + GAP * mine["method"].nunique() for mine in groups.values()]
+    figure = new_figure(height=1.3 + 0.18 * sum(sizes) + 0.3 * len(groups))
+    shown = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
+    for axes, (codec, mine) in zip(shown, groups.items(), strict=True):
+        _forest(axes, mine)
+        axes.set(title=codec_title(codec), xlabel="")
+    byte_axis(shown[-1], rows)
     metric = listing(metric_name(name) for name in rows["metric"].unique())
-    panels[-1].set_xlabel(f"bytes beside the codec alone at equal {metric}, % (left of zero: fewer)")
-    common = {"ls": "", "ms": 6.5, "marker": "o", "color": FAINT}
-    handles = [
-        Line2D([], [], **common, label="source"),
-        Line2D([], [], **common, markerfacecolor="white", label="unseen"),
-    ]
-    legend_below(figure, handles, "BD-rate with 95 % interval")
+    shown[-1].set_xlabel(f"bytes beside the codec alone at equal {metric}, % (left of zero: fewer)")
+    legend(figure, {}, "BD-rate with 95 % interval; full markers: source, hollow ones: unseen")
     sources = rows[rows["role"] == "source"]
     parts = [
-        f"{codec_title(row.codec)} {method_look(row.method).label} {bd_text(row.bd, row.low, row.high)}"
+        f"{codec_title(row.codec)} {look(row.method).label} {change(row)}"
         for row in (sources if len(sources) else rows).itertuples()
     ]
     who = "the source" if len(sources) else "unseen recognizers"
@@ -196,24 +162,23 @@ def _adaptive(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(trained=rows["codec"].where(own, rows["method"].str.removeprefix(TRANSFERRED)))
 
 
-def _transfer_panel(axes: Axes, rows: pd.DataFrame, recognizers: list[str], limit: float):
+def _transfer(axes: Axes, rows: pd.DataFrame, recognizers: dict[str, str], limit: float) -> None:
     """Draw one preprocessor behind every codec, its own first, and frame what it was trained for."""
-    trained = rows["trained"].iloc[0]
-    codecs = sorted(rows["codec"].unique(), key=lambda codec: codec != trained)
-    cells = rows.set_index(["codec", "recognizer"])
-    values = np.full((len(codecs), len(recognizers)), np.nan)
-    texts = np.full(values.shape, "not measured", dtype=object)
-    for (codec, name), row in cells.iterrows():
-        place = codecs.index(codec), recognizers.index(name)
-        values[place] = row["bd"]
-        texts[place] = bd_text(row["bd"], row["low"], row["high"]).replace(" [", "\n[")
-        if codec == trained and row["role"] == "source":
-            left, top = place[1] - 0.5, place[0] - 0.5
-            axes.add_patch(Rectangle((left, top), 1, 1, fill=False, ec=INK, lw=2.2, clip_on=False, zorder=3))
-            texts[place] += "\ntrained for"
-    image = heat_cells(axes, values, texts, FEWER_OR_MORE, (-limit, limit))
-    axes.set_yticks(range(len(codecs)), [codec_title(codec) for codec in codecs])
-    return image
+    trained, names = rows["trained"].iloc[0], list(recognizers)
+    codecs = sorted(values_of(rows, "codec"), key=lambda codec: codec != trained)
+    own = (rows["codec"] == trained) & (rows["role"] == "source")
+    words = [change(row).replace(" [", "\n[") for row in rows.itertuples()]
+    rows = rows.assign(text=[f"{word}\ntrained for" if mine else word for word, mine in zip(words, own, strict=True)])
+    once = rows.drop_duplicates(["codec", "recognizer"])
+    values, texts = (
+        once.pivot(index="codec", columns="recognizer", values=name).reindex(index=codecs, columns=names)
+        for name in ("value", "text")
+    )
+    values = values.set_axis(map(codec_title, codecs)).set_axis([f"{n}\n{r}" for n, r in recognizers.items()], axis=1)
+    heat_map(axes, values, texts.fillna("not measured"), FEWER_OR_MORE, (-limit, limit))
+    for row in once[own[once.index]].itertuples():
+        corner = names.index(row.recognizer), codecs.index(trained)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, ec=INK, lw=2.2, clip_on=False, zorder=3))
 
 
 @style()
@@ -222,33 +187,28 @@ def transfer_heatmap(bd: pd.DataFrame) -> Figure:
 
     A panel for each preprocessor; the codec and recognizer that it was trained for are framed.
     """
-    rows = _adaptive(one_dataset(prepare_bd(bd)))
-    names = ordered(rows.drop_duplicates("recognizer"), lambda row: row.role)
-    roles = dict(names[["recognizer", "role"]].itertuples(index=False))
-    groups = dict(iter(rows.groupby("trained", sort=False)))
-    limit = float(np.clip(rows["bd"].abs().fillna(0).max(), 10, 50))
+    rows = _adaptive(per_recognizer(prepare(bd, BD)))
+    one(rows, "dataset")
+    groups = {trained: rows[rows["trained"] == trained] for trained in dict.fromkeys(rows["trained"])}
+    limit = float(np.clip(rows["value"].abs().fillna(0).max(), 10, 50))
     sizes = [mine["codec"].nunique() for mine in groups.values()]
-    figure = new_figure(height=1.3 + 0.58 * sum(sizes) + 0.35 * len(groups))
-    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=sizes)[:, 0]
-    for axes, (trained, mine) in zip(panels, groups.items(), strict=True):
-        image = _transfer_panel(axes, mine, list(roles), limit)
+    figure = new_figure(height=1.0 + 0.55 * sum(sizes) + 0.35 * len(groups))
+    shown = figure.subplots(len(groups), 1, squeeze=False, height_ratios=sizes)[:, 0]
+    for axes, (trained, mine) in zip(shown, groups.items(), strict=True):
+        _transfer(axes, mine, recognizers_of(rows), limit)
         axes.set_title(f"NPP-QA trained for {codec_title(trained)}")
-    panels[-1].set_xticks(range(len(roles)), [f"{name}\n{role}" for name, role in roles.items()])
+        axes.tick_params(labelbottom=axes is shown[-1])
     figure.suptitle("Bytes beside the codec alone at equal accuracy, % [95 % interval]")
-    bar = figure.colorbar(image, ax=list(panels), label="BD-rate, %", pad=0.02, aspect=30, extend="both")
-    bar.outline.set_visible(False)
-    figure.alt = (
-        "Heat map of the BD-rate of NPP-QA in percent of bytes; "
-        f"{'; '.join(_transfer_sentence(trained, mine) for trained, mine in groups.items())}."
-    )
+    sentences = "; ".join(_transfer_sentence(trained, mine) for trained, mine in groups.items())
+    figure.alt = f"Heat map of the BD-rate of NPP-QA in percent of bytes; {sentences}."
     return figure
 
 
 def _transfer_sentence(trained: str, rows: pd.DataFrame) -> str:
     """Say what a preprocessor does where it was trained for, and from where to where the rest goes."""
     own = (rows["codec"] == trained) & (rows["role"] == "source")
-    parts = [f"on {row.recognizer} (source) {bd_text(row.bd, row.low, row.high)}" for row in rows[own].itertuples()]
-    others = rows.loc[~own, "bd"]
+    parts = [f"on {row.recognizer} (source) {change(row)}" for row in rows[own].itertuples()]
+    others = rows.loc[~own, "value"]
     known, lost = others.dropna(), int(others.isna().sum())
     if len(known):
         low, high = signed(known.min()), signed(known.max())

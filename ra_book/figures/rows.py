@@ -1,101 +1,131 @@
-"""From the contracted tables (`accuracy.csv`, `paired.csv`) to the rows a figure or a table shows.
+"""From the tables that the runs wrote to the rows a figure or a table shows.
 
-Seeds and unseen recognizers are averaged, and so are the ends of their 95 % intervals. All of them come from
-the same pictures, and the half-width of a mean is at most the mean of the half-widths: an averaged interval
-covers at least what it says, for the choice of pictures. It says nothing about the spread between seeds,
-which `accuracy_bars` shows as dots.
+Whatever the table, a prepared row has its number in `value` with a 95 % interval `low`, `high`, and says what it is of
+in `task`, or `dataset` and `codec`, and in `method`, `recognizer` and `role`.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from ra_book.figures.look import TASKS, look, mode_rank
+from ra_book.figures.look import codec_rank, method_rank, task_rank
+from ra_book.figures.seeds import over_seeds
 from ra_core.errors import ParameterError
 
-NAMES = {"top1": "value", "top1_low": "low", "top1_high": "high", "difference": "value"}
-NEEDED = ["task", "mode", "recognizer", "role", "value"]
+
+class Kind(NamedTuple):
+    """A kind of table: what its columns are called here, and between which numbers its values lie."""
+
+    names: dict[str, str]
+    least: float
+    most: float
+
+
+ACCURACY = Kind({"mode": "method", "top1": "value", "top1_low": "low", "top1_high": "high"}, 0, 100)
+PUBLISHED = Kind({"mode": "method", "top1": "value"}, 0, 100)
+PAIRED = Kind({"mode": "method", "difference": "value"}, -100, 100)
+RATES = Kind({"value_low": "low", "value_high": "high"}, 0, 100)
+BD = Kind({"value_low": "over_low", "value_high": "over_high", "bd": "value"}, -100, float("inf"))  # over: accuracies
+SAME_BYTES = Kind({"value": "score", "gain": "value"}, -100, 100)
+WHERE = ["task", "dataset", "codec", "method", "quality", "recognizer", "role", "metric"]  # what a row is of
+MEANS = [
+    "value", "low", "high", "psnr", "ssim", "bpp", "bytes_mean", "alone", "score", "over_low", "over_high",
+    "no_overlap", "least", "most",
+]  # fmt: skip
 ROLES = ("source", "unseen")
-PAPER_MODES = ("ra", "ra_unsupervised")  # the modes the paper publishes numbers for, beside `plain`
+RANKS = {"task": task_rank, "codec": codec_rank, "method": method_rank, "role": ROLES.index}
+METRICS = {"top1": "top-1", "map50": "mAP@0.5"}
+PAPER_METHODS = ("ra", "ra_unsupervised")  # the paper publishes numbers for these, beside `plain`
 PAPER_SOURCE = "resnet18"  # the recognizer the paper trains with
 MINUS = "\N{MINUS SIGN}"
 
 
-def prepare(frame: pd.DataFrame, task: str | None = None) -> pd.DataFrame:
-    """Return the rows of one task (or of all) with the measured number in `value`, `low`, `high`.
-
-    Source before unseen, modes in the book's order. Raises `ParameterError` on a missing column, an unknown
-    mode, or a task without rows.
-    """
-    rows = frame.rename(columns=NAMES)
-    missing = [name for name in NEEDED if name not in rows]
+def checked(frame: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
+    """Return the table as it is. Raises `ParameterError` where a column is missing."""
+    missing = [name for name in needed if name not in frame]
     if missing:
         raise ParameterError(
             f"the table has no column for {', '.join(missing)}, only {', '.join(map(str, frame.columns))}: "
-            "give the rows of accuracy.csv or paired.csv as the evaluation wrote them."
+            "give it as the evaluation wrote it."
         )
-    if task is not None:
-        rows = rows[rows["task"] == task]
-        if rows.empty:
-            held = ", ".join(sorted(frame["task"].unique())) or "none at all"
-            raise ParameterError(
-                f"task {task!r} is not in these results, which hold {held}: choose one of those, "
-                "or evaluate this one first."
-            )
-    for mode in rows["mode"].unique():
-        look(mode)
-    rank = {name: i for i, name in enumerate([*modes_of(rows), *ROLES])}
-    return rows.sort_values(["role", "mode"], key=lambda names: names.map(rank), kind="stable")
+    return frame
+
+
+def only(rows: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
+    """Return the rows with `value` in a column. Raises `ParameterError` where there is none."""
+    found = rows[rows[column] == value]
+    if found.empty:
+        held = ", ".join(sorted(rows[column].unique())) or "none at all"
+        raise ParameterError(f"{column} {value!r} is not in these results, which hold {held}: choose one of those.")
+    return found
+
+
+def one(rows: pd.DataFrame, column: str) -> str:
+    """Return the one value of a column. Raises `ParameterError` where there are several or none."""
+    values = rows[column].unique()
+    if len(values) != 1:
+        raise ParameterError(f"the rows are of {len(values)} {column}s ({', '.join(values)}), give those of just one.")
+    return values[0]
+
+
+def prepare(frame: pd.DataFrame, kind: Kind, task: str | None = None) -> pd.DataFrame:
+    """Return the rows of a table (of one task) with the common names for its columns, in the order of the book.
+
+    Raises `ParameterError` on a missing column or a task that the table does not hold.
+    """
+    place = ["task"] if "mode" in kind.names else ["codec", "method"]
+    rows = checked(frame, [*place, "recognizer", "role", *kind.names]).rename(columns=kind.names)
+    rows = rows.assign(least=kind.least, most=kind.most)
+    rows = rows if task is None else only(rows, "task", task)
+    return in_order(rows, *(name for name in ("dataset", "codec") if name in rows), "role", "method")
 
 
 def prepare_published(published: pd.DataFrame) -> pd.DataFrame:
     """Return the paper's table (task, mode, recognizer, top1 in percent) as prepared rows."""
     is_source = published["recognizer"] == PAPER_SOURCE
-    return prepare(published.assign(role=is_source.map({True: "source", False: "unseen"})))
+    return prepare(published.assign(role=is_source.map({True: "source", False: "unseen"})), PUBLISHED)
 
 
-def _mean(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    numbers = [name for name in ("value", "low", "high", "psnr", "ssim") if name in rows]
-    return rows.groupby(keys, sort=False)[numbers].mean().reset_index()
+def in_order(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """Sort rows by columns: tasks, codecs, methods and roles in the order of the book, others by value."""
+
+    def places(column: pd.Series) -> pd.Series:
+        rank = RANKS.get(column.name)
+        order = {name: place for place, name in enumerate(sorted(column.unique(), key=rank))} if rank else None
+        return column.map(order) if rank else column
+
+    return rows.sort_values(list(columns), key=places, kind="stable")
+
+
+def values_of(rows: pd.DataFrame, column: str) -> list[str]:
+    """Return what occurs in a column, in the order of the book."""
+    return sorted(rows[column].unique(), key=RANKS[column])
+
+
+def _keys(rows: pd.DataFrame, *without: str) -> list[str]:
+    return [name for name in WHERE if name in rows and name not in without]
 
 
 def per_recognizer(rows: pd.DataFrame) -> pd.DataFrame:
-    """Average the seeds of prepared rows: one row for each task, mode and recognizer."""
-    return _mean(rows, ["task", "mode", "recognizer", "role"])
+    """Average the seeds of prepared rows, with intervals over pictures and seeds (`over_seeds`)."""
+    return over_seeds(rows, _keys(rows), [name for name in MEANS if name in rows])
 
 
 def per_role(rows: pd.DataFrame) -> pd.DataFrame:
-    """Average seeds and then recognizers of prepared rows: one row for each task, mode and role."""
-    return _mean(per_recognizer(rows), ["task", "mode", "role"])
+    """Average the recognizers of a role, and then the seeds: one row for each task, method and role.
 
-
-def modes_of(rows: pd.DataFrame) -> list[str]:
-    """Return the modes that occur, in the fixed order of the book."""
-    return sorted(rows["mode"].unique(), key=mode_rank)
-
-
-def fronts(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the rows of each mode that was swept, `base`, in the order of lambda, `weight`."""
-    swept = rows[rows["mode"].str.contains("@")]
-    parts = swept["mode"].str.partition("@") if len(swept) else pd.DataFrame({0: [], 2: []})
-    swept = swept.assign(base=parts[0], weight=parts[2].astype(float)).sort_values("weight")
-    return [front for _, front in swept.groupby("base")]
+    All recognizers see the same pictures, and the half-width of a mean is at most the mean of the half-widths: so
+    the mean of the ends of their intervals covers at least what it says.
+    """
+    numbers, keys = [name for name in MEANS if name in rows], _keys(rows, "recognizer")
+    seeds = [*keys, "seed"] if "seed" in rows else keys
+    return over_seeds(rows.groupby(seeds, sort=False)[numbers].mean().reset_index(), keys, numbers)
 
 
 def recognizers_of(rows: pd.DataFrame) -> dict[str, str]:
     """Return the recognizers of prepared rows with their roles, source first."""
-    return dict(rows.drop_duplicates("recognizer")[["recognizer", "role"]].itertuples(index=False))
-
-
-def task_rank(task: str) -> tuple[int, str]:
-    """Return the place of a task among others: sr, dn, jpeg, then any other by name."""
-    return (list(TASKS).index(task) if task in TASKS else len(TASKS)), task
-
-
-def tasks_of(rows: pd.DataFrame) -> list[str]:
-    """Return the tasks that occur, in the fixed order of the book."""
-    return sorted(rows["task"].unique(), key=task_rank)
+    return dict(in_order(rows, "role").drop_duplicates("recognizer")[["recognizer", "role"]].itertuples(index=False))
 
 
 def role_names(rows: pd.DataFrame) -> dict[str, str]:
@@ -110,27 +140,37 @@ def role_names(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what every other mode of prepared accuracy rows gains on `plain`, in points."""
-    cells = per_recognizer(rows)
-    plain = cells[cells["mode"] == "plain"].set_index(["task", "recognizer"])["value"]
-    keys = pd.MultiIndex.from_frame(cells[["task", "recognizer"]])
-    cells = cells.assign(value=cells["value"].to_numpy() - plain.reindex(keys).to_numpy())
-    return cells[cells["mode"] != "plain"].dropna(subset="value")
+    """Return what every other method of prepared accuracy rows gains on `plain`, in points."""
+    cells, keys = per_recognizer(rows), ["task", "recognizer"]
+    plain = cells[cells["method"] == "plain"].set_index(keys)["value"]
+    cells["value"] -= plain.reindex(pd.MultiIndex.from_frame(cells[keys])).to_numpy()
+    return cells[cells["method"] != "plain"].drop(columns=["low", "high"], errors="ignore").dropna(subset="value")
 
 
-def interval_ends(rows: pd.DataFrame) -> np.ndarray | None:
-    """Return the lengths (2, N) of the error bars below and above each value, None without intervals."""
-    if "low" not in rows or rows["low"].isna().all():
-        return None
-    below, above = rows["value"] - rows["low"], rows["high"] - rows["value"]
-    return np.stack([below, above]).clip(min=0)
+def fronts(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of each method that was swept, `base`, in the order of lambda, `weight`."""
+    swept = rows[rows["method"].str.contains("@")]
+    parts = swept["method"].str.partition("@") if len(swept) else pd.DataFrame({0: [], 2: []})
+    swept = swept.assign(base=parts[0], weight=parts[2].astype(float)).sort_values("weight")
+    return [front for _, front in swept.groupby("base")]
 
 
 def note(rows: pd.DataFrame) -> str:
-    """Return what a reader must know of accuracy or paired rows: pictures, interval, seeds."""
+    """Return what a reader must know of rows: how many pictures and seeds, and what the intervals cover."""
     pictures = " or ".join(f"{n:,.0f}" for n in sorted(rows["n"].unique()))
-    seeds = rows.groupby("mode")["seed"].nunique().max()
-    return f"{pictures} pictures, 95 % intervals" + (f", mean of {seeds} seeds" if seeds > 1 else "")
+    seeds = rows.groupby("method")["seed"].nunique().max()
+    several = f"mean of {seeds} seeds, 95 % intervals over pictures and seeds"
+    return f"{pictures} pictures, {several if seeds > 1 else '95 % intervals'}"
+
+
+def metric_name(metric: str) -> str:
+    """Return the name of what a recognizer or detector is measured by."""
+    return METRICS.get(metric, metric)
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Return a number with its digits, or a dash where there is none."""
+    return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
@@ -138,9 +178,17 @@ def signed(value: float) -> str:
     return f"{value:+z.1f}".replace("-", MINUS)
 
 
-def signed_interval(value: float, low: float, high: float) -> str:
-    """Return a difference with its interval, such as +3.1 [+1.0, +5.2]."""
-    return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+def interval(row) -> str:
+    """Return the value of a row with its interval, such as 49.0 [46.8, 51.2]."""
+    return f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
+
+
+def change(row) -> str:
+    """Return the difference in a row with its interval, such as +3.1 [+1.0, +5.2], or say that there is none."""
+    if pd.isna(row.value):
+        return "no overlap"
+    ends = "not known" if pd.isna(row.low) or pd.isna(row.high) else f"{signed(row.low)}, {signed(row.high)}"
+    return f"{signed(row.value)} [{ends}]"
 
 
 def listing(parts: Iterable[str]) -> str:
@@ -149,6 +197,6 @@ def listing(parts: Iterable[str]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
-def really_trained(trainings: pd.DataFrame) -> pd.DataFrame:
+def trained(trainings: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `trainings.csv` without runs that ship, which cost nobody who takes them."""
     return trainings[~trainings["shipped"].astype(bool)]

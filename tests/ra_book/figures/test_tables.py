@@ -1,17 +1,31 @@
-"""Tables say what the data say, sorted, with units and signs."""
+"""Tables say what the data say, sorted, with units and signs, and what was not measured."""
 
 import json
 
+import numpy as np
 import pandas as pd
-from drawn import MODES, make_accuracy, make_paired, make_published
+import pytest
+from drawn import (
+    JUDGES,
+    MODES,
+    PIXELS,
+    make_accuracy,
+    make_agreement,
+    make_bd,
+    make_paired,
+    make_published,
+    make_rates,
+    make_same_bytes,
+)  # fmt: skip
 
 from ra_book import figures
 from ra_book.figures import rows
+from ra_core.errors import ParameterError
 
 ACCURACY = make_accuracy()
-
-
 PAIRED = make_paired(ACCURACY)
+RATES, BD = make_rates(), make_bd()
+FIRST = "bytes at equal accuracy, % [95 % interval]"
 
 
 def value(mode: str, recognizer: str, column: str = "top1", task: str = "sr") -> float:
@@ -110,7 +124,142 @@ def test_what_rounds_to_zero_has_no_minus():
     assert [rows.signed(value) for value in (-0.04, 0.0, -0.06)] == ["+0.0", "+0.0", f"{rows.MINUS}0.1"]
 
 
-def test_long_tables_are_shown_whole():
-    records = [{"name": f"row {number}", "value": str(number)} for number in range(200)]
-    shown = figures.tables.records_table(records, ["name"])._repr_html_()
+def test_a_notebook_shows_tables_whole_the_same_every_time_and_beneath_their_units():
+    records = [{"name": f"row {number}", "value in %": str(number)} for number in range(200)]
+    shown, again = (figures.tables.records_table(records, ["name"])._repr_html_() for _ in range(2))
     assert all(f"row {number}<" in shown for number in range(200))
+    assert shown == again and "value in %" in shown
+
+
+def test_bd_table_is_sorted_and_says_where_there_is_no_overlap():
+    numbers = {"bd": np.nan, "low": np.nan, "high": np.nan, "no_overlap": 0.8}
+    lost, wide = ((BD["method"] == "npp") & (BD["recognizer"] == name) for name in ("net", "wide"))
+    bd = BD.assign(**{key: BD[key].mask(lost, value) for key, value in numbers.items()})
+    bd = bd.assign(low=bd["low"].mask(wide), high=bd["high"].mask(wide))
+    table = figures.bd_table(bd)
+    assert table.index.names == ["codec", "recognizer", "method"]
+    assert list(table.columns) == [FIRST, "compared over, %", "draws without overlap, %"]
+    assert list(table.index.get_level_values("codec").unique()) == ["JPEG", "WebP", "HEIC"]
+    source, unseen = table.loc["JPEG"].loc["net (source)"], table.loc["JPEG"].loc["wide (unseen)"]
+    assert list(source.index) == ["Gaussian filter", "NPP-QA", "NPP, one a quality"]
+    assert list(source[FIRST]) == ["−13.0 [−18.0, −9.0]", "+3.0 [−2.0, +7.0]", "no overlap"]
+    assert list(source.loc["NPP, one a quality"]) == ["no overlap", "–", "80.0"]
+    assert list(source.loc["NPP-QA"]) == ["+3.0 [−2.0, +7.0]", "top-1 70.0 to 79.5", "1.0"]
+    assert list(unseen.index) == ["Gaussian filter", "NPP, one a quality", "NPP-QA"]
+    assert unseen.loc["NPP, one a quality", FIRST] == "−9.0 [not known]"
+    two = figures.bd_table(pd.concat([bd, bd.assign(dataset="scenes", metric="map50")]))
+    assert len(two) == 2 * len(table)
+    assert two.loc[("scenes", "JPEG", "net (source)", "NPP-QA"), "compared over, %"] == "mAP@0.5 70.0 to 79.5"
+
+
+def test_seeds_of_a_bd_rate_are_averaged_and_one_without_overlap_is_not_hidden():
+    bd = make_bd({"jpeg": ["codec", "npp_qa"]}, {"net": "source"}, seeds=2)
+    assert figures.bd_table(bd).iloc[0, 0] == "+1.0 [−24.9, +26.7]"  # seeds at +3 and −1: 12.7 · 2.8 / √2 = 25.4
+    bd.loc[1, "bd"] = np.nan
+    assert figures.bd_table(bd).iloc[0, 0] == "no overlap"
+
+
+def test_rate_table_shows_bytes_bits_and_every_recognizer():
+    table = figures.rate_table(RATES[RATES["codec"] == "jpeg"])
+    assert list(table.columns) == [
+        "bytes a picture", "bits a pixel", "net (source): top-1, % [95 % interval]",
+        "wide (unseen): top-1, % [95 % interval]", "PSNR, dB",
+    ]  # fmt: skip
+    assert len(table) == 4 * 3
+    expected = ["1,095", "0.100", "62.0 [59.0, 64.5]", "59.0 [56.0, 61.5]", "30.0"]
+    assert list(table.loc[("codec alone", "10")]) == expected
+    assert table.loc[("NPP-QA", "10")].iloc[2] == "63.0 [49.9, 75.9]"  # the mean of two seeds
+    with pytest.raises(ParameterError, match="jpeg, webp, heic"):
+        figures.rate_table(RATES)
+
+
+def test_one_for_all_stands_beside_its_own_wherever_both_were_measured():
+    rates = make_rates({"jpeg": ["codec", "npp_qa", "npp"], "heic": ["codec", "npp_qa"]}, seeds=1)
+    rates = rates[(rates.method != "npp") | (rates.quality != 50)]
+    rates.loc[rates.method == "npp", "value"] -= 2.25
+    table = figures.one_for_all_table(rates)
+    assert len(table) == 2 * len(JUDGES)
+    assert {place[:2] for place in table.index} == {(figures.codec_title("jpeg"), q) for q in ("10", "75")}
+    assert set(table["difference, points"]) == {"+2.2"}
+    first = table.iloc[0]
+    assert first["one for all: %"] == "62.0" and first["its own: %"] == "59.8"
+    assert first["one for all: bytes"] == f"{0.07 * PIXELS / 8:.0f}"
+    assert len(figures.one_for_all_table(rates[rates.method != "npp"])) == 0
+
+
+def test_filter_table_marks_the_setting_that_is_taken():
+    rows = [("gaussian", "sigma 1", -3.25, False), ("gaussian", "sigma 2", -9.0, True)]
+    rows += [("bilateral", "sigma 1", float("nan"), True)]
+    table = figures.filter_table(pd.DataFrame(rows, columns=["filter", "setting", "bd", "chosen"]))
+    assert list(table["bytes at equal accuracy, %"]) == ["−3.2", "−9.0", "–"]
+    assert list(table["taken"]) == ["", "yes", "yes"]
+
+
+def test_header_table_says_what_is_no_picture():
+    headers = pd.DataFrame(
+        [(50, 2000.0, 400.0, 1600.0), (5, 800.4, 400.0, 400.4)],
+        columns=["quality", "bytes_mean", "header_mean", "payload_mean"],
+    )
+    table = figures.header_table(headers)
+    assert list(table.index) == ["5", "50"]
+    assert table.to_numpy().tolist() == [["800", "400", "400", "50.0"], ["2,000", "400", "1,600", "20.0"]]
+
+
+def test_transfer_table_marks_what_was_seen_and_says_where_there_is_no_overlap():
+    between = BD[BD["method"] == "npp_qa"].assign(method="npp_qa at unseen qualities", bd=-7.0, low=-9.0, high=-5.0)
+    bd = pd.concat([BD.assign(bd=BD["bd"].mask(BD["method"] == "npp")), between[between["codec"] == "jpeg"]])
+    bd = bd[~((bd["codec"] == "heic") & (bd["recognizer"] == "wide"))]
+    table = figures.transfer_table(bd)
+    assert list(table.columns) == ["net (source)", "wide (unseen)"]
+    assert list(table.index) == [
+        ("JPEG (trained for)", "NPP-QA"), ("JPEG (trained for)", "NPP, one a quality"),
+        ("JPEG (trained for)", "Gaussian filter"), ("JPEG (trained for)", "NPP-QA, unseen qualities"),
+        ("WebP (unseen)", "NPP-QA for JPEG"), ("WebP (unseen)", "NPP-QA for HEIC"),
+        ("HEIC (trained for)", "NPP-QA"),
+    ]  # fmt: skip
+    assert list(table.iloc[0]) == ["+3.0 [−2.0, +7.0]", "−1.0 [−6.0, +3.0]"]
+    assert list(table.iloc[1]) == ["no overlap", "no overlap"]
+    assert list(table.iloc[3]) == ["−7.0 [−9.0, −5.0]"] * 2
+    assert table.iloc[6, 1] == "not measured"
+    assert len(figures.bd_table(bd)) == len(bd) and figures.transfer_heatmap(bd)  # which leaves them out
+
+
+def test_the_table_at_the_same_bytes_says_where_there_is_no_overlap():
+    table = figures.same_bytes_table(make_same_bytes())
+    assert list(table.columns) == ["codec alone, top-1 %", "NPP-QA, %", "RA after, %", "both ends, %"]
+    assert list(table.loc[("net (source)", "1,000")]) == [
+        "70.0", "71.0 (+1.0 [−1.0, +2.0])", "75.0 (+5.0 [+3.0, +6.0])", "79.0 (+9.0 [+7.0, +10.0])",
+    ]  # fmt: skip
+    assert list(table.loc[("wide (unseen)", "2,000")])[1::2] == ["no overlap", "82.0 (+12.0 [not known])"]
+    with pytest.raises(ParameterError, match="gain"):
+        figures.same_bytes_table(make_same_bytes().drop(columns="gain"))
+
+
+def test_agreement_table_shows_every_number():
+    table = figures.agreement_table(make_agreement())
+    assert list(table.index) == [("BlockDCT", "JPEG", "10"), ("BlockDCT", "JPEG", "75"), ("Hyperprior", "HEIC", "32")]
+    assert list(table.loc[("BlockDCT", "JPEG", "10")]) == ["40", "0.95", "1.04", "38.0", "–"]
+    assert list(table.loc[("Hyperprior", "HEIC", "32")]) == ["40", "0.91", "1.25", "33.3", "0.50"]
+
+
+def test_proxy_table_shows_every_proxy_on_every_set():
+    found = {"pictures": 24, "fingerprint": "x", "bpp": 0.1504, "bpp_y": 0.1391, "bpp_z": 0.0113, "psnr": 30.27}
+    table = figures.proxy_table({"hyperprior-64": {"held_out": {"scenes": found, "cells": found}}})
+    assert list(table.index) == [("hyperprior-64", "scenes (24)"), ("hyperprior-64", "cells (24)")]
+    assert list(table.iloc[0]) == ["0.150", "0.139", "0.011", "30.3"]
+
+
+def test_cost_table_shows_every_part():
+    cost = pd.DataFrame(
+        [
+            ("NPP", "before", 9_422_235, 186_500.4, 812.345, 296, 224, 2),
+            ("jpeg", "encode", np.nan, np.nan, 0.25, 8, 8, 1),
+        ],
+        columns=["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"],
+    )
+    table = figures.cost_table(cost)
+    assert list(table.columns) == ["parameters", "MACs a pixel", "ms a picture", "picture", "threads"]
+    assert table.to_numpy().tolist() == [
+        ["9,422,235", "186,500", "812.3", "296 × 224", "2"], ["–", "–", "0.2", "8 × 8", "1"]
+    ]  # fmt: skip
+    assert figures.to_markdown(table).splitlines()[2].startswith("| NPP | before | 9,422,235 | 186,500 | 812.3 |")
