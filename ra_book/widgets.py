@@ -10,7 +10,8 @@ import torch
 from IPython.display import display
 from PIL import Image, ImageOps
 
-from ra_book.figures.look import Figure, new_figure, style
+from ra_book.figures.look import WIDTH, Figure, new_figure, style
+from ra_book.figures.pictures import GAP, LINE, put_picture, sheet
 from ra_core.progress import BATCH_VARIABLE
 
 LETTERS = 11  # of a class under a picture
@@ -119,6 +120,23 @@ def term_curves(lines: Sequence[Mapping[str, float]]) -> Figure:
         axes.grid()
     ends = ", ".join(f"{term} {lines[0][term]:.3g} to {lines[-1][term]:.3g}" for term in terms)
     figure.alt = f"The terms of the loss over {len(lines)} steps: {ends}."
+    return figure
+
+
+@style()
+def picture_row(images: Sequence, heads: Sequence[str], below: Sequence[str] = ()) -> Figure:
+    """Draw pictures (3, H, W) large and side by side, with a line above each and any number of lines beneath."""
+    side, top = min(2.0, (WIDTH - GAP) / len(images) - GAP), 0.3
+    lines = max((text.count("\n") + 1 for text in below), default=0)
+    figure, axes = sheet(GAP + len(images) * (side + GAP), top + side + 1.2 * lines * LINE + GAP)
+    for place, (image, head) in enumerate(zip(images, heads, strict=True)):
+        x = GAP + place * (side + GAP)
+        put_picture(axes, image, x, top, side)
+        axes.text(x + side / 2, top - 0.1, head, ha="center", va="center", fontsize=9)
+        if below:
+            axes.text(x + side / 2, top + side + 0.04, below[place], ha="center", va="top", fontsize=8)
+    beneath = [text.replace("\n", ", ") for text in below or [""] * len(images)]
+    figure.alt = "; ".join(f"{head}: {text}" for head, text in zip(heads, beneath, strict=True))
     return figure
 
 
