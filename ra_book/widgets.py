@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from IPython.display import display
 from PIL import Image, ImageOps
@@ -111,14 +112,19 @@ def watched(steps: int, draw: Callable[[], Figure], every: int = 10) -> Iterator
 
 @style()
 def term_curves(lines: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw every term of a loss against the step, one panel each; `lines` hold `step` and the terms."""
-    terms = [name for name in lines[0] if name != "step"]
+    """Draw every term of a loss against the step, one panel each, and its mean over the last ten steps.
+
+    `lines` hold `step` and the terms.
+    """
+    table = pd.DataFrame(lines).set_index("step")
+    means, terms = table.rolling(10, min_periods=1).mean(), list(table)
     figure = new_figure(height=2.3)
     for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
-        axes.plot([line["step"] for line in lines], [line[term] for line in lines], linewidth=1.2)
+        axes.plot(table.index, table[term], linewidth=0.8, alpha=0.3)
+        axes.plot(means.index, means[term], linewidth=1.6, color=axes.lines[0].get_color())
         axes.set(title=term, xlabel="step", ylim=(0, None))
         axes.grid()
-    ends = ", ".join(f"{term} {lines[0][term]:.3g} to {lines[-1][term]:.3g}" for term in terms)
+    ends = ", ".join(f"{term} {means[term].iloc[0]:.3g} to {means[term].iloc[-1]:.3g}" for term in terms)
     figure.alt = f"The terms of the loss over {len(lines)} steps: {ends}."
     return figure
 
