@@ -19,6 +19,7 @@ import nbformat
 import yaml
 
 from ra_book.figures import codec_title, task_title
+from ra_book.sections import applicable
 from ra_book.speed import speed_text
 from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
@@ -170,7 +171,7 @@ def _as_page(notebook: nbformat.NotebookNode, stem: str, title: str | None) -> s
     """Return a notebook as a page: titled as in the table of contents, with a line that says what was run."""
     parameters = notebook.metadata.papermill.parameters
     given = ", ".join(f"`{name} = {value}`" for name, value in parameters.items())
-    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    notebook.cells = [c for c in applicable(notebook.cells) if "injected-parameters" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
             cell.metadata.tags.append("remove-cell")  # the line below says what was really used

@@ -12,9 +12,10 @@ from ra_core.paths import project_root
 
 def test_intervals_cover_pictures_and_seeds():
     rows = [{"task": "sr", "mode": "ra", "seed": s, "role": "source", "difference": 10.0 + s, "low": 9.0 + s,
-             "high": 11.0 + s} for s in range(3)]  # fmt: skip
-    gain, half = front.gains(pd.DataFrame(rows)).loc[("sr", "source")]
-    assert gain == 11 and half == pytest.approx(np.hypot(1, 4.30265 / np.sqrt(3)), rel=1e-4)
+             "high": 11.0 + s, "recognizer": "r", "n": 9} for s in range(3)]  # fmt: skip
+    gain, low, high = front.gains(pd.DataFrame(rows)).loc[("sr", "source")]
+    half = np.hypot(1, 4.30265 / np.sqrt(3))
+    assert (gain, low, high) == pytest.approx((11, 11 - half, 11 + half), rel=1e-4)
 
 
 def test_the_table_of_the_readme_is_that_of_the_results():
@@ -26,8 +27,8 @@ def test_the_table_of_the_readme_is_that_of_the_results():
     gains = front.gains(front.read("paired"))
     for task, row in zip(("sr", "dn", "jpeg"), rows, strict=True):
         for role in ("source", "unseen"):
-            gain, half = gains.loc[(task, role)]
-            assert f"+{gain:.1f} [{gain - half:.1f}, {gain + half:.1f}]" in row
+            gain, low, high = gains.loc[(task, role)]
+            assert f"+{gain:.1f} [{low:.1f}, {high:.1f}]" in row
             assert f"from {top1[task, 'plain', role]:.1f} to {top1[task, 'ra', role]:.1f} %" in row
         difference = round(psnr[task, "ra"] - psnr[task, "plain"], 2) + 0.0
         assert f"{difference:.2f} dB".replace("-", "−") in row

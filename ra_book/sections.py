@@ -1,0 +1,26 @@
+"""Sections of a notebook that only some profiles have: a page leaves out those that show nothing."""
+
+WHERE_IT_APPLIES = "where-it-applies"  # tag of a section's heading
+
+
+def applicable(cells: list) -> list:
+    """Return the cells of an executed notebook without the sections tagged so whose cells have no output.
+
+    A section reaches from its heading to the next one, of any level.
+    """
+    kept, section = [], []
+    for cell in [*cells, None]:
+        if cell is None or _is_heading(cell):
+            kept += [] if section and _is_empty(section) else section
+            section = []
+        section.append(cell)
+    return kept
+
+
+def _is_heading(cell) -> bool:
+    return cell["cell_type"] == "markdown" and cell["source"].startswith("#")
+
+
+def _is_empty(section: list) -> bool:
+    tagged = WHERE_IT_APPLIES in section[0]["metadata"].get("tags", [])
+    return tagged and not any(cell.get("outputs") for cell in section)
