@@ -6,7 +6,6 @@ recognizer that training has not seen. Right, what `ra` gains on `plain`, from `
 
 import sys
 
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
@@ -78,7 +77,13 @@ def _gains(axes: Axes) -> None:
         y = tasks.index(task) + (0.16 if role == "unseen" else -0.16)
         label = {"source": "recognizer of the training", "unseen": "four never seen, mean"}[role]
         axes.errorbar(
-            gain, y, xerr=[[gain - low], [high - gain]], fmt="o", color=COLOURS[role], capsize=3, label=label if task == tasks[0] else None
+            gain,
+            y,
+            xerr=[[gain - low], [high - gain]],
+            fmt="o",
+            color=COLOURS[role],
+            capsize=3,
+            label=label if task == tasks[0] else None,
         )
         axes.text(high + 0.7, y, f"+{gain:.1f}", va="center", color=COLOURS[role])
     axes.axvline(0, color="#888888", linewidth=1)
