@@ -12,7 +12,7 @@ from IPython.display import display
 from PIL import Image, ImageOps
 
 from ra_book.figures.look import WIDTH, Figure, new_figure, style
-from ra_book.figures.pictures import GAP, LINE, put_picture, sheet
+from ra_book.figures.pictures import GAP, LINE, paper, put_picture
 from ra_core.progress import BATCH_VARIABLE
 
 LETTERS = 11  # of a class under a picture
@@ -134,10 +134,10 @@ def picture_row(images: Sequence, heads: Sequence[str], below: Sequence[str] = (
     """Draw pictures (3, H, W) large and side by side, with a line above each and any number of lines beneath."""
     side, top = min(2.0, (WIDTH - GAP) / len(images) - GAP), 0.3
     lines = max((text.count("\n") + 1 for text in below), default=0)
-    figure, axes = sheet(GAP + len(images) * (side + GAP), top + side + 1.2 * lines * LINE + GAP)
+    figure, axes = paper(GAP + len(images) * (side + GAP), top + side + 1.2 * lines * LINE + GAP)
     for place, (image, head) in enumerate(zip(images, heads, strict=True)):
         x = GAP + place * (side + GAP)
-        put_picture(axes, image, x, top, side)
+        put_picture(axes, image, x, top, side, side)
         axes.text(x + side / 2, top - 0.1, head, ha="center", va="center", fontsize=9)
         if below:
             axes.text(x + side / 2, top + side + 0.04, below[place], ha="center", va="top", fontsize=8)

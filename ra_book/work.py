@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ra_core.data import elpv, scenes
+from ra_core.data import as_batch, elpv, scenes
 from ra_core.errors import ParameterError
 from ra_core.judges import Detector, Judge, Recognizer, load_judge
 from ra_core.judges.recognizer import PUBLISHED
@@ -102,7 +102,8 @@ def macs_of(run: Run) -> float:
 
 def _restoration(run: RestorationRun, judge: Judge) -> float:
     data, scale = run.parameters["data"], run.channel.scale
-    side = 32 if data["kind"] == "cifar10" else data["crop"]
+    known = {"cifar10": 32, "folder": data["crop"]}
+    side = known.get(data["kind"]) or _side(run)
     with torch.device("meta"):
         networks, objective = run.networks(), run.objective(judge, {})
         small, large = (torch.zeros(1, 3, size, size) for size in (side // scale, side))
@@ -129,14 +130,18 @@ def _coding(run: CodingRun, judge: Judge) -> float:
         return _macs(step)
 
 
-def _side(run: CodingRun) -> int:
+def _side(run: Run) -> int:
     """Return the side of a square with as many pixels as a picture of one's own data set."""
-    return round(math.prod(run.splits()["train"].alike().picture(0).shape[:2]) ** 0.5)
+    return round(math.prod(as_batch(run.splits()["train"], 1)[0].shape[-2:]) ** 0.5)
 
 
 def _macs(step: Callable[[], torch.Tensor]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        step().backward()
+    """Return the multiply-accumulates of a step and its way back; NaN where an operator knows no shapes alone."""
+    try:
+        with FlopCounterMode(display=False) as counter:
+            step().backward()
+    except NotImplementedError:  # a loss of one's own may use such a one
+        return math.nan
     return counter.get_total_flops() / 2
 
 

@@ -11,6 +11,8 @@ from ra_core.errors import OutputError, ParameterError
 
 SKEW_SECONDS = 60  # two machines of a cluster may differ by that much
 
+ASSETS = Path(__file__).parent / "assets"  # small data and pretrained networks that ship with the package
+
 
 def project_root() -> Path:
     """Return the folder that holds `params/` and `notebooks/`, at or above the present one or beside the package."""

@@ -109,7 +109,7 @@ def test_pictures_reach_the_codec_at_their_quality_in_one_call_each():
 
 def test_a_quality_between_whole_numbers_stays_one():
     class Distance(Noting):
-        qualities = Qualities("distance", 0.5, 8, better="down", whole=False)
+        qualities = Qualities("distance", 0.5, 8, better="down", integer=False)
 
         def _encode(self, picture, quality):
             return super()._encode(picture, round(quality))

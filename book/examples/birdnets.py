@@ -1,11 +1,18 @@
-"""A judge: a classifier of one's own, named `birdnets:small` in a profile."""
+"""A judge: a classifier of one's own."""
 
 from torch import nn
 
+from ra_core.judges import Recognizer, judge
+
+
+@judge("birdnet")
+def birdnet() -> Recognizer:
+    """Return a trained classifier of two classes, with how it wants pictures normalised."""
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    # ra_core.models.weights.load_weights(net, "birdnet.safetensors")
+    return Recognizer(net, "birdnet", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
 
 def small() -> nn.Module:
-    """Return a trained classifier; it takes normalised pictures and answers logits (B, classes)."""
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
-    # net.load_state_dict(torch.load("birdnets-small.pt", weights_only=True))
-    net.mean, net.std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)  # how it wants pictures normalised
-    return net
+    """Return a bare network, which a profile names `birdnets:small`; it may carry `mean` and `std`."""
+    return birdnet().net

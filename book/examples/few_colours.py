@@ -1,6 +1,5 @@
 """A codec: PNG files of few colours; their number is the quality."""
 
-# TODO-CORE: takes effect once ra_core.codecs has `register`; then delete this line.
 import io
 from dataclasses import dataclass
 

@@ -1,6 +1,5 @@
 """A processor: one convolution beside the picture itself."""
 
-# TODO-CORE: takes effect once ra_core.models.processors has `PROCESSORS`; then delete this line.
 from torch import nn
 from torch.nn import functional as F
 

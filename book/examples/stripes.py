@@ -1,6 +1,5 @@
 """A data set: stripes, upright or lying, which nothing has to be downloaded for."""
 
-# TODO-CORE: takes effect once ra_core.data has `dataset`; then delete this line.
 import torch
 
 from ra_core.data import Pictures, dataset

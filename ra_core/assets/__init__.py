@@ -1,5 +1,1 @@
-"""Small data and pretrained recognizers that ship with the package."""
-
-from pathlib import Path
-
-ASSETS = Path(__file__).parent
+"""Small data and pretrained networks that ship with the package."""

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ra_core.assets import ASSETS
 from ra_core.data.datasets import dataset
 from ra_core.data.pictures import Pictures, fingerprint, first_per_class
 from ra_core.errors import DataError, ParameterError, RAError
 from ra_core.files import atomic, write_text
+from ra_core.paths import ASSETS
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

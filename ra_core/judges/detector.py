@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ra_core.assets import ASSETS
 from ra_core.data.boxes import Target, common_name
 from ra_core.detection import difference_of, drawn_mean_ap, interval_of, mean_ap
 from ra_core.errors import ParameterError, WeightsError
@@ -18,7 +17,7 @@ from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
 from ra_core.metrics import Interval
 from ra_core.models.weights import fetched, load_weights
-from ra_core.paths import project_root
+from ra_core.paths import ASSETS, project_root
 
 SHIPPED = ASSETS / "detectors"
 

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.assets import ASSETS
 from ra_core.bd_rate import counts
 from ra_core.data import is_labelled
 from ra_core.errors import ParameterError, WeightsError
@@ -23,6 +22,7 @@ from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
 from ra_core.models.weights import fetched, load_weights
+from ra_core.paths import ASSETS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = efficientnet_lite.MEAN, efficientnet_lite.STD  # (255 x - 127) / 128

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from torch import nn
 
-from ra_core.assets import ASSETS
 from ra_core.errors import WeightsError
 from ra_core.models import proxy_dct, proxy_learned  # noqa: F401, they register themselves
 from ra_core.models.registry import PROXIES, make
 from ra_core.models.weights import load_weights, read_sidecar
+from ra_core.paths import ASSETS
 
 SHIPPED = ASSETS / "proxies"
 

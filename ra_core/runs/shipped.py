@@ -10,10 +10,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from ra_core.assets import ASSETS
 from ra_core.errors import ParameterError
 from ra_core.files import atomic, write_json
-from ra_core.paths import project_root
+from ra_core.paths import ASSETS, project_root
 from ra_core.runs.folder import read_params, write_params
 
 SHIPPED = ASSETS / "runs"

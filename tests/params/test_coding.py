@@ -158,7 +158,7 @@ def test_a_data_set_of_ones_own_has_any_name(write):
     ("old", "new", "said"),
     [
         ("street:", "scenes:", "preprocessing.scenes has its own pictures; give those in data another name."),
-        ("    data: ", "    unseen: []  # ", "street has no data; name cells or scenes, or state data: {folder: "),
+        ("    data: ", "    unseen: []  # ", "street has no data; name cifar10 or cells or scenes, or state data: "),
         ("street:", "jpeg:", "preprocessing.jpeg cannot be the name of a data set; use small letters,"),
         ("street:", "a-b:", "preprocessing.a-b cannot be the name of a data set; use small letters,"),
         ("{train: a, test: b}", "{test: b}", "parts must name train and test, or nothing"),

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from ra_core.coding.jpeg_headers import COLUMNS, header_rows
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import jpeg_parts, load_codec
+from ra_core.steps.jpeg_headers import COLUMNS, header_rows
 
 
 def test_header_and_payload_are_those_of_the_files():
