@@ -38,7 +38,7 @@ class AtStrength(nn.Module):
 class CodingRun(Run):
     """A training of one method around one codec on one data set."""
 
-    told = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
+    recorded = ("profile", "dataset", "method", "codec", "quality", "seed", "source")
     validations = 1
 
     @property

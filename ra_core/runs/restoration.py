@@ -20,7 +20,7 @@ from ra_core.runs.run import Run, method_of
 class RestorationRun(Run):
     """A training of one task in one mode."""
 
-    told = ("profile", "task", "mode", "seed", "source")
+    recorded = ("profile", "task", "mode", "seed", "source")
     validations = 6
 
     @property

@@ -29,7 +29,7 @@ class Run:
     folder: Path
     evaluation_batch: int = 16
     validation_pictures: int = 0
-    told: ClassVar[tuple[str, ...]]  # the parameters that `run.json` repeats
+    recorded: ClassVar[tuple[str, ...]]  # the parameters that `run.json` repeats
     validations: ClassVar[int]  # in the course of the training
 
     @property

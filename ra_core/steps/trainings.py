@@ -47,7 +47,7 @@ def _train(run: Run, team: Team) -> None:
             validation_pictures=splits["validation"], name=run.name.replace("/", " "),
             **run.training.options(len(splits["train"])),
         )  # fmt: skip
-        keys = {key: run.parameters[key] for key in run.told} | run.described | team.facts
+        keys = {key: run.parameters[key] for key in run.recorded} | run.described | team.facts
         team.on_rank_zero(lambda: record(run.folder, keys, splits, networks, team.device, started, summary))
 
 
