@@ -90,8 +90,13 @@ def load_proxy(
     return LearnedLadder(proxies, load_codec(codec), references).requires_grad_(False).eval()
 
 
+def proxy_of(profile: Profile, name: str, codec: str, references: torch.Tensor) -> nn.Module:
+    """Return a proxy of a codec as a profile has it; see `load_proxy`."""
+    folder = profile_folder(profile.name) / "proxies"
+    return load_proxy(name, codec, references, profile.proxy, folder, profile.device)
+
+
 def proxies_of(profile: Profile, codec: str, references: torch.Tensor) -> dict[str, nn.Module]:
     """Return every proxy that can stand in for a codec, by name."""
     names = [*(["BlockDCT"] if CODECS.find(codec).stand_in else []), profile.proxy.name]
-    folder = profile_folder(profile.name) / "proxies"
-    return {name: load_proxy(name, codec, references, profile.proxy, folder, profile.device) for name in names}
+    return {name: proxy_of(profile, name, codec, references) for name in names}

@@ -18,7 +18,7 @@ from ra_core.models.processors import make_processor
 from ra_core.params import Profile
 from ra_core.paths import profile_folder
 from ra_core.runs import device_name
-from ra_core.runs.proxies import load_proxy
+from ra_core.runs.proxies import proxy_of
 from ra_core.steps.common import load_judges, pictures_of, set_threads
 from ra_core.training import pick_device
 
@@ -59,8 +59,7 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     if steps and steps.both_ends:
         rows.append(_postprocessor(settings.postprocessor.model_dump(), image))
     if steps and steps.rungs:
-        learned = (profile.proxy, profile_folder(profile.name) / "proxies", profile.device)
-        proxy = load_proxy(steps.proxy, codec, image.cpu(), *learned).to(device)
+        proxy = proxy_of(profile, steps.proxy, codec, image.cpu()).to(device)
         rows += _proxy(steps.proxy, proxy, steps.curve, image)
     curve = steps.curve if steps else settings.transfer[codec]
     rows += _coding(codec, curve[len(curve) // 2], image)

@@ -72,14 +72,14 @@ def test_a_real_time_is_above_zero():
 def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
     made = []
 
-    def load(name, codec, references, learned, folder, device):
-        made.append((name, codec, learned.name, folder.parent.name, references.shape))
+    def load(profile, name, codec, references):
+        made.append((name, codec, profile.name, references.shape))
         return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
 
-    monkeypatch.setattr(costs, "load_proxy", load)
+    monkeypatch.setattr(costs, "proxy_of", load)
     tiny.coded_pictures(monkeypatch, coded.load)
     monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
     changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
     rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")
-    assert made == [("Hyperprior", "jpeg", "Hyperprior", "tiny-custom", (1, 3, 16, 16))]
+    assert made == [("Hyperprior", "jpeg", "tiny-custom", (1, 3, 16, 16))]
     assert rows.loc["proxy Hyperprior, forward and back"].macs_per_pixel > 0

@@ -105,7 +105,7 @@ def test_an_unfinished_run_of_other_parameters_is_given_up(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ra_core.training.loop.save_weights", stop)  # the checkpoint of the last step is written by then
+        patch.setattr("ra_core.training.state.save_weights", stop)  # the checkpoint of the last step is written by then
         train_run(profile(), "dn", "ra", 0)
     folder = run_folder("tiny", "dn", "ra", 0)
     assert "checkpoint.pt" in tiny.names(folder) and "run.json" not in tiny.names(folder)
