@@ -44,26 +44,23 @@ def load(part: str = "train", count: int | None = None) -> BoxedPictures:
     """Return the first `count` scenes of the part `train`, `validation` or `test` (None: 10,000, 200 or 400).
 
     Objects of `test` come from the shipped test pictures of CIFAR-10, those of `validation` from the shipped
-    training pictures set aside by `ra_core.data.split_train`, those of `train` from the rest. The recognizers whose
-    features the shipped detectors begin with have seen all training pictures: validation flatters them, test does
-    not. Raises `ParameterError` for another part or a count below 1, and `DataError` when the scenes come out
-    differently on this machine.
+    training pictures set aside by `split_train`, those of `train` from the rest. The recognizers whose features the
+    shipped detectors begin with have seen all training pictures: validation flatters them, test does not. Raises
+    `ParameterError` for another part or a count below 1, and `DataError` when the scenes come out differently here.
     """
     if part not in SEEDS:
         raise ParameterError(f"scenes have no part {part!r}; choose one of {', '.join(SEEDS)}.")
     count = COUNTS[part] if count is None else count
     if count < 1:
         raise ParameterError(f"{count} scenes were asked for; ask for at least 1.")
-    painter = _painter(part)
-    actual = _fingerprint(part)
+    painter, actual = _painter(part), _fingerprint(part)
     if actual != FINGERPRINTS[part]:
         raise DataError(
             f"the {part} scenes come out differently here: fingerprint {actual[:12]}, expected "
             f"{FINGERPRINTS[part][:12]}; install the versions of Pillow and NumPy in requirements.lock."
         )
-    return BoxedPictures(
-        tuple(range(count)), painter, tuple(map(painter.objects, range(count))), cifar10.CLASSES, f"scenes/{part}"
-    )
+    numbers = tuple(range(count))
+    return BoxedPictures(numbers, painter, tuple(map(painter.objects, numbers)), cifar10.CLASSES, f"scenes/{part}")
 
 
 @dataset("scenes", kind="detection", title="scenes")
@@ -147,11 +144,8 @@ class Painter:
         """Draw one to five objects; one for which no place is found is left out, but never the first."""
         placed: list[Placed] = []
         for _ in range(1 + draws.below(MOST_OBJECTS)):
-            picture, mirrored, side = (
-                draws.below(len(self.images)),
-                draws.below(2) == 1,
-                SIDES[draws.below(len(SIDES))],
-            )
+            picture, mirrored = draws.below(len(self.images)), draws.below(2) == 1
+            side = SIDES[draws.below(len(SIDES))]
             a, b = STRETCHES[draws.below(len(STRETCHES))]
             width, height = side * a // b, side * b // a
             for _ in range(TRIES):

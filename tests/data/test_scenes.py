@@ -49,7 +49,7 @@ def test_a_scene_depends_on_its_number_only():
     np.random.seed(5)
     for index in (3, 0):
         assert np.array_equal(few.picture(index), many.picture(index))
-        assert torch.equal(few.boxes(index), many.boxes(index))
+        assert torch.equal(few.objects[index].boxes, many.objects[index].boxes)
     assert fingerprint(many.subset(torch.arange(4), "few")) == fingerprint(few)
     assert not np.array_equal(many.picture(0), many.picture(1))
     assert not np.array_equal(many.picture(0), scenes.load("validation", 1).picture(0))
@@ -97,8 +97,8 @@ def test_an_object_is_the_picture_its_label_names_inside_its_box():
     pictures, painter = scenes.load("validation", 6), scenes._painter("validation")
     for index in range(6):
         scene, placed = (pictures.picture(index).astype(int), painter._place(scenes._Draws(painter.seed, index)))
-        assert pictures.labels(index).tolist() == [int(pool.labels[p.picture]) + 1 for p in placed]
-        assert pictures.boxes(index).tolist() == [list(map(float, p[2:])) for p in placed]
+        assert pictures.objects[index].labels.tolist() == [int(pool.labels[p.picture]) + 1 for p in placed]
+        assert pictures.objects[index].boxes.tolist() == [list(map(float, p[2:])) for p in placed]
         p = placed[-1]  # nothing lies over the last one
         width, height = p.right - p.left, p.bottom - p.top
         thing = Image.fromarray(pool.images[p.picture].permute(1, 2, 0).numpy())
