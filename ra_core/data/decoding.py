@@ -43,6 +43,11 @@ def why_broken(read: Callable, *arguments) -> str:
     return ""
 
 
+def reason(error: Exception) -> str:
+    """Return the first line of what a library says went wrong."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextmanager
 def hint_to_check(folder: Path) -> Iterator[None]:
     """Add to what a `DataError` says of one picture how all like it are found."""
@@ -76,8 +81,7 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Exception as error:  # each of Pillow's decoders fails in its own way on damaged data
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        damaged = f"cannot be read as a picture ({reason}); it may be damaged: give a whole copy"
+        damaged = f"cannot be read as a picture ({reason(error)}); it may be damaged: give a whole copy"
         said = next((text for kind, text in FAULTS.items() if isinstance(error, kind)), damaged)
         raise DataError(f"{path} {said}.") from error
 

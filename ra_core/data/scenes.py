@@ -85,20 +85,17 @@ def _fingerprint(part: str) -> str:
     return digest.hexdigest()
 
 
-class _Draws:
+class _Draws(np.random.PCG64):
     """Whole numbers at random, out of the raw bits of a generator whose stream is fixed for good."""
-
-    def __init__(self, *seed: int):
-        self.bits = np.random.PCG64(seed)
 
     def below(self, limit: int) -> int:
         """Return a number from 0 to `limit` - 1."""
-        return int(self.bits.random_raw() % limit)
+        return int(self.random_raw() % limit)
 
     def bytes(self, *shape: int) -> np.ndarray:
         """Return an array of numbers from 0 to 255."""
         count = int(np.prod(shape))
-        raw = self.bits.random_raw((count + 7) // 8).astype("<u8")
+        raw = self.random_raw((count + 7) // 8).astype("<u8")
         return raw.view(np.uint8)[:count].reshape(shape)
 
 
@@ -123,14 +120,14 @@ class Painter:
 
     def objects(self, number: int) -> Objects:
         """Return the boxes and labels of one scene."""
-        placed = self._place(_Draws(self.seed, number))
+        placed = self._place(_Draws((self.seed, number)))
         boxes = torch.tensor([p[2:] for p in placed], dtype=torch.float32)
         labels = torch.tensor([int(self.labels[p.picture]) + 1 for p in placed])
         return Objects(boxes, labels, torch.zeros(len(placed), dtype=torch.bool))
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the pixels of one scene, (224, 224, 3) uint8."""
-        draws = _Draws(self.seed, number)
+        draws = _Draws((self.seed, number))
         placed = self._place(draws)
         scene = Image.fromarray(self._ground(draws))
         for p in placed:
