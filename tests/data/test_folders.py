@@ -329,3 +329,11 @@ def test_a_table_that_cannot_be_used_is_one_sentence(table, old, new, named):
     for content in (b"", b"\xff\xfe\x00file"):
         (table / "labels.csv").write_bytes(content)
         assert "labels.csv" in refusal(DataError, flat, table)
+
+
+def test_a_broken_picture_that_a_table_names_is_skipped_with_its_label(table):
+    before = flat(table)["train"]
+    (table / before.files[0]).write_text("no picture")
+    part = flat(table)["train"]
+    assert [file for file, _ in part.skipped] == [before.files[0]]
+    assert part.files == before.files[1:] and torch.equal(part.labels, before.labels[1:])
