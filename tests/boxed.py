@@ -55,7 +55,7 @@ def folder(root: Path, kind: str, count: int = 12) -> Path:
     for place in places:
         (root / place).mkdir(parents=True)
     for number in range(count):
-        picture, box = squares.picture(number)[: -1 - number % 2], squares.boxes(number)[0].int().tolist()
+        picture, box = squares.picture(number)[: -1 - number % 2], squares.objects[number].boxes[0].int().tolist()
         name, (left, top, right, bottom) = CLASSES[number % 3], box
         Image.fromarray(picture).save(root / places[1] / f"square{number}.png")
         if kind == "voc":

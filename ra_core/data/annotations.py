@@ -1,7 +1,6 @@
 """Annotations of boxes as Pascal VOC and COCO write them."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -35,9 +34,6 @@ class Annotations(NamedTuple):
     problems: list[str]
 
 
-# Pascal VOC
-
-
 def read_voc(root: Path, part: str | None = None) -> Annotations:
     """Return what `Annotations/*.xml` say of the pictures of a VOC folder, or of those in a list of it.
 
@@ -65,7 +61,7 @@ def read_voc(root: Path, part: str | None = None) -> Annotations:
     return Annotations(folder, names, annotated, problems)
 
 
-def _voc_part(root: Path, part: str, known: Mapping[str, Path]) -> set[str]:
+def _voc_part(root: Path, part: str, known: dict[str, Path]) -> set[str]:
     """Return the names in a list; behind each may stand a 1 or -1, as in the lists of one class."""
     listing = root / "ImageSets" / "Main" / f"{part}.txt"
     try:
@@ -84,8 +80,7 @@ def _read_xml(file: Path, present: set[str]) -> Annotated:
         name = (thing.findtext("name") or "").strip()
         if not name:
             raise ValueError("an object has no name")
-        # The first pixel is 1 and the last one belongs to the box.
-        corners = (left - 1, top - 1, right, bottom)
+        corners = (left - 1, top - 1, right, bottom)  # the first pixel is 1 and the last one belongs to the box
         boxes.append(Box(name, corners, (thing.findtext("difficult") or "0").strip() == "1"))
     stated = (root.findtext("filename") or "").strip()
     size = tuple(int(float(root.findtext(f"size/{key}") or 0)) for key in ("width", "height"))
@@ -94,24 +89,18 @@ def _read_xml(file: Path, present: set[str]) -> Annotated:
     return Annotated(next((name for name in names if name in present), stated or names[0]), boxes, size)
 
 
-# COCO
-
-
 def coco_files(path: Path, part: str | None = None) -> list[Path]:
     """Return the JSON files of boxes in a COCO folder whose names end in `part`."""
     folders = [path, find_folder(path, "annotations")]
     files = [file for folder in folders if folder for file in sorted(folder.glob("[!.]*.json"))]
-    if part is not None:
-        files = [file for file in files if file.stem.endswith(part)]
+    files = [file for file in files if file.stem.endswith(part or "")]
     # Beside the boxes, COCO has captions and key points of the same pictures.
     return [file for file in files if file.stem.startswith("instances")] or files
 
 
 def coco_file(path: Path, part: str | None = None) -> Path:
     """Return the JSON file of a COCO folder whose name ends in `part`. Raises `DataError` unless there is one."""
-    if path.is_file():
-        return path
-    files = coco_files(path, part)
+    files = [path] if path.is_file() else coco_files(path, part)
     if len(files) == 1:
         return files[0]
     found = f"{len(files)} fitting JSON files" if files else "neither Annotations/*.xml nor a fitting JSON file"
@@ -131,8 +120,7 @@ def read_coco(file: Path) -> Annotations:
         for entry in content["annotations"]:
             left, top, width, height = map(float, entry["bbox"])
             corners = (left, top, left + width, top + height)
-            box = Box(names[entry["category_id"]], corners, bool(entry.get("iscrowd", 0)))
-            boxes[entry["image_id"]].append(box)
+            boxes[entry["image_id"]].append(Box(names[entry["category_id"]], corners, bool(entry.get("iscrowd", 0))))
         annotated = [
             Annotated(str(e["file_name"]), boxes[n], (int(e.get("width") or 0), int(e.get("height") or 0)))
             for n, e in images.items()

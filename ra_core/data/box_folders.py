@@ -19,7 +19,7 @@ from ra_core.data.annotations import Annotated, Annotations, Box, coco_file, rea
 from ra_core.data.boxes import BoxedPictures, Objects, clip, common_name
 from ra_core.data.decoding import hint_to_check, open_picture, stored_picture
 from ra_core.data.listing import is_inside, kind_of, spelt, split_by_hash
-from ra_core.errors import DataError, ParameterError
+from ra_core.errors import DataError
 
 ORIENTATION = 0x0112  # EXIF's tag
 
@@ -46,13 +46,9 @@ class Reader:
 
 @lru_cache(maxsize=2)  # every picture's header is read
 def load_parts(
-    path: Path,
-    resize: int,
-    names: tuple[tuple[str, str | None], ...],
-    parts: tuple[tuple[str, str], ...],
-    test_share: float,
-    validation_share: float,
-) -> dict[str, BoxedPictures]:
+    path: Path, resize: int, names: tuple[tuple[str, str | None], ...], parts: tuple[tuple[str, str], ...],
+    test_share: float, validation_share: float,
+) -> dict[str, BoxedPictures]:  # fmt: skip
     """Return `train`, `validation` and `test` of a folder; see `load`, and `ra_core.params.coding.BoxFolder`.
 
     `parts` are pairs of these names with those of the folder. Without any, the names of the files alone divide them
@@ -64,29 +60,24 @@ def load_parts(
     whole = load(path, folder_parts.get("train"), **options)
     digests = [hashlib.sha256(Path(key[0]).name.encode()).hexdigest() for key in whole.keys]
     shares = (0.0 if parts else test_share, 0.0 if "validation" in folder_parts else validation_share)
-    found = {
-        name: load(path, folder_parts[name], classes=whole.classes, **options)
-        if name != "train" and name in folder_parts
-        else whole.subset(chosen, f"{spelt(path.resolve().stem)}/{name}")
-        for name, chosen in split_by_hash(digests, *shares).items()
-    }
-    for name, pictures in found.items():
-        if not sum(len(target["boxes"]) for target in pictures.all_targets()):
+    found = {}
+    for name, chosen in split_by_hash(digests, *shares).items():
+        if name != "train" and name in folder_parts:
+            found[name] = load(path, folder_parts[name], classes=whole.classes, **options)
+        else:
+            found[name] = whole.subset(chosen, f"{spelt(path.resolve().stem)}/{name}")
+        if not any(len(target["boxes"]) for target in found[name].all_targets()):
             raise DataError(
-                f"{path} has {len(pictures)} pictures in its part {name} and no box that counts in them; put in more, "
-                "or change its share or what parts names."
+                f"{path} has {len(found[name])} pictures in its part {name} and no box that counts in them; put in "
+                "more, or change its share or what parts names."
             )
     return found
 
 
 def load(
-    path: str | Path,
-    part: str | None = None,
-    *,
-    classes: tuple[str, ...] | None = None,
-    resize: int | None = None,
+    path: str | Path, part: str | None = None, *, classes: tuple[str, ...] | None = None, resize: int | None = None,
     names: Mapping[str, str | None] | None = None,
-) -> BoxedPictures:
+) -> BoxedPictures:  # fmt: skip
     """Return the boxed pictures at `path`: a folder like Pascal VOC's, a folder like COCO's, or a COCO JSON file.
 
     VOC: `Annotations/*.xml` and the pictures in `JPEGImages/` or `images/`; `part` names a list in
@@ -95,10 +86,8 @@ def load(
     the same. `classes` (those of a detector, in its order) fixes the labels; boxes of other classes are left out.
     Without it, VOC's are in alphabetical order and COCO's by their number. `names` gives classes of the folder another
     name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` is of
-    the shorter side. Raises `ParameterError` for one below 1, and `DataError` when nothing usable is found.
+    the shorter side. Raises `DataError` when nothing usable is found.
     """
-    if resize is not None and resize < 1:
-        raise ParameterError(f"resize is {resize}; give a number of pixels of at least 1.")
     path = Path(path).expanduser()
     try:
         found = read_voc(path, part) if kind_of(path) == "voc" else read_coco(coco_file(path, part))
@@ -117,13 +106,13 @@ def _renamed(found: Annotations, names: Mapping[str, str | None], spelled: tuple
     kept, spelling = {}, {common_name(name): name for name in spelled}
     for name in found.classes:
         other = names.get(name, name)
-        kept[name] = other if other is None else spelling.setdefault(common_name(other), other)
+        if other is not None:
+            kept[name] = spelling.setdefault(common_name(other), other)
     renamed = [
-        one._replace(boxes=[box._replace(name=kept[box.name]) for box in one.boxes if kept[box.name] is not None])
+        one._replace(boxes=[box._replace(name=kept[box.name]) for box in one.boxes if box.name in kept])
         for one in found.pictures
     ]
-    classes = list(dict.fromkeys(name for name in kept.values() if name is not None))
-    return found._replace(classes=classes, pictures=renamed)
+    return found._replace(classes=list(dict.fromkeys(kept.values())), pictures=renamed)
 
 
 def _collect(reader: Reader, found: Annotations, classes: tuple[str, ...], name: str) -> BoxedPictures:
@@ -141,7 +130,7 @@ def _collect(reader: Reader, found: Annotations, classes: tuple[str, ...], name:
         keys.append((one.file, (reader.folder / one.file).stat().st_size))
         objects.append(usable)
         sizes.append(size[::-1])
-    if not sum(len(usable.labels) for usable in objects):
+    if not any(len(usable.labels) for usable in objects):
         first = f", for instance: {problems[0].removesuffix('.')}" if problems else ""
         raise DataError(
             f"{name} has no usable box in {len(keys)} pictures ({len(problems)} problems{first}); "
@@ -170,8 +159,7 @@ def _usable(
     """Return the boxes that can be used, cut off and scaled to `size`, and what is to be said of the others."""
     known = [box for box in boxes if box.name in classes]
     finite = [box for box in known if all(map(math.isfinite, box.corners))]
-    corners = torch.tensor([box.corners for box in finite], dtype=torch.float64).reshape(-1, 4)
-    corners = clip(corners, width, height)
+    corners = clip(torch.tensor([box.corners for box in finite], dtype=torch.float64).reshape(-1, 4), width, height)
     inside = (corners[:, 2:] > corners[:, :2]).all(1)
     scale = torch.tensor([size[0] / width, size[1] / height] * 2, dtype=torch.float64)
     labels = torch.tensor([classes.index(box.name) + 1 for box in finite], dtype=torch.int64)

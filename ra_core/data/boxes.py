@@ -30,8 +30,7 @@ def common_name(name: str) -> str:
 class Objects:
     """What is boxed in one picture: `boxes` (n, 4) float, `labels` (n,) int64 from 1, `ignored` (n,) bool.
 
-    Ignored are crowds and objects marked as difficult: no detector is trained on them, and to find or to miss them
-    counts neither for nor against it.
+    Ignored are crowds and objects marked as difficult, which count neither for nor against a detector.
     """
 
     boxes: torch.Tensor
@@ -57,9 +56,8 @@ class Objects:
 class BoxedPictures:
     """A set of pictures with boxed objects; what `ra_core.data.Pictures` is to labelled ones.
 
-    `read(keys[i])` gives picture `i`, (H, W, 3) uint8; a key says all that tells it from other pictures. `classes`
-    names the labels 1, 2 and so on. `skipped` says, a line each, what could not be used. `sizes` are height and width
-    of each picture where they differ; where all have one size it is empty.
+    `read(keys[i])` gives picture `i`, (H, W, 3) uint8; a key says all that tells it from other pictures. `skipped`
+    says, a line each, what could not be used. `sizes` are height and width of each picture, empty where all are equal.
     """
 
     keys: tuple
@@ -77,14 +75,6 @@ class BoxedPictures:
         """Return one picture, (H, W, 3) uint8."""
         return self.read(self.keys[index])
 
-    def boxes(self, index: int) -> torch.Tensor:
-        """Return the boxes of one picture that count, (n, 4) float."""
-        return self.objects[index].target()["boxes"]
-
-    def labels(self, index: int) -> torch.Tensor:
-        """Return the labels of these boxes, (n,) int64 from 1."""
-        return self.objects[index].target()["labels"]
-
     def targets(self, indices: torch.Tensor) -> list[Target]:
         """Return what detectors are trained on and judged by, one dict a picture (see `Objects.target`)."""
         return [self.objects[i].target() for i in indices.tolist()]
@@ -101,10 +91,7 @@ class BoxedPictures:
         return replace(self, keys=keys, objects=objects, name=name, sizes=sizes)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
-        """Return pictures (B, 3, H, W), float in [0, 1], and their targets.
-
-        Raises `DataError` when the pictures differ in size.
-        """
+        """Return pictures (B, 3, H, W), float in [0, 1], and their targets. Raises `DataError` for several sizes."""
         pictures = in_threads(self.picture, indices.tolist())
         sizes = sorted({f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures})
         if len(sizes) > 1:
@@ -112,19 +99,18 @@ class BoxedPictures:
                 f"{self.name} has pictures of {' and of '.join(sizes)} pixels, which do not go into one batch; "
                 "take one at a time, or cut them to one size."
             )
-        return _as_floats(np.stack(pictures)), self.targets(indices)
+        return _as_floats(pictures), self.targets(indices)
 
     def cropped_to_common_size(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
         """Return `batch(indices)` of pictures of several sizes, cut around their middle to the size that all have."""
         pictures = in_threads(self.picture, indices.tolist())
         height, width = (min(sides) for sides in zip(*(picture.shape[:2] for picture in pictures), strict=True))
-        corners = [((p.shape[0] - height) // 2, (p.shape[1] - width) // 2) for p in pictures]
-        cut = [p[top : top + height, left : left + width] for p, (top, left) in zip(pictures, corners, strict=True)]
-        targets = [
-            self.objects[i].inside(top, left, height, width).target()
-            for i, (top, left) in zip(indices.tolist(), corners, strict=True)
-        ]
-        return _as_floats(np.stack(cut)), targets
+        cut, targets = [], []
+        for index, picture in zip(indices.tolist(), pictures, strict=True):
+            top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+            cut.append(picture[top : top + height, left : left + width])
+            targets.append(self.objects[index].inside(top, left, height, width).target())
+        return _as_floats(cut), targets
 
     def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, list[Target]]:
         """Return `batch(indices)` with each picture and its boxes mirrored left to right, or not, at random.
@@ -139,7 +125,7 @@ class BoxedPictures:
             targets = [target | {"size": torch.tensor(size)} for target, size in zip(targets, sizes, strict=True)]
             missing = [((0, height - size[0]), (0, width - size[1]), (0, 0)) for size in sizes]
             pictures = [np.pad(picture, more) for picture, more in zip(pictures, missing, strict=True)]
-        images = _as_floats(np.stack(pictures))
+        images = _as_floats(pictures)
         mirrored = draw(torch.rand, (len(images),), generator) < 0.5
         for index in torch.nonzero(mirrored).flatten().tolist():
             across = sizes[index][1]
@@ -157,8 +143,8 @@ class BoxedPictures:
             yield digest.digest()
 
 
-def _as_floats(pictures: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(255)
+def _as_floats(pictures: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(255)
 
 
 def in_batches(pictures, count: int) -> list[torch.Tensor]:

@@ -1,8 +1,4 @@
-"""`python -m ra_core.data.check FOLDER` lists all that a training would leave out of a folder, or end at.
-
-A training on class folders or boxed pictures opens each file when its turn comes, which on a large set is hours after
-the start, and ends at the first one that is broken.
-"""
+"""`python -m ra_core.data.check FOLDER` lists all that a training would leave out of a folder, or end at."""
 
 import argparse
 import sys

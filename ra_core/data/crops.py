@@ -1,9 +1,7 @@
 """Random crops out of sets of pictures, without labels: what a learned codec is trained on."""
 
-from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -18,10 +16,7 @@ SIDES = (64, 128)  # of the crops; multiples of 64, so that a learned codec pads
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops of the pictures of several sets; each set has `batch`, `digests` and `name` as `ra_core.data.Pictures`.
-
-    All crops of a batch have the same side, one of `sides`.
-    """
+    """Crops of the pictures of several sets; all crops of a batch have the same side, one of `sides`."""
 
     sets: tuple
     sides: tuple[int, ...] = SIDES
@@ -45,10 +40,11 @@ class Crops:
         return torch.stack(crops), None
 
     def _crop(self, index: int, side: int, numbers: list[float]) -> torch.Tensor:
-        ends = list(accumulate(map(len, self.sets)))
-        place = bisect(ends, index)
-        pictures = self.sets[place]
-        picture = pictures.batch(torch.tensor([index - ends[place]]))[0][0]  # counted from the end of its set
+        for pictures in self.sets:
+            if index < len(pictures):
+                break
+            index -= len(pictures)
+        picture = pictures.batch(torch.tensor([index]))[0][0]
         height, width = picture.shape[-2:]
         if min(height, width) < side:
             raise DataError(
@@ -66,10 +62,7 @@ class Crops:
 
 
 def picture_folder(folder: str | Path, side: int = 256) -> FolderPictures:
-    """Return every picture file in and below a folder, sorted, resized and cut to `side` x `side`, as one class.
-
-    Raises `DataError` where there are fewer than two.
-    """
+    """Return all pictures in and below a folder, cut to `side` x `side`. Raises `DataError` for fewer than two."""
     folder = Path(folder).expanduser()
     files, skipped = list_pictures(folder)
     if len(files) < 2:
@@ -77,6 +70,5 @@ def picture_folder(folder: str | Path, side: int = 256) -> FolderPictures:
             f"{folder} holds {len(files)} pictures; give a folder with at least 2 files that end in "
             f"{', '.join(ENDINGS)}."
         )
-    labels = torch.zeros(len(files), dtype=torch.int64)
-    name = spelt(folder.resolve().name)
+    labels, name = torch.zeros(len(files), dtype=torch.int64), spelt(folder.resolve().name)
     return FolderPictures(folder, tuple(files), labels, ("picture",), name, side, side, tuple(skipped))

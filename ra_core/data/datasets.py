@@ -11,6 +11,7 @@ from ra_core.registry import Registry
 
 DATASETS = Registry("data set")
 KINDS = ("classification", "detection")
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,10 @@ class DataSet:
     parts: tuple[str, ...]
 
     def splits(self, wanted: tuple[str, ...], held_out: int = VALIDATION_PER_CLASS, **options) -> dict[str, PictureSet]:
-        """Return the parts `wanted`; `held_out` pictures a class validate where the data set has no such part.
-
-        Raises `ParameterError` for a part it does not have.
-        """
+        """Return the parts `wanted`, as `split_parts` does."""
         known = inspect.signature(self.load).parameters
         given = {key: value for key, value in options.items() if key in known}
-        load = cache(lambda part: self.load(part, **given))
-        return split_parts(load, wanted, self.parts, held_out, self.title)
+        return split_parts(cache(lambda part: self.load(part, **given)), wanted, self.parts, held_out, self.title)
 
     def part(self, name: str, count: int = 0, **options) -> PictureSet:
         """Return one part, or `count` of its pictures: the first, or at even distances where `load` takes no count."""
@@ -44,18 +41,18 @@ class DataSet:
 
 
 def split_parts(load: Callable, wanted: tuple[str, ...], parts: tuple[str, ...], held_out: int, title: str) -> dict:
-    """Return the parts `wanted`; where there is no `validation` among `parts`, it is set aside from `train`."""
-    unknown = [part for part in wanted if part not in ("train", "validation", "test")]
-    if unknown:
-        raise ParameterError(f"{title} has no part {unknown[0]!r}; choose one of train, validation, test.")
+    """Return the parts `wanted`; where `parts` has no `validation`, `held_out` pictures a class of `train` are it.
+
+    Raises `ParameterError` for an unknown part.
+    """
+    if unknown := [part for part in wanted if part not in PARTS]:
+        raise ParameterError(f"{title} has no part {unknown[0]!r}; choose one of {', '.join(PARTS)}.")
     whole = {part: load(part) for part in wanted if part in parts and (part != "train" or "validation" in parts)}
     aside = {} if len(whole) == len(set(wanted)) else split_train(load("train"), held_out)
-    return {part: whole[part] if part in whole else aside[part] for part in wanted}
+    return {part: (whole | aside)[part] for part in wanted}
 
 
-def dataset(
-    name: str, *, kind: str, title: str, parts: tuple[str, ...] = ("train", "validation", "test")
-) -> Callable[[Callable], Callable]:
+def dataset(name: str, *, kind: str, title: str, parts: tuple[str, ...] = PARTS) -> Callable[[Callable], Callable]:
     """Return a decorator that registers a function `load(part)` as a data set (see `DataSet`).
 
     Raises `ParameterError` for another kind, or a name that is taken.

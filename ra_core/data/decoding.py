@@ -12,6 +12,13 @@ from ra_core.errors import DataError
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
 WHITE_OF_MODE = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 SUBFILE_TYPE, BITS, PHOTOMETRIC, DNG_VERSION = 254, 258, 262, 50706  # tags of TIFF
+TOO_LARGE = f"at most {MAX_MEGAPIXELS} megapixels are read: make it smaller first"
+FAULTS = {
+    MemoryError: "does not fit into the memory that is left; free some, then run again",
+    Image.DecompressionBombError: f"has a size far beyond what is allowed; {TOO_LARGE}",
+    Image.DecompressionBombWarning: f"has a size far beyond what is allowed; {TOO_LARGE}",
+    Image.UnidentifiedImageError: "is not a picture of a known kind; give a JPEG, PNG, WebP, TIFF, BMP or PPM file",
+}
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -36,6 +43,11 @@ def why_broken(read: Callable, *arguments) -> str:
     return ""
 
 
+def reason(error: Exception) -> str:
+    """Return the first line of what a library says went wrong."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextmanager
 def hint_to_check(folder: Path) -> Iterator[None]:
     """Add to what a `DataError` says of one picture how all like it are found."""
@@ -56,8 +68,7 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
     try:
         if not path.is_file() or not path.stat().st_size:  # a pipe would be waited for
             what = "is a folder" if path.is_dir() else "is no plain file" if path.exists() else "does not exist"
-            what = "is an empty file" if path.is_file() else what
-            raise DataError(f"{path} {what}; give the path of one picture.")
+            raise DataError(f"{path} {'is an empty file' if path.is_file() else what}; give the path of one picture.")
         # By its name, Pillow would map an uncompressed TIFF into memory, and scramble one that its tag turns.
         with open(path, "rb") as file, Image.open(file) as picture:
             refuse_giants(path, *picture.size)
@@ -69,29 +80,16 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
             yield picture
     except DataError:
         raise
-    except MemoryError as error:
-        raise DataError(f"{path} does not fit into the memory that is left; free some, then run again.") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(_too_large(path, "a size far beyond what is allowed")) from error
-    except Image.UnidentifiedImageError as error:
-        raise DataError(
-            f"{path} is not a picture of a known kind; give a JPEG, PNG, WebP, TIFF, BMP or PPM file."
-        ) from error
     except Exception as error:  # each of Pillow's decoders fails in its own way on damaged data
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{path} cannot be read as a picture ({reason}); it may be damaged: give a whole copy."
-        ) from error
+        damaged = f"cannot be read as a picture ({reason(error)}); it may be damaged: give a whole copy"
+        said = next((text for kind, text in FAULTS.items() if isinstance(error, kind)), damaged)
+        raise DataError(f"{path} {said}.") from error
 
 
 def refuse_giants(path: Path, width: int, height: int) -> None:
     """Raise `DataError` for a size of more than `MAX_MEGAPIXELS`."""
     if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise DataError(_too_large(path, f"{width} x {height} pixels"))
-
-
-def _too_large(path: Path, size: str) -> str:
-    return f"{path} has {size}; at most {MAX_MEGAPIXELS} megapixels are read: make it smaller first."
+        raise DataError(f"{path} has {width} x {height} pixels; {TOO_LARGE}.")
 
 
 def upright(picture: Image.Image) -> Image.Image:
@@ -102,22 +100,18 @@ def upright(picture: Image.Image) -> Image.Image:
 
 
 def _to_rgb(picture: Image.Image, tags) -> Image.Image:
+    """Convert to RGB; grey of 9 to 16 bits (white is all ones) or of floats (white is 1) is rounded half up."""
     if picture.mode in WHITE_OF_MODE:
-        return _from_deep_grey(picture, tags)
-    if picture.has_transparency_data:
+        white = WHITE_OF_MODE[picture.mode]
+        if picture.mode.startswith("I;16"):
+            white = 2 ** int(tags.get(BITS, (16,))[0]) - 1
+        values = np.asarray(picture).astype(np.float32)
+        if not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails too
+            raise ValueError(f"its grey values are not between 0 and {white}")
+        if tags.get(PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
+            values = white - values
+        picture = Image.fromarray(np.floor(values * (255 / white) + 0.5).astype(np.uint8))
+    elif picture.has_transparency_data:
         picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")
-
-
-def _from_deep_grey(picture: Image.Image, tags) -> Image.Image:
-    """Scale a grey picture of 9 to 16 bits (white is all ones) or of floats (white is 1) to 8, rounding half up."""
-    white = WHITE_OF_MODE[picture.mode]
-    if picture.mode.startswith("I;16"):
-        white = 2 ** int(tags.get(BITS, (16,))[0]) - 1
-    values = np.asarray(picture).astype(np.float32)
-    if not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails too
-        raise ValueError(f"its grey values are not between 0 and {white}")
-    if tags.get(PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
-        values = white - values
-    return Image.fromarray(np.floor(values * (255 / white) + 0.5).astype(np.uint8)).convert("RGB")

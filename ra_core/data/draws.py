@@ -22,8 +22,7 @@ def draw(
     """Return random numbers of `shape`, its first axis the pictures at hand: `function` is `torch.rand` or alike.
 
     With a `StepGenerator` they are drawn for the whole batch and cut, so that a picture gets the same ones however
-    the batch is divided; any other generator knows of no batch but that of the caller. For pictures that are `near` a
-    GPU its own generator draws, which begins with a number out of the one given.
+    the batch is divided. For pictures that are `near` a GPU its own generator draws, seeded by the one given.
     """
     count, part = shape[0], slice(None)
     if isinstance(generator, StepGenerator):

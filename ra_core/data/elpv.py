@@ -33,8 +33,8 @@ FINGERPRINTS = {
 def load(part: str) -> Pictures:
     """Return the `train`, `validation` or `test` cells, grey as RGB, the centre 296 x 296 pixels.
 
-    A cell counts as defective where the experts' probability is above one half. The parts are drawn within each
-    type of cell (mono, poly) and each of the four probabilities, so that all have the same share of every kind.
+    A cell counts as defective where the experts' probability is above one half; all parts have the same share of every
+    type of cell (mono, poly) and of the four probabilities.
     Raises `ParameterError` for another part, `DataError` where the pictures are absent or not the known ones.
     """
     if part not in PARTS:

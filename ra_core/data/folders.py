@@ -1,7 +1,5 @@
-"""Pictures from the user's own files: a tree `root/{train,val}/<class>/<picture>`, or a folder without such a tree.
-
-The tree is what torchvision calls an ImageFolder. Other folders hold a table `labels.csv`, or pictures alone. Pictures
-are decoded when a batch is made, so that a set may be larger than memory.
+"""Pictures from the user's own files: a tree `root/{train,val}/<class>/<picture>` (torchvision's ImageFolder), or a
+folder without such a tree, which holds a table `labels.csv`, or pictures alone. They are decoded batch by batch.
 """
 
 import csv
@@ -11,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import nsmallest
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +34,8 @@ class FolderPictures:
     """A set of picture files, decoded batch by batch; the same interface as `ra_core.data.Pictures`.
 
     `files` are relative to `folder`; `labels` (N,) int64 index `classes`, of which there is one where nothing is
-    known of the pictures. Pictures are resized so that the shorter side is `resize` pixels (bilinear with antialias)
-    and cropped to `crop` x `crop`, as published. `skipped` is what was left out, each with the reason, and `contents`,
-    where it is known, the SHA-256 of each file's bytes.
+    known. The shorter side is resized to `resize` pixels (bilinear with antialias), then `crop` x `crop` are cropped,
+    as published. `skipped` is what was left out, and `contents`, where it is known, the SHA-256 of each file's bytes.
     """
 
     folder: Path
@@ -78,8 +74,7 @@ class FolderPictures:
     def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Return random crops (B, 3, crop, crop) uint8, each mirrored with probability one half, and labels.
 
-        They are left as bytes, of which a device is sent a quarter as many as of floats. Three numbers a picture are
-        drawn, in the order of `indices`, before any file is read.
+        Bytes are a quarter of what floats are to send to a device.
         """
         return self._decode(indices, draw(torch.rand, (len(indices), 3), generator).tolist())
 
@@ -87,8 +82,8 @@ class FolderPictures:
         """Yield the SHA-256 of each picture's class, file name and bytes.
 
         Where `contents` is empty, the file's size stands for its bytes, except of `READ` files, chosen by their name,
-        which are read: a million cannot be. Times have no part in it, so that every true copy of a folder goes on
-        with a training; in exchange, among more than `READ` files one that changes and keeps its size may go unseen.
+        which are read. Times have no part in it, so that every true copy of a folder goes on with a training; among
+        more than `READ` files one that changes and keeps its size may go unseen.
         """
         try:
             facts = self.contents or [(self.folder / file).stat().st_size for file in self.files]
@@ -146,9 +141,9 @@ def load_tree(root: str | Path, part: str = "train", resize: int = 256, crop: in
                 "both must have the same class folders."
             )
     listed = [list_pictures(folder, name) for name in classes]
-    if len(classes) < 2 or not all(files for files, _ in listed):
-        empty = next((name for name, (files, _) in zip(classes, listed, strict=True) if not files), None)
-        what = f"has {len(classes)} class folders" if empty is None else f"holds no pictures in its folder {empty!r}"
+    empty = [name for name, (files, _) in zip(classes, listed, strict=True) if not files]
+    if len(classes) < 2 or empty:
+        what = f"holds no pictures in its folder {empty[0]!r}" if empty else f"has {len(classes)} class folders"
         raise DataError(
             f"{folder} {what}; make at least two folders, named as their classes, with files in each that end in "
             f"{', '.join(ENDINGS)}."
@@ -171,14 +166,9 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 
 
 def load_flat(
-    root: Path,
-    test_share: float,
-    validation_share: float,
-    resize: int = 256,
-    crop: int = 224,
-    memory: Path | None = None,
-    remember: bool = True,
-) -> dict[str, FolderPictures]:
+    root: Path, test_share: float, validation_share: float, resize: int = 256, crop: int = 224,
+    memory: Path | None = None, remember: bool = True,
+) -> dict[str, FolderPictures]:  # fmt: skip
     """Return the parts `train`, `validation` and `test` of a folder (`list_flat`), as their bytes divide them.
 
     So the parts stay what they are when files are renamed, moved or added, and copies never part (`split_by_hash`).
@@ -202,19 +192,16 @@ def list_flat(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
 
     That table has a column `file`, of names below the folder or its folder `pictures`, and a column `index` of class
     numbers from 0, or `imagenet_index` of the place among ImageNet's 1,000 classes; `name` may name the classes.
-    Without it, all pictures in and below the folder are taken. Raises `DataError` for a table or a folder that cannot
-    be used.
+    Raises `DataError` for a table or a folder that cannot be used.
     """
     labelled = (root / TABLE).exists()
     folder = root / "pictures" if labelled and (root / "pictures").is_dir() else root
     files, skipped = list_pictures(folder)
+    labels, classes = [0] * len(files), UNKNOWN
     if labelled:
-        known, labels, classes = _read_table(root / TABLE, folder)
-        named, unnamed = set(known), [(file, f"{TABLE} does not name it") for file in files]
-        skipped = [one for one in (*skipped, *unnamed) if one[0] not in named]
-        files = known
-    else:
-        labels, classes = [0] * len(files), UNKNOWN
+        unnamed, (files, labels, classes) = files, _read_table(root / TABLE, folder)
+        skipped += [(file, f"{TABLE} does not name it") for file in unnamed]
+        skipped = [one for one in skipped if one[0] not in set(files)]
     if not files:
         raise DataError(
             f"{root} holds no pictures; put in files that end in {', '.join(ENDINGS)}, or name another folder."
@@ -237,33 +224,30 @@ def _read_table(table: Path, folder: Path) -> tuple[list[str], list[int], tuple[
             f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; it needs file, and index or {IMAGENET}."
         )
     last, names = 999 if column == IMAGENET else LAST_CLASS, {}
-    for row in rows:
-        file, text = row["file"] or "", str(row[column]).strip()
+    files = [row["file"] or "" for row in rows]
+    for file, before, row in zip(files, [None, *files], rows, strict=False):
+        text = str(row[column]).strip()
         if not text.isdecimal() or int(text) > last:
             raise DataError(f"{table} has {column} = {text!r} for {file!r}; give a whole number from 0 to {last}.")
         if not is_inside(folder, file):
             raise DataError(f"{table} names {file!r}, which is not in {folder}; put it there or take it out.")
+        if file == before:
+            raise DataError(f"{table} names {file!r} twice; name every file once.")
         names[int(text)] = row.get("name") or f"class {int(text)}"
-    files = [row["file"] for row in rows]
-    if len(set(files)) < len(files):
-        twice = next(file for file, following in pairwise(files) if file == following)
-        raise DataError(f"{table} names {twice!r} twice; name every file once.")
+    classes = [names.get(label, f"class {label}") for label in range(max(2, max(names) + 1))]
     if column == IMAGENET:
         from torchvision.models import ResNet18_Weights
 
         classes = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    else:
-        classes = [names.get(label, f"class {label}") for label in range(max(2, max(names) + 1))]
     return files, [int(row[column]) for row in rows], tuple(classes)
 
 
 def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:
     """Return the pictures whose files are whole, with their contents, and what was left out."""
     about = {"folder": str(pictures.folder.resolve()), "resize": pictures.resize, "crop": pictures.crop}
-    try:
+    kept = {}
+    with suppress(OSError, ValueError):
         kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
-    except (OSError, ValueError):
-        kept = {}
     known = kept["files"] if kept and about.items() <= kept.items() else {}
 
     def look(file: str) -> list | str:
@@ -283,6 +267,6 @@ def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> Fol
             write_text(memory, json.dumps(about | {"files": found}))
     whole = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)
     broken = [(file, said) for file, said in looked.items() if file not in found]
-    skipped = tuple(sorted([*pictures.skipped, *broken]))
     contents = tuple(content for _, content in found.values())
+    skipped = tuple(sorted([*pictures.skipped, *broken]))
     return replace(pictures.subset(whole, pictures.name), skipped=skipped, contents=contents)

@@ -64,7 +64,7 @@ def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]
             if real not in seen:
                 seen.add(real)
                 inside.append((entry.path, path))
-        elif not entry.name.lower().endswith(BESIDE) and (entry.is_dir() or _is_meant(entry.name)):
+        elif entry.is_dir() or _is_meant(entry.name.lower()):
             yield path, _reason(entry, path)
     for below, path in inside:
         try:
@@ -74,8 +74,8 @@ def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]
 
 
 def _is_meant(name: str) -> bool:
-    """Say whether somebody may take a file for a picture of the folder: not what a system hides there."""
-    return name[0] != "." or name.lower().endswith(ENDINGS)
+    """Say whether somebody may take a file for a picture: no text beside them, nothing that a system hides there."""
+    return not name.endswith(BESIDE) and (name[0] != "." or name.endswith(ENDINGS))
 
 
 def _reason(entry: os.DirEntry, path: str) -> str:
@@ -102,9 +102,8 @@ def is_inside(folder: Path, name: str) -> bool:
 def split_by_hash(digests: Iterable[str], test_share: float, validation_share: float) -> dict[str, torch.Tensor]:
     """Return the indices of the parts `train`, `validation` and `test` of pictures with these SHA-256.
 
-    The first eight bytes of each, read as a number from 0 to 1, say its part: below `test_share` it tests, below
-    `test_share + validation_share` it validates, and the others are trained on. So the parts stay what they are when
-    pictures are added.
+    The first eight bytes of each, read as a number from 0 to 1, say its part, which stays when pictures are added:
+    below `test_share` it tests, below `test_share + validation_share` it validates, and the others are trained on.
     """
     places = torch.tensor([int(digest[:16], 16) / 2**64 for digest in digests], dtype=torch.float64)
     part = (places >= test_share).long() + (places >= test_share + validation_share)

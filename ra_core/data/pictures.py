@@ -1,8 +1,6 @@
 """Labelled pictures in memory, and what can be done with a set of pictures of any kind.
 
 Everything is uint8 until a batch is made; a batch is float in [0, 1], `(B, 3, H, W)`, RGB.
-`ra_core.data.folders.FolderPictures` and `ra_core.data.boxes.BoxedPictures` read pictures as they are needed. They have
-the same methods, and every function here takes them too.
 """
 
 import hashlib
@@ -33,10 +31,7 @@ class PictureSet(Protocol):
 
 @dataclass(frozen=True)
 class Pictures:
-    """A labelled set of equally large pictures in memory.
-
-    Shapes: `images` (N, 3, H, W) uint8, `labels` (N,) int64 indexing `classes`.
-    """
+    """Equally large pictures in memory: `images` (N, 3, H, W) uint8, `labels` (N,) int64 indexing `classes`."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -92,10 +87,7 @@ def as_batch(pictures: PictureSet, count: int = 0) -> tuple[torch.Tensor, torch.
 
 
 def first_per_class(pictures: PictureSet, count: int) -> PictureSet:
-    """Return the first `count` pictures of every class, in their order: a balanced subset.
-
-    Raises `DataError` when a class has fewer.
-    """
+    """Return the first `count` pictures of every class, in their order. Raises `DataError` when a class has fewer."""
     smallest = _smallest_class(pictures)
     if not 1 <= count <= smallest:
         raise DataError(
@@ -116,17 +108,16 @@ def split_train(pictures: PictureSet, validation_per_class: int = VALIDATION_PER
             f"{validation_per_class} pictures of each class of {pictures.name} cannot be set aside for "
             f"validation: its smallest class has {smallest}; choose at least 1 and fewer than that."
         )
-    parts = {
-        "train": _per_class(pictures.labels, slice(None, -validation_per_class)),
-        "validation": _per_class(pictures.labels, slice(-validation_per_class, None)),
+    parts = {"train": slice(None, -validation_per_class), "validation": slice(-validation_per_class, None)}
+    return {
+        part: pictures.subset(_per_class(pictures.labels, which), f"{pictures.name}/{part}")
+        for part, which in parts.items()
     }
-    return {part: pictures.subset(indices, f"{pictures.name}/{part}") for part, indices in parts.items()}
 
 
 def _per_class(labels: torch.Tensor, which: slice) -> torch.Tensor:
     """Return, in order, the indices of the pictures at `which` places within their class."""
-    chosen = [torch.nonzero(labels == c).flatten()[which] for c in labels.unique()]
-    return torch.cat(chosen).sort().values
+    return torch.cat([torch.nonzero(labels == c).flatten()[which] for c in labels.unique()]).sort().values
 
 
 def _smallest_class(pictures: PictureSet) -> int:

