@@ -16,6 +16,7 @@ from ra_core.errors import ParameterError
 
 GRID = 1000
 ROUNDING = 1e-9  # values nearer than this are the same
+MOST_MISSING = 0.05  # of the draws; an interval over fewer than the others is not known
 
 
 def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -26,10 +27,8 @@ def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, 
     """
     rates, values = np.asarray(rates, float), np.asarray(values, float)
     if rates.shape != values.shape or rates.ndim != 1 or len(rates) < 2:
-        raise ParameterError(
-            f"a curve of {rates.shape} rates and {values.shape} values is none; give as many of both, at least two."
-        )
-    if not (np.isfinite(rates).all() and np.isfinite(values).all() and (rates > 0).all()):
+        raise ParameterError(f"a curve has {rates.shape} rates and {values.shape} values; give as many, at least two.")
+    if not (np.isfinite([rates, values]).all() and (rates > 0).all()):
         raise ParameterError("a curve holds a rate that is not above zero, or a number that is not finite.")
     order = np.lexsort((values, rates))
     log_rates, values = np.log(rates[order]), values[order]
@@ -88,18 +87,22 @@ def resample(sizes: np.ndarray, scores: np.ndarray, times: np.ndarray) -> Resamp
     return Resampled(sizes.mean(1), 100 * scores.mean(1), times @ sizes.T / n, 100 * (times @ scores.T) / n)
 
 
-def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]:
-    """Return the BD-rate in percent with its 95 % bootstrap interval over pictures.
+def _ends(drawn: np.ndarray) -> dict[str, float]:
+    """Return `low` and `high`, the 95 % interval of draws, and `no_overlap`, the share of them that are NaN."""
+    missing = float(np.isnan(drawn).mean())
+    low, high = np.nanpercentile(drawn, [2.5, 97.5]) if missing <= MOST_MISSING else (np.nan, np.nan)
+    return {"low": float(low), "high": float(high), "no_overlap": missing}
 
-    Returns `bd`, `low`, `high`, and `no_overlap`, the share of draws without common values, or with none at all (NaN:
-    of few pictures a draw may hold no object); where it exceeds 5 %, the interval is not known and both ends are NaN.
+
+def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]:
+    """Return the BD-rate in percent with its 95 % bootstrap interval over pictures: `bd`, `low`, `high`.
+
+    `no_overlap` is the share of draws without common values, or with none at all (NaN: of few pictures a draw may hold
+    no object); where it exceeds 5 %, the interval is not known and both ends are NaN.
     """
     draws = zip(reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True)
     found = np.array([np.nan if np.isnan([*b, *d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws])
-    missing = float(np.isnan(found).mean())
-    low, high = np.nanpercentile(found, [2.5, 97.5]) if missing <= 0.05 else (np.nan, np.nan)
-    bd = bd_rate((reference.rates, reference.values), (other.rates, other.values))
-    return {"bd": bd, "low": float(low), "high": float(high), "no_overlap": missing}
+    return {"bd": bd_rate((reference.rates, reference.values), (other.rates, other.values))} | _ends(found)
 
 
 def value_at(rates: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -111,18 +114,14 @@ def value_at(rates: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
 def gains_at(reference: Resampled, other: Resampled) -> list[dict[str, float]]:
     """Return, for each quality of `reference`, what `other` reaches at the very same rate, interpolated.
 
-    Each has `value`, `gain` over the reference with the ends `low` and `high` of its 95 % bootstrap interval over
-    pictures, and `no_overlap`, the share of draws in which `other` has no such rate. Nothing is extrapolated: all are
-    NaN beyond the ends of `other`, and the interval also where `no_overlap` exceeds 5 %.
+    Each has `value`, `gain` over the reference, and `low`, `high` and `no_overlap` as in `bd_rate_interval`. Nothing is
+    extrapolated: all are NaN beyond the ends of `other`.
     """
     value = value_at(other.rates, other.values, reference.rates)
     draws = zip(other.drawn_rates, other.drawn_values, reference.drawn_rates, strict=True)
     drawn = np.stack([value_at(*draw) for draw in draws]) - reference.drawn_values
     found = []
     for mine, at, each in zip(value, reference.values, drawn.T, strict=True):
-        missing = float(np.isnan(each).mean())
-        known = missing <= 0.05 and not np.isnan(mine)
-        low, high = np.nanpercentile(each, [2.5, 97.5]) if known else (np.nan, np.nan)
-        found.append({"value": float(mine), "gain": float(mine - at), "low": float(low), "high": float(high),
-                      "no_overlap": missing})  # fmt: skip
+        ends = _ends(each) | ({"low": np.nan, "high": np.nan} if np.isnan(mine) else {})
+        found.append({"value": float(mine), "gain": float(mine - at)} | ends)
     return found

@@ -29,10 +29,7 @@ def lower_bound(values: torch.Tensor, bound: float) -> torch.Tensor:
 
 
 def quantise(values: torch.Tensor, noise: bool) -> torch.Tensor:
-    """Return values plus uniform noise of one bin (in training), or rounded (in evaluation).
-
-    The gradient passes through rounding as if it were not there.
-    """
+    """Return values plus uniform noise of one bin (in training), or rounded, as if not for the gradient."""
     if noise:
         return values + torch.empty_like(values).uniform_(-0.5, 0.5)
     return values + (values.round() - values).detach()

@@ -4,10 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError
 from ra_core.models.entropy import SMALLEST_SCALE, FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
-from ra_core.models.padding import check_pictures, pad_to_multiple
 from ra_core.models.registry import PROXIES
+from ra_core.padding import check_pictures, pad_to_multiple
 
 STRIDE = 64  # 16 from pixels to y, 4 from y to z
 SLOPE = 0.2
@@ -65,20 +64,15 @@ def _deconv(c_in: int, c_out: int) -> nn.ConvTranspose2d:
 class Hyperprior(nn.Module):
     """A codec whose latent y is Gaussian given a second, coarser latent z: mean and scale, no context.
 
-    Called with pictures (B, 3, H, W) in [0, 1] of any size, it returns `pictures` (clamped to [0, 1]), `raw` (not
-    clamped) and the bits of each picture, (B,): `bits_y`, `bits_z` and their sum `bits`. Sides are padded to
-    multiples of 64 by repeating the border, and the padding is coded (and paid) too. Latents get noise in
-    training and are rounded in evaluation, where gradients pass nevertheless. One set of weights is one rate,
-    so `quality` is not used. `n` and `m` are channels, m of the latent y.
+    Call and answer as `make_proxy` says. Sides are padded to multiples of 64 by repeating the border, and the padding
+    is coded (and paid) too. Latents get noise in training and are rounded in evaluation, where gradients pass
+    nevertheless. One set of weights is one rate, so `quality` is not used. `n` and `m` are channels, m of the latent y.
     Source: Minnen et al. 2018, "Joint Autoregressive and Hierarchical Priors for Learned Image Compression",
     without its context model.
     """
 
     def __init__(self, n: int = 64, m: int = 96):
         super().__init__()
-        if not all(isinstance(size, int) and size >= 2 for size in (n, m)):
-            raise ParameterError(f"a learned proxy was given n = {n!r}, m = {m!r}; give whole numbers from 2.")
-        self.n, self.m = n, m
         self.encoder = nn.Sequential(_conv(3, n), GDN(n), _conv(n, n), GDN(n), _conv(n, n), GDN(n), _conv(n, m))
         self.decoder = nn.Sequential(
             _deconv(m, n), GDN(n, inverse=True), _deconv(n, n), GDN(n, inverse=True),
@@ -111,16 +105,15 @@ class Hyperprior(nn.Module):
         bits_y = bits(gaussian_likelihood(y, *self.moments(self.hyper_decoder(z), y)))
         bits_z = bits(self.z_density.likelihood(z))
         raw = self.decoder(y)[..., :height, :width]
-        return {
-            "pictures": raw.clamp(0, 1), "raw": raw, "bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z,
-        }  # fmt: skip
+        both = {"bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z}
+        return {"pictures": raw.clamp(0, 1), "raw": raw} | both
 
 
 @PROXIES.register("Minnen2018")
 class Minnen2018(Hyperprior):
     """The hyperprior with a context model: what was coded before, in reading order, also tells mean and scale.
 
-    14,120,867 parameters at the published n = m = 192. Call and answer as of `Hyperprior`.
+    14,120,867 parameters at the published n = m = 192.
     Source: Minnen et al. 2018, figure 1.
     """
 
