@@ -19,6 +19,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from ra_core.judges.recognizer import load_recognizer, sidecar_of
 from ra_core.models.cifar_nets import FAMILIES
+from ra_core.registry import Registry
 
 CHANNELS = 64  # of each level of the pyramid
 NEW_WIDTH = 128  # of the stages that a recognizer lacks
@@ -120,19 +121,19 @@ class Trunk(NamedTuple):
     build: Callable[[Pyramid, int], nn.Module]
 
 
-TRUNKS = {
-    "fcos": Trunk("resnet20", (11,), (64,), _fcos),
-    "faster_rcnn": Trunk("resnet26", (14,), (64,), _faster_rcnn),
-    "retinanet": Trunk("vgg8", (14, 17), (128, 192), _retinanet),
-}
+TRUNKS = Registry("small detector")
+TRUNKS.add("fcos", Trunk("resnet20", (11,), (64,), _fcos))
+TRUNKS.add("faster_rcnn", Trunk("resnet26", (14,), (64,), _faster_rcnn))
+TRUNKS.add("retinanet", Trunk("vgg8", (14, 17), (128, 192), _retinanet))
 
 
 def make_detector(name: str, classes: int, trained_features: bool = False) -> nn.Module:
     """Return a fresh detector, one of `TRUNKS`, for so many classes, labelled from 1.
 
-    `trained_features` lets its features begin as those of the shipped recognizer of its trunk.
+    `trained_features` lets its features begin as those of the shipped recognizer of its trunk. Raises `ParameterError`
+    for another name.
     """
-    recognizer, cuts, widths, build = TRUNKS[name]
+    recognizer, cuts, widths, build = TRUNKS.find(name)
     sidecar = sidecar_of(recognizer)
     if trained_features:
         classifier = load_recognizer(recognizer).net.requires_grad_(True)
