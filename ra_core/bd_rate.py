@@ -97,8 +97,8 @@ def _ends(drawn: np.ndarray) -> dict[str, float]:
 def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]:
     """Return the BD-rate in percent with its 95 % bootstrap interval over pictures: `bd`, `low`, `high`.
 
-    `no_overlap` is the share of draws without common values, or with none at all (NaN: of few pictures a draw may hold
-    no object); where it exceeds 5 %, the interval is not known and both ends are NaN.
+    `no_overlap` is the share of draws without common values, or without any (NaN: a draw may hold no object); where it
+    exceeds 5 %, both ends are NaN.
     """
     draws = zip(reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True)
     found = np.array([np.nan if np.isnan([*b, *d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws])

@@ -53,10 +53,9 @@ def drawn_mean_ap(
 ) -> tuple[float, np.ndarray]:
     """Return `map50` in percent, and what it is on sets of pictures drawn with replacement, (draws,).
 
-    The same seed draws the same pictures out of equally many, so two detectors, or two qualities, can be compared
-    draw by draw. The draws lie somewhat above the score itself: with fewer different pictures, the best precision
-    at a recall or beyond it is more often a lucky one. Compare draws with draws. NaN where no box was drawn.
-    Raises as `mean_ap`.
+    The same seed draws the same pictures out of equally many, so two detectors can be compared draw by draw. The draws
+    lie somewhat above the score: with fewer different pictures, the best precision at a recall or beyond it is more
+    often a lucky one. NaN where no box was drawn.
     """
     evaluator, pictures = _matched(predictions, targets), len(targets)
     times = counts(pictures, draws, seed)

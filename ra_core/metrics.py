@@ -24,10 +24,7 @@ Interval = tuple[float, float, float]
 
 
 def psnr(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the peak signal-to-noise ratio of each picture in dB, (B,), at most 100 dB, which identical ones get.
-
-    `images` and `target` are (B, 3, H, W), float in [0, 1]. Raises `ParameterError` for others.
-    """
+    """Return the peak signal-to-noise ratio of each picture (B, 3, H, W) in dB, (B,); identical ones get 100 dB."""
     _check_pair(images, target)
     exact = [(each.cpu() if each.device.type == "mps" else each).double() for each in (images, target)]  # no autocast
     mse = ((exact[0] - exact[1]) ** 2).mean((1, 2, 3)).clamp_min(10 ** (-IDENTICAL_DB / 10))
@@ -35,10 +32,9 @@ def psnr(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def ssim(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the structural similarity of each picture, (B,), 1 for identical ones.
+    """Return the structural similarity of each picture (B, 3, H, W), (B,), 1 for identical ones.
 
     Gaussian window of 11 x 11 taps, sigma 1.5, zero padding, mean over channels and pixels.
-    `images` and `target` are (B, 3, H, W), float in [0, 1]. Raises `ParameterError` for others.
     Source: Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to
     Structural Similarity", IEEE Transactions on Image Processing 13(4), 2004, equation 13.
     """
@@ -93,10 +89,7 @@ def _check_pair(images: torch.Tensor, target: torch.Tensor) -> None:
 
 
 def to_8bit(images: torch.Tensor) -> torch.Tensor:
-    """Return pictures as they would be stored: clamped and rounded half up to 256 levels, still in [0, 1].
-
-    Any shape, any float type, to float32. No gradient passes.
-    """
+    """Return pictures as they would be stored: float32 in [0, 1], rounded half up to 256 levels, without gradient."""
     return (images.detach().float().clamp(0, 1) * 255 + 0.5).floor() / 255
 
 
@@ -133,10 +126,7 @@ def paired_difference(a: torch.Tensor, b: torch.Tensor) -> Interval:
 
 
 def mean_interval(values: torch.Tensor | Sequence[float]) -> Interval:
-    """Return the mean of independent values and its 95 % interval by Student's t: (mean, low, high).
-
-    A single value says nothing about the spread: both ends are then NaN.
-    """
+    """Return the mean of independent values and its 95 % interval by Student's t; of one value its ends are NaN."""
     values = torch.as_tensor(values, dtype=torch.float64, device="cpu")
     mean, n = values.mean().item(), len(values)
     if n == 1:

@@ -42,8 +42,7 @@ class Detector(Judge):
     def with_classes(self, classes: Iterable[str]) -> "Detector":
         """Let labels, of answers and of targets, count `classes` from 1; boxes of other classes are not answered.
 
-        Names are compared by `ra_core.data.boxes.common_name`. Raises `ParameterError` for a class that the detector
-        does not know.
+        Names are compared by `common_name`. Raises `ParameterError` for a class that the detector does not know.
         """
         known, classes = [common_name(name) for name in self.classes], tuple(classes)
         if unknown := [name for name in classes if common_name(name) not in known]:
@@ -86,12 +85,10 @@ class Detector(Judge):
     def losses(self, images, targets: list[Target]) -> dict[str, torch.Tensor]:
         """Return the detector's own losses by name, each a scalar; their gradient reaches the pictures.
 
-        `targets` has `boxes` and `labels` of each picture. Faster R-CNN draws the boxes it looks at from torch's
-        global generator.
+        Faster R-CNN draws the boxes it looks at from torch's global generator.
         """
         targets = [{key: target[key] for key in ("boxes", "labels")} for target in targets]
-        if self.own_labels is not None:
-            own = self.own_labels
+        if (own := self.own_labels) is not None:
             targets = [t | {"labels": own.to(t["labels"].device)[t["labels"] - 1]} for t in targets]
         for module in self.net.modules():  # torchvision returns losses in training mode only
             module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -119,7 +116,10 @@ class Detector(Judge):
 
 @dataclass
 class Detected:
-    """A detector's answers and what is really there, a dict of boxes and labels a picture each."""
+    """A `Verdict` of a detector: its answers and what is really there, a dict of boxes and labels a picture each.
+
+    The score is the mean average precision at an overlap of one half; intervals are bootstrapped.
+    """
 
     found: list[Target]
     targets: list[Target]
@@ -131,19 +131,15 @@ class Detected:
         return drawn_mean_ap(self.found, self.targets)
 
     def value(self) -> float:
-        """Return the mean average precision at an overlap of one half, percent."""
         return self.scored[0] if "scored" in self.__dict__ else mean_ap(self.found, self.targets)[self.metric]
 
     def interval(self) -> Interval:
-        """Return the score with its bootstrap interval over pictures."""
         return interval_of(*self.scored)
 
     def difference(self, other: "Detected") -> Interval:
-        """Return the gain over other answers to the same pictures, in points, with its paired bootstrap interval."""
         return difference_of(*self.scored, *other.scored)
 
     def drawn(self) -> np.ndarray:
-        """Return the score on each draw of the pictures, (draws,)."""
         return self.scored[1]
 
 
@@ -167,10 +163,7 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
 
 
 def torchvision_detectors() -> list[str]:
-    """Return the names of torchvision's detectors that can judge.
-
-    The other families resize by themselves, or want masks or key points to be trained on.
-    """
+    """Return the names of torchvision's detectors that can judge: others resize, or want masks or key points."""
     from torchvision import models
 
     known, families = models.list_models(module=models.detection), ("fcos_", "fasterrcnn_", "retinanet_")

@@ -83,7 +83,7 @@ def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor) -> tor
 
 @dataclass
 class Classified:
-    """A recognizer's answers: `top1` and `top5` (right or not), `answer` (class), `confidence`, all (N,)."""
+    """A `Verdict` of a recognizer: `top1` and `top5` (right or not), `answer` (class), `confidence`, all (N,)."""
 
     top1: torch.Tensor
     top5: torch.Tensor
@@ -92,19 +92,15 @@ class Classified:
     metric = "top1"
 
     def value(self, rank: str = "top1") -> float:
-        """Return the accuracy in percent."""
         return 100 * getattr(self, rank).double().mean().item()
 
     def interval(self) -> Interval:
-        """Return the accuracy with Wilson's interval."""
         return proportion_interval(self.top1)
 
     def difference(self, other: "Classified") -> Interval:
-        """Return the gain over other answers to the same pictures, in points, with Bonett and Price's interval."""
         return paired_difference(self.top1, other.top1)
 
     def drawn(self) -> np.ndarray:
-        """Return the accuracy on each draw of the pictures, (draws,)."""
         return 100 * (counts(len(self.top1)) @ self.top1.double().numpy()) / len(self.top1)
 
 

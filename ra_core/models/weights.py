@@ -33,19 +33,14 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
         raise WeightsError(f"{path} does not exist; name a safetensors file, or train the network first.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
-    own = net.state_dict()
-    for name in sorted(own.keys() | tensors.keys()):
-        if name not in tensors and not name.endswith("num_batches_tracked"):
-            problem = "misses"
-        elif name not in own:
-            problem = "has the unknown"
-        elif name in tensors and own[name].shape != tensors[name].shape:
-            problem = "has another shape for"
-        else:
-            continue
+    own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    optional = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
+    found = optional | {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if differ := [name for name in sorted(own | found) if own.get(name) != found.get(name)]:
+        known, given = (shapes.get(differ[0], "absent") for shapes in (own, found))
         raise WeightsError(
-            f"{path} was made for another network than {type(net).__name__}: it {problem} {name!r}; "
-            "use the network it was trained as."
+            f"{path} was made for another network than {type(net).__name__}: {differ[0]!r} is {known} there and "
+            f"{given} in the file; use the network it was trained as."
         )
     load_tensors(net, tensors)
     return net

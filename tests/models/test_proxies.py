@@ -7,9 +7,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
 from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
-from ra_core.models.proxy_learned import GDN, MaskedConv2d
+from ra_core.models.proxy_learned import (
+    GDN,
+    FlowDensity,
+    MaskedConv2d,
+    bits,
+    gaussian_likelihood,
+    lower_bound,
+    quantise,
+)
 from ra_core.models.weights import save_weights
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
