@@ -23,13 +23,15 @@ def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, 
     """Return log-rates and values of a rate-accuracy curve; the values rise, the log-rates never fall.
 
     Where more bytes came with less accuracy, which noise does, the points are averaged (log-rate and value).
-    Raises `ParameterError` for fewer than two points, or for a rate that is not above zero or not finite.
+    Raises `ParameterError` for fewer than two points, a number that is not finite, or a rate that is not above zero.
     """
     rates, values = np.asarray(rates, float), np.asarray(values, float)
-    if rates.shape != values.shape or rates.ndim != 1 or len(rates) < 2:
-        raise ParameterError(f"a curve has {rates.shape} rates and {values.shape} values; give as many, at least two.")
-    if not (np.isfinite([rates, values]).all() and (rates > 0).all()):
-        raise ParameterError("a curve holds a rate that is not above zero, or a number that is not finite.")
+    points = rates.shape == values.shape and rates.ndim == 1 and len(rates) >= 2
+    if not points or not (np.isfinite([rates, values]).all() and (rates > 0).all()):
+        raise ParameterError(
+            f"rates {rates.tolist()} and values {values.tolist()} are no curve; give at least two points, all numbers "
+            "finite and the rates above zero."
+        )
     order = np.lexsort((values, rates))
     log_rates, values = np.log(rates[order]), values[order]
     rising = isotonic_regression(values).x  # constant over each group of points to be averaged

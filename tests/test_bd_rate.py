@@ -134,7 +134,8 @@ def test_only_common_values_count():
      ([1, 2], [1, np.nan])],
 )  # fmt: skip
 def test_what_is_no_curve_is_refused(rates, values):
-    refusal(ParameterError, bd_rate, ([1, 2], [1, 2]), (rates, values))
+    said = refusal(ParameterError, bd_rate, ([1, 2], [1, 2]), (rates, values))
+    assert all(str(np.asarray(each, float).tolist()) in said for each in (rates, values))
 
 
 # Intervals over pictures
