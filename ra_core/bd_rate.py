@@ -63,10 +63,9 @@ def bd_rate(reference: tuple, other: tuple) -> float:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A curve and what it would be on other draws of the same pictures.
+    """A curve, (qualities,), and what it would be on other draws of the same pictures, (draws, qualities).
 
-    `rates` and `values` are (qualities,), `drawn_rates` and `drawn_values` (draws, qualities). Two curves can be
-    compared draw by draw where both were drawn with the same `counts`, so that what pictures have in common cancels.
+    Drawn with the same `counts`, two curves can be compared draw by draw, so that what pictures have in common cancels.
     """
 
     rates: np.ndarray
@@ -81,10 +80,7 @@ def counts(pictures: int, draws: int = 1000, seed: int = 0) -> np.ndarray:
 
 
 def resample(sizes: np.ndarray, scores: np.ndarray, times: np.ndarray) -> Resampled:
-    """Return the curve of pictures of the given bytes and scores, both (qualities, pictures).
-
-    A score is 0 or 1 (right or not), values are percent; `times` comes from `counts`.
-    """
+    """Return the curve, in percent, of pictures with these bytes and scores (0 or 1), both (qualities, pictures)."""
     n = sizes.shape[1]
     return Resampled(sizes.mean(1), 100 * scores.mean(1), times @ sizes.T / n, 100 * (times @ scores.T) / n)
 
@@ -116,8 +112,8 @@ def value_at(rates: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
 def gains_at(reference: Resampled, other: Resampled) -> list[dict[str, float]]:
     """Return, for each quality of `reference`, what `other` reaches at the very same rate, interpolated.
 
-    Each has `value`, `gain` over the reference, and `low`, `high` and `no_overlap` as in `bd_rate_interval`. Nothing is
-    extrapolated: all are NaN beyond the ends of `other`.
+    Each has `value`, its `gain`, and of that `low`, `high` and `no_overlap` as in `bd_rate_interval`; NaN beyond the
+    ends of `other`.
     """
     value = value_at(other.rates, other.values, reference.rates)
     draws = zip(other.drawn_rates, other.drawn_values, reference.drawn_rates, strict=True)

@@ -67,20 +67,14 @@ def drawn_mean_ap(
     return _scores(evaluator)["map50"], means
 
 
-def interval_of(value: float, drawn: np.ndarray) -> Interval:
-    """Return a score in percent with its 95 % interval, from what `drawn_mean_ap` gave: (percent, low, high).
+def interval_of(value: float, drawn: np.ndarray, lowest: float = 0.0) -> Interval:
+    """Return a score, or the difference of two, in percent with its 95 % interval: (percent, low, high).
 
-    The ends are percentiles of the draws (Efron, "Bootstrap Methods", 1979), moved so that their mean is the score.
+    `drawn` is what `drawn_mean_ap` gave (for a difference, draw by draw with one seed). The ends are percentiles of
+    the draws (Efron, "Bootstrap Methods", 1979), moved so that their mean is the score.
     """
     low, high = np.nanpercentile(drawn + (value - np.nanmean(drawn)), [2.5, 97.5])
-    return value, max(0.0, float(low)), min(100.0, float(high))
-
-
-def difference_of(value: float, drawn: np.ndarray, other: float, other_drawn: np.ndarray) -> Interval:
-    """Return by how much one score beats another with its 95 % interval, both drawn with the same seed."""
-    difference, each = value - other, drawn - other_drawn
-    low, high = np.nanpercentile(each + (difference - np.nanmean(each)), [2.5, 97.5])
-    return difference, max(-100.0, float(low)), min(100.0, float(high))
+    return value, max(lowest, float(low)), min(100.0, float(high))
 
 
 def _matched(predictions: list[Target], targets: list[Target]):

@@ -69,10 +69,7 @@ def _ssim(images: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> t
 
 
 def _blur(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps (B, C, H, W) under `ssim`'s window, zeros beyond the border, without autocast and cuDNN's TF32.
-
-    Each channel alone, channels last, columns before rows: many times as fast as with the square window.
-    """
+    """Return maps (B, C, H, W) under `ssim`'s window, zeros beyond the border, without autocast and cuDNN's TF32."""
     channels, middle = maps.shape[1], len(SSIM_TAPS) // 2
     window = torch.tensor(SSIM_TAPS, device=maps.device).expand(channels, 1, 1, -1)
     maps = maps.contiguous(memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ra_core.assets import ASSETS
 from ra_core.data.boxes import Target, common_name
-from ra_core.detection import difference_of, drawn_mean_ap, interval_of, mean_ap
+from ra_core.detection import drawn_mean_ap, interval_of, mean_ap
 from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
@@ -137,7 +137,8 @@ class Detected:
         return interval_of(*self.scored)
 
     def difference(self, other: "Detected") -> Interval:
-        return difference_of(*self.scored, *other.scored)
+        (mine, drawn), (theirs, other_drawn) = self.scored, other.scored
+        return interval_of(mine - theirs, drawn - other_drawn, lowest=-100.0)
 
     def drawn(self) -> np.ndarray:
         return self.scored[1]
