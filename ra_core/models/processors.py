@@ -15,7 +15,6 @@ from ra_core.models.registry import PROCESSORS, make
 
 
 def _to_unit_range(x: torch.Tensor) -> torch.Tensor:
-    """Map any value to (0, 1) by a shifted hyperbolic tangent."""
     return (torch.tanh(x) + 1) / 2
 
 

@@ -6,7 +6,9 @@ Sources: ITU-T T.81 (JPEG), annexes A and K; ITU-T H.265, section 8.6 (steps and
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from torch import nn
 from torch.nn import functional as F
 
@@ -94,7 +96,7 @@ class BlockDCT(nn.Module):
         return {"pictures": raw.clamp(0, 1), "raw": raw} | both
 
     def rate_features(self, images, quality=None) -> torch.Tensor:
-        """Return what the bits of each picture are a weighted sum of, (B, 12): see `dct_rate.rate_features`."""
+        """Return what the bits of each picture are a weighted sum of, (B, 12)."""
         return self._code(images, quality)[1]
 
     @torch.no_grad()
@@ -240,9 +242,7 @@ def _zigzag(side):
 
 def _cosines(side):
     """Return the orthonormal two-dimensional cosine transform as a matrix."""
-    k, x = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
-    rows = torch.cos((2 * x + 1) * k * math.pi / (2 * side)) * math.sqrt(2 / side)
-    rows[0] /= math.sqrt(2)
+    rows = torch.from_numpy(dct(np.eye(side), axis=0, norm="ortho"))
     return torch.kron(rows, rows).float()
 
 
