@@ -200,8 +200,8 @@ def test_what_pictures_have_in_common_cancels():
 def test_the_ends_are_percentiles_of_the_draws():
     codec, times = made(100), counts(100, 60)
     a, b = resample(*codec, times), resample(*better(*codec), times)
-    each = [bd_rate((a.drawn_rates[i], a.drawn_values[i]), (b.drawn_rates[i], b.drawn_values[i])) for i in range(60)]
-    found = bd_rate_interval(a, b)
+    draws = zip(a.drawn_rates, a.drawn_values, b.drawn_rates, b.drawn_values, strict=True)
+    each, found = [bd_rate(mine[:2], mine[2:]) for mine in draws], bd_rate_interval(a, b)
     assert [found["low"], found["high"]] == pytest.approx(np.percentile(each, [2.5, 97.5]))
     assert found["bd"] == bd_rate((a.rates, a.values), (b.rates, b.values)) and found["no_overlap"] == 0
 

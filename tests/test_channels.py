@@ -87,12 +87,6 @@ def test_sr_is_pillow_s_on_any_picture_and_size(seed, factor, height, width):
     assert torch.equal(channel.enlarge(degraded), pillow_resize(degraded, tall, wide))
 
 
-def test_sr_differs_from_a_bicubic_without_antialias(shipped):
-    images, _ = shipped.batch(torch.arange(50))
-    aliased = torch.nn.functional.interpolate(images, scale_factor=0.25, mode="bicubic")
-    assert (make_channel("sr")(images) - aliased.clamp(0, 1)).abs().max() > 0.1
-
-
 def test_sr_refuses_what_it_cannot_divide():
     message = refusal(ParameterError, Downsample(4), torch.zeros(1, 3, 30, 32))
     assert "30 x 32" in message and "4" in message
@@ -177,12 +171,12 @@ def test_jpeg_and_its_bytes_are_those_of_pillow_s_file(shipped, quality, subsamp
         assert size == length or (image == image[:1]).all()  # a grey picture is stored as grey
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 5), (3, 1), (6, 8)])
-def test_jpeg_of_larger_and_oblong_pictures_is_identical_to_pillow_s(shipped, rows, columns):
-    image = mosaic(shipped, rows, columns)
-    images = torch.cat([image, image.flip(-1), image.flip(-2)])  # 6 x 8 is large enough to be coded in threads
-    for picture, coded in zip(images, make_channel("jpeg")(images), strict=True):
-        assert torch.equal(coded, pillow_jpeg(picture, quality=10)[0])
+def test_jpeg_of_larger_and_oblong_pictures_is_identical_to_pillow_s(shipped):
+    for rows, columns in ((2, 5), (3, 1), (6, 8)):  # the last is large enough to be coded in threads
+        image = mosaic(shipped, rows, columns)
+        images = torch.cat([image, image.flip(-1), image.flip(-2)])
+        for picture, coded in zip(images, make_channel("jpeg")(images), strict=True):
+            assert torch.equal(coded, pillow_jpeg(picture, quality=10)[0])
 
 
 def test_jpeg_takes_pictures_as_they_would_be_stored():
@@ -271,17 +265,6 @@ def test_parameters_reach_their_channel_only():
     assert make_channel("jpeg", **given) == Jpeg(55, "4:2:0")
     published = [make_channel(task) for task in ("sr", "dn", "jpeg")]
     assert published == [Downsample(4), Noise(0.1), Jpeg(10, "4:2:0")]
-
-
-def test_stronger_settings_degrade_more(shipped):
-    images, _ = shipped.batch(torch.arange(20))
-
-    def error(channel):
-        return (channel.enlarge(channel(images, indices=torch.arange(20))) - images).square().mean().item()
-
-    assert error(Downsample(2)) < error(Downsample(4)) < error(Downsample(8))
-    assert error(Noise(0.05)) < error(Noise(0.1)) < error(Noise(0.2))
-    assert error(Jpeg(90)) < error(Jpeg(50)) < error(Jpeg(10))
 
 
 @pytest.mark.parametrize(

@@ -203,12 +203,6 @@ SMALL = "squeezenet1_1"  # 1.2 million parameters
 FILE = "squeezenet1_1-b8a52dc0.pth"
 
 
-def test_every_torchvision_classifier_brings_its_own_normalisation():
-    for name in models.list_models(module=models):
-        weights = models.get_model_weights(name)
-        assert weights.DEFAULT.transforms().mean and weights.DEFAULT.transforms().std, name
-
-
 def test_torchvision_weights_are_fetched_once_and_normalised(cache, monkeypatch):
     torch.manual_seed(0)
     net = models.get_model(SMALL, weights=None).eval()

@@ -220,16 +220,11 @@ def test_bits_are_those_of_the_models_own_likelihoods(name):
     assert torch.allclose(answer["bits_y"], bits(gaussian_likelihood(y, mean, scale)))
     assert torch.allclose(answer["bits_z"], bits(proxy.z_density.likelihood(z)))
     assert torch.allclose(answer["raw"], proxy.decoder(y), atol=1e-6)
-
-
-@pytest.mark.parametrize("name", LEARNED)
-def test_padding_repeats_the_border(name):
-    proxy, images = small(name).eval(), torch.rand(1, 3, 50, 70)
-    padded = F.pad(images, (0, 58, 0, 14), mode="replicate")
+    part = images[..., :50, :70]
+    padded = F.pad(part, (0, 58, 0, 14), mode="replicate")  # the border is repeated, and paid for
     with torch.no_grad():
-        one, other = proxy(images), proxy(padded)
-    assert torch.equal(one["bits"], other["bits"])
-    assert torch.allclose(one["raw"], other["raw"][..., :50, :70])
+        one, other = proxy(part), proxy(padded)
+    assert torch.equal(one["bits"], other["bits"]) and torch.allclose(one["raw"], other["raw"][..., :50, :70])
 
 
 @pytest.mark.parametrize("name", LEARNED)
