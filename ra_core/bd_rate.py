@@ -16,21 +16,22 @@ from ra_core.errors import ParameterError
 
 GRID = 1000
 ROUNDING = 1e-9  # values nearer than this are the same
+MOST_MISSING = 0.05  # of the draws; an interval over fewer than the others is not known
 
 
 def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Return log-rates and values of a rate-accuracy curve; the values rise, the log-rates never fall.
 
     Where more bytes came with less accuracy, which noise does, the points are averaged (log-rate and value).
-    Raises `ParameterError` for fewer than two points, or for a rate that is not above zero or not finite.
+    Raises `ParameterError` for fewer than two points, a number that is not finite, or a rate that is not above zero.
     """
     rates, values = np.asarray(rates, float), np.asarray(values, float)
-    if rates.shape != values.shape or rates.ndim != 1 or len(rates) < 2:
+    points = rates.shape == values.shape and rates.ndim == 1 and len(rates) >= 2
+    if not points or not (np.isfinite([rates, values]).all() and (rates > 0).all()):
         raise ParameterError(
-            f"a curve of {rates.shape} rates and {values.shape} values is none; give as many of both, at least two."
+            f"rates {rates.tolist()} and values {values.tolist()} are no curve; give at least two points, all numbers "
+            "finite and the rates above zero."
         )
-    if not (np.isfinite(rates).all() and np.isfinite(values).all() and (rates > 0).all()):
-        raise ParameterError("a curve holds a rate that is not above zero, or a number that is not finite.")
     order = np.lexsort((values, rates))
     log_rates, values = np.log(rates[order]), values[order]
     rising = isotonic_regression(values).x  # constant over each group of points to be averaged
@@ -62,10 +63,9 @@ def bd_rate(reference: tuple, other: tuple) -> float:
 
 @dataclass(frozen=True)
 class Resampled:
-    """A curve and what it would be on other draws of the same pictures.
+    """A curve, (qualities,), and what it would be on other draws of the same pictures, (draws, qualities).
 
-    `rates` and `values` are (qualities,), `drawn_rates` and `drawn_values` (draws, qualities). Two curves can be
-    compared draw by draw where both were drawn with the same `counts`, so that what pictures have in common cancels.
+    Drawn with the same `counts`, two curves can be compared draw by draw, so that what pictures have in common cancels.
     """
 
     rates: np.ndarray
@@ -80,26 +80,27 @@ def counts(pictures: int, draws: int = 1000, seed: int = 0) -> np.ndarray:
 
 
 def resample(sizes: np.ndarray, scores: np.ndarray, times: np.ndarray) -> Resampled:
-    """Return the curve of pictures of the given bytes and scores, both (qualities, pictures).
-
-    A score is 0 or 1 (right or not), values are percent; `times` comes from `counts`.
-    """
+    """Return the curve, in percent, of pictures with these bytes and scores (0 or 1), both (qualities, pictures)."""
     n = sizes.shape[1]
     return Resampled(sizes.mean(1), 100 * scores.mean(1), times @ sizes.T / n, 100 * (times @ scores.T) / n)
 
 
-def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]:
-    """Return the BD-rate in percent with its 95 % bootstrap interval over pictures.
+def _ends(drawn: np.ndarray) -> dict[str, float]:
+    """Return `low` and `high`, the 95 % interval of draws, and `no_overlap`, the share of them that are NaN."""
+    missing = float(np.isnan(drawn).mean())
+    low, high = np.nanpercentile(drawn, [2.5, 97.5]) if missing <= MOST_MISSING else (np.nan, np.nan)
+    return {"low": float(low), "high": float(high), "no_overlap": missing}
 
-    Returns `bd`, `low`, `high`, and `no_overlap`, the share of draws without common values, or with none at all (NaN:
-    of few pictures a draw may hold no object); where it exceeds 5 %, the interval is not known and both ends are NaN.
+
+def bd_rate_interval(reference: Resampled, other: Resampled) -> dict[str, float]:
+    """Return the BD-rate in percent with its 95 % bootstrap interval over pictures: `bd`, `low`, `high`.
+
+    `no_overlap` is the share of draws without common values, or without any (NaN: a draw may hold no object); where it
+    exceeds 5 %, both ends are NaN.
     """
     draws = zip(reference.drawn_rates, reference.drawn_values, other.drawn_rates, other.drawn_values, strict=True)
     found = np.array([np.nan if np.isnan([*b, *d]).any() else bd_rate((a, b), (c, d)) for a, b, c, d in draws])
-    missing = float(np.isnan(found).mean())
-    low, high = np.nanpercentile(found, [2.5, 97.5]) if missing <= 0.05 else (np.nan, np.nan)
-    bd = bd_rate((reference.rates, reference.values), (other.rates, other.values))
-    return {"bd": bd, "low": float(low), "high": float(high), "no_overlap": missing}
+    return {"bd": bd_rate((reference.rates, reference.values), (other.rates, other.values))} | _ends(found)
 
 
 def value_at(rates: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -111,18 +112,14 @@ def value_at(rates: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarra
 def gains_at(reference: Resampled, other: Resampled) -> list[dict[str, float]]:
     """Return, for each quality of `reference`, what `other` reaches at the very same rate, interpolated.
 
-    Each has `value`, `gain` over the reference with the ends `low` and `high` of its 95 % bootstrap interval over
-    pictures, and `no_overlap`, the share of draws in which `other` has no such rate. Nothing is extrapolated: all are
-    NaN beyond the ends of `other`, and the interval also where `no_overlap` exceeds 5 %.
+    Each has `value`, its `gain`, and of that `low`, `high` and `no_overlap` as in `bd_rate_interval`; NaN beyond the
+    ends of `other`.
     """
     value = value_at(other.rates, other.values, reference.rates)
     draws = zip(other.drawn_rates, other.drawn_values, reference.drawn_rates, strict=True)
     drawn = np.stack([value_at(*draw) for draw in draws]) - reference.drawn_values
     found = []
     for mine, at, each in zip(value, reference.values, drawn.T, strict=True):
-        missing = float(np.isnan(each).mean())
-        known = missing <= 0.05 and not np.isnan(mine)
-        low, high = np.nanpercentile(each, [2.5, 97.5]) if known else (np.nan, np.nan)
-        found.append({"value": float(mine), "gain": float(mine - at), "low": float(low), "high": float(high),
-                      "no_overlap": missing})  # fmt: skip
+        ends = _ends(each) | ({"low": np.nan, "high": np.nan} if np.isnan(mine) else {})
+        found.append({"value": float(mine), "gain": float(mine - at)} | ends)
     return found

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ra_core.bd_rate import counts
 from ra_core.data.boxes import BoxedPictures, Target, in_batches
-from ra_core.errors import DataError, ParameterError
+from ra_core.errors import DataError
 from ra_core.metrics import Interval
 
 METRICS = {"map": slice(None), "map50": slice(0, 1), "map75": slice(5, 6)}  # of the ten overlaps 0.50 to 0.95
@@ -34,77 +35,50 @@ def detect(detector: nn.Module, pictures: BoxedPictures, batch: int = 16) -> lis
 def mean_ap(predictions: list[Target], targets: list[Target]) -> dict[str, float]:
     """Return `map` (mean over the overlaps 0.50 to 0.95), `map50` and `map75`, in percent.
 
-    Raises `ParameterError` when predictions and targets differ in number, `DataError` when no target has a box.
+    Raises `DataError` when no target has a box.
     """
     return _scores(_matched(predictions, targets))
 
 
 def _scores(evaluator) -> dict[str, float]:
-    """Return the metrics of what pycocotools has matched."""
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()):  # it reports its progress
         evaluator.accumulate()
     precision = evaluator.eval["precision"]  # (overlaps, recalls, classes, 1, 1), -1 for classes without a box
     values = {name: precision[overlaps] for name, overlaps in METRICS.items()}
     return {name: 100 * float(value[value > -1].mean()) for name, value in values.items()}
 
 
-def mean_ap_interval(
-    predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Return one of the metrics of `mean_ap` with its 95 % interval: (percent, low, high).
-
-    The interval lies between percentiles of `drawn_mean_ap` (Efron, "Bootstrap Methods", 1979) after these are
-    moved so that their mean is the score: see there why they lie above it.
-    """
-    return interval_of(*drawn_mean_ap(predictions, targets, metric, resamples, seed))
-
-
-def interval_of(value: float, drawn: np.ndarray) -> Interval:
-    """Return a score in percent with its 95 % interval, from what `drawn_mean_ap` gave."""
-    low, high = np.nanpercentile(drawn + (value - np.nanmean(drawn)), [2.5, 97.5])
-    return value, max(0.0, float(low)), min(100.0, float(high))
-
-
-def difference_of(value: float, drawn: np.ndarray, other: float, other_drawn: np.ndarray) -> Interval:
-    """Return by how much one score beats another with its 95 % interval, both drawn with the same seed."""
-    difference, each = value - other, drawn - other_drawn
-    low, high = np.nanpercentile(each + (difference - np.nanmean(each)), [2.5, 97.5])
-    return difference, max(-100.0, float(low)), min(100.0, float(high))
-
-
 def drawn_mean_ap(
-    predictions: list[Target], targets: list[Target], metric: str = "map50", resamples: int = 1000, seed: int = 0
+    predictions: list[Target], targets: list[Target], draws: int = 1000, seed: int = 0
 ) -> tuple[float, np.ndarray]:
-    """Return one of the metrics of `mean_ap` in percent, and what it is on sets of pictures drawn with replacement.
+    """Return `map50` in percent, and what it is on sets of pictures drawn with replacement, (draws,).
 
-    The same seed draws the same pictures out of equally many, so two detectors, or two qualities, can be compared
-    draw by draw. The draws lie somewhat above the score itself: with fewer different pictures, the best precision
-    at a recall or beyond it is more often a lucky one. Compare draws with draws. Shape: (resamples,); NaN where no
-    box was drawn.
-    Raises `ParameterError` for an unknown metric or less than one resample, otherwise as `mean_ap`.
+    The same seed draws the same pictures out of equally many, so two detectors can be compared draw by draw. The draws
+    lie somewhat above the score: with fewer different pictures, the best precision at a recall or beyond it is more
+    often a lucky one. NaN where no box was drawn.
     """
-    if metric not in METRICS:
-        raise ParameterError(f"metric {metric!r} is unknown; choose one of {', '.join(METRICS)}.")
-    if resamples < 1:
-        raise ParameterError(f"{resamples} resamples were asked for; ask for at least 1.")
-    evaluator = _matched(predictions, targets)
-    pictures = len(targets)
-    times = np.random.default_rng(seed).multinomial(pictures, np.full(pictures, 1 / pictures), size=resamples)
+    evaluator, pictures = _matched(predictions, targets), len(targets)
+    times = counts(pictures, draws, seed)
     matches = np.array(evaluator.evalImgs, dtype=object).reshape(-1, pictures)
-    per_class = [_average_precision(row, times, METRICS[metric], evaluator.params.recThrs) for row in matches]
-    values = np.stack(per_class)  # (classes, resamples), NaN where a class was not drawn
-    drawn = ~np.isnan(values)
+    values = np.stack([_average_precision(row, times, evaluator.params.recThrs) for row in matches])
+    known = ~np.isnan(values)  # (classes, draws), NaN where a class was not drawn
     with np.errstate(invalid="ignore"):
-        means = 100 * np.where(drawn, values, 0).sum(0) / drawn.sum(0)
-    return _scores(evaluator)[metric], means
+        means = 100 * np.where(known, values, 0).sum(0) / known.sum(0)
+    return _scores(evaluator)["map50"], means
+
+
+def interval_of(value: float, drawn: np.ndarray, lowest: float = 0.0) -> Interval:
+    """Return a score, or the difference of two, in percent with its 95 % interval: (percent, low, high).
+
+    `drawn` is what `drawn_mean_ap` gave (for a difference, draw by draw with one seed). The ends are percentiles of
+    the draws (Efron, "Bootstrap Methods", 1979), moved so that their mean is the score.
+    """
+    low, high = np.nanpercentile(drawn + (value - np.nanmean(drawn)), [2.5, 97.5])
+    return value, max(lowest, float(low)), min(100.0, float(high))
 
 
 def _matched(predictions: list[Target], targets: list[Target]):
     """Return pycocotools' evaluator after it has matched predictions with targets, picture by picture."""
-    if len(predictions) != len(targets):
-        raise ParameterError(
-            f"{len(predictions)} predictions cannot be scored against {len(targets)} targets; give one a picture."
-        )
     if not sum(len(target["boxes"]) for target in targets):
         raise DataError(f"the {len(targets)} pictures to score have no box; give pictures with objects.")
     from pycocotools.cocoeval import COCOeval
@@ -114,11 +88,10 @@ def _matched(predictions: list[Target], targets: list[Target]):
         truth += _annotations(picture, target["boxes"], target["labels"], iscrowd=0)
         if "ignored_boxes" in target:
             truth += _annotations(picture, target["ignored_boxes"], target["ignored_labels"], iscrowd=1)
-        scores = prediction["scores"].tolist()
         boxes = _annotations(picture, prediction["boxes"], prediction["labels"], iscrowd=0)
-        found += [box | {"score": score} for box, score in zip(boxes, scores, strict=True)]
+        found += [box | {"score": score} for box, score in zip(boxes, prediction["scores"].tolist(), strict=True)]
     categories = sorted({box["category_id"] for box in truth + found})
-    with redirect_stdout(io.StringIO()):  # it reports its progress
+    with redirect_stdout(io.StringIO()):
         sides = [_index(len(targets), categories, annotations) for annotations in (truth, found)]
         evaluator = COCOeval(*sides, iouType="bbox")
         evaluator.params.areaRng, evaluator.params.areaRngLbl = evaluator.params.areaRng[:1], ["all"]
@@ -151,30 +124,26 @@ def _index(pictures: int, categories: list[int], annotations: list[dict]):
     return coco
 
 
-def _average_precision(matches: np.ndarray, times: np.ndarray, overlaps: slice, recalls: np.ndarray) -> np.ndarray:
-    """Return the average precision of one class when each picture counts so many `times` (resamples, pictures).
+def _average_precision(matches: np.ndarray, times: np.ndarray, recalls: np.ndarray) -> np.ndarray:
+    """Return the average precision of one class when each picture counts so many `times` (draws, pictures).
 
     `matches` holds what pycocotools found in each picture, None where neither side has the class. A detection in a
     picture that counts c times stands for c equal ones: the precision in between is never looked at.
     """
     rows = [(picture, match) for picture, match in enumerate(matches) if match is not None]
-    counts = np.array([(np.asarray(match["gtIgnore"]) == 0).sum() for _, match in rows])
-    boxes = times[:, [picture for picture, _ in rows]] @ counts
-    scores = np.concatenate([match["dtScores"] for _, match in rows])
-    order = np.argsort(-scores, kind="mergesort")  # as pycocotools sorts
+    objects = np.array([(np.asarray(match["gtIgnore"]) == 0).sum() for _, match in rows])
+    boxes = times[:, [picture for picture, _ in rows]] @ objects
+    order = np.argsort(-np.concatenate([match["dtScores"] for _, match in rows]), kind="mergesort")  # as pycocotools
     owner = np.repeat([picture for picture, _ in rows], [len(match["dtScores"]) for _, match in rows])[order]
-    found, ignored = (
-        np.concatenate([np.asarray(match[key]) for _, match in rows], axis=1)[overlaps][:, order] > 0
-        for key in ("dtMatches", "dtIgnore")
+    right, ignored = (  # at the lowest overlap
+        np.concatenate([np.asarray(match[key])[0] for _, match in rows])[order] > 0 for key in ("dtMatches", "dtIgnore")
     )
-    weights, values = times[:, owner], np.zeros(len(times))
-    for right, wrong in zip(found & ~ignored, ~found & ~ignored, strict=True):
-        hits, misses = (weights * right).cumsum(1), (weights * wrong).cumsum(1)
-        precision = hits / (hits + misses + np.spacing(1))
-        best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        for resample, (row, needed) in enumerate(zip(hits, boxes, strict=True)):
-            if needed:
-                reached = np.searchsorted(row / needed, recalls)
-                values[resample] += best[resample, reached[reached < len(row)]].sum()
-    values /= len(found) * len(recalls)
-    return np.where(boxes > 0, values, np.nan)
+    weights = times[:, owner]
+    hits, misses = (weights * (right & ~ignored)).cumsum(1), (weights * (~right & ~ignored)).cumsum(1)
+    precision = hits / (hits + misses + np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    values = np.full(len(times), np.nan)
+    for draw in np.flatnonzero(boxes):
+        reached = np.searchsorted(hits[draw] / boxes[draw], recalls)
+        values[draw] = best[draw, reached[reached < len(owner)]].sum() / len(recalls)
+    return values

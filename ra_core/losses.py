@@ -1,16 +1,7 @@
-"""The terms of a loss: distances of pictures and of answers, bits, and gradients that come from a stand-in."""
+"""The terms of a loss by name, and gradients that come from a stand-in."""
 
 import torch
 from torch.nn import functional as F
-
-
-def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor) -> torch.Tensor:
-    """Return the squared distance between two sets of class probabilities for each picture, (B,).
-
-    Both inputs are logits (B, classes). The sum over classes keeps lambda independent of their number.
-    Source: Liu et al. 2019, section 3.3, there as a mean over classes.
-    """
-    return (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1)
 
 
 class _StraightThrough(torch.autograd.Function):

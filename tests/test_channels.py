@@ -35,6 +35,13 @@ def from_pillow(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
+def pillow_jpeg(image: torch.Tensor, **options) -> tuple[torch.Tensor, int]:
+    """Return what Pillow's JPEG makes of a picture (3, H, W), and the bytes of its file."""
+    buffer = io.BytesIO()
+    to_pillow(image).save(buffer, "JPEG", **options)
+    return from_pillow(Image.open(buffer)), len(buffer.getvalue())
+
+
 def pillow_resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     resized = [to_pillow(image).resize((width, height), Image.Resampling.BICUBIC) for image in images]
     return torch.stack([from_pillow(image) for image in resized])
@@ -54,9 +61,8 @@ def test_sr_is_pillow_s_bicubic_to_the_bit(shipped, factor):
     images = shipped.batch(torch.arange(200))[0][..., :side, :side]
     channel = Downsample(factor)
     degraded = channel(images)
-    assert torch.equal(degraded, pillow_resize(images, side // factor, side // factor))
+    assert torch.equal(degraded, pillow_resize(images, side // factor, side // factor)) and is_8bit(degraded)
     assert torch.equal(channel.enlarge(degraded), pillow_resize(degraded, side, side))
-    assert is_8bit(degraded) and is_8bit(channel.enlarge(degraded))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(2, 5), (2, 1), (7, 7)])
@@ -81,15 +87,9 @@ def test_sr_is_pillow_s_on_any_picture_and_size(seed, factor, height, width):
     assert torch.equal(channel.enlarge(degraded), pillow_resize(degraded, tall, wide))
 
 
-def test_sr_differs_from_a_bicubic_without_antialias(shipped):
-    images, _ = shipped.batch(torch.arange(50))
-    aliased = torch.nn.functional.interpolate(images, scale_factor=0.25, mode="bicubic")
-    assert (make_channel("sr")(images) - aliased.clamp(0, 1)).abs().max() > 0.1
-
-
 def test_sr_refuses_what_it_cannot_divide():
     message = refusal(ParameterError, Downsample(4), torch.zeros(1, 3, 30, 32))
-    assert "30 x 32" in message and "multiples of 4" in message
+    assert "30 x 32" in message and "4" in message
 
 
 # --- dn
@@ -101,16 +101,12 @@ def test_evaluation_noise_is_that_of_the_picture_s_number(shipped):
     for row, number in enumerate([3, 0, 1999, 7, 3]):
         torch.manual_seed(number)  # as the published code draws it
         assert torch.equal(noisy[row], (0.5 + 0.1 * torch.randn(3, 32, 32)).clamp(0, 1))
-    assert torch.equal(noisy[0], noisy[4])
-    assert not torch.equal(noisy[0], noisy[1])
-
-
-def test_evaluation_noise_leaves_the_global_random_state_alone():
+    assert torch.equal(noisy[0], noisy[4]) and not torch.equal(noisy[0], noisy[1])
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    make_channel("dn")(torch.zeros(4, 3, 8, 8), indices=torch.arange(4))
-    assert torch.equal(torch.rand(3), expected)
+    channel(images, indices=torch.arange(5))
+    assert torch.equal(torch.rand(3), expected)  # torch's global generator is left alone
 
 
 @settings(max_examples=25)
@@ -127,10 +123,8 @@ def test_evaluation_noise_does_not_depend_on_order_or_batch_size(order, batch):
 @pytest.mark.parametrize("how", ["evaluation", "training"])
 def test_noise_is_white_gaussian_of_the_given_sigma(sigma, how):
     images = torch.full((40, 3, 32, 32), 0.5)
-    known = {"evaluation": {"indices": torch.arange(40)}, "training": {"generator": torch.Generator().manual_seed(0)}}[
-        how
-    ]
-    noise = (Noise(sigma)(images, **known) - 0.5).double() / sigma
+    fixed = {"indices": torch.arange(40)} if how == "evaluation" else {"generator": torch.Generator().manual_seed(0)}
+    noise = (Noise(sigma)(images, **fixed) - 0.5).double() / sigma
     count = noise.numel()  # 122,880: each bound is five standard deviations wide
     assert abs(noise.mean()) < 5 / count**0.5
     assert abs(noise.var() - 1) < 5 * (2 / count) ** 0.5
@@ -165,32 +159,24 @@ def test_noise_needs_a_source_of_randomness_that_fits():
 
 
 @pytest.mark.parametrize("quality", [1, 10, 75, 100])
-def test_jpeg_is_identical_to_pillow_s_file(shipped, tmp_path, quality):
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
+def test_jpeg_and_its_bytes_are_those_of_pillow_s_file(shipped, quality, subsampling):
     images, _ = shipped.batch(torch.arange(60))
-    degraded = Jpeg(quality)(images)
-    for image, coded in zip(images, degraded, strict=True):
-        to_pillow(image).save(tmp_path / "it.jpeg", quality=quality)  # Pillow's own choice of 4:2:0
-        assert torch.equal(coded, from_pillow(Image.open(tmp_path / "it.jpeg")))
+    degraded, sizes = Jpeg(quality, subsampling).transmit(images)
+    assert sizes.shape == (60,) and sizes.dtype == torch.int64
+    options = {} if subsampling == "4:2:0" else {"subsampling": 0}  # Pillow's own choice is 4:2:0
+    for image, coded, size in zip(images, degraded, sizes, strict=True):
+        expected, length = pillow_jpeg(image, quality=quality, **options)
+        assert torch.equal(coded, expected)
+        assert size == length or (image == image[:1]).all()  # a grey picture is stored as grey
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 5), (3, 1), (6, 8)])
-def test_jpeg_of_larger_and_oblong_pictures_is_identical_to_pillow_s(shipped, rows, columns):
-    image = mosaic(shipped, rows, columns)
-    images = torch.cat([image, image.flip(-1), image.flip(-2)])  # 6 x 8 is large enough to be coded in threads
-    for picture, coded in zip(images, make_channel("jpeg")(images), strict=True):
-        buffer = io.BytesIO()
-        to_pillow(picture).save(buffer, "JPEG", quality=10)
-        assert torch.equal(coded, from_pillow(Image.open(buffer)))
-
-
-def test_jpeg_subsampling_is_4_2_0_unless_told(shipped):
-    images, _ = shipped.batch(torch.arange(8))
-    full = Jpeg(10, "4:4:4")(images)
-    buffer = io.BytesIO()
-    to_pillow(images[0]).save(buffer, "JPEG", quality=10, subsampling=0)
-    assert torch.equal(full[0], from_pillow(Image.open(buffer)))
-    assert torch.equal(Jpeg(10, "4:2:0")(images), make_channel("jpeg")(images))
-    assert not torch.equal(full, make_channel("jpeg")(images))
+def test_jpeg_of_larger_and_oblong_pictures_is_identical_to_pillow_s(shipped):
+    for rows, columns in ((2, 5), (3, 1), (6, 8)):  # the last is large enough to be coded in threads
+        image = mosaic(shipped, rows, columns)
+        images = torch.cat([image, image.flip(-1), image.flip(-2)])
+        for picture, coded in zip(images, make_channel("jpeg")(images), strict=True):
+            assert torch.equal(coded, pillow_jpeg(picture, quality=10)[0])
 
 
 def test_jpeg_takes_pictures_as_they_would_be_stored():
@@ -201,18 +187,6 @@ def test_jpeg_takes_pictures_as_they_would_be_stored():
 # --- real codecs, whose bytes are known
 
 JPEG, WEBP = load_codec("jpeg"), load_codec("webp")
-
-
-def test_a_coded_picture_and_its_bytes_are_those_of_pillow_s_file(shipped):
-    images, _ = shipped.batch(torch.arange(30))
-    decoded, sizes = Coded(JPEG, 10).transmit(images)
-    assert sizes.shape == (30,) and sizes.dtype == torch.int64
-    for image, coded, size in zip(images, decoded, sizes, strict=True):
-        buffer = io.BytesIO()
-        to_pillow(image).save(buffer, "JPEG", quality=10)
-        assert size == len(buffer.getvalue())
-        assert torch.equal(coded, from_pillow(Image.open(buffer)))
-    assert torch.equal(Coded(JPEG, 10)(images), decoded) and torch.equal(Jpeg(10)(images), decoded)
 
 
 @pytest.mark.parametrize("name", ["jpeg-444-optimized", "webp"])
@@ -241,15 +215,12 @@ def test_downscale_then_code_pays_for_the_small_picture(shipped):
 @settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9))
 def test_arrays_and_pictures_are_the_same(seed, count, height, width):
-    generator = np.random.default_rng(seed)
-    arrays = [generator.integers(0, 256, (height, width, 3), np.uint8) for _ in range(count)]
-    images = from_arrays(arrays)
-    assert images.shape == (count, 3, height, width) and images.dtype == torch.float32
-    for number, array in enumerate(arrays):
-        assert torch.equal((images[number] * 255).round().byte(), torch.from_numpy(array).permute(2, 0, 1))
+    arrays = np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
+    images = from_arrays(list(arrays))
+    assert images.dtype == torch.float32
+    assert torch.equal((images * 255).round().byte(), torch.from_numpy(arrays).permute(0, 3, 1, 2))
     back = to_arrays(images)
-    assert all(a.dtype == np.uint8 and np.array_equal(a, b) for a, b in zip(back, arrays, strict=True))
-    assert all(array.flags.c_contiguous for array in back)
+    assert np.array_equal(back, arrays) and all(a.dtype == np.uint8 and a.flags.c_contiguous for a in back)
 
 
 def test_pictures_become_arrays_as_they_would_be_stored():
@@ -258,17 +229,10 @@ def test_pictures_become_arrays_as_they_would_be_stored():
     assert array.shape == (2, 6, 3) and array[1, :, 2].tolist() == [0, 0, 1, 127, 255, 255]
 
 
-def test_a_coded_channel_says_what_it_is():
-    channel = Coded(JPEG, 10)
-    assert channel.scale == 1 and channel == Coded(load_codec("jpeg"), 10) and channel != Coded(JPEG, 11)
-    assert "JpegCodec" in repr(channel) and "quality=10" in repr(channel)
-    assert "'4:4:4'" in repr(Coded(load_codec("jpeg-444"), 10))
-
-
 @pytest.mark.parametrize("quality", [0, 101, 10.5, "10", None])
 def test_a_quality_out_of_range_is_refused(quality):
     said = refusal(ParameterError, Coded(JPEG, quality), torch.zeros(1, 3, 8, 8))
-    assert repr(quality) in said and "JPEG quality" in said
+    assert repr(quality) in said and "JPEG" in said
 
 
 # --- all of them
@@ -278,34 +242,20 @@ ALL += [Coded(JPEG, 10), Coded(WEBP, 30), Coded(JPEG, 75, shrink=2)]
 
 
 @pytest.mark.parametrize("channel", ALL, ids=str)
-def test_a_channel_tells_the_bytes_of_its_files_where_there_are_any(shipped, channel):
-    images, indices = shipped.batch(torch.arange(3))[0], torch.arange(3)
-    degraded, sizes = channel.transmit(images, indices=indices)
-    assert torch.equal(degraded, channel(images, indices=indices))
-    assert (sizes is not None) == isinstance(channel, Jpeg | Coded) and (sizes is None or (sizes > 100).all())
-
-
-@pytest.mark.parametrize("channel", ALL, ids=str)
-def test_a_batch_equals_its_pictures_one_by_one(shipped, channel):
-    indices = torch.tensor([5, 0, 13, 8, 21])
+def test_a_channel_degrades_each_picture_by_itself_and_tells_its_bytes_and_scale(shipped, channel):
+    indices = torch.tensor([5, 0, 13, 8])
     images, _ = shipped.batch(indices)
-    batch = channel(images, indices=indices)
-    single = [channel(images[i : i + 1], indices=indices[i : i + 1]) for i in range(5)]
-    assert torch.equal(batch, torch.cat(single))
-    enlarged = [channel.enlarge(picture) for picture in single]
-    assert torch.equal(channel.enlarge(batch), torch.cat(enlarged))
-
-
-@pytest.mark.parametrize("channel", ALL, ids=str)
-def test_a_channel_degrades_keeps_its_input_and_states_its_scale(shipped, channel):
-    images, _ = shipped.batch(torch.arange(4))
     before = images.clone()
-    degraded = channel(images, indices=torch.arange(4))
-    assert torch.equal(images, before)
+    degraded, sizes = channel.transmit(images, indices=indices)
+    assert torch.equal(images, before) and torch.equal(degraded, channel(images, indices=indices))
+    assert (sizes is not None) == isinstance(channel, Jpeg | Coded) and (sizes is None or (sizes > 100).all())
     assert degraded.dtype == torch.float32 and degraded.min() >= 0 and degraded.max() <= 1
     assert degraded.shape[-1] * channel.scale == 32
     enlarged = channel.enlarge(degraded)
     assert enlarged.shape == images.shape and not torch.equal(enlarged, images)
+    single = [channel(images[i : i + 1], indices=indices[i : i + 1]) for i in range(4)]
+    assert torch.equal(degraded, torch.cat(single))
+    assert torch.equal(enlarged, torch.cat([channel.enlarge(picture) for picture in single]))
 
 
 def test_parameters_reach_their_channel_only():
@@ -317,17 +267,6 @@ def test_parameters_reach_their_channel_only():
     assert published == [Downsample(4), Noise(0.1), Jpeg(10, "4:2:0")]
 
 
-def test_stronger_settings_degrade_more(shipped):
-    images, _ = shipped.batch(torch.arange(20))
-
-    def error(channel):
-        return (channel.enlarge(channel(images, indices=torch.arange(20))) - images).square().mean().item()
-
-    assert error(Downsample(2)) < error(Downsample(4)) < error(Downsample(8))
-    assert error(Noise(0.05)) < error(Noise(0.1)) < error(Noise(0.2))
-    assert error(Jpeg(90)) < error(Jpeg(50)) < error(Jpeg(10))
-
-
 @pytest.mark.parametrize(
     ("make", "value"),
     [
@@ -337,8 +276,7 @@ def test_stronger_settings_degrade_more(shipped):
     ],
 )
 def test_an_impossible_strength_is_refused(make, value):
-    message = refusal(ParameterError, make, value)
-    assert repr(value) in message
+    assert repr(value) in refusal(ParameterError, make, value)
 
 
 def test_an_unknown_task_or_subsampling_is_refused():

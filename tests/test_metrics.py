@@ -45,8 +45,7 @@ def test_psnr_is_capped_for_identical_pictures_only():
     images = target.clone()
     images[1, 0, 0, 0] += 1 / 255
     identical, nearly = metrics.psnr(images, target).tolist()
-    assert identical == 100
-    assert 99.8 < nearly < 100
+    assert identical == 100 and 99.8 < nearly < 100
 
 
 # SSIM
@@ -107,15 +106,13 @@ def test_ssim_is_one_for_identical_and_falls_with_noise():
 
 
 def test_ssim_and_psnr_are_as_exact_under_autocast():
-    pair = random_pair(1)
-    expected = metrics.psnr(*pair), metrics.ssim(*pair)
+    pair = random_pair(1, 4, 32, 32)
+    expected = torch.stack([metrics.psnr(*pair), metrics.ssim(*pair)])
     with torch.autocast("cpu", torch.bfloat16):
-        actual = metrics.psnr(*pair), metrics.ssim(*pair)
-    assert torch.equal(torch.stack(actual), torch.stack(expected))
+        assert torch.equal(torch.stack([metrics.psnr(*pair), metrics.ssim(*pair)]), expected)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_scores_on_a_gpu_equal_those_on_a_cpu():
     pair = random_pair(2, 4, 32, 32)
     on_gpu = [batch.cuda() for batch in pair]
@@ -128,28 +125,17 @@ def test_scores_on_a_gpu_equal_those_on_a_cpu():
 
 
 @law
-@given(pairs, st.sampled_from([metrics.psnr, metrics.ssim]))
-def test_scores_are_symmetric_and_do_not_change_under_flips(pair, score):
-    images, target = pair
+@given(pairs, st.sampled_from([(metrics.psnr, -torch.inf, 100), (metrics.ssim, -1, 1)]))
+def test_scores_are_symmetric_do_not_change_under_flips_nor_with_the_batch_and_stay_in_range(pair, kind):
+    (images, target), (score, lowest, highest) = pair, kind
     value = score(images, target)
     assert value.shape == (len(images),) and value.dtype == torch.float32
+    assert (value >= lowest).all() and (value <= highest).all()
     assert torch.allclose(score(target, images), value, atol=1e-5)
     for axis in (-1, -2):
         assert torch.allclose(score(images.flip(axis), target.flip(axis)), value, atol=1e-5)
-
-
-@law
-@given(pairs, st.sampled_from([metrics.psnr, metrics.ssim]))
-def test_a_picture_scores_the_same_alone_as_in_a_batch(pair, score):
-    alone = torch.cat([score(x[None], y[None]) for x, y in zip(*pair, strict=True)])
-    assert torch.allclose(alone, score(*pair), atol=1e-5)
-
-
-@law
-@given(pairs)
-def test_scores_stay_in_range(pair):
-    assert (metrics.psnr(*pair) <= 100).all()
-    assert (metrics.ssim(*pair).abs() <= 1).all()
+    alone = torch.cat([score(x[None], y[None]) for x, y in zip(images, target, strict=True)])
+    assert torch.allclose(alone, value, atol=1e-5)
 
 
 @pytest.mark.parametrize("score", [metrics.psnr, metrics.ssim])
@@ -200,14 +186,6 @@ def test_topk_correct_counts_the_better_answers(seed, batch, classes):
     better = (logits > logits.gather(1, labels[:, None])).sum(1)
     for k in range(1, classes + 2):
         assert torch.equal(metrics.topk_correct(logits, labels, k), better < k)
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels", "k"), [((4,), (4,), 1), ((4, 10), (3,), 1), ((4, 10), (4, 1), 1), ((4, 10), (4,), 0)]
-)
-def test_topk_correct_refuses_other_shapes(logits, labels, k):
-    message = refusal(ParameterError, metrics.topk_correct, torch.rand(logits), torch.zeros(labels).long(), k)
-    assert str(logits) in message and f"k = {k}" in message
 
 
 # Intervals
@@ -279,13 +257,6 @@ def test_paired_difference_covers_the_truth_95_times_in_100(shares):
     assert 0.935 < covered < 0.97
 
 
-@pytest.mark.parametrize("bad", [answers(0, 0), torch.ones(3), answers(1, 4).view(2, 2), answers(1, 4)])
-def test_intervals_refuse_what_is_no_list_of_answers(bad):
-    assert str(tuple(bad.shape)) in refusal(ParameterError, metrics.paired_difference, answers(1, 3), bad)
-    if bad.shape != (4,):
-        assert str(tuple(bad.shape)) in refusal(ParameterError, metrics.proportion_interval, bad)
-
-
 @pytest.mark.parametrize(
     ("count", "point"), [(2, 12.70620), (5, 2.77645), (12, 2.20099), (61, 2.00030), (1001, 1.96234)]
 )
@@ -302,7 +273,6 @@ def test_mean_interval_covers_the_truth_95_times_in_100_even_of_five_values():
     assert 0.935 < covered / len(samples) < 0.965
 
 
-def test_mean_interval_of_one_value_has_no_ends_and_of_none_is_an_error():
+def test_mean_interval_of_one_value_has_no_ends():
     mean, low, high = metrics.mean_interval([4.0])
     assert mean == 4 and math.isnan(low) and math.isnan(high)
-    assert "(0,)" in refusal(ParameterError, metrics.mean_interval, [])

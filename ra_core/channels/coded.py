@@ -7,7 +7,7 @@ import torch
 from ra_core.channels.base import Channel, from_arrays, to_arrays
 from ra_core.channels.downsample import Downsample
 from ra_core.codecs import Codec
-from ra_core.models.padding import pad_to_multiple
+from ra_core.padding import pad_to_multiple
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What every judge answers, whether it names what is on a picture or finds boxes in it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -11,11 +11,6 @@ from ra_core.metrics import Interval
 from ra_core.registry import Registry
 
 JUDGES = Registry("judge")  # functions without arguments that return a judge, by its name
-
-
-def judge(name: str) -> Callable:
-    """Return a decorator that registers a function without arguments that returns a judge."""
-    return JUDGES.register(name)
 
 
 class Judge(nn.Module):

@@ -1,6 +1,5 @@
 """Detectors: the small ones that ship and torchvision's pretrained ones, frozen."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -11,12 +10,12 @@ import torch
 from torch import nn
 
 from ra_core.data.boxes import Target, common_name
-from ra_core.detection import difference_of, drawn_mean_ap, interval_of, mean_ap
-from ra_core.errors import ParameterError, WeightsError
+from ra_core.detection import drawn_mean_ap, interval_of, mean_ap
+from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
 from ra_core.metrics import Interval
-from ra_core.models.weights import fetched, load_weights
+from ra_core.models.weights import fetched, load_weights, read_sidecar
 from ra_core.paths import ASSETS, project_root
 
 SHIPPED = ASSETS / "detectors"
@@ -42,12 +41,10 @@ class Detector(Judge):
     def with_classes(self, classes: Iterable[str]) -> "Detector":
         """Let labels, of answers and of targets, count `classes` from 1; boxes of other classes are not answered.
 
-        Names are compared by `ra_core.data.boxes.common_name`. Raises `ParameterError` for a class that the detector
-        does not know.
+        Names are compared by `common_name`. Raises `ParameterError` for a class that the detector does not know.
         """
         known, classes = [common_name(name) for name in self.classes], tuple(classes)
-        unknown = [name for name in classes if common_name(name) not in known]
-        if unknown:
+        if unknown := [name for name in classes if common_name(name) not in known]:
             raise ParameterError(
                 f"detector {self.name!r} does not know {', '.join(map(repr, unknown))}; name detectors that do, or say "
                 "in data.names what it calls that, or null to leave it out."
@@ -59,13 +56,15 @@ class Detector(Judge):
 
     def forward(self, images) -> list[Target]:
         found = self.net(list(images))
-        return found if self.own_labels is None else [self._relabelled(answer) for answer in found]
-
-    def _relabelled(self, answer: Target) -> Target:
-        """Return an answer with labels of `classes`, without the boxes of others."""
-        same = answer["labels"][:, None] == self.own_labels.to(answer["labels"].device)
-        kept = same.any(1)
-        return {key: value[kept] for key, value in answer.items()} | {"labels": same[kept].int().argmax(1) + 1}
+        if self.own_labels is None:
+            return found
+        answers = []
+        for answer in found:
+            same = answer["labels"][:, None] == self.own_labels.to(answer["labels"].device)
+            kept = same.any(1)
+            labels = same[kept].int().argmax(1) + 1
+            answers.append({key: value[kept] for key, value in answer.items()} | {"labels": labels})
+        return answers
 
     def soft_labels(self, images) -> torch.Tensor:
         """Return how likely each class is at every place, before boxes are drawn: (B, places, classes), in [0, 1].
@@ -85,18 +84,10 @@ class Detector(Judge):
     def losses(self, images, targets: list[Target]) -> dict[str, torch.Tensor]:
         """Return the detector's own losses by name, each a scalar; their gradient reaches the pictures.
 
-        `targets` has `boxes` and `labels` of each picture. Faster R-CNN draws the boxes it looks at from torch's
-        global generator. Raises `ParameterError` for a label that the detector does not know.
+        Faster R-CNN draws the boxes it looks at from torch's global generator.
         """
-        highest = max((int(t["labels"].max()) for t in targets if len(t["labels"])), default=0)
-        if highest > len(self.classes):
-            raise ParameterError(
-                f"a target has label {highest}, detector {self.name!r} knows 1 to {len(self.classes)}; load the "
-                "pictures with the detector's classes."
-            )
         targets = [{key: target[key] for key in ("boxes", "labels")} for target in targets]
-        if self.own_labels is not None:
-            own = self.own_labels
+        if (own := self.own_labels) is not None:
             targets = [t | {"labels": own.to(t["labels"].device)[t["labels"] - 1]} for t in targets]
         for module in self.net.modules():  # torchvision returns losses in training mode only
             module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -124,7 +115,10 @@ class Detector(Judge):
 
 @dataclass
 class Detected:
-    """A detector's answers and what is really there, a dict of boxes and labels a picture each."""
+    """A `Verdict` of a detector: its answers and what is really there, a dict of boxes and labels a picture each.
+
+    The score is the mean average precision at an overlap of one half; intervals are bootstrapped.
+    """
 
     found: list[Target]
     targets: list[Target]
@@ -136,19 +130,16 @@ class Detected:
         return drawn_mean_ap(self.found, self.targets)
 
     def value(self) -> float:
-        """Return the mean average precision at an overlap of one half, percent."""
         return self.scored[0] if "scored" in self.__dict__ else mean_ap(self.found, self.targets)[self.metric]
 
     def interval(self) -> Interval:
-        """Return the score with its bootstrap interval over pictures."""
         return interval_of(*self.scored)
 
     def difference(self, other: "Detected") -> Interval:
-        """Return the gain over other answers to the same pictures, in points, with its paired bootstrap interval."""
-        return difference_of(*self.scored, *other.scored)
+        (mine, drawn), (theirs, other_drawn) = self.scored, other.scored
+        return interval_of(mine - theirs, drawn - other_drawn, lowest=-100.0)
 
     def drawn(self) -> np.ndarray:
-        """Return the score on each draw of the pictures, (draws,)."""
         return self.scored[1]
 
 
@@ -162,29 +153,21 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
     kind = Path(name).name
-    if kind != name:
-        folder = project_root() / Path(name).expanduser().parent
     if kind not in TRUNKS:
         return _torchvision(name, weights)
-    path = folder / f"{kind}.json"
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); train {kind} or install again.") from error
+    if kind != name:
+        folder = project_root() / Path(name).expanduser().parent
+    classes = read_sidecar(folder / f"{kind}.json", {"classes"}, f"train {kind} or install again")["classes"]
     net = load_weights(make_detector(kind, len(classes)), weights or folder / f"{kind}.safetensors")
     return Detector(net, name, classes)
 
 
 def torchvision_detectors() -> list[str]:
-    """Return the names of torchvision's detectors that can judge.
-
-    The other families resize by themselves, or want masks or key points to be trained on.
-    """
+    """Return the names of torchvision's detectors that can judge: others resize, or want masks or key points."""
     from torchvision import models
 
-    return [
-        n for n in models.list_models(module=models.detection) if n.startswith(("fcos_", "fasterrcnn_", "retinanet_"))
-    ]
+    known, families = models.list_models(module=models.detection), ("fcos_", "fasterrcnn_", "retinanet_")
+    return [name for name in known if name.startswith(families)]
 
 
 def _torchvision(name: str, weights: str | Path | None) -> Detector:
@@ -194,13 +177,10 @@ def _torchvision(name: str, weights: str | Path | None) -> Detector:
         known = ", ".join([*TRUNKS, *torchvision_detectors()])
         raise ParameterError(f"detector {name!r} is unknown; choose one of {known}.")
     published = models.get_model_weights(name).DEFAULT
-    classes = published.meta["categories"]
+    classes, chosen = published.meta["categories"], published if weights is None else None
     with fetched(f"COCO weights of {name}", published.url):
-        chosen = published if weights is None else None
         net = models.get_model(name, weights=chosen, weights_backbone=None, num_classes=len(classes))
-    if weights is not None:
-        load_weights(net, weights)
-    return Detector(net, name, classes[1:])  # the first is the background
+    return Detector(net if weights is None else load_weights(net, weights), name, classes[1:])  # 0: the background
 
 
 for _name in TRUNKS:

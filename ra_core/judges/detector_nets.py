@@ -2,11 +2,12 @@
 
 They look for objects of about 24 to 130 pixels. Their features begin as those of a recognizer that works on the
 picture at half its size.
+Sources: Tian et al. 2019 (FCOS), Ren et al. 2015 (Faster R-CNN), Lin et al. 2017 (RetinaNet).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -16,29 +17,14 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
-from ra_core.errors import ParameterError
-from ra_core.judges.recognizer import load_recognizer, read_sidecar
+from ra_core.judges.recognizer import load_recognizer, sidecar_of
 from ra_core.models.cifar_nets import FAMILIES
+from ra_core.registry import Registry
 
 CHANNELS = 64  # of each level of the pyramid
 NEW_WIDTH = 128  # of the stages that a recognizer lacks
+BOX_WIDTH = 192  # of the second stage of Faster R-CNN
 SIZE_DIVISIBLE = 32  # the coarsest level's stride
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """Which recognizer gives the features: after how many layers strides 8 (and 16) are reached, and how wide."""
-
-    recognizer: str
-    cuts: tuple[int, ...]
-    widths: tuple[int, ...]
-
-
-TRUNKS = {
-    "fcos": Trunk("resnet20", (11,), (64,)),
-    "faster_rcnn": Trunk("resnet26", (14,), (64,)),
-    "retinanet": Trunk("vgg8", (14, 17), (128, 192)),
-}
 
 
 class Pyramid(nn.Module):
@@ -46,10 +32,9 @@ class Pyramid(nn.Module):
 
     def __init__(self, classifier: nn.Sequential, cuts: tuple[int, ...], widths: tuple[int, ...]):
         super().__init__()
-        layers = list(classifier)
+        layers, widths = list(classifier), list(widths)
         layers[0][0] = _at_half_size(layers[0][0])
         stages = [nn.Sequential(*layers[a:b]) for a, b in zip((0, *cuts), cuts, strict=False)]
-        widths = list(widths)
         while len(stages) < 3:
             stages.append(_new_stage(widths[-1]))
             widths.append(NEW_WIDTH)
@@ -89,35 +74,16 @@ class Unresized(GeneralizedRCNNTransform):
         return image, target
 
 
-def make_detector(name: str, classes: int, trained_features: bool = False) -> nn.Module:
-    """Return a fresh detector `fcos`, `faster_rcnn` or `retinanet` for so many classes, labelled from 1.
-
-    `trained_features` lets its features begin as those of the shipped recognizer of its trunk.
-    Sources: Tian et al. 2019 (FCOS), Ren et al. 2015 (Faster R-CNN), Lin et al. 2017 (RetinaNet).
-    Raises `ParameterError` for another name.
-    """
-    if name not in TRUNKS:
-        raise ParameterError(f"detector {name!r} is none of the small ones; choose one of {', '.join(TRUNKS)}.")
-    trunk = TRUNKS[name]
-    sidecar = read_sidecar(trunk.recognizer)
-    if trained_features:
-        classifier = load_recognizer(trunk.recognizer).net.requires_grad_(True)
-    else:
-        classifier = FAMILIES[trunk.recognizer](len(sidecar["classes"]))
-    net = _BUILDERS[name](Pyramid(classifier, trunk.cuts, trunk.widths), classes + 1)  # 0 is the background
-    net.transform = Unresized(sidecar["mean"], sidecar["std"])
+def _with_towers(net: FCOS | RetinaNet) -> FCOS | RetinaNet:
+    """Replace what stands before the answers of the heads: the usual GroupNorm costs as much as the rest."""
+    for head in (net.head.classification_head, net.head.regression_head):
+        head.conv = nn.Sequential()
+        for _ in range(2):
+            conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
+            head.conv.extend([conv, nn.ReLU()])
     return net
-
-
-def _tower() -> nn.Sequential:
-    """Return what stands before the answers of a head: without the usual GroupNorm, which costs as much as the rest."""
-    layers = []
-    for _ in range(2):
-        conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        nn.init.zeros_(conv.bias)
-        layers += [conv, nn.ReLU()]
-    return nn.Sequential(*layers)
 
 
 def _fcos(features: Pyramid, labels: int) -> FCOS:
@@ -125,29 +91,54 @@ def _fcos(features: Pyramid, labels: int) -> FCOS:
     # and twice the radius, so the points around the middle that count stay the same.
     anchors = AnchorGenerator(((4,), (8,), (16,)), ((1.0,),) * 3)
     net = FCOS(features, labels, anchor_generator=anchors, center_sampling_radius=3.0, score_thresh=0.05)
-    net.head.classification_head.conv, net.head.regression_head.conv = _tower(), _tower()
-    return net
+    return _with_towers(net)
 
 
 def _retinanet(features: Pyramid, labels: int) -> RetinaNet:
     sizes = tuple((base, round(base * 2 ** (1 / 3)), round(base * 2 ** (2 / 3))) for base in (28, 56, 112))
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3)
-    net = RetinaNet(features, labels, anchor_generator=anchors, detections_per_img=100)
-    net.head.classification_head.conv, net.head.regression_head.conv = _tower(), _tower()
-    return net
+    return _with_towers(RetinaNet(features, labels, anchor_generator=anchors, detections_per_img=100))
 
 
 def _faster_rcnn(features: Pyramid, labels: int) -> FasterRCNN:
-    width = 192
     return FasterRCNN(
         features,
         rpn_anchor_generator=AnchorGenerator(((32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 3),
         rpn_pre_nms_top_n_train=500, rpn_pre_nms_top_n_test=300,
         rpn_post_nms_top_n_train=200, rpn_post_nms_top_n_test=100, rpn_batch_size_per_image=128,
         box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], output_size=7, sampling_ratio=2),
-        box_head=TwoMLPHead(features.out_channels * 7**2, width), box_predictor=FastRCNNPredictor(width, labels),
+        box_head=TwoMLPHead(CHANNELS * 7**2, BOX_WIDTH), box_predictor=FastRCNNPredictor(BOX_WIDTH, labels),
         box_batch_size_per_image=64,
     )  # fmt: skip
 
 
-_BUILDERS = {"fcos": _fcos, "faster_rcnn": _faster_rcnn, "retinanet": _retinanet}
+class Trunk(NamedTuple):
+    """Which recognizer gives the features: after how many layers strides 8 (and 16) are reached, and how wide."""
+
+    recognizer: str
+    cuts: tuple[int, ...]
+    widths: tuple[int, ...]
+    build: Callable[[Pyramid, int], nn.Module]
+
+
+TRUNKS = Registry("small detector")
+TRUNKS.add("fcos", Trunk("resnet20", (11,), (64,), _fcos))
+TRUNKS.add("faster_rcnn", Trunk("resnet26", (14,), (64,), _faster_rcnn))
+TRUNKS.add("retinanet", Trunk("vgg8", (14, 17), (128, 192), _retinanet))
+
+
+def make_detector(name: str, classes: int, trained_features: bool = False) -> nn.Module:
+    """Return a fresh detector, one of `TRUNKS`, for so many classes, labelled from 1.
+
+    `trained_features` lets its features begin as those of the shipped recognizer of its trunk. Raises `ParameterError`
+    for another name.
+    """
+    recognizer, cuts, widths, build = TRUNKS.find(name)
+    sidecar = sidecar_of(recognizer)
+    if trained_features:
+        classifier = load_recognizer(recognizer).net.requires_grad_(True)
+    else:
+        classifier = FAMILIES[recognizer](len(sidecar["classes"]))
+    net = build(Pyramid(classifier, cuts, widths), classes + 1)  # 0 is the background
+    net.transform = Unresized(sidecar["mean"], sidecar["std"])
+    return net

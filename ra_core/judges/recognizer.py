@@ -1,7 +1,6 @@
 """Recognizers R: any classifier, frozen, taking pictures in [0, 1]."""
 
 import importlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -14,18 +13,16 @@ from torch.nn import functional as F
 
 from ra_core.bd_rate import counts
 from ra_core.data import is_labelled
-from ra_core.errors import ParameterError, WeightsError
+from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES, Judge
-from ra_core.losses import soft_label_distance
 from ra_core.metrics import Interval, paired_difference, proportion_interval, topk_correct
 from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
-from ra_core.models.weights import fetched, load_weights
+from ra_core.models.weights import fetched, load_weights, read_sidecar
 from ra_core.paths import ASSETS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-LITE_MEAN, LITE_STD = efficientnet_lite.MEAN, efficientnet_lite.STD  # (255 x - 127) / 128
 OURS = FAMILIES | CELL_FAMILIES
 PUBLISHED = {f"efficientnet_{size}": size for size in efficientnet_lite.SCALES}
 SHIPPED = ASSETS / "recognizers"
@@ -34,7 +31,7 @@ SHIPPED = ASSETS / "recognizers"
 class Recognizer(Judge):
     """A frozen classifier: pictures (B, 3, H, W), RGB in [0, 1], to logits (B, classes).
 
-    Raises `ParameterError` unless `mean` and `std` are three numbers each, one a channel.
+    `mean` and `std`, one number a channel, are taken out of the pictures before.
     """
 
     metric = "top1"
@@ -42,10 +39,7 @@ class Recognizer(Judge):
     def __init__(self, net: nn.Module, name: str, mean: Iterable[float], std: Iterable[float]):
         super().__init__(net, name)
         for what, values in (("mean", mean), ("std", std)):
-            numbers = [float(value) for value in values]
-            if len(numbers) != 3:
-                raise ParameterError(f"recognizer {name!r} has {what} {numbers}; give three numbers, one a channel.")
-            self.register_buffer(what, torch.tensor(numbers).view(3, 1, 1), persistent=False)
+            self.register_buffer(what, torch.tensor([float(v) for v in values]).view(3, 1, 1), persistent=False)
         self.eval()
 
     def forward(self, images):
@@ -64,11 +58,12 @@ class Recognizer(Judge):
     def look(self, images, clean, labels, pictures):
         """Return whether it is right of each picture; without labels, right is what it says of the clean one."""
         logits = self(images).float()
-        if is_labelled(pictures):
-            check_classes(self.name, logits.shape[1], pictures)
-            labels = labels.to(logits.device)
-        else:
-            labels = self(clean).argmax(1)
+        labels = labels.to(logits.device) if is_labelled(pictures) else self(clean).argmax(1)
+        if is_labelled(pictures) and logits.shape[1] != len(pictures.classes):  # wrong answers without a word
+            raise ParameterError(
+                f"recognizer {self.name!r} knows {logits.shape[1]} classes and {pictures.name} has "
+                f"{len(pictures.classes)}; name a recognizer that was trained on these classes."
+            )
         confidence, answer = logits.softmax(1).max(1)
         found = {"top1": topk_correct(logits, labels, 1), "top5": topk_correct(logits, labels, 5)}
         return {key: value.cpu() for key, value in (found | {"answer": answer, "confidence": confidence}).items()}
@@ -77,9 +72,18 @@ class Recognizer(Judge):
         return Classified(**{key: torch.cat([look[key] for look in looks]) for key in looks[0]})
 
 
+def soft_label_distance(logits: torch.Tensor, clean_logits: torch.Tensor) -> torch.Tensor:
+    """Return the squared distance between two sets of class probabilities for each picture, (B,).
+
+    Both inputs are logits (B, classes). The sum over classes keeps lambda independent of their number.
+    Source: Liu et al. 2019, section 3.3, there as a mean over classes.
+    """
+    return (logits.softmax(1) - clean_logits.softmax(1)).square().sum(1)
+
+
 @dataclass
 class Classified:
-    """A recognizer's answers: `top1` and `top5` (right or not), `answer` (class), `confidence`, all (N,)."""
+    """A `Verdict` of a recognizer: `top1` and `top5` (right or not), `answer` (class), `confidence`, all (N,)."""
 
     top1: torch.Tensor
     top5: torch.Tensor
@@ -88,94 +92,79 @@ class Classified:
     metric = "top1"
 
     def value(self, rank: str = "top1") -> float:
-        """Return the accuracy in percent."""
         return 100 * getattr(self, rank).double().mean().item()
 
     def interval(self) -> Interval:
-        """Return the accuracy with Wilson's interval."""
         return proportion_interval(self.top1)
 
     def difference(self, other: "Classified") -> Interval:
-        """Return the gain over other answers to the same pictures, in points, with Bonett and Price's interval."""
         return paired_difference(self.top1, other.top1)
 
     def drawn(self) -> np.ndarray:
-        """Return the accuracy on each draw of the pictures, (draws,)."""
         return 100 * (counts(len(self.top1)) @ self.top1.double().numpy()) / len(self.top1)
-
-
-def check_classes(name: str, known: int, pictures) -> None:
-    """Refuse a recognizer of other classes, whose answers would be wrong without a word."""
-    if known != len(pictures.classes):
-        raise ParameterError(
-            f"recognizer {name!r} knows {known} classes and {pictures.name} has {len(pictures.classes)}; "
-            "name a recognizer that was trained on these classes."
-        )
 
 
 def load_recognizer(name: str, weights: str | Path | None = None, folder: Path = SHIPPED) -> Recognizer:
     """Return a pretrained recognizer by name.
 
-    `name` is one of the five families that ship (their files lie in `folder`), any classifier of torchvision
-    (with its ImageNet weights), `efficientnet_lite0` to `2` (with those of a package each), or
-    `package.module:function`, a function without arguments that returns a classifier. `weights`, a safetensors file,
-    takes the place of what they bring. A function's network may carry `mean` and `std` (three numbers each) of its own,
-    otherwise ImageNet's are used.
+    `name` is one of those that ship (their files lie in `folder`), any classifier of torchvision (with its ImageNet
+    weights), `efficientnet_lite0` to `2` (with those of a package each), or `package.module:function`, a function
+    without arguments that returns a classifier, which may carry `mean` and `std` (three numbers each) where these are
+    not ImageNet's. `weights`, a safetensors file, takes the place of what they bring.
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
     if name in OURS:
-        sidecar = read_sidecar(name, folder)
-        net = load_weights(OURS[name](len(sidecar["classes"])), weights or folder / f"{name}.safetensors")
-        return Recognizer(net, name, sidecar["mean"], sidecar["std"])
-    if name in PUBLISHED:
-        net, mean, std = efficientnet_lite.efficientnet_lite(PUBLISHED[name]), LITE_MEAN, LITE_STD
+        sidecar = sidecar_of(name, folder)
+        net, mean, std = OURS[name](len(sidecar["classes"])), sidecar["mean"], sidecar["std"]
+        weights = weights or folder / f"{name}.safetensors"
+    elif name in PUBLISHED:
+        net, mean, std = (
+            efficientnet_lite.efficientnet_lite(PUBLISHED[name]),
+            efficientnet_lite.MEAN,
+            efficientnet_lite.STD,
+        )
         if weights is None:
             net.load_state_dict(efficientnet_lite.published(PUBLISHED[name]))
     elif ":" in name:
-        net = _custom(name)
-        mean, std = getattr(net, "mean", IMAGENET_MEAN), getattr(net, "std", IMAGENET_STD)
+        net, mean, std = _custom(name)
     else:
         net, mean, std = _torchvision(name, pretrained=weights is None)
-    if weights is not None:
-        load_weights(net, weights)
-    return Recognizer(net, name, mean, std)
+    return Recognizer(net if weights is None else load_weights(net, weights), name, mean, std)
 
 
-def read_sidecar(name: str, folder: Path = SHIPPED) -> dict:
+def sidecar_of(name: str, folder: Path = SHIPPED) -> dict:
     """Return what is known of a shipped recognizer: recipe, seed, data, accuracy."""
-    path = folder / f"{name}.json"
-    try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-        if not {"classes", "mean", "std"} <= set(sidecar):
-            raise ValueError("classes, mean or std are missing")
-        return sidecar
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(
-            f"{path} cannot be read ({error}); train {name} with notebook 02 or install again."
-        ) from error
+    advice = f"train {name} with notebook 02 or install again"
+    return read_sidecar(folder / f"{name}.json", {"classes", "mean", "std"}, advice)
 
 
-def _custom(name: str) -> nn.Module:
+def describe(recognizer: Recognizer) -> dict:
+    """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters."""
+    if recognizer.name in OURS:
+        return sidecar_of(recognizer.name)
+    return {"name": recognizer.name, "parameters": sum(p.numel() for p in recognizer.parameters())}
+
+
+def _custom(name: str) -> tuple[nn.Module, Iterable[float], Iterable[float]]:
     module, _, function = name.partition(":")
     try:
         net = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, TypeError, ValueError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        mean, std = getattr(net, "mean", IMAGENET_MEAN), getattr(net, "std", IMAGENET_STD)
+        Recognizer(net, name, mean, std)
+    except Exception as error:  # a stranger's function may raise anything
+        reason = " ".join(str(error).split()).rstrip(".")
         raise ParameterError(
-            f"recognizer {name!r} cannot be made ({reason}); give package.module:function, "
-            "a function without arguments that returns a classifier."
+            f"recognizer {name!r} cannot be made ({reason}); give package.module:function, a function without "
+            "arguments that returns a classifier, whose mean and std, where it has them, are three numbers each."
         ) from error
-    if not isinstance(net, nn.Module):
-        raise ParameterError(f"recognizer {name!r} returned a {type(net).__name__}; it must return a torch.nn.Module.")
-    return net
+    return net, mean, std
 
 
 def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float], Iterable[float]]:
     """Return a classifier with the mean and std that its weights were trained with."""
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if name not in known:
+    if name not in models.list_models(module=models):
         raise ParameterError(
             f"recognizer {name!r} is unknown; choose one of {', '.join([*OURS, *PUBLISHED])}, a classifier of "
             "torchvision (for instance resnet18), or give package.module:function."
@@ -183,17 +172,9 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     published = models.get_model_weights(name)
     # The first weights are those of the paper's tables; a few large models have only others.
     chosen = published.__members__.get("IMAGENET1K_V1", published.DEFAULT)
-    trained_with = chosen.transforms()
     with fetched(f"ImageNet weights of {name}", chosen.url):
         net = models.get_model(name, weights=chosen if pretrained else None)
-    return net, trained_with.mean, trained_with.std
-
-
-def describe(recognizer: Recognizer) -> dict:
-    """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters."""
-    if recognizer.name in OURS:
-        return read_sidecar(recognizer.name)
-    return {"name": recognizer.name, "parameters": sum(p.numel() for p in recognizer.parameters())}
+    return net, chosen.transforms().mean, chosen.transforms().std
 
 
 for _name in (*OURS, *PUBLISHED):

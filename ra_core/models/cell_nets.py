@@ -14,11 +14,6 @@ from ra_core.models.cifar_nets import FAMILIES
 STAGES = 5  # of EfficientNet: up to one place in 16 pixels; the later ones are most of its weights
 
 
-def on_patches(family: str, classes: int, patch: int = 4) -> nn.Module:
-    """Return a network that sees each `patch` x `patch` square as one pixel, at the cost of small pictures."""
-    return nn.Sequential(nn.PixelUnshuffle(patch), FAMILIES[family](classes, 3 * patch**2))
-
-
 class Frozen(nn.Sequential):
     """Layers that are never trained; gradients pass through them to the picture."""
 
@@ -35,6 +30,11 @@ class MeanAndMax(nn.Module):
 
     def forward(self, features):
         return torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1)
+
+
+def on_patches(family: str, classes: int, patch: int = 4) -> nn.Module:
+    """Return a network that sees each `patch` x `patch` square as one pixel, at the cost of small pictures."""
+    return nn.Sequential(nn.PixelUnshuffle(patch), FAMILIES[family](classes, 3 * patch**2))
 
 
 def on_imagenet(name: str, classes: int) -> nn.Module:

@@ -13,8 +13,8 @@ def _conv_bn(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, groups: in
     return nn.Sequential(conv, nn.BatchNorm2d(c_out))
 
 
-def _head(channels: int, classes: int, pool: nn.Module | None = None) -> list[nn.Module]:
-    return [pool or nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+def _classifier(layers: list[nn.Module], channels: int, classes: int, pool=nn.AdaptiveAvgPool2d) -> nn.Sequential:
+    return nn.Sequential(*layers, pool(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
 class BasicBlock(nn.Module):
@@ -30,24 +30,23 @@ class BasicBlock(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-def _resnet(blocks: tuple[int, int, int], width: int, classes: int, c_in: int) -> nn.Sequential:
-    layers, channels = [_conv_bn(c_in, width), nn.ReLU()], width
-    for stage, count in enumerate(blocks):
+def _resnet(blocks: tuple[int, int, int], classes: int, c_in: int) -> nn.Sequential:
+    layers, channels = [_conv_bn(c_in, 16), nn.ReLU()], 16
+    for width, count, stride in zip((16, 32, 64), blocks, (1, 2, 2), strict=True):
         for block in range(count):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(BasicBlock(channels, width * 2**stage, stride))
-            channels = width * 2**stage
-    return nn.Sequential(*layers, *_head(channels, classes))
+            layers.append(BasicBlock(channels, width, stride if block == 0 else 1))
+            channels = width
+    return _classifier(layers, channels, classes)
 
 
 def resnet20(classes: int = 10, c_in: int = 3) -> nn.Module:
     """ResNet-20 for CIFAR (He et al. 2016, section 4.2), with 1 x 1 shortcuts; the source recognizer."""
-    return _resnet((3, 3, 3), 16, classes, c_in)
+    return _resnet((3, 3, 3), classes, c_in)
 
 
 def resnet26(classes: int = 10, c_in: int = 3) -> nn.Module:
     """A deeper residual network whose depth sits in the coarse stages: 2, 4 and 6 blocks."""
-    return _resnet((2, 4, 6), 16, classes, c_in)
+    return _resnet((2, 4, 6), classes, c_in)
 
 
 def vgg8(classes: int = 10, c_in: int = 3) -> nn.Module:
@@ -59,7 +58,7 @@ def vgg8(classes: int = 10, c_in: int = 3) -> nn.Module:
         else:
             layers += [_conv_bn(channels, width), nn.ReLU()]
             channels = width
-    return nn.Sequential(*layers, *_head(channels, classes, nn.AdaptiveMaxPool2d(1)))
+    return _classifier(layers, channels, classes, nn.AdaptiveMaxPool2d)
 
 
 class DenseLayer(nn.Module):
@@ -74,30 +73,27 @@ class DenseLayer(nn.Module):
         return torch.cat([x, self.conv(F.relu(self.norm(x)))], dim=1)
 
 
-def densenet17(classes: int = 10, c_in: int = 3, growth: int = 20, layers_per_block: tuple = (1, 5, 8)) -> nn.Module:
+def densenet17(classes: int = 10, c_in: int = 3) -> nn.Module:
     """A densely connected network of 17 convolutions and growth 20, most of them in the coarse stages."""
-    channels = 24
+    channels, growth = 24, 20
     layers: list[nn.Module] = [nn.Conv2d(c_in, channels, 3, padding=1, bias=False)]
-    for block, count in enumerate(layers_per_block):
+    for count in (1, 5, 8):
+        if len(layers) > 1:  # between two blocks
+            layers += [nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
+            channels //= 2
         for _ in range(count):
             layers.append(DenseLayer(channels, growth))
             channels += growth
         layers += [nn.BatchNorm2d(channels), nn.ReLU()]
-        if block < len(layers_per_block) - 1:
-            layers += [nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
-            channels //= 2
-    return nn.Sequential(*layers, *_head(channels, classes))
+    return _classifier(layers, channels, classes)
 
 
 class InvertedResidual(nn.Module):
-    """1 x 1 expansion, 3 x 3 depthwise, 1 x 1 projection (Sandler et al. 2018).
+    """1 x 1 expansion, 3 x 3 depthwise, 1 x 1 projection (Sandler et al. 2018), hard-swish (Howard et al. 2019)."""
 
-    The activation is hard-swish (Howard et al. 2019).
-    """
-
-    def __init__(self, c_in: int, c_out: int, stride: int, expansion: int):
+    def __init__(self, c_in: int, c_out: int, stride: int):
         super().__init__()
-        wide = c_in * expansion
+        wide = 3 * c_in
         self.body = nn.Sequential(
             _conv_bn(c_in, wide, 1), nn.Hardswish(),
             _conv_bn(wide, wide, 3, stride, groups=wide), nn.Hardswish(),
@@ -115,10 +111,9 @@ def mobilenet(classes: int = 10, c_in: int = 3) -> nn.Module:
     channels = 32
     for width, stride, count in ((32, 1, 2), (64, 2, 4), (96, 1, 3)):
         for block in range(count):
-            layers.append(InvertedResidual(channels, width, stride if block == 0 else 1, expansion=3))
+            layers.append(InvertedResidual(channels, width, stride if block == 0 else 1))
             channels = width
-    layers += [_conv_bn(channels, 256, 1), nn.Hardswish()]
-    return nn.Sequential(*layers, *_head(256, classes))
+    return _classifier([*layers, _conv_bn(channels, 256, 1), nn.Hardswish()], 256, classes)
 
 
 FAMILIES = {net.__name__: net for net in (resnet20, resnet26, vgg8, densenet17, mobilenet)}

@@ -22,7 +22,7 @@ def soft_size(values: torch.Tensor) -> torch.Tensor:
 
 
 class _Runs(torch.autograd.Function):
-    """The zeros before each coefficient, by soft counts (K, ...): run_k = (run_(k-1) + 1) * (1 - count_(k-1))."""
+    """run_k = (run_(k-1) + 1) * (1 - count_(k-1))."""
 
     @staticmethod
     def forward(ctx, counts):
@@ -50,9 +50,9 @@ def soft_runs(counts: torch.Tensor) -> torch.Tensor:
 def rate_features(coefficients: torch.Tensor, first: torch.Tensor, threshold: float, runs: bool) -> torch.Tensor:
     """Return what a rate is a weighted sum of, for each picture and plane: (B, C, FEATURES).
 
-    Shapes: `coefficients` (K, B, C, N) in zigzag order, K a block of N; `first` (B, C, N), what is coded in place
-    of the first of each block. With `runs` a coefficient after a run of zeros costs more, by the logarithm
-    of the run's length, as in a run-length code; otherwise that feature is zero.
+    `coefficients` (K, B, C, N) are in zigzag order, K a block of N; `first` (B, C, N) is coded in place of the first
+    of each block. With `runs` a coefficient after zeros costs more, by the logarithm of their number, as in a
+    run-length code; otherwise that feature is zero.
     """
     count, size = soft_count(coefficients[1:], threshold), soft_size(coefficients[1:])
     counted, sizes = count.sum((0, 3)), size.sum((0, 3))

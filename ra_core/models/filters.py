@@ -4,16 +4,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError
-
 
 class Gaussian(nn.Module):
     """Blur by a Gaussian of standard deviation `sigma` pixels, the border continued by its own pixels."""
 
     def __init__(self, sigma: float):
         super().__init__()
-        if not sigma > 0:
-            raise ParameterError(f"sigma {sigma} is not allowed; give a number of pixels above 0.")
         self.sigma, self.radius = sigma, max(1, round(3 * sigma))
         taps = torch.exp(-(torch.arange(-self.radius, self.radius + 1.0) ** 2) / (2 * sigma**2))
         self.register_buffer("taps", taps / taps.sum(), persistent=False)
@@ -33,12 +29,10 @@ class Bilateral(nn.Module):
 
     def __init__(self, sigma: float, tone: float):
         super().__init__()
-        if not (sigma > 0 and tone > 0):
-            raise ParameterError(f"sigma {sigma} and tone {tone} are not allowed; give numbers above 0.")
-        self.sigma, self.tone, self.radius = sigma, tone, max(1, round(2 * sigma))
+        self.sigma, self.tone = sigma, tone
 
     def forward(self, images):
-        radius, (height, width) = self.radius, images.shape[-2:]
+        radius, (height, width) = max(1, round(2 * self.sigma)), images.shape[-2:]
         padded = F.pad(images, (radius,) * 4, mode="replicate")
         total, weights = torch.zeros_like(images), torch.zeros_like(images[:, :1])
         for dy in range(-radius, radius + 1):

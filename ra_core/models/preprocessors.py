@@ -7,12 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ra_core.errors import ParameterError
-from ra_core.models.padding import check_pictures, pad_to_multiple
 from ra_core.models.registry import PREPROCESSORS, make
+from ra_core.padding import check_pictures, pad_to_multiple
 
 STRIDE = 16  # four halvings
-BATCH_NORMS = ("train", "frozen")
 
 # (quantiser QP, lambda of the task loss, strength given to the network = lambda / 8), as published.
 QP_TABLE = (
@@ -77,23 +75,17 @@ class NPP(nn.Module):
     """A convolution of single pixels beside a U-Net of four levels; 9,422,235 parameters at width 32.
 
     Takes pictures (B, 3, H, W) in [0, 1] of any size and returns pictures of the same size whose values are not
-    bounded: `preprocess` clamps them, as a codec needs it. `identity` False is the published form, in which the two
-    branches end in ReLUs and their sum is the picture. With `identity` both results are added to the input, and as
-    their last layers begin at zero the network begins as the identity, to the bit.
-    `batch_norm` is `train` (statistics of the batch in training, running ones in evaluation) or `frozen`
-    (running statistics always: as published, where they stayed at mean 0 and variance 1).
-    Raises `ParameterError` for another `batch_norm`, or where the batch holds too little to take statistics of.
+    bounded: `preprocess` clamps them. Published, the two branches end in ReLUs and their sum is the picture. With
+    `identity` both results are added to the input, and as their last layers begin at zero the network begins as the
+    identity, to the bit. `batch_norm` is `train` (statistics of the batch in training, running ones in evaluation) or
+    `frozen` (running statistics always: as published, where they stayed at mean 0 and variance 1).
     """
 
     adaptive = False
 
     def __init__(self, width: int = 32, identity: bool = False, batch_norm: str = "train"):
         super().__init__()
-        if batch_norm not in BATCH_NORMS:
-            raise ParameterError(f"batch_norm {batch_norm!r} is unknown; choose {' or '.join(BATCH_NORMS)}.")
-        if not (isinstance(width, int) and width >= 1):
-            raise ParameterError(f"NPP was given width {width!r}; give a whole number from 1, usually 32.")
-        self.width, self.identity, self.batch_norm = width, identity, batch_norm
+        self.identity, self.batch_norm = identity, batch_norm
         w = width
         self.pixel = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)])
         self.down = nn.ModuleList([_Down(3, w), _Down(w, 2 * w), _Down(2 * w, 4 * w), _Down(4 * w, 8 * w)])
@@ -107,25 +99,19 @@ class NPP(nn.Module):
 
     def train(self, mode: bool = True):
         super().train(mode)
-        if self.batch_norm == "frozen":
-            for layer in self.modules():
-                if isinstance(layer, nn.BatchNorm2d):
-                    layer.eval()
+        for layer in self.modules():
+            if self.batch_norm == "frozen" and isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
         return self
 
     def forward(self, images, strength=None):
         check_pictures(images, type(self).__name__)
         height, width = images.shape[-2:]
         x = pad_to_multiple(images, STRIDE)
-        if self.training and self.batch_norm == "train" and len(x) * x.shape[-2] * x.shape[-1] == STRIDE**2:
-            raise ParameterError(
-                f"one picture of {height} x {width} pixels is too little to train on with batch_norm 'train'; "
-                "give more or larger pictures, or choose batch_norm 'frozen'."
-            )
-        changed = self._answer(x, self._factors(strength, len(x), x))
+        changed = self._answer(x, self._factors(strength, x))
         return (x + changed if self.identity else changed)[..., :height, :width]
 
-    def _factors(self, strength, count: int, like: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _factors(self, strength, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return what multiplies the features at each named place; nothing does here."""
         return {}
 
@@ -149,10 +135,9 @@ class NPP(nn.Module):
 class NPPQA(NPP):
     """NPP for all qualities: factors learned from a picture's strength scale its features; 9,461,537 parameters.
 
-    Called with pictures and `strength` (B,), one positive number a picture, or one number for all: lambda / 8, as in
-    `QP_TABLE`. In the form that begins as the identity every factor begins as 1, and
-    the factors are learned from log2 of the strength, in which the qualities lie evenly.
-    Raises `ParameterError` for a strength that is missing, of another shape, or not positive.
+    Called with pictures and `strength`, a positive number or one a picture, (B,): lambda / 8, as in `QP_TABLE`. In the
+    form that begins as the identity every factor begins as 1, and the factors are learned from log2 of the strength,
+    in which the qualities lie evenly.
     """
 
     adaptive = True
@@ -166,16 +151,8 @@ class NPPQA(NPP):
         }  # fmt: skip
         self.scaling = nn.ModuleDict({place: _Scaling(*sizes, identity) for place, sizes in places.items()})
 
-    def _factors(self, strength, count, like):
-        if strength is None:
-            raise ParameterError("NPPQA was given no strength; give one positive number a picture.")
-        values = torch.as_tensor(strength, dtype=torch.float32, device=like.device)
-        values = values.expand(count) if values.ndim == 0 else values
-        if values.shape != (count,) or not bool((values.isfinite() & (values > 0)).all()):
-            raise ParameterError(
-                f"NPPQA was given the strength {strength} for {count} pictures; "
-                "give one positive number, or one for each picture."
-            )
+    def _factors(self, strength, x):
+        values = torch.as_tensor(strength, dtype=torch.float32, device=x.device).expand(len(x))
         seen = values.log2() if self.identity else values
         return {place: net(seen) for place, net in self.scaling.items()}
 
@@ -183,12 +160,12 @@ class NPPQA(NPP):
 def make_preprocessor(name: str, **sizes) -> nn.Module:
     """Return a fresh preprocessor, `NPP` or `NPPQA`; `sizes` are `width`, `identity` and `batch_norm`.
 
-    Sizes that are None keep their default. Raises `ParameterError` for an unknown name, size or value.
+    Sizes that are None keep their default. Raises `ParameterError` for an unknown name or size.
     """
     return make(PREPROCESSORS, name, **sizes)
 
 
-def preprocess(net: nn.Module, images: torch.Tensor, strength: torch.Tensor | float | None = None):
+def preprocess(net: nn.Module, images: torch.Tensor, strength: torch.Tensor | float | None = None) -> torch.Tensor:
     """Return what `net` makes of pictures (B, 3, H, W), clamped to [0, 1], as a codec takes it.
 
     A grey picture, of three equal channels, stays grey: colour would be nothing but bytes.

@@ -1,8 +1,8 @@
 """Image-to-image networks: processors P and transformers T.
 
-Every network maps pictures (B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W). At their default widths
-they have the published sizes; `width` and `blocks` make them smaller. One's own is a class that is made with `scale`
-and registered by `@PROCESSORS.register("Name")`.
+Every network maps pictures (B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W), and has the published size unless
+`width` and `blocks` make it smaller. One's own is a class that is made with `scale` and registered by
+`@PROCESSORS.register("Name")`.
 """
 
 import math
@@ -15,14 +15,13 @@ from ra_core.models.registry import PROCESSORS, make
 
 
 def _to_unit_range(x: torch.Tensor) -> torch.Tensor:
-    """Map any value to (0, 1) by a shifted hyperbolic tangent."""
     return (torch.tanh(x) + 1) / 2
 
 
-def _power_of_two(name: str, scale: int) -> int:
+def _doublings(name: str, scale: int) -> int:
     if scale < 1 or scale & (scale - 1):
         raise ParameterError(f"{name} was given scale {scale}; allowed are powers of two: 1, 2, 4, 8.")
-    return scale
+    return int(math.log2(scale))
 
 
 class PReLU(nn.PReLU):
@@ -51,14 +50,11 @@ class _OnCPU(torch.autograd.Function):
 
 
 class ResidualBlock(nn.Module):
-    """Convolution, BN, PReLU, convolution, BN, beside the identity; nothing after the sum."""
+    """Layers beside the identity; nothing after the sum."""
 
-    def __init__(self, width: int):
+    def __init__(self, *layers: nn.Module):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), PReLU(),
-            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width),
-        )  # fmt: skip
+        self.body = nn.Sequential(*layers)
 
     def forward(self, x):
         return x + self.body(x)
@@ -75,15 +71,18 @@ class SRResNet(nn.Module):
 
     def __init__(self, scale: int = 4, width: int = 64, blocks: int = 5, residual: bool = False):
         super().__init__()
-        self.scale, self.residual = _power_of_two("SRResNet", scale), residual
+        doublings = _doublings("SRResNet", scale)
+        self.scale, self.residual = scale, residual
+
+        def conv(channels: int = width) -> nn.Conv2d:
+            return nn.Conv2d(width, channels, 3, padding=1)
+
+        def block() -> ResidualBlock:
+            return ResidualBlock(conv(), nn.BatchNorm2d(width), PReLU(), conv(), nn.BatchNorm2d(width))
+
         self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), PReLU())
-        self.body = nn.Sequential(
-            *[ResidualBlock(width) for _ in range(blocks)], nn.Conv2d(width, width, 3, padding=1), PReLU()
-        )
-        upsamplers = [
-            nn.Sequential(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), PReLU())
-            for _ in range(int(math.log2(scale)))
-        ]
+        self.body = nn.Sequential(*[block() for _ in range(blocks)], conv(), PReLU())
+        upsamplers = [nn.Sequential(conv(4 * width), nn.PixelShuffle(2), PReLU()) for _ in range(doublings)]
         self.tail = nn.Sequential(*upsamplers, nn.Conv2d(width, 3, 9, padding=4))
         # A random answer can drive whole pictures into the clamp, where no gradient reaches them.
         if residual:
@@ -116,32 +115,17 @@ class SRDenseNet(nn.Module):
     5,455,043 parameters at scale 4. `width` is the growth, `blocks` the number of blocks.
     """
 
-    def __init__(self, scale: int = 4, width: int = 16, blocks: int = 8, layers: int = 8):
+    def __init__(self, scale: int = 4, width: int = 16, blocks: int = 8):
         super().__init__()
-        self.scale = _power_of_two("SRDenseNet", scale)
-        channels, reduced = width, 8 * width
-        body: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
-        for _ in range(blocks * layers):
-            body.append(_DenseLayer(channels, width))
-            channels += width
-        upsamplers = [nn.ConvTranspose2d(reduced, reduced, 4, 2, 1) for _ in range(int(math.log2(scale)))]
-        self.net = nn.Sequential(
-            *body, nn.Conv2d(channels, reduced, 1), *upsamplers, nn.Conv2d(reduced, 3, 3, padding=1)
-        )
+        doublings, reduced, dense = _doublings("SRDenseNet", scale), 8 * width, 8 * blocks
+        head = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
+        body = [_DenseLayer(width * count, width) for count in range(1, dense + 1)]
+        upsamplers = [nn.ConvTranspose2d(reduced, reduced, 4, 2, 1) for _ in range(doublings)]
+        bottleneck = nn.Conv2d(width * (dense + 1), reduced, 1)
+        self.net = nn.Sequential(*head, *body, bottleneck, *upsamplers, nn.Conv2d(reduced, 3, 3, padding=1))
 
     def forward(self, x):
         return self.net(x)
-
-
-class _ReflectBlock(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        conv = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), nn.BatchNorm2d(width)]
-        again = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3, bias=False), nn.BatchNorm2d(width)]
-        self.body = nn.Sequential(*conv, nn.ReLU(), *again)
-
-    def forward(self, x):
-        return x + self.body(x)
 
 
 @PROCESSORS.register("ResnetGenerator")
@@ -151,24 +135,28 @@ class ResnetGenerator(nn.Module):
     7,841,411 parameters. Height and width must be multiples of 4, and at least 8.
     """
 
-    scale = 1
-
     def __init__(self, scale: int = 1, width: int = 64, blocks: int = 6):
         super().__init__()
         if scale != 1:
             raise ParameterError(f"ResnetGenerator was given scale {scale}; it keeps the size, so only 1 is allowed.")
-        layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        ]  # fmt: skip
-        for c in (width, 2 * width):
-            layers += [nn.Conv2d(c, 2 * c, 3, 2, 1, bias=False), nn.BatchNorm2d(2 * c), nn.ReLU()]
-        layers += [_ReflectBlock(4 * width) for _ in range(blocks)]
-        for c in (4 * width, 2 * width):
-            layers += [
-                nn.ConvTranspose2d(c, c // 2, 3, 2, 1, output_padding=1, bias=False),
-                nn.BatchNorm2d(c // 2), nn.ReLU(),
-            ]  # fmt: skip
-        self.net = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7))
+
+        def conv(c_in: int, c_out: int, kernel: int, *options: int) -> list[nn.Module]:
+            return [nn.Conv2d(c_in, c_out, kernel, *options, bias=False), nn.BatchNorm2d(c_out)]
+
+        def up(c_in: int, c_out: int) -> list[nn.Module]:
+            larger = nn.ConvTranspose2d(c_in, c_out, 3, 2, 1, output_padding=1, bias=False)
+            return [larger, nn.BatchNorm2d(c_out), nn.ReLU()]
+
+        def block(c: int) -> ResidualBlock:
+            first = [nn.ReflectionPad2d(1), *conv(c, c, 3), nn.ReLU()]
+            return ResidualBlock(*first, nn.ReflectionPad2d(1), *conv(c, c, 3))
+
+        self.net = nn.Sequential(
+            nn.ReflectionPad2d(3), *conv(3, width, 7), nn.ReLU(),
+            *conv(width, 2 * width, 3, 2, 1), nn.ReLU(), *conv(2 * width, 4 * width, 3, 2, 1), nn.ReLU(),
+            *[block(4 * width) for _ in range(blocks)], *up(4 * width, 2 * width), *up(2 * width, width),
+            nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7),
+        )  # fmt: skip
 
     def forward(self, x):
         if any(side % 4 or side < 8 for side in x.shape[-2:]):

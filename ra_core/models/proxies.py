@@ -4,7 +4,6 @@ from pathlib import Path
 
 from torch import nn
 
-from ra_core.errors import WeightsError
 from ra_core.models import proxy_dct, proxy_learned  # noqa: F401, they register themselves
 from ra_core.models.registry import PROXIES, make
 from ra_core.models.weights import load_weights, read_sidecar
@@ -37,13 +36,10 @@ def shipped_proxies(name: str = "") -> list[str]:
 
 def read_proxy_sidecar(stem: str, folder: Path = SHIPPED) -> dict:
     """Return how a learned proxy was made and what it reached on held-out pictures."""
-    path = folder / f"{stem}.json"
-    if not path.exists():
-        raise WeightsError(
-            f"{folder} holds no learned proxy {stem!r}; choose one that ships, {', '.join(shipped_proxies())}, or "
-            "train it with python -m ra_core.pretraining.proxies."
-        )
-    return read_sidecar(path, {"name", "n", "m", "weight"}, "copy or train the proxy again")
+    advice = (
+        f"choose one that ships, {', '.join(shipped_proxies())}, or train it with python -m ra_core.pretraining.proxies"
+    )
+    return read_sidecar(folder / f"{stem}.json", {"name", "n", "m", "weight"}, advice)
 
 
 def load_proxy_weights(stem: str, folder: Path = SHIPPED) -> nn.Module:
@@ -56,8 +52,5 @@ def load_proxy_weights(stem: str, folder: Path = SHIPPED) -> nn.Module:
 
 
 def fill_proxy(name: str, n: int, m: int, path: Path) -> nn.Module:
-    """Return a learned proxy of these sizes with the weights at `path`, frozen.
-
-    Raises `WeightsError` where they are no weights, or those of other sizes.
-    """
+    """Return a learned proxy of these sizes with the weights at `path`, frozen. Raises `WeightsError` for others."""
     return load_weights(make_proxy(name, n=n, m=m), path).requires_grad_(False).eval()

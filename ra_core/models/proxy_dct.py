@@ -6,14 +6,16 @@ Sources: ITU-T T.81 (JPEG), annexes A and K; ITU-T H.265, section 8.6 (steps and
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
 from ra_core.models.dct_rate import FEATURES, rate_features
-from ra_core.models.padding import check_pictures, pad_to_multiple
 from ra_core.models.registry import PROXIES
+from ra_core.padding import check_pictures, pad_to_multiple
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
@@ -34,11 +36,7 @@ SOFTNESS = 0.75
 
 @dataclass(frozen=True)
 class _Transform:
-    """What distinguishes one codec from another.
-
-    `weights` turn rate features into bits: five for luma, five for both chroma planes, one for each luma block and
-    one for each file. They are what `fit_weights` makes of real files (see `BlockDCT`).
-    """
+    """What distinguishes one codec from another."""
 
     qualities: tuple[int, int]
     side: int  # of a block
@@ -46,6 +44,7 @@ class _Transform:
     dead: float  # how much of a coefficient's magnitude is taken off before it is rounded
     threshold: float  # where a coefficient counts half
     runs: bool  # whether zeros before a coefficient make it dearer
+    # Of rate features in bits, by `fit_weights`: 5 for luma, 5 for both chroma planes, for a luma block, for a file.
     weights: tuple[float, ...]
 
 
@@ -65,11 +64,9 @@ TRANSFORMS = {
 class BlockDCT(nn.Module):
     """A block-transform codec with gradients, without parameters: `jpeg` (4:2:0 chroma) or `heic` (4:2:0).
 
-    Called with pictures (B, 3, H, W) in [0, 1] of any size and a `quality`, JPEG's (1 to 100) or HEVC's QP (0 to 51),
-    a number or one a picture, (B,). It returns `pictures` (clamped to [0, 1]), `raw` (not clamped), and the bits of
-    each picture, (B,): `bits_y` for its content, `bits_z` for what every file costs, and their sum `bits`.
-    It is the same in training and in evaluation: values are rounded as the codec rounds, gradients are those of a
-    soft staircase, and the rate is smooth everywhere.
+    Call and answer as `make_proxy` says; `quality` is JPEG's (1 to 100) or HEVC's QP (0 to 51), a number or one a
+    picture, (B,), and `bits_z` what every file costs. It is the same in training and in evaluation: values are rounded
+    as the codec rounds, gradients are those of a soft staircase, and the rate is smooth everywhere.
 
     `jpeg` quantises 8 x 8 blocks with the tables of Annex K scaled as libjpeg does, and counts bits in the way of
     its run-length code. `heic` quantises 16 x 16 blocks with HEVC's steps and a dead zone; its prediction is stood
@@ -95,12 +92,11 @@ class BlockDCT(nn.Module):
         raw, features = self._code(images, quality)
         bits_y = features[:, :-1] @ self.weights[:-1]
         bits_z = features[:, -1] * self.weights[-1]
-        return {
-            "pictures": raw.clamp(0, 1), "raw": raw, "bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z,
-        }  # fmt: skip
+        both = {"bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z}
+        return {"pictures": raw.clamp(0, 1), "raw": raw} | both
 
     def rate_features(self, images, quality=None) -> torch.Tensor:
-        """Return what the bits of each picture are a weighted sum of, (B, 12): see `dct_rate.rate_features`."""
+        """Return what the bits of each picture are a weighted sum of, (B, 12)."""
         return self._code(images, quality)[1]
 
     @torch.no_grad()
@@ -119,19 +115,17 @@ class BlockDCT(nn.Module):
     def _bits_of_blocks(self, planes, steps, together, weights):
         """Return the bits of each block, summed over planes (B, C, H, W): (B, H / side, W / side)."""
         units, first = self._units(planes, steps, together)
-        each = rate_features(
-            units.flatten(2)[..., None], first.flatten(1)[..., None], self.codec.threshold, self.codec.runs
-        )
-        bits = (each @ weights).view(first.shape)
-        side = self.codec.side
-        shape = (*planes.shape[:2], planes.shape[2] // side, planes.shape[3] // side)
-        return _join(bits[None], shape, 1, together).sum(1)
+        blocks = units.flatten(2)[..., None], first.flatten(1)[..., None]
+        bits = (rate_features(*blocks, self.codec.threshold, self.codec.runs) @ weights).view(first.shape)
+        rows, columns = (size // self.codec.side for size in planes.shape[2:])
+        return _join(bits[None], (*planes.shape[:2], rows, columns), 1, together).sum(1)
 
     def _prepare(self, images, quality):
-        """Return luma and chroma of padded pictures, and the quantiser's steps."""
+        """Return luma and chroma of padded pictures, in whole numbers as the codec's, and the quantiser's steps."""
         check_pictures(images, "BlockDCT")
         steps = self._steps(quality, images)
-        return _whole(_mix(self.to_ycc, pad_to_multiple(images.float(), 2 * self.codec.side))), steps
+        ycc = _mix(self.to_ycc, pad_to_multiple(images.float(), 2 * self.codec.side))
+        return ycc + (ycc.round() - ycc).detach(), steps
 
     def _code(self, images, quality):
         ycc, steps = self._prepare(images, quality)
@@ -168,18 +162,13 @@ class BlockDCT(nn.Module):
         """Return the quantiser's steps for luma and chroma in zigzag order: (2, 64 or 1, B)."""
         quality = self.quality if quality is None else quality
         low, high = self.codec.qualities
-        if quality is not None:
-            quality = torch.as_tensor(quality, dtype=torch.float32, device=images.device)
-        if (
-            quality is None
-            or quality.shape not in ((), (len(images),))
-            or not bool(((quality >= low) & (quality <= high)).all())
-        ):
+        given = torch.as_tensor(math.nan if quality is None else quality, dtype=torch.float32, device=images.device)
+        if not bool(((given >= low) & (given <= high)).all()):
             raise ParameterError(
-                f"BlockDCT of {self.name} was given quality {quality} for {len(images)} pictures; "
+                f"BlockDCT of {self.name} was given quality {quality}; "
                 f"give a number from {low} to {high}, or one for each picture."
             )
-        quality = quality.expand(len(images))
+        quality = given.expand(len(images))
         if self.name == "jpeg":
             percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
             return ((self.tables[:, :, None] * percent + 50) / 100).floor().clamp(1, 255)
@@ -206,11 +195,6 @@ class _Round(torch.autograd.Function):
     def backward(ctx, gradient):
         (rest,) = ctx.saved_tensors
         return gradient * (1 - SOFTNESS + 12 * SOFTNESS * rest.square()), None
-
-
-def _whole(values):
-    """Round, as the codec's integers do; the gradient passes."""
-    return values + (values.round() - values).detach()
 
 
 def _mix(matrix, images):
@@ -257,15 +241,12 @@ def _zigzag(side):
 
 
 def _cosines(side):
-    """Return the orthonormal two-dimensional cosine transform as a matrix of pixels."""
-    k, x = torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij")
-    rows = torch.cos((2 * x + 1) * k * math.pi / (2 * side)) * math.sqrt(2 / side)
-    rows[0] /= math.sqrt(2)
+    """Return the orthonormal two-dimensional cosine transform as a matrix."""
+    rows = torch.from_numpy(dct(np.eye(side), axis=0, norm="ortho"))
     return torch.kron(rows, rows).float()
 
 
 def _jpeg_tables():
     """Return the luma and chroma tables of Annex K, row by row, (2, 64)."""
-    chroma = torch.full((8, 8), 99.0)
-    chroma[:4, :4] = torch.tensor(CHROMA_CORNER, dtype=torch.float32)
+    chroma = F.pad(torch.tensor(CHROMA_CORNER, dtype=torch.float32), (0, 4, 0, 4), value=99)
     return torch.stack([torch.tensor(LUMA_TABLE, dtype=torch.float32), chroma]).flatten(1)

@@ -1,18 +1,89 @@
 """Learned codecs as differentiable stand-ins for real ones: a hyperprior, and one with a context model."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError
-from ra_core.models.entropy import SMALLEST_SCALE, FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
-from ra_core.models.padding import check_pictures, pad_to_multiple
 from ra_core.models.registry import PROXIES
+from ra_core.padding import check_pictures, pad_to_multiple
 
 STRIDE = 64  # 16 from pixels to y, 4 from y to z
 SLOPE = 0.2
 PEDESTAL = 2.0**-36
 SMALLEST_BETA = 1e-6
+SMALLEST_SCALE = 0.11  # of a Gaussian; below it a whole bin would hold all there is
+SMALLEST_LIKELIHOOD = 1e-9  # so that no value costs more than 30 bits
+
+
+class _LowerBound(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values, bound):
+        ctx.save_for_backward(values)
+        ctx.bound = bound
+        return values.clamp_min(bound)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (values,) = ctx.saved_tensors
+        return gradient * ((values >= ctx.bound) | (gradient < 0)), None
+
+
+def lower_bound(values: torch.Tensor, bound: float) -> torch.Tensor:
+    """Return `values`, at least `bound`; a gradient that would raise a value below it still passes."""
+    return _LowerBound.apply(values, bound)
+
+
+def quantise(values: torch.Tensor, noise: bool) -> torch.Tensor:
+    """Return values plus uniform noise of one bin (in training), or rounded, as if not for the gradient."""
+    if noise:
+        return values + torch.empty_like(values).uniform_(-0.5, 0.5)
+    return values + (values.round() - values).detach()
+
+
+def gaussian_likelihood(values: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return the share of a Gaussian that lies within half a unit of each value."""
+    distance = (values - mean).abs()  # in the lower tail, where the difference of two cdf is exact
+    upper, lower = (0.5 * torch.erfc((half - distance) / scale * -math.sqrt(0.5)) for half in (0.5, -0.5))
+    return lower_bound(upper - lower, SMALLEST_LIKELIHOOD)
+
+
+def bits(likelihood: torch.Tensor) -> torch.Tensor:
+    """Return the bits of each picture, (B,), from likelihoods (B, C, H, W)."""
+    return -likelihood.float().log2().sum((1, 2, 3))
+
+
+class FlowDensity(nn.Module):
+    """A density learned for each channel: four monotone scalar steps that end in a sigmoid, its cdf.
+
+    11 parameters a channel. Source: Balle et al. 2018, "Variational image compression with a scale hyperprior",
+    appendix 6.1, with steps of width one.
+    """
+
+    STEPS = 4
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.stretch = nn.Parameter(torch.empty(self.STEPS, channels).normal_(0, 0.01))
+        self.shift = nn.Parameter(torch.empty(self.STEPS, channels).normal_(0, 0.01))
+        self.bend = nn.Parameter(torch.empty(self.STEPS - 1, channels).normal_(0, 0.01))
+
+    def logits(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the logit of the cdf at values (B, C, H, W)."""
+        for step in range(self.STEPS):
+            stretch, shift = F.softplus(self.stretch[step]), self.shift[step]
+            values = values * stretch[:, None, None] + shift[:, None, None]
+            if step < self.STEPS - 1:
+                values = values + self.bend[step].tanh()[:, None, None] * values.tanh()
+        return values
+
+    def likelihood(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the share of the density that lies within half a unit of each value (B, C, H, W)."""
+        lower, upper = self.logits(values - 0.5), self.logits(values + 0.5)
+        side = -torch.sign(lower + upper).detach()  # in the lower tail, where the difference is exact
+        share = (torch.sigmoid(side * upper) - torch.sigmoid(side * lower)).abs()
+        return lower_bound(share, SMALLEST_LIKELIHOOD)
 
 
 class GDN(nn.Module):
@@ -65,20 +136,15 @@ def _deconv(c_in: int, c_out: int) -> nn.ConvTranspose2d:
 class Hyperprior(nn.Module):
     """A codec whose latent y is Gaussian given a second, coarser latent z: mean and scale, no context.
 
-    Called with pictures (B, 3, H, W) in [0, 1] of any size, it returns `pictures` (clamped to [0, 1]), `raw` (not
-    clamped) and the bits of each picture, (B,): `bits_y`, `bits_z` and their sum `bits`. Sides are padded to
-    multiples of 64 by repeating the border, and the padding is coded (and paid) too. Latents get noise in
-    training and are rounded in evaluation, where gradients pass nevertheless. One set of weights is one rate,
-    so `quality` is not used. `n` and `m` are channels, m of the latent y.
+    Call and answer as `make_proxy` says. Sides are padded to multiples of 64 by repeating the border, and the padding
+    is coded (and paid) too. Latents get noise in training and are rounded in evaluation, where gradients pass
+    nevertheless. One set of weights is one rate, so `quality` is not used. `n` and `m` are channels, m of the latent y.
     Source: Minnen et al. 2018, "Joint Autoregressive and Hierarchical Priors for Learned Image Compression",
     without its context model.
     """
 
     def __init__(self, n: int = 64, m: int = 96):
         super().__init__()
-        if not all(isinstance(size, int) and size >= 2 for size in (n, m)):
-            raise ParameterError(f"a learned proxy was given n = {n!r}, m = {m!r}; give whole numbers from 2.")
-        self.n, self.m = n, m
         self.encoder = nn.Sequential(_conv(3, n), GDN(n), _conv(n, n), GDN(n), _conv(n, n), GDN(n), _conv(n, m))
         self.decoder = nn.Sequential(
             _deconv(m, n), GDN(n, inverse=True), _deconv(n, n), GDN(n, inverse=True),
@@ -96,11 +162,8 @@ class Hyperprior(nn.Module):
 
     def moments(self, hyper: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and scale of y from what z tells; the scale is a square, at least 0.11."""
-        mean, root = self._predict(hyper, y).chunk(2, dim=1)
+        mean, root = hyper.chunk(2, dim=1)
         return mean, lower_bound(root.square(), SMALLEST_SCALE)
-
-    def _predict(self, hyper: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return hyper
 
     def forward(self, images, quality=None):
         check_pictures(images, type(self).__name__)
@@ -111,16 +174,15 @@ class Hyperprior(nn.Module):
         bits_y = bits(gaussian_likelihood(y, *self.moments(self.hyper_decoder(z), y)))
         bits_z = bits(self.z_density.likelihood(z))
         raw = self.decoder(y)[..., :height, :width]
-        return {
-            "pictures": raw.clamp(0, 1), "raw": raw, "bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z,
-        }  # fmt: skip
+        both = {"bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z}
+        return {"pictures": raw.clamp(0, 1), "raw": raw} | both
 
 
 @PROXIES.register("Minnen2018")
 class Minnen2018(Hyperprior):
     """The hyperprior with a context model: what was coded before, in reading order, also tells mean and scale.
 
-    14,120,867 parameters at the published n = m = 192. Call and answer as of `Hyperprior`.
+    14,120,867 parameters at the published n = m = 192.
     Source: Minnen et al. 2018, figure 1.
     """
 
@@ -133,8 +195,8 @@ class Minnen2018(Hyperprior):
         )  # fmt: skip
         _begin_with_scale_one(self.entropy_parameters[-1], m)
 
-    def _predict(self, hyper, y):
-        return self.entropy_parameters(torch.cat([hyper, self.context(y)], dim=1))
+    def moments(self, hyper, y):
+        return super().moments(self.entropy_parameters(torch.cat([hyper, self.context(y)], dim=1)), y)
 
 
 def _begin_with_scale_one(layer: nn.Module, m: int) -> None:

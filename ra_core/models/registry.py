@@ -8,15 +8,12 @@ from ra_core.errors import ParameterError
 from ra_core.registry import Registry
 
 PROCESSORS = Registry("processor")  # classes made with `scale`; see `processors`
-PREPROCESSORS = Registry("preprocessor")  # see `preprocessors`
-PROXIES = Registry("proxy")  # see `proxies`
+PREPROCESSORS = Registry("preprocessor")
+PROXIES = Registry("proxy")
 
 
 def make(registry: Registry, name: str, **sizes) -> nn.Module:
-    """Return a fresh network by name; sizes that are None keep their default.
-
-    Raises `ParameterError` for an unknown name or size.
-    """
+    """Return a fresh network; sizes that are None keep their default. Raises `ParameterError` for an unknown one."""
     kind = registry.find(name)
     given = {key: value for key, value in sizes.items() if value is not None}
     allowed = list(inspect.signature(kind).parameters)

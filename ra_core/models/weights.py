@@ -27,29 +27,30 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
     Every tensor of the network must be in the file and none beside (BatchNorm's step counters may be absent).
     Raises `WeightsError` when the file is missing, truncated, of another kind, or made for another network.
     """
-    path = Path(path)
-    if not path.exists():
-        raise WeightsError(f"{path} does not exist; name a safetensors file, or train the network first.")
     try:
         tensors = load_file(path)
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not exist; name a safetensors file, or train the network first.") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
-    own = net.state_dict()
-    optional = {name for name in own if name.endswith("num_batches_tracked")}
-    problems = {
-        "misses": set(own) - set(tensors) - optional,
-        "has the unknown": set(tensors) - set(own),
-        "has another shape for": {name for name in set(own) & set(tensors) if own[name].shape != tensors[name].shape},
-    }
-    for what, names in problems.items():
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise WeightsError(
-                f"{path} was made for another network than {type(net).__name__}: "
-                f"it {what} {min(names)!r}{more}; use the network it was trained as."
-            )
+    own = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    optional = {name: own[name] for name in own if name.endswith("num_batches_tracked")}
+    found = optional | {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if differ := [name for name in sorted(own | found) if own.get(name) != found.get(name)]:
+        known, given = (shapes.get(differ[0], "absent") for shapes in (own, found))
+        raise WeightsError(
+            f"{path} was made for another network than {type(net).__name__}: {differ[0]!r} is {known} there and "
+            f"{given} in the file; use the network it was trained as."
+        )
     load_tensors(net, tensors)
     return net
+
+
+def load_tensors(net: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Fill `net` with tensors by their names; what is not named stays."""
+    state = net.state_dict()  # knows the versions of its modules; without them torch renames what looks old
+    state.update(tensors)
+    net.load_state_dict(state)
 
 
 def read_sidecar(path: Path, keys: set[str], advice: str) -> dict:
@@ -75,10 +76,3 @@ def fetched(what: str, url: str) -> Iterator[None]:
             f"the {what} are missing or broken in {place} and could not be fetched ({reason}); put that "
             "file there, name its cache folder in the environment variable TORCH_HOME, or connect to the network once."
         ) from error
-
-
-def load_tensors(net: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Fill `net` with tensors by their names; what is not named stays."""
-    state = net.state_dict()  # knows the versions of its modules; without them torch renames what looks old
-    state.update(tensors)
-    net.load_state_dict(state)

@@ -5,7 +5,6 @@ import boxed
 import pytest
 import torch
 from refusal import refusal
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from torchvision import models
@@ -13,11 +12,10 @@ from torchvision import models
 from ra_core.data import cifar10, scenes
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.judges import detector as detectors
 from ra_core.judges.detector import SHIPPED, Detector, load_detector
-from ra_core.judges.detector_nets import TRUNKS, make_detector
+from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
 from ra_core.judges.recognizer import load_recognizer
-from ra_core.models.weights import load_weights, save_weights
+from ra_core.models.weights import save_weights
 
 LOSSES = {
     "fcos": {"classification", "bbox_regression", "bbox_ctrness"},
@@ -53,12 +51,6 @@ def test_the_first_features_are_those_of_the_recognizer_at_half_the_size(name):
 
 
 @pytest.mark.parametrize("name", TRUNKS)
-def test_the_levels_have_strides_8_16_and_32(name):
-    features = make_detector(name, 10).backbone(torch.zeros(1, 3, 224, 224))
-    assert [tuple(level.shape) for level in features.values()] == [(1, 64, 28, 28), (1, 64, 14, 14), (1, 64, 7, 7)]
-
-
-@pytest.mark.parametrize("name", TRUNKS)
 def test_every_size_of_object_is_learned_from(name):
     """Of objects from 28 to 128 pixels, none is without a place in the picture that answers for it."""
     torch.manual_seed(0)
@@ -71,23 +63,20 @@ def test_every_size_of_object_is_learned_from(name):
 
 
 @pytest.mark.parametrize("name", TRUNKS)
-def test_all_weights_of_a_fresh_detector_can_be_trained(name):
+def test_all_weights_of_a_fresh_detector_can_be_trained_and_its_levels_have_strides_8_16_and_32(name):
     net = make_detector(name, 3, trained_features=True)
     assert all(p.requires_grad for p in net.parameters())
     assert make_detector(name, 3).state_dict().keys() == net.state_dict().keys()
-
-
-def test_an_unknown_family_is_refused():
-    assert "detector 'yolo' is none of the small ones" in refusal(ParameterError, make_detector, "yolo", 3)
+    levels = net.backbone(torch.zeros(1, 3, 224, 224)).values()
+    assert [tuple(level.shape) for level in levels] == [(1, 64, 28, 28), (1, 64, 14, 14), (1, 64, 7, 7)]
 
 
 # The wrapper
 
 
 def test_answers_are_boxes_scores_and_labels_in_the_picture(detector, batch):
-    images, _ = batch
     with torch.inference_mode():
-        answers = detector(images[:, :, :80])
+        answers = detector(batch[0][:, :, :80])
     assert len(answers) == 3
     for answer in answers:
         count = len(answer["scores"])
@@ -99,12 +88,14 @@ def test_answers_are_boxes_scores_and_labels_in_the_picture(detector, batch):
 def test_losses_give_gradients_to_the_pictures_and_never_to_the_weights(detector, batch):
     images, targets = batch
     images.requires_grad_(True)
-    torch.manual_seed(0)
-    losses = detector.losses(images, targets)
-    assert set(losses) == LOSSES[detector.name]
-    assert all(loss.ndim == 0 and loss.isfinite() and loss.requires_grad for loss in losses.values())
-    sum(losses.values()).backward()
-    assert (images.grad.abs().amax((1, 2, 3)) > 0).all() and images.grad.isfinite().all()
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    for given in (targets, [nothing] * 3):
+        torch.manual_seed(0)
+        losses = detector.losses(images, given)
+        assert set(losses) == LOSSES[detector.name]
+        assert all(loss.ndim == 0 and loss.isfinite() and loss.requires_grad for loss in losses.values())
+        (gradient,) = torch.autograd.grad(sum(losses.values()), images)
+        assert (gradient.abs().amax((1, 2, 3)) > 0).all() and gradient.isfinite().all()
     assert not any(p.requires_grad or p.grad is not None for p in detector.parameters())
 
 
@@ -165,19 +156,6 @@ def test_asking_for_losses_leaves_everything_as_it_was(detector, batch):
     assert not any(module.training for module in detector.modules())
 
 
-def test_nothing_brings_it_out_of_evaluation_mode(detector):
-    nn.ModuleDict({"detector": detector}).train()
-    assert not any(module.training for module in detector.modules())
-
-
-def test_pictures_without_objects_have_losses_too(detector, batch):
-    images, _ = batch
-    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-    losses = detector.losses(images[:2].requires_grad_(True), [nothing, nothing])
-    assert all(loss.isfinite() for loss in losses.values())
-    sum(losses.values()).backward()
-
-
 def test_ignored_objects_are_not_trained_on(detector, batch):
     images, targets = batch
     more = [target | {"ignored_boxes": torch.zeros(1, 4), "ignored_labels": torch.tensor([2])} for target in targets]
@@ -186,13 +164,6 @@ def test_ignored_objects_are_not_trained_on(detector, batch):
         torch.manual_seed(0)
         values.append(torch.stack(list(detector.losses(images, given).values())))
     assert torch.equal(*values)
-
-
-def test_a_label_beyond_its_classes_is_refused(detector, batch):
-    images, targets = batch
-    targets[1]["labels"] = torch.tensor([4])
-    said = refusal(ParameterError, detector.losses, images, targets)
-    assert said.startswith("a target has label 4, detector ") and "knows 1 to 3" in said
 
 
 def test_pictures_are_normalised_and_padded_but_never_resized(detector):
@@ -204,12 +175,8 @@ def test_pictures_are_normalised_and_padded_but_never_resized(detector):
     assert (batch.tensors[0, :, 50:] == 0).all()
     with torch.inference_mode():
         assert len(detector(pictures)) == 2
-
-
-@pytest.mark.parametrize("size", [(1, 1), (31, 200)])
-def test_any_size_is_taken(detector, size):
-    with torch.inference_mode():
-        assert len(detector(torch.rand(1, 3, *size))) == 1
+        for size in ((1, 1), (31, 200)):
+            assert len(detector(torch.rand(1, 3, *size))) == 1
 
 
 # Those that ship
@@ -232,15 +199,6 @@ def test_a_shipped_detector_is_small_documented_and_works(name):
     assert mean_ap(detect(detector, test), test.all_targets())["map50"] >= 40
 
 
-@pytest.mark.parametrize("name", TRUNKS)
-def test_weights_come_back_as_they_were(tmp_path, name):
-    net, other = make_detector(name, 3), make_detector(name, 3)
-    save_weights(net, tmp_path / "it.safetensors")
-    load_weights(other, tmp_path / "it.safetensors")
-    back = other.state_dict()
-    assert all(torch.equal(back[key], tensor) for key, tensor in net.state_dict().items())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_shipped_detector_is_as_good_as_stated(name):
@@ -250,39 +208,30 @@ def test_a_shipped_detector_is_as_good_as_stated(name):
     assert scores == pytest.approx(stated, abs=0.3)
 
 
-def shipped(folder, name: str = "fcos", sidecar: object = None) -> None:
+def shipped(folder, name: str = "fcos") -> None:
     """Lay a detector of three classes into a folder."""
     save_weights(make_detector(name, 3), folder / f"{name}.safetensors")
-    (folder / f"{name}.json").write_text(json.dumps({"classes": boxed.CLASSES} if sidecar is None else sidecar))
+    (folder / f"{name}.json").write_text(json.dumps({"classes": boxed.CLASSES}))
 
 
-def test_a_detector_of_one_s_own_is_loaded_from_its_folder(tmp_path):
-    shipped(tmp_path)
-    detector = load_detector("fcos", folder=tmp_path)
-    assert (detector.name, detector.classes) == ("fcos", boxed.CLASSES)
+@pytest.mark.parametrize("name", TRUNKS)
+def test_a_detector_of_one_s_own_is_loaded_from_its_folder(tmp_path, name):
+    shipped(tmp_path, name)
+    detector = load_detector(name, folder=tmp_path)
+    assert (detector.name, detector.classes) == (name, boxed.CLASSES)
     assert not any(p.requires_grad for p in detector.parameters())
-    other = make_detector("fcos", 3)
+    other = make_detector(name, 3)
     save_weights(other, tmp_path / "other.safetensors")
-    found = load_detector("fcos", tmp_path / "other.safetensors", tmp_path)
-    assert all(torch.equal(a, b) for a, b in zip(found.net.parameters(), other.parameters(), strict=True))
+    found = load_detector(name, tmp_path / "other.safetensors", tmp_path).net.state_dict()
+    assert all(torch.equal(found[key], tensor) for key, tensor in other.state_dict().items())
 
 
-def test_weights_of_16_bits_are_read(tmp_path):
+def test_broken_files_of_a_detector_are_refused(tmp_path):
+    assert "fcos.json" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
     shipped(tmp_path)
-    net = make_detector("fcos", 3)
-    save_file({key: value.half() for key, value in net.state_dict().items()}, tmp_path / "fcos.safetensors")
-    detector = load_detector("fcos", folder=tmp_path)
-    assert all(p.dtype == torch.float32 for p in detector.parameters())
-    assert all(torch.equal(a, b.half().float()) for a, b in zip(detector.parameters(), net.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("sidecar", [[], {"name": "fcos"}, 3])
-def test_broken_files_of_a_detector_are_refused(tmp_path, sidecar):
-    assert "fcos.json cannot be read" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
-    shipped(tmp_path, sidecar=sidecar)
-    assert "fcos.json cannot be read" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
-    shipped(tmp_path, sidecar={"classes": ["one"]})
-    assert "made for another network" in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
+    for sidecar in ("[]", '{"name": "fcos"}', "3", '{"classes": ["one"]}'):
+        (tmp_path / "fcos.json").write_text(sidecar)
+        assert "fcos." in refusal(WeightsError, load_detector, "fcos", folder=tmp_path)
 
 
 # torchvision's
@@ -303,7 +252,11 @@ def test_a_pretrained_detector_keeps_its_normalisation_and_classes(monkeypatch):
     assert asked == [("fcos_resnet50_fpn", {"weights": weights, "weights_backbone": None, "num_classes": 91})]
     assert len(detector.classes) == 90 and detector.classes[:2] == ("person", "bicycle")
     assert detector.net.transform.image_mean == [0.5, 0.25, 0.125]
-    assert isinstance(detector.net.transform, detectors.AsTheyCome)
+    assert isinstance(detector.net.transform, Unresized)
+
+
+MOBILE = "fasterrcnn_mobilenet_v3_large_320_fpn"
+FILE = f"hub/checkpoints/{MOBILE}-907ea3f9.pth"
 
 
 def test_a_pretrained_detector_without_network_says_what_to_do(tmp_path, monkeypatch):
@@ -312,25 +265,19 @@ def test_a_pretrained_detector_without_network_says_what_to_do(tmp_path, monkeyp
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    said = refusal(WeightsError, load_detector, "fasterrcnn_mobilenet_v3_large_320_fpn")
-    file = tmp_path / "hub" / "checkpoints" / "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
-    assert (
-        f"COCO weights of fasterrcnn_mobilenet_v3_large_320_fpn are missing or broken in {file} and could not be"
-        in said
-    )
-    assert "Name or service not known" in said and "TORCH_HOME" in said
+    said = refusal(WeightsError, load_detector, MOBILE)
+    assert MOBILE in said and str(tmp_path / FILE) in said and "TORCH_HOME" in said
+    assert "Name or service not known" in said
 
 
 def test_a_pretrained_detector_comes_from_the_cache_folder(tmp_path, monkeypatch):
-    name = "fasterrcnn_mobilenet_v3_large_320_fpn"
-    net = models.get_model(name, weights=None, weights_backbone=None, num_classes=91)
-    file = tmp_path / "hub" / "checkpoints" / f"{name}-907ea3f9.pth"
-    file.parent.mkdir(parents=True)
-    torch.save(net.state_dict(), file)
+    net = models.get_model(MOBILE, weights=None, weights_backbone=None, num_classes=91)
+    (tmp_path / FILE).parent.mkdir(parents=True)
+    torch.save(net.state_dict(), tmp_path / FILE)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    found = load_detector(name)
+    found = load_detector(MOBILE)
     assert torch.equal(found.net.rpn.head.conv[0][0].weight, net.rpn.head.conv[0][0].weight)
-    assert found.speak(("Dining table", "sofa")).classes == ("Dining table", "sofa")
+    assert found.with_classes(("Dining table", "sofa")).classes == ("Dining table", "sofa")
 
 
 # Other names
@@ -350,8 +297,8 @@ class Everything(nn.Module):
         return {} if targets else [found for _ in images]
 
 
-def test_a_detector_speaks_of_the_classes_of_the_pictures():
-    detector = Detector(Everything(), "all", ["cat", "dining table", "couch", "N/A"]).speak(("Sofa", "cat"))
+def test_labels_are_those_of_the_classes_of_the_pictures():
+    detector = Detector(Everything(), "all", ["cat", "dining table", "couch", "N/A"]).with_classes(("Sofa", "cat"))
     assert detector.classes == ("Sofa", "cat")
     (answer,) = detector([torch.zeros(3, 8, 8)])
     assert answer["labels"].tolist() == [1, 2] and answer["scores"].tolist() == [1, 3]
@@ -360,13 +307,13 @@ def test_a_detector_speaks_of_the_classes_of_the_pictures():
     detector.losses([torch.zeros(3, 8, 8)], [target])
     assert detector.net.targets[0]["labels"].tolist() == [1, 3, 1]
     assert target["labels"].tolist() == [2, 1, 2]
-    again = detector.speak(("cat",))([torch.zeros(3, 8, 8)])
+    again = detector.with_classes(("cat",))([torch.zeros(3, 8, 8)])
     assert again[0]["labels"].tolist() == [1] and again[0]["scores"].tolist() == [3]
 
 
 def test_a_class_that_a_detector_does_not_know_is_named():
-    said = refusal(ParameterError, Detector(Everything(), "all", ["cat"]).speak, ("Cat", "raccoon"))
-    assert said.startswith("detector 'all' does not know 'raccoon'; name detectors that do, or say")
+    said = refusal(ParameterError, Detector(Everything(), "all", ["cat"]).with_classes, ("Cat", "raccoon"))
+    assert "'all'" in said and "'raccoon'" in said and "'Cat'" not in said
 
 
 def test_a_detector_of_ones_own_is_named_by_its_place(tmp_path, monkeypatch):
@@ -380,7 +327,7 @@ def test_a_detector_of_ones_own_is_named_by_its_place(tmp_path, monkeypatch):
         found = load_detector(name)
         assert (found.name, found.classes) == (name, ("one", "two"))
         assert torch.equal(next(found.net.parameters()), next(net.parameters()))
-    assert "mine/fcos.json cannot be read" in refusal(WeightsError, load_detector, "mine/fcos")
+    assert "mine/fcos.json" in refusal(WeightsError, load_detector, "mine/fcos")
 
 
 @pytest.mark.parametrize("name", ["ssd300_vgg16", "maskrcnn_resnet50_fpn", "resnet18", "FCOS", ""])

@@ -8,13 +8,15 @@ from ra_core.models import cell_nets, efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES, begin_from_imagenet, on_imagenet, on_patches
 from ra_core.models.cifar_nets import FAMILIES
 
-ON_PATCHES = {"cell_resnet20": 278_434, "cell_vgg8": 522_370, "cell_mobilenet": 296_194}
-LITE = {"cell_lite0": 701_218, "cell_lite1": 989_730}
+SIZES = {
+    "cell_resnet20": 278_434, "cell_vgg8": 522_370, "cell_mobilenet": 296_194, "cell_lite0": 701_218,
+    "cell_lite1": 989_730,
+}  # fmt: skip
 
 
 def test_sizes():
     sizes = {name: sum(p.numel() for p in net(2).parameters()) for name, net in CELL_FAMILIES.items()}
-    assert sizes == ON_PATCHES | LITE
+    assert sizes == SIZES
 
 
 @pytest.mark.parametrize("name", FAMILIES)

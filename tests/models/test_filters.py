@@ -1,44 +1,35 @@
 import math
+from itertools import product
 
 import pytest
 import torch
-from refusal import refusal
 
-from ra_core.errors import ParameterError
 from ra_core.models.filters import Bilateral, Gaussian
 
 FILTERS = [Gaussian(0.5), Gaussian(2.0), Bilateral(1.0, 0.05), Bilateral(2.0, 0.15)]
 
 
-def name(net) -> str:
-    return f"{type(net).__name__}{[value for value in (net.sigma, getattr(net, 'tone', None)) if value]}"
-
-
-every = pytest.mark.parametrize("net", FILTERS, ids=name)
+every = pytest.mark.parametrize("net", FILTERS, ids=["gaussian 0.5", "gaussian 2", "bilateral 1", "bilateral 2"])
 
 
 def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-def neighbours(image: torch.Tensor, y: int, x: int, radius: int):
-    """Yield dy, dx and the colour (3,) there; beyond the border that of the nearest pixel."""
-    height, width = image.shape[-2:]
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            yield (dy, dx, image[0, :, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)].double())
-
-
 def explicit(image: torch.Tensor, radius: int, weight) -> torch.Tensor:
-    """Return each pixel as the weighted mean of its neighbours, `weight(dy, dx, neighbour, pixel)`."""
-    out = torch.zeros_like(image)
-    for y in range(image.shape[-2]):
-        for x in range(image.shape[-1]):
-            total, weights = torch.zeros(3, dtype=torch.float64), 0.0
-            for dy, dx, colour in neighbours(image, y, x, radius):
-                w = weight(dy, dx, colour, image[0, :, y, x].double())
-                total, weights = total + w * colour, weights + w
-            out[0, :, y, x] = (total / weights).float()
+    """Return each pixel as the weighted mean of its neighbours, `weight(dy, dx, neighbour, pixel)`.
+
+    Beyond the border the colour is that of the nearest pixel.
+    """
+    out, (height, width) = torch.zeros_like(image), image.shape[-2:]
+    around = range(-radius, radius + 1)
+    for y, x in product(range(height), range(width)):
+        total, weights = torch.zeros(3, dtype=torch.float64), 0.0
+        for dy, dx in product(around, around):
+            colour = image[0, :, min(max(y + dy, 0), height - 1), min(max(x + dx, 0), width - 1)].double()
+            w = weight(dy, dx, colour, image[0, :, y, x].double())
+            total, weights = total + w * colour, weights + w
+        out[0, :, y, x] = (total / weights).float()
     return out
 
 
@@ -89,10 +80,3 @@ def test_pictures_of_a_batch_do_not_mix_and_nothing_is_learned(net):
     single = torch.cat([net(image[None]) for image in images])
     assert torch.allclose(net(images), single, atol=1e-6)
     assert not list(net.parameters()) and not net.state_dict()
-
-
-@pytest.mark.parametrize("sigma", [0, -1.0, float("nan")])
-def test_an_impossible_strength_is_refused(sigma):
-    assert f"sigma {sigma}" in refusal(ParameterError, Gaussian, sigma)
-    assert f"sigma {sigma}" in refusal(ParameterError, Bilateral, sigma, 0.1)
-    assert f"tone {sigma}" in refusal(ParameterError, Bilateral, 1.0, sigma)

@@ -119,17 +119,12 @@ def test_frozen_batch_norm_never_looks_at_the_batch_but_learns_its_scale_and_shi
     alone = net.train()(images[:1])
     together = net(images)
     assert net.training and torch.allclose(alone, together[:1], atol=1e-6)
+    assert net(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
     assert torch.equal(net.head[1].running_mean, torch.zeros(2))
     assert torch.equal(net.eval()(images), together)
     together.sum().backward()
     norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
     assert len(norms) == 26 and any(norm.weight.grad.abs().max() > 0 for norm in norms)
-
-
-def test_too_little_for_statistics_is_said_in_one_sentence():
-    message = refusal(ParameterError, narrow(), torch.rand(1, 3, 5, 9))
-    assert "5 x 9" in message and "frozen" in message
-    assert narrow(batch_norm="frozen")(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
 
 
 def test_preprocess_clamps_and_hands_the_strength_to_networks_that_take_one():
@@ -143,10 +138,5 @@ def test_preprocess_clamps_and_hands_the_strength_to_networks_that_take_one():
         assert torch.equal(preprocess(nn.Identity(), images), images)
 
 
-def test_bad_calls_are_refused():
-    assert "'never'" in refusal(ParameterError, NPP, batch_norm="never")
-    assert "width 0" in refusal(ParameterError, NPP, 0)
+def test_pictures_of_another_shape_are_refused():
     assert "(2, 1, 8, 8)" in refusal(ParameterError, narrow(), torch.rand(2, 1, 8, 8))
-    net, images = narrow("NPPQA").eval(), torch.rand(2, 3, 16, 16)
-    for strength in (None, torch.ones(3), torch.tensor([1.0, 0.0]), -1.0, float("nan")):
-        assert "strength" in refusal(ParameterError, net, images, strength)

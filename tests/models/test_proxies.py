@@ -7,18 +7,21 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.models.entropy import FlowDensity, bits, gaussian_likelihood, lower_bound, quantise
 from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
-from ra_core.models.proxy_learned import GDN, MaskedConv2d
+from ra_core.models.proxy_learned import (
+    GDN,
+    FlowDensity,
+    MaskedConv2d,
+    bits,
+    gaussian_likelihood,
+    lower_bound,
+    quantise,
+)
 from ra_core.models.weights import save_weights
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
 LEARNED = ("Minnen2018", "Hyperprior")
 ANSWER = {"pictures", "raw", "bits_y", "bits_z", "bits"}
-
-
-def parameters(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
 
 
 def small(name: str) -> nn.Module:
@@ -120,7 +123,7 @@ def test_gaussian_likelihood_is_the_difference_of_two_cdf_and_stays_exact_far_ou
 def test_flow_likelihoods_of_the_integers_sum_to_one_for_each_channel():
     torch.manual_seed(0)
     density = FlowDensity(5)
-    assert parameters(density) == 55
+    assert sum(p.numel() for p in density.parameters()) == 55
     with torch.no_grad():
         for parameter in density.parameters():
             parameter += torch.randn_like(parameter) * 0.5
@@ -183,11 +186,9 @@ def test_gradients_of_pixels_and_bits_reach_the_picture_through_a_frozen_proxy(n
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_bad_calls_are_refused(name):
+def test_pictures_of_another_shape_are_refused(name):
     for shape in ((3, 8, 8), (1, 1, 8, 8)):
         assert str(shape) in refusal(ParameterError, small(name), torch.rand(shape))
-    if name in LEARNED:
-        assert "n = 0" in refusal(ParameterError, make_proxy, name, n=0)
 
 
 # Learned proxies
@@ -219,16 +220,11 @@ def test_bits_are_those_of_the_models_own_likelihoods(name):
     assert torch.allclose(answer["bits_y"], bits(gaussian_likelihood(y, mean, scale)))
     assert torch.allclose(answer["bits_z"], bits(proxy.z_density.likelihood(z)))
     assert torch.allclose(answer["raw"], proxy.decoder(y), atol=1e-6)
-
-
-@pytest.mark.parametrize("name", LEARNED)
-def test_padding_repeats_the_border(name):
-    proxy, images = small(name).eval(), torch.rand(1, 3, 50, 70)
-    padded = F.pad(images, (0, 58, 0, 14), mode="replicate")
+    part = images[..., :50, :70]
+    padded = F.pad(part, (0, 58, 0, 14), mode="replicate")  # the border is repeated, and paid for
     with torch.no_grad():
-        one, other = proxy(images), proxy(padded)
-    assert torch.equal(one["bits"], other["bits"])
-    assert torch.allclose(one["raw"], other["raw"][..., :50, :70])
+        one, other = proxy(part), proxy(padded)
+    assert torch.equal(one["bits"], other["bits"]) and torch.allclose(one["raw"], other["raw"][..., :50, :70])
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -251,9 +247,7 @@ def test_weights_of_other_sizes_are_refused(tmp_path, name):
         assert mine.dtype == torch.float32 and torch.equal(mine, stored.half().float())
     other = next(other for other in LEARNED if other != name)
     for kind, n, m in ((name, 8, 6), (name, 4, 8), (other, 4, 6)):
-        assert f"another network than {kind}" in refusal(WeightsError, fill_proxy, kind, n, m, path)
-    path.write_bytes(b"no weights")
-    refusal(WeightsError, fill_proxy, name, 4, 6, path)
+        assert kind in refusal(WeightsError, fill_proxy, kind, n, m, path)
 
 
 def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_path):

@@ -26,13 +26,9 @@ def equal(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def snapshot(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {key: tensor.clone() for key, tensor in net.state_dict().items()}
-
-
 def refused(path, net: nn.Module) -> str:
     """Return why `path` is refused; the network must be as it was."""
-    before = snapshot(net)
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
     message = refusal(WeightsError, load_weights, net, path)
     assert equal(before, net.state_dict()) and str(path) in message
     return message
@@ -44,14 +40,8 @@ def test_round_trip_keeps_every_bit_and_buffer(tmp_path):
     save_weights(net, tmp_path / "deep" / "it.safetensors")
     assert load_weights(other, tmp_path / "deep" / "it.safetensors") is other
     assert equal(net.state_dict(), other.state_dict())
-    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"it.safetensors"}
-
-
-def test_the_file_is_the_same_for_any_memory_layout(tmp_path):
-    net = make(0)
-    save_weights(net, tmp_path / "a")
-    save_weights(net.to(memory_format=torch.channels_last), tmp_path / "b")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    save_weights(net.to(memory_format=torch.channels_last), tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "deep" / "it.safetensors").read_bytes()
 
 
 def test_only_step_counters_may_be_absent(tmp_path):
@@ -63,18 +53,13 @@ def test_only_step_counters_may_be_absent(tmp_path):
     assert all(torch.equal(other.state_dict()[key], tensor) for key, tensor in kept.items())
 
 
-CHANGES = {
-    "misses 'body.0.body.1.running_mean' and 1 more": {"body.0.body.1.running_mean": None, "tail.0.bias": None},
-    "unknown 'extra' and 1 more": {"extra": torch.zeros(2), "more": torch.zeros(1)},
-    "another shape for 'tail.0.bias'": {"tail.0.bias": torch.zeros(4)},
-}
-
-
-@pytest.mark.parametrize("said", CHANGES)
-def test_tensors_that_are_missing_unknown_or_misshapen_are_named(tmp_path, said):
-    changed = make(0).state_dict() | CHANGES[said]
+@pytest.mark.parametrize(
+    ("name", "tensor"), [("tail.0.bias", None), ("extra", torch.zeros(2)), ("tail.0.bias", torch.zeros(4))]
+)
+def test_a_tensor_that_is_missing_unknown_or_misshapen_is_named(tmp_path, name, tensor):
+    changed = make(0).state_dict() | {name: tensor}
     save_file({name: tensor for name, tensor in changed.items() if tensor is not None}, tmp_path / "it")
-    assert said in refused(tmp_path / "it", make(1))
+    assert repr(name) in refused(tmp_path / "it", make(1))
 
 
 @settings(max_examples=30)

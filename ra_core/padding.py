@@ -13,10 +13,6 @@ def check_pictures(images: torch.Tensor, what: str) -> None:
 
 
 def pad_to_multiple(images: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Return pictures (B, C, H, W) whose sides are multiples of `multiple`.
-
-    What is missing at the right and at the bottom repeats the last column and row.
-    """
-    height, width = images.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
+    """Return pictures (B, C, H, W) with sides of multiples; the last column and row are repeated to the far ends."""
+    bottom, right = (-side % multiple for side in images.shape[-2:])
     return F.pad(images, (0, right, 0, bottom), mode="replicate") if right or bottom else images
