@@ -15,7 +15,7 @@ from trouble import Interrupt, Interrupted
 
 from ra_core.channels import Noise
 from ra_core.errors import TrainingError
-from ra_core.losses import find_mode
+from ra_core.methods import find_method
 from ra_core.objectives import Restoration
 from ra_core.training import fit
 
@@ -97,7 +97,7 @@ class Dropping(nn.Module):
 def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how):
     def run(folder, channel):
         torch.manual_seed(3)
-        objective = Restoration(find_mode("ra"), channel, tiny.source())
+        objective = Restoration(find_method("ra"), channel, tiny.source())
         return fit(
             {"processor": Dropping()}, objective, tiny.pictures(), folder=folder, steps=6,
             batch=5, lr=1e-3, device="cpu", checkpoint_seconds=0, **how,
@@ -157,8 +157,8 @@ def test_a_checkpoint_holds_networks_optimiser_random_states_and_log(tmp_path):
         ({"seed": 1}, ("seed", "0", "1")),
         ({"schedule": "cosine"}, ("schedule", "'drops'", "'cosine'")),
         ({"drops": (0.5,)}, ("drops", "[0.5]")),
-        ({"mode": find_mode("ra", 0.5)}, ("weight", "0.001", "0.5")),
-        ({"mode": find_mode("ra_unsupervised")}, ("mode", "'ra'", "'ra_unsupervised'")),
+        ({"mode": find_method("ra", 0.5)}, ("weight", "0.001", "0.5")),
+        ({"mode": find_method("ra_unsupervised")}, ("mode", "'ra'", "'ra_unsupervised'")),
         ({"precision": "bf16"}, ("precision", "'fp32'", "'bf16'")),
         ({"channel": Noise(0.2)}, ("channel", "sigma=0.1", "sigma=0.2")),
         ({"networks": tiny.networks(width=5)}, ("parameters", "{'processor': 2414}")),
