@@ -7,10 +7,11 @@ from refusal import refusal
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
+from trouble import killed
 
 from ra_core.data import fingerprint
 from ra_core.errors import DataError, ParameterError, TrainingError
-from ra_core.judges.recognizer import load_recognizer
+from ra_core.judges.recognizer import OURS, load_recognizer
 from ra_core.pretraining import recognizers
 from ra_core.pretraining.recognizers import Recognition, accuracy, augment, nesterov, normalise, train_recognizer
 
@@ -38,17 +39,14 @@ def colours(count: int, seed: int = 0):
     return pictures
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(recognizers.FAMILIES, "resnet20", family)
+    for known in (recognizers.FAMILIES, OURS):
+        monkeypatch.setitem(known, "resnet20", family)
     monkeypatch.setitem(recognizers.RECIPE, "batch", BATCH)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-# Augmentation
 
 
 def crops(image: torch.Tensor, pad: int) -> list[torch.Tensor]:
@@ -107,9 +105,6 @@ def test_accuracy_counts_what_is_right():
     assert accuracy(Brightest(), pictures) == pytest.approx(100 * right)
 
 
-# Training
-
-
 def train(folder, **changes):
     arguments = {"name": "resnet20", "train": colours(44), "test": colours(12, 1), "folder": folder, "epochs": 3}
     return train_recognizer(**arguments | {"device": "cpu"} | changes)
@@ -149,12 +144,9 @@ def test_the_objective_is_cross_entropy_with_smoothed_labels():
 
 
 def test_only_layers_decay_under_nesterov_momentum():
-    parameters = list(family(3).parameters())
-    groups = nesterov(parameters, 0.2, 5e-4).param_groups
-    assert [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in groups] == [
-        (5e-4, {True}),
-        (0.0, {False}),
-    ]
+    groups = nesterov(list(family(3).parameters()), 0.2, 5e-4).param_groups
+    found = [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in groups]
+    assert found == [(5e-4, {True}), (0.0, {False})]
     assert all(group["nesterov"] and group["momentum"] == 0.9 and group["lr"] == 0.2 for group in groups)
 
 
@@ -192,37 +184,19 @@ def test_validation_follows_every_epoch(tmp_path, monkeypatch):
     assert seen == ["colours2"] * 3 + ["colours1"]
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture
-def killed(monkeypatch):
-    """Return a training that is killed before its step of that number, each step saved; 5 are an epoch."""
-    fit, terms = recognizers.fit, Recognition.terms
+def each_saved(monkeypatch):
+    """Save after each step; 5 are an epoch."""
+    fit = recognizers.fit
     monkeypatch.setattr(recognizers, "fit", lambda *a, **k: fit(*a, **k, checkpoint_seconds=0))
-
-    def run(folder, step: int, **changes) -> None:
-        calls = []
-
-        def kill(self, networks, batch):
-            calls.append(1)
-            if len(calls) == step:
-                raise Killed
-            return terms(self, networks, batch)
-
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Recognition, "terms", kill)
-            train(folder, **changes)
-
-    return run
+    monkeypatch.setitem(recognizers.CYCLES, "resnet20", (1, 2))
 
 
 @pytest.mark.parametrize("step", [2, 6, 13])  # before the first cycle ends, right after, in the second
-def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed, step):
-    monkeypatch.setitem(recognizers.CYCLES, "resnet20", (1, 2))
+def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, each_saved, step):
     once = train(tmp_path / "once", epochs=0)
-    killed(tmp_path / "again", step, epochs=0)
+    with killed(monkeypatch, Recognition, step):
+        train(tmp_path / "again", epochs=0)
     assert tiny.names(tmp_path / "again") == ["resnet20.run"]
     again = train(tmp_path / "again", epochs=0)
     assert tiny.names(tmp_path / "again") == ["resnet20.json", "resnet20.safetensors"]
@@ -233,8 +207,9 @@ def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed, ste
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 5}, {"seed": 1}, {"train": colours(46)}], ids=list)
-def test_going_on_with_another_recipe_is_refused(tmp_path, killed, changes):
-    killed(tmp_path, 3)
+def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, each_saved, changes):
+    with killed(monkeypatch, Recognition, 3):
+        train(tmp_path)
     refusal(TrainingError, train, tmp_path, **changes)
     assert tiny.names(tmp_path) == ["resnet20.run"]
 
@@ -244,11 +219,6 @@ def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
     assert "'resnet21'" in said and "resnet20, resnet26, vgg8, " in said
     said = refusal(DataError, train, tmp_path / "run", train=colours(7))
     assert "7 pictures" in said and "8" in said and not (tmp_path / "run").exists()
-
-
-def test_every_family_has_a_length():
-    assert set(recognizers.CYCLES) == set(recognizers.FAMILIES) | set(recognizers.CELL_FAMILIES)
-    assert all(cycles and min(cycles) >= 1 for cycles in recognizers.CYCLES.values())
 
 
 def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels():
