@@ -35,41 +35,34 @@ def killed(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("mode", ["ra", "ra_transformer"])
+MODES = ("ra", "ra_transformer")
+
+
+def timeless(folder: Path) -> list[dict]:
+    """The log without what depends on the machine."""
+    return [{k: v for k, v in line.items() if k not in ("images_per_s", "seconds_left")} for line in tiny.log(folder)]
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed, mode):
-    undisturbed, *runs = killed[mode]
-    expected = tiny.weights(Path(undisturbed["run"]))
-    assert list(expected) == ["processor.safetensors"] + ["transformer.safetensors"] * (mode == "ra_transformer")
-    for run in runs:
+    once, *runs = (Path(run["run"]) for run in killed[mode])
+    assert list(tiny.weights(once)) == [f"{name}.safetensors" for name in tiny.networks(mode)]
+    steps = [(line["step"], "validation" in line) for line in tiny.log(once)]
+    assert steps == sorted(set(steps)) and steps[-1] == (5, True)
+    for folder, run in zip(runs, killed[mode][1:], strict=True):
         assert run["signals"] and set(run["signals"]) == {signal.SIGKILL} and run["end"] == 0
-        assert tiny.weights(Path(run["run"])) == expected, run
+        assert tiny.weights(folder) == tiny.weights(once), run
+        assert tiny.names(folder) == tiny.names(once) and timeless(folder) == timeless(once)
 
 
 def test_the_kills_met_runs_in_all_their_states(killed):
-    left = [set(run["left"]) for mode in ("ra", "ra_transformer") for run in killed[mode][1:]]
+    left = [set(run["left"]) for mode in MODES for run in killed[mode][1:]]
     half = [names for names in left if any(name.startswith(".checkpoint.pt.") for name in names)]
     assert len(half) >= 4  # a checkpoint was being written
     assert any("checkpoint.pt" not in names for names in left)  # before the first
     assert any("processor.safetensors" in names and "run.json" not in names for names in left)
     assert any({"checkpoint.pt", "run.json"} <= names for names in left)  # all but put away
-    resumed = [run for run in killed["ra"][1:] if "checkpoint.pt" in run["left"]]
-    assert len(resumed) >= 5
-
-
-def test_a_run_killed_and_started_again_leaves_the_same_files_and_log(killed):
-    for mode in ("ra", "ra_transformer"):
-        undisturbed = Path(killed[mode][0]["run"])
-        steps = [(line["step"], "validation" in line) for line in tiny.log(undisturbed)]
-        assert steps == sorted(set(steps)) and steps[-1] == (5, True)
-        for run in killed[mode][1:]:
-            folder = Path(run["run"])
-            assert tiny.names(folder) == tiny.names(undisturbed)
-            assert [(line["step"], "validation" in line) for line in tiny.log(folder)] == steps
-            for again, once in zip(tiny.log(folder), tiny.log(undisturbed), strict=True):
-                timed = ("images_per_s", "seconds_left")
-                assert {k: v for k, v in again.items() if k not in timed} == {
-                    k: v for k, v in once.items() if k not in timed
-                }
+    assert len([run for run in killed["ra"][1:] if "checkpoint.pt" in run["left"]]) >= 5
 
 
 def test_killed_or_not_the_processor_of_ra_transformer_is_that_of_plain(killed):
@@ -89,11 +82,7 @@ class Dropping(nn.Module):
         return self.net(nn.functional.dropout(x, 0.2, self.training))
 
 
-@pytest.mark.parametrize(
-    "how",
-    [{}, {"precision": "bf16"}, {"channels_last": True}, {"precision": "bf16", "channels_last": True}],
-    ids=["fp32", "bf16", "channels_last", "both"],
-)
+@pytest.mark.parametrize("how", [{}, {"precision": "bf16", "channels_last": True}], ids=["fp32", "bf16"])
 def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how):
     def run(folder, channel):
         torch.manual_seed(3)
@@ -131,21 +120,6 @@ def test_a_run_whose_last_step_is_done_only_writes_its_weights(tmp_path):
         (tmp_path / name).unlink()
     tiny.train(tmp_path, "ra_transformer", channel=Interrupted(1))
     assert tiny.weights(tmp_path) == expected
-
-
-def test_a_checkpoint_holds_networks_optimiser_random_states_and_log(tmp_path):
-    nets = tiny.networks("ra_transformer")
-    with pytest.raises(Interrupt):
-        tiny.train(tmp_path, "ra_transformer", networks=nets, channel=Interrupted(5))
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert state["step"] == 4 and [line["step"] for line in state["log"]] == [1, 2, 3, 4]
-    for key, net in nets.items():
-        assert list(state["networks"][key]) == list(net.state_dict())
-        assert all(torch.equal(state["networks"][key][name], value) for name, value in net.state_dict().items())
-    moments = state["optimiser"]["state"]
-    assert len(moments) == sum(1 for net in nets.values() for _ in net.parameters())
-    assert all(set(moment) == {"step", "exp_avg", "exp_avg_sq"} and moment["step"] == 4 for moment in moments.values())
-    assert torch.equal(state["random"]["cpu"], torch.get_rng_state())
 
 
 @pytest.mark.parametrize(
