@@ -94,15 +94,9 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
     assert "squares" in said and "others" in said and not list(tmp_path.glob("*.safetensors"))
 
 
-@pytest.fixture
-def called(monkeypatch):
-    """What the command asks to train."""
-    found = []
-    monkeypatch.setattr(detectors, "train_detector", lambda *given: found.append(given) or {"name": "fcos"})
-    return found
-
-
-def test_the_command_trains_on_the_scenes_or_on_a_folder(tmp_path, called, capsys):
+def test_the_command_trains_on_the_scenes_or_on_a_folder(tmp_path, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(detectors, "train_detector", lambda *given: called.append(given) or {"name": "fcos"})
     assert main(["retinanet", "--folder", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
     name, train_, validation, *rest = called.pop()
     assert (name, train_.name, validation.name) == ("retinanet", "scenes/train", "scenes/validation")

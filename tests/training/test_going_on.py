@@ -65,12 +65,6 @@ def test_the_kills_met_runs_in_all_their_states(killed):
     assert len([run for run in killed["ra"][1:] if "checkpoint.pt" in run["left"]]) >= 5
 
 
-def test_killed_or_not_the_processor_of_ra_transformer_is_that_of_plain(killed):
-    plain = tiny.weights(Path(killed["plain"][0]["run"]))["processor.safetensors"]
-    for run in killed["ra_transformer"]:
-        assert tiny.weights(Path(run["run"]))["processor.safetensors"] == plain
-
-
 class Dropping(nn.Module):
     """A processor that draws from torch's global generator."""
 

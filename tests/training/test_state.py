@@ -1,5 +1,3 @@
-import errno
-import os
 import pickle
 from pathlib import Path
 
@@ -8,7 +6,7 @@ import torch
 from refusal import refusal
 from torch import nn
 
-from ra_core.errors import OutputError, TrainingError
+from ra_core.errors import TrainingError
 from ra_core.training.processes import Team
 from ra_core.training.state import TrainingState, load_checkpoint
 
@@ -103,13 +101,3 @@ def test_code_in_a_file_is_not_run(path, write):
 def test_other_settings_are_refused_and_named(path, key, value):
     said = refusal(TrainingError, load_checkpoint, path, SETTINGS | {key: value})
     assert all(part in said for part in (str(path), f"{key} = {SETTINGS.get(key)!r}", repr(value)))
-
-
-def test_a_full_disk_keeps_the_old(tmp_path, path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    before = path.read_bytes()
-    monkeypatch.setattr(Path, "write_bytes", full)
-    said = refusal(OutputError, state(tmp_path).save)
-    assert str(path) in said and "No space left on device" in said and path.read_bytes() == before
