@@ -4,7 +4,6 @@ import errno
 import inspect
 import math
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,9 +37,6 @@ class Recording:
         self.seen.append(images.clone())
         self.draws.append(torch.rand(4, generator=generator))
         return images
-
-
-# The recipe
 
 
 def test_the_published_recipe_is_plain_adam_with_drops(tmp_path):
@@ -80,9 +76,6 @@ def test_the_gradient_of_each_network_is_shortened_on_its_own(tmp_path, mode):
     assert lengths[1e-4] == pytest.approx([1e-4] * len(nets), rel=1e-3)
 
 
-# What a step sees
-
-
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [5, 5, 2] * 2), (True, [5, 5] * 3)])
 def test_every_epoch_runs_once_through_the_pictures_in_an_order_of_its_own(tmp_path, drop_last, sizes):
     pictures, channel = tiny.pictures(12), Recording()
@@ -116,9 +109,6 @@ def test_training_noise_is_not_that_of_evaluation(seed, step):
     assert 1_000_000 < seed_of(seed, step) < 2**63
 
 
-# Modes
-
-
 def test_the_processor_of_ra_transformer_ends_as_that_of_plain_bit_for_bit(tmp_path):
     for mode in ("plain", "ra_transformer", "ra"):
         tiny.train(tmp_path / mode, mode)
@@ -134,9 +124,6 @@ def test_every_trained_network_moves_and_the_recognizer_does_not(tmp_path):
     assert not any(torch.equal(p, before[k][n]) for k, net in nets.items() for n, p in net.named_parameters())
     assert all(torch.equal(value, frozen[name]) for name, value in source.state_dict().items())
     assert all(p.grad is None for p in source.parameters()) and not source.training
-
-
-# What a run leaves
 
 
 @pytest.mark.parametrize("mode", restoring())
@@ -174,9 +161,6 @@ def test_validation_is_called_at_even_distances_and_at_the_end(tmp_path):
     assert found == [(2, 1.0), (4, 2.0), (6, 3.0)] and summary["validation"] == {"psnr": 3.0}
 
 
-# Trainings that go wrong
-
-
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     tiny.train(tmp_path / "good")
     bad = tmp_path / "bad" / "checkpoint.pt"
@@ -212,12 +196,11 @@ def test_a_disk_that_is_full_in_a_checkpoint_keeps_the_old_one(tmp_path, monkeyp
     write, kept = Path.write_bytes, []
 
     def full(path, content):
-        if "checkpoint" in path.name and len(kept) == 2:
-            write(path, bytes(content)[:1000])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if "checkpoint" in path.name:
-            kept.append(bytes(content))
-        return write(path, content)
+        if "checkpoint" not in path.name or len(kept) < 2:
+            kept.extend([bytes(content)] if "checkpoint" in path.name else [])
+            return write(path, content)
+        write(path, bytes(content)[:1000])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
@@ -236,9 +219,6 @@ def test_a_disk_that_is_full_in_a_checkpoint_keeps_the_old_one(tmp_path, monkeyp
 def test_unknown_settings_are_refused(tmp_path, changes, named):
     said = refusal(ParameterError, tiny.train, tmp_path / "run", **changes)
     assert named in said and repr(*changes.values()) in said and not (tmp_path / "run").exists()
-
-
-# Devices, precision, memory layout
 
 
 @pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
@@ -303,40 +283,26 @@ def test_compiled_networks_learn_the_same_and_keep_their_names(tmp_path, eager):
     assert tiny.weights(tmp_path / "compiled") == tiny.weights(tmp_path / "plain")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
-def test_a_compiler_changes_a_training_by_rounding_alone(tmp_path):
-    tiny.train(tmp_path / "plain", "ra")
-    tiny.train(tmp_path / "compiled", "ra", compile=True)
-    losses = [[line["loss"] for line in tiny.log(tmp_path / name)] for name in ("plain", "compiled")]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-
-
 SCRIPT = """
+import sys
+for name in ("pydantic", "pandas", "matplotlib", "papermill", "accelerate"):
+    sys.modules[name] = None
 import torch
 from ra_core.channels import Noise
 from ra_core.data import Pictures
 from ra_core.methods import find_method
-from ra_core.models.processors import make_processor
 from ra_core.objectives import Restoration
 from ra_core.training import fit
-torch.manual_seed(0)
-images = torch.randint(256, (8, 3, 16, 16), dtype=torch.uint8)
-pictures = Pictures(images, torch.zeros(8, dtype=torch.int64), ("any",), "noise")
-net = make_processor("SRResNet", 1, width=4, blocks=1)
-fit({"processor": net}, Restoration(find_method("plain"), Noise(0.1)), pictures, folder=FOLDER, steps=2, device="cpu")
+pictures = Pictures(torch.zeros(8, 3, 16, 16).byte(), torch.zeros(8, dtype=torch.int64), ("any",), "black")
+objective = Restoration(find_method("plain"), Noise(0.1))
+fit({"processor": torch.nn.Conv2d(3, 3, 1)}, objective, pictures, folder=sys.argv[1], steps=2, device="cpu")
 """
 
 
 def test_it_runs_in_a_plain_script_without_pydantic(tmp_path):
-    blocked = "".join(
-        f"sys.modules[{name!r}] = None\n" for name in ("pydantic", "pandas", "matplotlib", "papermill", "accelerate")
-    )
-    code = f"import sys\n{blocked}FOLDER = {str(tmp_path / 'run')!r}\n{SCRIPT}"
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     paths = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(loop.__file__).parents[2])])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "step 2/2" in done.stdout
-    exec(SCRIPT, {"FOLDER": tmp_path / "here"})
-    assert tiny.weights(tmp_path / "run") == tiny.weights(tmp_path / "here") != {}
+    assert "step 2/2" in done.stdout and "processor.safetensors" in tiny.names(tmp_path)
