@@ -92,12 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def train() -> None:
-        parts = {part: scenes.load(part) for part in ("train", "validation")} if not given.pictures else None
-        if parts is None:  # divided as usual in a profile
+        if given.pictures:
             usual = BoxFolder(folder=str(given.pictures), resize=given.resize)
-            parts = load_parts(given.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)
-        sidecar = train_detector(given.name, parts["train"], parts["validation"], given.folder, given.steps, given.seed)
-        print(json.dumps(sidecar, indent=2))
+            found = load_parts(given.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)
+        else:
+            found = {part: scenes.load(part) for part in ("train", "validation")}
+        parts = found["train"], found["validation"]
+        print(json.dumps(train_detector(given.name, *parts, given.folder, given.steps, given.seed), indent=2))
 
     return exit_status(train)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import normalize
 
 from ra_core.data import Pictures, fingerprint
 from ra_core.errors import DataError, ParameterError
@@ -82,18 +83,13 @@ class Recognition:
 
     def prepare(self, images, labels, generator):
         """Return normalised pictures and their labels."""
-        return {"images": normalise(images, self.recipe), "labels": labels.to(images.device)}
+        images = normalize(images, self.recipe["mean"], self.recipe["std"])
+        return {"images": images, "labels": labels.to(images.device)}
 
     def terms(self, networks, batch):
         """Return the loss."""
         logits = networks["recognizer"](batch["images"]).float()
         return {"loss": F.cross_entropy(logits, batch["labels"], label_smoothing=self.recipe["label_smoothing"])}
-
-
-def normalise(images: torch.Tensor, recipe: dict = RECIPE) -> torch.Tensor:
-    """Map pictures in [0, 1] to zero mean and unit variance a channel."""
-    mean, std = (torch.tensor(recipe[key], device=images.device).view(3, 1, 1) for key in ("mean", "std"))
-    return (images - mean) / std
 
 
 @torch.inference_mode()
@@ -103,7 +99,8 @@ def accuracy(net: nn.Module, pictures: Pictures, recipe: dict = RECIPE) -> float
     right, device = 0, next(net.buffers(), torch.empty(0)).device
     for indices in torch.arange(len(pictures)).split(4 * recipe["batch"]):
         images, labels = pictures.batch(indices)
-        right += (net(normalise(images.to(device), recipe)).argmax(1).cpu() == labels).sum().item()
+        logits = net(normalize(images.to(device), recipe["mean"], recipe["std"]))
+        right += (logits.argmax(1).cpu() == labels).sum().item()
     return 100 * right / len(pictures)
 
 

@@ -24,10 +24,9 @@ def halve(net: nn.Module) -> nn.Module:
 
 
 def ship(net: nn.Module, facts: dict, train, run: Path) -> dict:
-    """Write a network trained in `<stem>.run` as `<stem>.safetensors`, with a sidecar within and beside it.
+    """Write a network trained in `run`, `<stem>.run`, as `<stem>.safetensors` with a sidecar within and beside it.
 
-    Removes that folder and returns the sidecar: `facts`, and those of the pictures `train`, the network and this
-    machine. Facts of which `stored` are 16-bit floats are those of a network that was halved.
+    Returns the sidecar: `facts`, and those of the pictures `train`, the network and this machine. Removes `run`.
     """
     sidecar = {"input": "RGB in [0, 1]"} | facts | {
         "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),

@@ -36,10 +36,7 @@ class Batches:
         self.per_epoch = len(pictures) // size if drop_last else -(-len(pictures) // size)
 
     def read(self, step: int) -> tuple:
-        """Return this process's part of the batch of a step, counted from 0.
-
-        That is images, labels, their generator, the count of all processes' pictures and its share of them.
-        """
+        """Return this process's images, labels and generator of a step, the count of all images and its share."""
         epoch, place = divmod(step, self.per_epoch)
         indices = _order(epoch, len(self.pictures), self.seed)[place * self.size : (place + 1) * self.size]
         part, share = self.team.share(len(indices))
@@ -62,10 +59,7 @@ def to_device(images: torch.Tensor, device: torch.device, memory: torch.memory_f
 
 
 def prefetch(make: Callable, numbers: Iterable, depth: int) -> Iterator:
-    """Yield `make(n)` for each of `numbers` in their order, up to `depth` of them made ahead by another thread.
-
-    With a depth of 0 each is made when it is asked for. What `make` raises is raised in its turn.
-    """
+    """Yield `make(n)` for each of `numbers` in their order, up to `depth` of them made ahead by another thread."""
     if not depth:
         yield from map(make, numbers)
         return

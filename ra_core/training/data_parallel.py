@@ -25,10 +25,7 @@ class DataParallel(DistributedDataParallel):
 
 
 def distribute(networks: dict[str, nn.Module], team: Team) -> dict[str, nn.Module]:
-    """Return the networks of a training as all processes of a team train them; a team of one has them as they are.
-
-    Their batch normalisation takes statistics of the batch of all processes, from now on.
-    """
+    """Return networks as all processes of a team train them, normalised over the pictures of all from now on."""
     if team.size == 1:
         return networks
     for net in networks.values():

@@ -1,7 +1,6 @@
 """Processes that train together: how many there are, which of them this is, and what they tell each other.
 
-A process that was started alone is a team of one, and nothing of Accelerate is imported. Where a launcher started
-several (`accelerate launch`, `torchrun`, `notebook_launcher`), Accelerate connects them.
+Where a launcher started several (`accelerate launch`, `torchrun`, `notebook_launcher`), Accelerate connects them.
 """
 
 import os
@@ -19,10 +18,7 @@ CONNECTION = ("gloo", "NCCL", "Connection", "connection")  # what torch's errors
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """Return the device asked for; `auto` takes CUDA, then MPS, then the CPU.
-
-    Raises `ParameterError` for a device that torch does not see here.
-    """
+    """Return a device; `auto` takes CUDA, then MPS, then the CPU. Raises `ParameterError` for one that is not here."""
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     here = [kind for kind, available in seen.items() if available]
     kind, _, number = (here[0] if device == "auto" else device).partition(":")
@@ -58,11 +54,8 @@ class Team:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def share(self, count: int) -> tuple[slice, float]:
-        """Return which of the `count` pictures of a batch this process works through, and what its mean counts for.
-
-        Where there are fewer pictures than processes each works through all of them.
-        """
-        if count < self.size:
+        """Return which of the `count` pictures of a batch this process works through, and what its mean counts for."""
+        if count < self.size:  # each works through all of them
             return slice(0, count), 1 / self.size
         part = self.part(count)
         return part, (part.stop - part.start) / count
@@ -115,10 +108,9 @@ class Team:
 
 
 def find_team(device: str = "auto") -> Team:
-    """Return the team of this process as its launcher told it; a process started alone is one.
+    """Return the team of this process as its launcher told it, a GPU for each; a process started alone is one.
 
-    Where a node has several GPUs, each process gets its own. Raises `ParameterError` where a node cannot serve so many
-    processes, and `TrainingError` where they cannot be connected.
+    Raises `ParameterError` where a node cannot serve so many processes, and `TrainingError` where they do not connect.
     """
     size = launched("WORLD_SIZE", 1)
     if size == 1:
@@ -127,8 +119,8 @@ def find_team(device: str = "auto") -> Team:
     served = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, local)
     if local > served:
         raise ParameterError(
-            f"{local} processes were started on a node whose device {kind!r} serves {served}; start at most so many a "
-            "node, or choose device cpu."
+            f"{local} processes were started on a node that has {served} of device {kind!r}; start {served}, or choose "
+            "device cpu."
         )
     try:
         from accelerate import PartialState

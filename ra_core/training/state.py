@@ -21,10 +21,7 @@ PICTURES = TRAINED_ON | {"validation": "validation pictures"}
 
 
 def load_checkpoint(path: Path, settings: dict) -> dict | None:
-    """Return the checkpoint at `path`, or None where there is none.
-
-    Raises `TrainingError` when the file cannot be read, is broken or was made with other `settings`.
-    """
+    """Return the checkpoint at `path` or None. Raises `TrainingError` where it is broken or has other `settings`."""
     try:
         state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
         made_with = dict(state["settings"])
