@@ -10,8 +10,8 @@ from ra_core.chain import Chain
 from ra_core.data.boxes import in_batches
 from ra_core.judges import Judge, Verdict
 from ra_core.metrics import psnr, ssim
+from ra_core.training.batches import prefetch
 from ra_core.training.memory import evaluation_memory_hint
-from ra_core.training.prefetch import prefetch
 from ra_core.training.processes import Team
 
 ACCURACY_COLUMNS = [

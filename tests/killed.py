@@ -18,9 +18,10 @@ import tiny
 import torch
 
 import ra_core
-from ra_core import experiments
 from ra_core.data import cifar10
 from ra_core.params import load_profile
+from ra_core.runs import resolve
+from ra_core.steps import trainings
 
 PACKAGE = str(Path(ra_core.__file__).parent)
 MODES, MOMENTS = ("ra", "ra_transformer"), 7
@@ -63,14 +64,14 @@ def be_killed_in_a_checkpoint(number: int) -> None:
 def train(project: Path, mode: str, limit: float = float("inf"), checkpoint: int = 0, before: str = "") -> None:
     """Train in the present process, note what it did, and end."""
     os.chdir(project)
-    experiments.fit = functools.partial(experiments.fit, checkpoint_seconds=0)
+    trainings.fit = functools.partial(trainings.fit, checkpoint_seconds=0)
     cifar10.load = tiny.load
     if checkpoint:
         be_killed_in_a_checkpoint(checkpoint)
-    if before:  # the step of that name in `experiments`
-        setattr(experiments, before, lambda *_: kill())
+    if before:  # the step of that name
+        setattr(trainings, before, lambda *_: kill())
     lines = count_lines(limit)
-    experiments.train_run(load_profile("tiny"), "dn", mode, 0)
+    trainings.train(resolve(load_profile("tiny"), "dn", mode))
     sys.settrace(None)
     (project / "lines").write_text(str(lines[0]))
 
@@ -104,7 +105,7 @@ def killed_and_started_again(project: Path, mode: str, *rounds: dict) -> dict:
 def main(root: Path) -> dict:
     """Do all of it; return the runs by mode, the undisturbed one first."""
     torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch
-    results = {"plain": [killed_and_started_again(root / "plain", "plain")]}
+    results = {}
     for mode in MODES:
         results[mode] = [killed_and_started_again(root / mode, mode)]
         total = int((root / mode / "lines").read_text())

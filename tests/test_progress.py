@@ -25,12 +25,6 @@ def clock(monkeypatch):
     return clock
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    monkeypatch.delenv(progress.BATCH_VARIABLE, raising=False)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-
-
 def test_in_batch_there_is_a_line_every_few_seconds(monkeypatch, clock, capsys):
     monkeypatch.setenv(progress.BATCH_VARIABLE, "1")
     shown = Progress("dn ra", 10, 0, every=5.0)
@@ -45,7 +39,8 @@ def test_in_batch_there_is_a_line_every_few_seconds(monkeypatch, clock, capsys):
     assert capsys.readouterr() == (SHOWN, "")
 
 
-def test_at_a_terminal_there_is_a_bar(terminal, clock, capsys):
+def test_at_a_terminal_there_is_a_bar(monkeypatch, clock, capsys):
+    monkeypatch.setattr(progress, "is_watched", lambda: True)
     shown = Progress("dn ra", 10, first=2)
     shown.step()
     assert (shown.bar.n, shown.bar.total) == (3, 10)

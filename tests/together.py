@@ -4,7 +4,6 @@
 computed anything yet, and is told by its environment what `accelerate launch` would tell it.
 """
 
-import functools
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import accelerate
@@ -19,7 +19,6 @@ import tiny
 import torch
 from torch import nn
 
-from ra_core import experiments
 from ra_core.chain import Chain
 from ra_core.channels import Noise
 from ra_core.codecs import load_codec
@@ -30,6 +29,8 @@ from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Preprocessing, RateDistortion, Rung
 from ra_core.params import load_profile
+from ra_core.runs import resolve
+from ra_core.steps import trainings
 from ra_core.training import fit
 from ra_core.training.processes import find_team, shutdown
 
@@ -113,16 +114,6 @@ def launch(count: int, folder: Path, work: Callable) -> list[dict]:
     ]
 
 
-def preprocessing(folder: Path) -> dict:
-    """Train a preprocessor whose pictures have different rungs."""
-    torch.manual_seed(0)
-    ladder, proxy = (Rung(10, 0.5, 1.0), Rung(80, 2.0, 4.0)), make_proxy("BlockDCT")
-    objective = Preprocessing(load_codec("jpeg"), proxy, tiny.source(), ladder)
-    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="frozen")
-    return fit({"preprocessor": net}, objective, tiny.pictures(), folder=folder, steps=3, batch=5, device="cpu",
-               lr=1e-3, checkpoint_seconds=0)  # fmt: skip
-
-
 class Frozen(nn.BatchNorm2d):
     """Statistics that stay as they are, as those of a preprocessor may."""
 
@@ -146,20 +137,14 @@ class Norms(nn.Module):
         return out + self.head(out.mean((2, 3)))[:, :, None, None]
 
 
-def normalisation(folder: Path) -> dict:
-    return tiny.train(folder, networks={"processor": Norms()})
-
-
-def other_networks(folder: Path) -> dict:
-    return tiny.train(folder, networks=tiny.networks(seed=number()))
-
-
-def other_pictures(folder: Path) -> dict:
-    return tiny.train(folder, pictures=tiny.pictures(seed=number()))
-
-
-def other_batch(folder: Path) -> dict:
-    return tiny.train(folder, batch=5 + number())
+def preprocessing(folder: Path) -> dict:
+    """Train a preprocessor whose pictures have different rungs."""
+    torch.manual_seed(0)
+    ladder, proxy = (Rung(10, 0.5, 1.0), Rung(80, 2.0, 4.0)), make_proxy("BlockDCT")
+    objective = Preprocessing(load_codec("jpeg"), proxy, tiny.source(), ladder)
+    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="frozen")
+    return fit({"preprocessor": net}, objective, tiny.pictures(), folder=folder, steps=3, batch=5, device="cpu",
+               lr=1e-3, checkpoint_seconds=0)  # fmt: skip
 
 
 def not_divisible(folder: Path) -> dict:
@@ -167,12 +152,11 @@ def not_divisible(folder: Path) -> dict:
                device="cpu")  # fmt: skip
 
 
-def shared_evaluation(folder: Path) -> dict:
+def evaluation(folder: Path) -> dict:
     """Evaluate 23 pictures, five a batch."""
-    nets = {"tiny": tiny.source()}
     chain = Chain(Noise(0.1), tiny.networks()["processor"].eval())
-    answers = evaluate(chain, nets, tiny.pictures(23), 5, team=find_team("cpu"))
-    record = {key: value.tolist() for key, value in answers.by_recognizer["tiny"].items()}
+    answers = evaluate(chain, {"tiny": tiny.source()}, tiny.pictures(23), 5, team=find_team("cpu"))
+    record = {key: value.tolist() for key, value in vars(answers.verdicts["tiny"]).items() if torch.is_tensor(value)}
     return record | {"psnr": answers.psnr.tolist(), "ssim": answers.ssim.tolist()}
 
 
@@ -188,27 +172,32 @@ def refused_by_main(folder: Path) -> None:
 def book_run(folder: Path) -> str:
     """Train a run as a notebook does."""
     cifar10.load = tiny.load
-    experiments.fit = functools.partial(fit, checkpoint_seconds=0)
-    return str(experiments.train_run(load_profile("tiny"), "dn", "ra_transformer", 0))
+    trainings.fit = partial(fit, checkpoint_seconds=0)
+    return str(trainings.train(resolve(load_profile("tiny"), "dn", "ra_transformer")))
 
 
 def main(root: Path) -> dict:
     """Do all of it; return what each process said, by what was done and how many did it."""
     assert accelerate.__version__
     torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch
-    trained = {mode: functools.partial(tiny.train, mode=mode) for mode in MODES}
-    trained["bf16"] = functools.partial(tiny.train, mode="ra", precision="bf16", channels_last=True, clip=0.1)
-    trained["preprocessing"], trained["evaluation"] = preprocessing, shared_evaluation
-    trained["normalisation"] = normalisation
+    trained = {mode: partial(tiny.train, mode=mode) for mode in MODES}
+    trained["bf16"] = partial(tiny.train, mode="ra", precision="bf16", channels_last=True, clip=0.1)
+    trained |= {"preprocessing": preprocessing, "evaluation": evaluation}
+    trained["normalisation"] = lambda folder: tiny.train(folder, networks={"processor": Norms()})
     said = {}
     for name, work in trained.items():
         for count in (1, 2, 3) if name in ("ra", "evaluation", "normalisation") else (1, 2):
             said[f"{name} {count}"] = launch(count, root / f"{name} {count}", work)
-    for work in (other_networks, other_pictures, other_batch, not_divisible, refused_by_main):
-        said[work.__name__] = launch(2, root / work.__name__, work)
+    refused = {
+        "other_networks": lambda folder: tiny.train(folder, networks=tiny.networks(seed=number())),
+        "other_pictures": lambda folder: tiny.train(folder, pictures=tiny.pictures(seed=number())),
+        "other_batch": lambda folder: tiny.train(folder, batch=5 + number()),
+        "not_divisible": not_divisible, "refused_by_main": refused_by_main,
+    }  # fmt: skip
+    said |= {name: launch(2, root / name, work) for name, work in refused.items()}
     for count in (1, 3):  # that go on
         folder = root / f"killed {count}"
-        said[f"killed {count}"] = launch(2, folder, functools.partial(tiny.train, mode="ra", channel=Ending(0.1)))
+        said[f"killed {count}"] = launch(2, folder, partial(tiny.train, mode="ra", channel=Ending(0.1)))
         said[f"resumed {count}"] = launch(count, folder, trained["ra"])
     for count in (1, 2):
         folder = root / f"book {count}"

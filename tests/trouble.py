@@ -1,11 +1,14 @@
-"""Channels with which a training breaks off or goes wrong in one step."""
+"""Trainings that break off or go wrong in one step."""
 
 import math
+from contextlib import contextmanager
+
+import pytest
 
 from ra_core.channels import Noise
 
 
-class Interrupt(Exception):
+class Interrupt(BaseException):
     """Stands for whatever ends a process in the middle."""
 
 
@@ -19,20 +22,37 @@ class Troubled(Noise):
     def __repr__(self):
         return repr(Noise(self.sigma))
 
+    def __call__(self, images, generator=None, indices=None):
+        self.left[0] -= 1
+        images = super().__call__(images, generator, indices)
+        return self.spoil(images) if self.left[0] == 0 else images
+
 
 class Interrupted(Troubled):
     """It breaks off."""
 
-    def __call__(self, images, generator=None, indices=None):
-        self.left[0] -= 1
-        if self.left[0] == 0:
-            raise Interrupt
-        return super().__call__(images, generator, indices)
+    def spoil(self, images):
+        raise Interrupt
 
 
 class Spoiled(Troubled):
     """Its pictures are no numbers."""
 
-    def __call__(self, images, generator=None, indices=None):
-        self.left[0] -= 1
-        return super().__call__(images, generator, indices) * (math.nan if self.left[0] == 0 else 1)
+    def spoil(self, images):
+        return images * math.nan
+
+
+@contextmanager
+def killed(monkeypatch, objective: type, step: int):
+    """Kill the training inside when it asks an objective of that kind for the terms of its step of that number."""
+    terms, calls = objective.terms, []
+
+    def kill(self, networks, batch):
+        calls.append(1)
+        if len(calls) == step:
+            raise Interrupt
+        return terms(self, networks, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupt):
+        patch.setattr(objective, "terms", kill)
+        yield

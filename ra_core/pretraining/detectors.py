@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status
 from ra_core.judges.detector import SHIPPED
 from ra_core.judges.detector_nets import TRUNKS, make_detector
+from ra_core.params import BoxFolder
 from ra_core.pretraining.shipping import halve, ship
 from ra_core.training import fit
 
@@ -59,27 +59,22 @@ def train_detector(
         raise DataError(f"{train.name} and {validation.name} have different classes; load both with the same ones.")
     torch.manual_seed(seed)
     net = make_detector(name, len(train.classes), trained_features=True)
-    run, steps = Path(folder) / f"{name}.run", steps or STEPS[name]
-    settings = {key: value for key, value in RECIPE.items() if key != "optimiser"}
+    run, steps, targets = Path(folder) / f"{name}.run", steps or STEPS[name], validation.all_targets()
     report = fit(
         {"detector": net}, Detection(name), train, folder=run, steps=steps, seed=seed, device=device,
-        channels_last=True, validate=lambda: mean_ap(detect(net, validation), validation.all_targets()),
-        validations=4, name=name, **settings,
+        channels_last=True, validate=lambda: mean_ap(detect(net, validation), targets), validations=4, name=name,
+        **RECIPE | {"optimiser": torch.optim.Adam},
     )  # fmt: skip
-    scores = mean_ap(detect(halve(net), validation), validation.all_targets())
+    scores = mean_ap(detect(halve(net), validation), targets)
     facts = {
-        "name": name, "classes": list(train.classes), "input": "RGB in [0, 1]",
-        "features": TRUNKS[name].recognizer, "stored": "16-bit floats",
+        "name": name, "classes": list(train.classes), "features": TRUNKS[name].recognizer, "stored": "16-bit floats",
         "recipe": RECIPE | {"steps": steps, "augmentation": AUGMENTATION}, "seed": seed,
-        "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
         "validated_on": validation.name, "validation_fingerprint": fingerprint(validation),
         "validation_pictures": len(validation),
         "validation": {metric: round(value, 2) for metric, value in scores.items()},
         "seconds": round(report["wall_seconds"]),
     }  # fmt: skip
-    sidecar = ship(net, facts, folder, name)
-    shutil.rmtree(run)
-    return sidecar
+    return ship(net, facts, train, run)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,19 +89,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--resize", type=int, default=0, help="of these: pixels of the shorter side, 0 as stored")
     parser.add_argument("--steps", type=int, default=0, help="0: as the detectors that ship")
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
 
     def train() -> None:
-        from ra_core.params.coding import BoxFolder  # of a profile, whose usual division it takes
-
-        if chosen.pictures:
-            usual = BoxFolder(folder=str(chosen.pictures), resize=chosen.resize)
-            found = load_parts(chosen.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)
-            parts = found["train"], found["validation"]
+        if given.pictures:
+            usual = BoxFolder(folder=str(given.pictures), resize=given.resize)
+            found = load_parts(given.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)
         else:
-            parts = scenes.load("train"), scenes.load("validation")
-        sidecar = train_detector(chosen.name, *parts, chosen.folder, chosen.steps, chosen.seed)
-        print(json.dumps(sidecar, indent=2))
+            found = {part: scenes.load(part) for part in ("train", "validation")}
+        parts = found["train"], found["validation"]
+        print(json.dumps(train_detector(given.name, *parts, given.folder, given.steps, given.seed), indent=2))
 
     return exit_status(train)
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -40,12 +39,9 @@ def training_pictures(folder: str | Path | None = None) -> tuple[Crops, list]:
     if folder is None:
         return Crops((scenes.load("train", SCENES), elpv.load("train"))), held_out_pictures()
     pictures = picture_folder(folder)
-    tenth = torch.arange(len(pictures)) % 10 == 0
-    parts = {"train": ~tenth, "held out": tenth}
-    train, held_out = (
-        pictures.subset(torch.nonzero(which).flatten(), f"{pictures.name}/{part}") for part, which in parts.items()
-    )
-    return Crops((train,)), [held_out]
+    places = torch.arange(len(pictures))
+    train = pictures.subset(places[places % 10 != 0], f"{pictures.name}/train")
+    return Crops((train,)), [pictures.subset(places[::10], f"{pictures.name}/held out")]
 
 
 @torch.no_grad()
@@ -87,26 +83,21 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
     torch.manual_seed(made["seed"])
     sizes, run = {key: made[key] for key in ("name", "n", "m")}, Path(folder) / f"{stem}.run"
     net = fill_proxy(**sizes, path=start).requires_grad_(True) if start else make_proxy(**sizes)
-    training = Training(**made["recipe"])
     report = fit(
         {"proxy": net}, RateDistortion(made["weight"]), train, folder=run, seed=made["seed"], device=device, name=stem,
-        **training.options(len(train)),
+        **Training(**made["recipe"]).options(len(train)),
     )  # fmt: skip
     halve(net)
     facts = made | {
-        "input": "RGB in [0, 1]", "objective": "weight * squared error + bits a pixel", "stored": "16-bit floats",
-        "crops": list(train.sides), "trained_on": train.name, "train_fingerprint": fingerprint(train),
-        "train_pictures": len(train),
+        "objective": "weight * squared error + bits a pixel", "stored": "16-bit floats", "crops": list(train.sides),
         "held_out": {
             one.name: {"pictures": len(one), "fingerprint": fingerprint(one)} | measure(net, one) for one in held_out
         },
         "seconds": round(report["wall_seconds"]),
     }  # fmt: skip
-    sidecar = ship(net, facts, folder, stem)
     lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     write_text(Path(folder) / f"{stem}.jsonl", "".join(lines[:: -(-len(lines) // LINES)]))
-    shutil.rmtree(run)
-    return sidecar
+    return ship(net, facts, train, run)
 
 
 def trained_proxies(settings: LearnedProxy, own: Path, device: str = "auto") -> list[Path]:
@@ -119,9 +110,8 @@ def trained_proxies(settings: LearnedProxy, own: Path, device: str = "auto") -> 
         made, stem = made_by(settings, weight), proxy_stem(settings.name, weight)
         folder = next((f for f in (SHIPPED, own) if is_made(made, f / f"{stem}.json")), None)
         if folder is None:
-            data = data or training_pictures()
-            folder = own
-            train_proxy(made, *data, folder, start=found[-1] if found else None, device=device)
+            data, folder = data or training_pictures(), own
+            train_proxy(made, *data, own, start=found[-1] if found else None, device=device)
         found.append(folder / f"{stem}.safetensors")
     return found
 
@@ -133,7 +123,6 @@ def is_made(made: dict, path: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train a learned proxy and print its sidecar. Return 0, or 1 after one sentence."""
-
     usual = LearnedProxy()
     parser = argparse.ArgumentParser(prog="python -m ra_core.pretraining.proxies", description=main.__doc__)
     parser.add_argument("name", choices=tuple(SIZES))
@@ -149,12 +138,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     n, m = SIZES[given.name]
-    recipe = usual.training.model_dump() | {key: getattr(given, key) for key in ("steps", "batch", "lr")}
-    made = {
-        "name": given.name, "n": given.n or n, "m": given.m or m, "weight": given.weight,
-        "begun_as": given.start.name.removesuffix(".safetensors") if given.start else None,
-        "recipe": recipe, "seed": given.seed,
-    }  # fmt: skip
+    changed = {"name": given.name, "n": given.n or n, "m": given.m or m, "weights": [given.weight], "seed": given.seed}
+    training = usual.training.model_copy(update={key: getattr(given, key) for key in ("steps", "batch", "lr")})
+    made = made_by(usual.model_copy(update=changed | {"training": training}), given.weight)
+    made["begun_as"] = given.start.name.removesuffix(".safetensors") if given.start else None
 
     def train() -> None:
         pictures = training_pictures(given.pictures)

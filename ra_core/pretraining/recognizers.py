@@ -1,13 +1,13 @@
 """Training of the small recognizers that ship with the package: for CIFAR-10 and for solar cells."""
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import normalize
 
 from ra_core.data import Pictures, fingerprint
 from ra_core.errors import DataError, ParameterError
@@ -23,31 +23,18 @@ CYCLES = {
     "cell_resnet20": (24,), "cell_vgg8": (24,), "cell_mobilenet": (24,), "cell_lite0": (8,), "cell_lite1": (8,),
 }  # fmt: skip
 RECIPE = {
-    "optimiser": "SGD with Nesterov momentum 0.9",
-    "batch": 128,
-    "peak_lr": 0.2,
-    "warm_up": 0.2,
-    "weight_decay": 5e-4,
-    "label_smoothing": 0.1,
-    "augmentation": "mirror, random crop of 32 out of 40 (reflected border)",
-    "precision": "bf16 autocast",
-    "mean": (0.4914, 0.4822, 0.4465),  # of CIFAR-10's training pictures
-    "std": (0.2470, 0.2435, 0.2616),
-}
+    "optimiser": "SGD with Nesterov momentum 0.9", "batch": 128, "peak_lr": 0.2, "warm_up": 0.2, "weight_decay": 5e-4,
+    "label_smoothing": 0.1, "augmentation": "mirror, random crop of 32 out of 40 (reflected border)",
+    "precision": "bf16 autocast", "mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616),  # of CIFAR-10
+}  # fmt: skip
 CELL_RECIPE = RECIPE | {
-    "batch": 32,
-    "peak_lr": 0.05,
+    "batch": 32, "peak_lr": 0.05, "mean": (0.605,) * 3, "std": (0.154,) * 3,  # of the training cells
     "augmentation": "one of the eight turns and mirrors, shift by up to 8 pixels, gain of 0.8 to 1.2",
-    "mean": (0.605,) * 3,  # of the training cells
-    "std": (0.154,) * 3,
-}
-
+}  # fmt: skip
 LITE_RECIPE = CELL_RECIPE | {
-    "peak_lr": 0.005,
+    "peak_lr": 0.005, "mean": efficientnet_lite.MEAN, "std": efficientnet_lite.STD,
     "trained": "a linear layer on five frozen stages of EfficientNet-Lite, published ImageNet weights",
-    "mean": efficientnet_lite.MEAN,
-    "std": efficientnet_lite.STD,
-}
+}  # fmt: skip
 
 
 def augment(images: torch.Tensor, generator: torch.Generator, pad: int = 4) -> torch.Tensor:
@@ -76,27 +63,14 @@ def augment_cells(images: torch.Tensor, generator: torch.Generator, shift: int =
 
 
 @dataclass(frozen=True)
-class Augmented:
+class Augmented(Pictures):
     """Pictures of which a training sees what `vary(images, generator)` makes of them, floats in [0, 255]."""
 
-    pictures: Pictures
     vary: Callable
 
-    @property
-    def name(self) -> str:
-        """The name of the pictures."""
-        return self.pictures.name
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def digests(self) -> Iterator[bytes]:
-        """Yield those of the pictures."""
-        return self.pictures.digests()
-
-    def training_batch(self, indices: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_batch(self, indices, generator):
         """Return varied pictures (B, 3, H, W), float in [0, 1], and labels (B,)."""
-        return self.vary(self.pictures.images[indices], generator) / 255, self.pictures.labels[indices]
+        return self.vary(self.images[indices], generator) / 255, self.labels[indices]
 
 
 class Recognition:
@@ -109,18 +83,13 @@ class Recognition:
 
     def prepare(self, images, labels, generator):
         """Return normalised pictures and their labels."""
-        return {"images": normalise(images, self.recipe), "labels": labels.to(images.device)}
+        images = normalize(images, self.recipe["mean"], self.recipe["std"])
+        return {"images": images, "labels": labels.to(images.device)}
 
     def terms(self, networks, batch):
         """Return the loss."""
         logits = networks["recognizer"](batch["images"]).float()
         return {"loss": F.cross_entropy(logits, batch["labels"], label_smoothing=self.recipe["label_smoothing"])}
-
-
-def normalise(images: torch.Tensor, recipe: dict = RECIPE) -> torch.Tensor:
-    """Map pictures in [0, 1] to zero mean and unit variance a channel."""
-    mean, std = (torch.tensor(recipe[key], device=images.device).view(3, 1, 1) for key in ("mean", "std"))
-    return (images - mean) / std
 
 
 @torch.inference_mode()
@@ -130,7 +99,8 @@ def accuracy(net: nn.Module, pictures: Pictures, recipe: dict = RECIPE) -> float
     right, device = 0, next(net.buffers(), torch.empty(0)).device
     for indices in torch.arange(len(pictures)).split(4 * recipe["batch"]):
         images, labels = pictures.batch(indices)
-        right += (net(normalise(images.to(device), recipe)).argmax(1).cpu() == labels).sum().item()
+        logits = net(normalize(images.to(device), recipe["mean"], recipe["std"]))
+        right += (logits.argmax(1).cpu() == labels).sum().item()
     return 100 * right / len(pictures)
 
 
@@ -141,15 +111,6 @@ def nesterov(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> 
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
-
-
-def recipe_of(name: str) -> tuple[dict, Callable]:
-    """Return the recipe and the augmentation of a family. Raises `ParameterError` for an unknown one."""
-    if name not in CYCLES:
-        raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(CYCLES)}.")
-    if name in FAMILIES:
-        return RECIPE, augment
-    return LITE_RECIPE if name in ON_IMAGENET else CELL_RECIPE, augment_cells
 
 
 def train_recognizer(
@@ -163,7 +124,10 @@ def train_recognizer(
     `validation` after every epoch. A killed run goes on from the checkpoints in `folder/name.run`, which is removed at
     the end. Raises `ParameterError` for an unknown family, and `DataError` for fewer pictures than a batch.
     """
-    recipe, vary = recipe_of(name)
+    if name not in CYCLES:
+        raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(CYCLES)}.")
+    recipe, vary = (RECIPE, augment) if name in FAMILIES else (CELL_RECIPE, augment_cells)
+    recipe = LITE_RECIPE if name in ON_IMAGENET else recipe
     batch, cycles = recipe["batch"], (epochs,) if epochs else CYCLES[name]
     if len(train) < batch:
         raise DataError(f"{train.name} has {len(train)} pictures; at least a batch of {batch} is needed.")
@@ -174,7 +138,7 @@ def train_recognizer(
     run, seconds = Path(folder) / f"{name}.run", 0.0
     for number, length in enumerate(cycles):
         report = fit(
-            {"recognizer": net}, Recognition(name, recipe, cycles), Augmented(train, vary),
+            {"recognizer": net}, Recognition(name, recipe, cycles), Augmented(**vars(train), vary=vary),
             folder=run / str(number), steps=length * (len(train) // batch), batch=batch, drop_last=True,
             lr=recipe["peak_lr"], schedule="linear",
             optimiser=lambda parameters, lr: nesterov(parameters, lr, recipe["weight_decay"]),
@@ -186,10 +150,7 @@ def train_recognizer(
         "name": name, "classes": list(train.classes), "mean": recipe["mean"], "std": recipe["std"],
         "input": "RGB in [0, 1], {} x {}".format(*train.images.shape[-2:]),
         "recipe": recipe | {"epochs": sum(cycles), "cycles": list(cycles)}, "seed": seed,
-        "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
         "tested_on": test.name, "test_fingerprint": fingerprint(test), "test_pictures": len(test),
         "test_top1": round(accuracy(net, test, recipe), 2), "seconds": round(seconds),
     }  # fmt: skip
-    sidecar = ship(net, facts, folder, name)
-    shutil.rmtree(run)
-    return sidecar
+    return ship(net, facts, train, run)

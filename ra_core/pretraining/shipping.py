@@ -2,12 +2,14 @@
 
 import json
 import platform
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from ra_core.data import fingerprint
 from ra_core.files import atomic, write_json
 from ra_core.models.weights import load_tensors
 
@@ -21,18 +23,20 @@ def halve(net: nn.Module) -> nn.Module:
     return net
 
 
-def ship(net: nn.Module, facts: dict, folder: Path, stem: str) -> dict:
-    """Write `<stem>.safetensors`, the sidecar within and beside it, and return that: `facts` and this machine's.
+def ship(net: nn.Module, facts: dict, train, run: Path) -> dict:
+    """Write a network trained in `run`, `<stem>.run`, as `<stem>.safetensors` with a sidecar within and beside it.
 
-    Facts of which `stored` are 16-bit floats are those of a network that was halved.
+    Returns the sidecar: `facts`, and those of the pictures `train`, the network and this machine. Removes `run`.
     """
-    sidecar = facts | {
+    sidecar = {"input": "RGB in [0, 1]"} | facts | {
+        "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
         "parameters": sum(p.numel() for p in net.parameters()), "threads": torch.get_num_threads(),
         "torch": torch.__version__, "machine": platform.machine(),
     }  # fmt: skip
     dtype = torch.float16 if facts.get("stored") == "16-bit floats" else torch.float32
     tensors = {k: v.cpu().to(dtype).contiguous() for k, v in net.state_dict().items() if not k.endswith(COUNTER)}
-    with atomic(Path(folder) / f"{stem}.safetensors") as path:
+    with atomic(run.with_suffix(".safetensors")) as path:
         path.write_bytes(save(tensors, metadata={"sidecar": json.dumps(sidecar)}))
-    write_json(Path(folder) / f"{stem}.json", sidecar)
+    write_json(run.with_suffix(".json"), sidecar)
+    shutil.rmtree(run)
     return sidecar

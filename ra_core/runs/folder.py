@@ -63,9 +63,18 @@ def check_pictures(folder: Path, now: dict[str, str]) -> None:
 
 
 def begin(folder: Path, parameters: dict) -> None:
-    """Make a folder ready for a run: what a run with other parameters left there is given up."""
-    if not is_begun(folder, parameters):
-        remove(folder / "checkpoint.pt")
+    """Make a folder ready for a run; the checkpoint of one that is known to have other parameters is kept aside.
+
+    Where the old parameters cannot be read it stays in its place, as it says itself what it was made with.
+    """
+    checkpoint, aside = folder / "checkpoint.pt", folder / "checkpoint.old.pt"
+    try:
+        others = read_params(folder) != parameters
+    except ParameterError:
+        others = False
+    if others and checkpoint.exists():
+        checkpoint.replace(aside)
+        print(f"{folder} holds an unfinished run with other parameters, whose checkpoint is kept as {aside.name}.")
     remove(folder / "run.json")
     write_params(folder, parameters)
 

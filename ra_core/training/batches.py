@@ -3,13 +3,14 @@
 So a run that goes on from a checkpoint, or is divided among processes, sees what it would have seen.
 """
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 
 from ra_core.data.draws import StepGenerator
-from ra_core.training.prefetch import pin
 from ra_core.training.processes import Team
 
 # More than a run has steps, and than a test set has pictures, whose numbers are the seeds of their noise.
@@ -27,16 +28,6 @@ def _order(epoch: int, count: int, seed: int) -> torch.Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(seed, epoch)))
 
 
-class Batch(NamedTuple):
-    """This process's part of a step: its pictures, and their `share` of the `count` pictures of all processes."""
-
-    images: torch.Tensor
-    labels: object
-    generator: torch.Generator
-    count: int
-    share: float
-
-
 class Batches:
     """The batches of `size` pictures, the last, short one of an epoch included unless `drop_last`."""
 
@@ -44,17 +35,41 @@ class Batches:
         self.pictures, self.size, self.seed, self.team = pictures, size, seed, team
         self.per_epoch = len(pictures) // size if drop_last else -(-len(pictures) // size)
 
-    def read(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0."""
-        epoch, position = divmod(step, self.per_epoch)
-        order = _order(epoch, len(self.pictures), self.seed)
-        indices = order[position * self.size : (position + 1) * self.size]
+    def read(self, step: int) -> tuple:
+        """Return this process's images, labels and generator of a step, the count of all images and its share."""
+        epoch, place = divmod(step, self.per_epoch)
+        indices = _order(epoch, len(self.pictures), self.seed)[place * self.size : (place + 1) * self.size]
         part, share = self.team.share(len(indices))
         generator = StepGenerator(seed_of(self.seed, step), len(indices), part)
         images, labels = self.pictures.training_batch(indices[part], generator)
-        return Batch(pin(images, self.team.device), labels, generator, len(indices), share)
+        if self.team.device.type == "cuda":
+            images = images.pin_memory()  # where a GPU fetches them by itself
+        return images, labels, generator, len(indices), share
 
     def pictures_in(self, steps: int) -> int:
         """Return how many pictures are seen in so many steps."""
         epochs, rest = divmod(steps, self.per_epoch)
         return epochs * min(len(self.pictures), self.per_epoch * self.size) + rest * self.size
+
+
+def to_device(images: torch.Tensor, device: torch.device, memory: torch.memory_format) -> torch.Tensor:
+    """Return pictures (B, 3, H, W) on a device as floats in [0, 1]; bytes travel as bytes."""
+    images = images.to(device, memory_format=memory, non_blocking=True)
+    return images if images.is_floating_point() else images.float().div_(255)
+
+
+def prefetch(make: Callable, numbers: Iterable, depth: int) -> Iterator:
+    """Yield `make(n)` for each of `numbers` in their order, up to `depth` of them made ahead by another thread."""
+    if not depth:
+        yield from map(make, numbers)
+        return
+    pool, waiting = ThreadPoolExecutor(1), deque()  # one thread, so that `make` is never called twice at a time
+    try:
+        for number in numbers:
+            waiting.append(pool.submit(make, number))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

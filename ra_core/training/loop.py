@@ -11,55 +11,34 @@ from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
 from ra_core.objectives import Objective
 from ra_core.progress import Progress
-from ra_core.training.batches import Batches
-from ra_core.training.data_parallel import check_processes, distribute, reduced
+from ra_core.training.batches import Batches, prefetch, to_device
+from ra_core.training.data_parallel import check_processes, distribute
 from ra_core.training.memory import evaluation_memory_hint, out_of_memory_hint
-from ra_core.training.prefetch import prefetch, to_device
 from ra_core.training.processes import find_team
 from ra_core.training.schedules import learning_rate
-from ra_core.training.state import Meter, TrainingState
-from ra_core.training.synced_norm import synced_norms
+from ra_core.training.state import TrainingState
 
 PRECISIONS = ("fp32", "bf16")
 
 
 def fit(
-    networks: dict[str, nn.Module],
-    objective: Objective,
-    pictures,
-    *,
-    folder: Path,
-    steps: int,
-    batch: int = 20,
-    lr: float = 1e-4,
-    schedule: str = "drops",
-    drops: tuple[float, ...] = (4 / 6, 5 / 6),
-    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "fp32",
-    channels_last: bool = False,
-    compile: bool = False,
-    clip: float = 0.0,
-    drop_last: bool = False,
-    checkpoint_seconds: float = 30.0,
-    validate: Callable[[], dict] | None = None,
-    validations: int = 6,
-    validation_pictures=None,
-    name: str = "training",
-) -> dict:
+    networks: dict[str, nn.Module], objective: Objective, pictures, *, folder: Path, steps: int, batch: int = 20,
+    lr: float = 1e-4, schedule: str = "drops", drops: tuple[float, ...] = (4 / 6, 5 / 6),
+    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam, seed: int = 0, device: str = "auto",
+    precision: str = "fp32", channels_last: bool = False, compile: bool = False, clip: float = 0.0,
+    drop_last: bool = False, checkpoint_seconds: float = 30.0, validate: Callable[[], dict] | None = None,
+    validations: int = 6, validation_pictures=None, name: str = "training",
+) -> dict:  # fmt: skip
     """Train `networks` for an objective and write their weights into `folder`, one file a name.
 
-    `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes; `optimiser(parameters, lr=lr)`
-    the optimizer of all of them. Several processes share each batch of `batch` pictures, and rank zero writes. A
-    network's gradient longer than `clip` is shortened to it (0: never). A checkpoint is written every
-    `checkpoint_seconds`; a run found unfinished goes on from it. `log.jsonl` gets a line of averaged terms about a
-    hundred times, in long runs every few seconds, and about `validations` times what `validate` returns, for which
-    `validation_pictures` may not change before a run goes on. `drop_last` leaves out the short batch of an epoch.
+    `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. Several processes share each batch
+    of `batch` pictures; the last of an epoch may be short unless `drop_last`. A network's gradient longer than `clip`
+    is shortened to it (0: never). A checkpoint is written every `checkpoint_seconds`, and a run found unfinished goes
+    on from it, with the same `validation_pictures`. `log.jsonl` gets a line of averaged terms about a hundred times, in
+    long runs every few seconds, and about `validations` times what `validate` returns.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
     Raises `TrainingError` when the loss or a weight is not finite or memory is short (the last good checkpoint is
-    kept), the checkpoint found is of another run, or processes differ or are lost, and `OutputError` when the disk is
-    full.
+    kept), the checkpoint found is of another run, or processes differ or are lost.
     """
     if precision not in PRECISIONS:
         raise ParameterError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
@@ -69,12 +48,12 @@ def fit(
         net.to(place, memory_format=memory)
         if compile and (team.size == 1 or net in objective.frozen):
             net.compile()  # in place: its state keeps its names; shared normalisation is not compiled
-    settings = {
+    settings = {  # pictures first, as of others epochs have other steps
+        "pictures": len(pictures), "data": pictures.name, "fingerprint": fingerprint(pictures),
+        "validation": validation_pictures and fingerprint(validation_pictures),
         **objective.settings, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
         "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last, "clip": clip,
         "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
-        "pictures": len(pictures), "data": pictures.name, "fingerprint": fingerprint(pictures),
-        "validation": validation_pictures and fingerprint(validation_pictures),
     }  # fmt: skip
     check_processes(networks, objective, settings, team)
     optimizer = optimiser([p for net in networks.values() for p in net.parameters()], lr=lr)
@@ -82,12 +61,22 @@ def fit(
     state.restore(team)
     models = distribute(networks, team)
 
-    first, every, validate_every = state.step, max(1, steps // 100), max(1, steps // max(1, validations))
-    if validate and first and _is_due(first, steps, validate_every) and not state.is_validated():
-        _validate(validate, state, place, team.is_main)  # it was saved, and ended before it had validated
-    batches, meter = Batches(pictures, batch, seed, team, drop_last), Meter()
-    progress, saved = Progress(name, steps, first, shown=team.is_main), time.monotonic()
-    started = saved
+    def is_due() -> bool:
+        return state.step == steps or state.step % max(1, steps // max(1, validations)) == 0
+
+    def validated() -> None:  # in all processes, as they may share it
+        with evaluation_memory_hint(place):
+            state.log.append({"step": state.step, "validation": validate()})
+        if team.is_main:
+            state.save()
+
+    first, every = state.step, max(1, steps // 100)
+    if validate and first and is_due() and first not in state.validations:
+        validated()  # it was saved, and ended before it had validated
+    batches = Batches(pictures, batch, seed, team, drop_last)
+    progress = Progress(name, steps, first, shown=team.is_main)
+    sums, seen, started = 0, 0, time.monotonic()  # of the terms of the pictures since the last line of the log
+    saved = since = started
     reading = prefetch(batches.read, range(first, steps), getattr(pictures, "prefetch", 0))
     advice = "give a smaller batch, or the same one to more processes"
     with team.connection(), out_of_memory_hint(place, f"{batch} pictures a training step", advice):
@@ -98,53 +87,43 @@ def fit(
                 net.train()
             prepared = objective.prepare(to_device(images, place, memory), labels, generator)
             prepared = {key: _laid_out(value, memory) for key, value in prepared.items()}
-            bf16 = torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16")
-            with bf16, synced_norms(networks.values(), team, count):
+            team.divides = count >= team.size
+            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
                 terms = objective.terms(models, prepared)
             optimizer.zero_grad()
             (team.size * share * terms["loss"]).backward()  # processes average
             for net in networks.values() if clip else ():  # one by one: none depends on what others learn
                 nn.utils.clip_grad_norm_(net.parameters(), clip)
             optimizer.step()
-            meter.add(reduced(terms, share, team), count)
+            values = team.all_reduce(torch.stack([share * value.detach().float() for value in terms.values()]))
+            sums, seen = sums + count * values, seen + count
             progress.step()
 
-            state.step = step + 1
-            due, now = _is_due(state.step, steps, validate_every), time.monotonic()
-            saving = team.is_main and (due or now - saved >= checkpoint_seconds)
-            if team.is_main and (state.step % every == 0 or saving or progress.due()):
-                means = meter.means()  # this waits for the device
+            state.step, now = step + 1, time.monotonic()
+            saving = team.is_main and (is_due() or now - saved >= checkpoint_seconds)
+            logged = team.is_main and (state.step % every == 0 or saving or progress.due())
+            if logged:
+                values = sums.tolist()  # this waits for the device
+                means = {key: value / seen for key, value in zip(terms, values, strict=True)}
+                rate = seen / max(time.monotonic() - since, 1e-9)
                 state.check_finite(means)
                 left = (steps - state.step) * (now - started) / (state.step - first)
                 line = {"step": state.step, "steps": steps, **means, "lr": optimizer.param_groups[0]["lr"]}
-                state.log.append(line | {"images_per_s": meter.rate(), "seconds_left": left})
+                state.log.append(line | {"images_per_s": rate, "seconds_left": left})
                 progress.show(state.log[-1], last=state.step == steps)
-                meter.restart()
             if saving:  # before it is validated, for which memory may be short
                 state.save()
                 saved = now
-            if validate and due:
-                _validate(validate, state, place, team.is_main)
-            if meter.seen == 0:
-                meter.restart()  # what has passed since was not training
+            if validate and is_due():
+                validated()
+            if logged:
+                sums, seen, since = 0, 0, time.monotonic()  # what was saved and validated was not training
 
     progress.close()
     team.on_rank_zero(state.save_networks)
-    wall, total = state.seconds, batches.pictures_in(steps)
-    return {"wall_seconds": wall, "images_per_s": total / max(wall, 1e-9), "validation": state.last_validation()}
-
-
-def _is_due(done: int, steps: int, every: int) -> bool:
-    """Say whether the state after so many steps is validated."""
-    return done == steps or done % every == 0
-
-
-def _validate(validate: Callable[[], dict], state: TrainingState, device: torch.device, writes: bool) -> None:
-    """Log what `validate` returns, in all processes, as they may share it."""
-    with evaluation_memory_hint(device):
-        state.log.append({"step": state.step, "validation": validate()})
-    if writes:
-        state.save()
+    wall = state.seconds
+    rate, validation = batches.pictures_in(steps) / max(wall, 1e-9), state.validations.get(steps, {})
+    return {"wall_seconds": wall, "images_per_s": rate, "validation": validation}
 
 
 def _laid_out(value, memory: torch.memory_format):

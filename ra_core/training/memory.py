@@ -12,9 +12,8 @@ ON_CPU = ("can't allocate memory", "could not create a primitive")  # of torch's
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error is that of a device, or of the machine, without memory left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
+    on_cpu = isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
+    return on_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 @contextmanager
@@ -32,6 +31,5 @@ def out_of_memory_hint(device: torch.device | str, what: str, advice: str) -> It
 
 def evaluation_memory_hint(device: torch.device | str):
     """Return `out_of_memory_hint` for an evaluation, which names what to lower."""
-    return out_of_memory_hint(
-        device, "the pictures of a step of evaluation", "give a smaller evaluation_batch and run again"
-    )
+    advice = "give a smaller evaluation_batch and run again"
+    return out_of_memory_hint(device, "the pictures of a step of evaluation", advice)

@@ -1,23 +1,30 @@
 """Processes that train together: how many there are, which of them this is, and what they tell each other.
 
-A process that was started alone is a team of one, and nothing of Accelerate is imported. Where a launcher started
-several (`accelerate launch`, `torchrun`, `notebook_launcher`), Accelerate connects them.
+Where a launcher started several (`accelerate launch`, `torchrun`, `notebook_launcher`), Accelerate connects them.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
 import torch
-from torch import nn
+from torch import distributed
 
 from ra_core.cores import launched, processes_here
 from ra_core.errors import ParameterError, RAError, TrainingError
-from ra_core.training.devices import pick_device
 
 CONNECTION = ("gloo", "NCCL", "Connection", "connection")  # what torch's errors speak of where one breaks
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """Return a device; `auto` takes CUDA, then MPS, then the CPU. Raises `ParameterError` for one that is not here."""
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here = [kind for kind, available in seen.items() if available]
+    kind, _, number = (here[0] if device == "auto" else device).partition(":")
+    if kind not in here or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+        raise ParameterError(f"device {device!r} is not here; choose one of auto, {', '.join(here)}.")
+    return torch.device(here[0] if device == "auto" else device)
 
 
 class Team:
@@ -25,6 +32,7 @@ class Team:
 
     def __init__(self, device: str = "auto", size: int = 1, rank: int = 0):
         self.asked, self.size, self.rank = device, size, rank
+        self.divides = True  # the present batch; each works through all of one with fewer pictures than processes
 
     @cached_property
     def device(self) -> torch.device:
@@ -46,11 +54,8 @@ class Team:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def share(self, count: int) -> tuple[slice, float]:
-        """Return which of the `count` pictures of a batch this process works through, and what its mean counts for.
-
-        Where there are fewer pictures than processes each works through all of them.
-        """
-        if count < self.size:
+        """Return which of the `count` pictures of a batch this process works through, and what its mean counts for."""
+        if count < self.size:  # each works through all of them
             return slice(0, count), 1 / self.size
         part = self.part(count)
         return part, (part.stop - part.start) / count
@@ -59,46 +64,33 @@ class Team:
         """Replace a tensor by its sum over all processes, to the bit the same in each, and return it."""
         if self.size > 1:
             with self.connection():
-                torch.distributed.all_reduce(tensor)
+                distributed.all_reduce(tensor)
         return tensor
 
     def gather(self, items: list) -> list:
         """Return the items of all processes, those of the first one first."""
         if self.size == 1:
             return items
-        from accelerate.utils import gather_object
-
+        parts: list = [None] * self.size
         with self.connection():
-            return gather_object(items)
+            distributed.all_gather_object(parts, items)
+        return [item for part in parts for item in part]
 
     def on_rank_zero(self, work: Callable[[], object]):
         """Let rank zero alone do `work`; what it returns, or its `RAError`, is broadcast to all."""
         if self.size == 1:
             return work()
-        from accelerate.utils import broadcast_object_list
-
-        answer: list = [None, None]
+        answer: list = [None]
         if self.is_main:
             try:
-                answer[0] = work()
+                answer = [work()]
             except RAError as error:
-                answer[1] = error
+                answer = [error]
         with self.connection():
-            broadcast_object_list(answer)
-        if answer[1] is not None:
-            raise answer[1]
+            distributed.broadcast_object_list(answer)
+        if isinstance(answer[0], RAError):
+            raise answer[0]
         return answer[0]
-
-    def check_equal(self, values: dict) -> None:
-        """Raise `TrainingError` unless all processes have the same values."""
-        first, *others = self.gather([values])
-        for number, other in enumerate(others, 1):
-            for key, value in first.items():
-                if other.get(key) != value:
-                    raise TrainingError(
-                        f"process {number} has {key} = {_short(other.get(key))}, process 0 has {_short(value)}; "
-                        "give every process the same profile, code, weights and pictures."
-                    )
 
     @contextmanager
     def connection(self) -> Iterator[None]:
@@ -106,7 +98,7 @@ class Team:
         try:
             yield
         except RuntimeError as error:
-            lost = isinstance(error, torch.distributed.DistError) or any(word in str(error) for word in CONNECTION)
+            lost = isinstance(error, distributed.DistError) or any(word in str(error) for word in CONNECTION)
             if self.size == 1 or not lost:
                 raise
             raise TrainingError(
@@ -116,65 +108,34 @@ class Team:
 
 
 def find_team(device: str = "auto") -> Team:
-    """Return the team of this process as its launcher told it; a process started alone is one.
+    """Return the team of this process as its launcher told it, a GPU for each; a process started alone is one.
 
-    Where a node has several devices of a kind, each process gets its own. Raises `ParameterError` where several
-    processes were started and cannot be a team, or the device is not here.
+    Raises `ParameterError` where a node cannot serve so many processes, and `TrainingError` where they do not connect.
     """
     size = launched("WORLD_SIZE", 1)
     if size == 1:
         return Team(device)
     local, kind = processes_here(), pick_device(device).type
-    if kind == "mps":
+    served = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, local)
+    if local > served:
         raise ParameterError(
-            f"{size} processes were started on device 'mps', which serves one; start one, or choose device cpu."
-        )
-    if kind == "cuda" and local > torch.cuda.device_count():
-        raise ParameterError(
-            f"{local} processes were started on a node with {torch.cuda.device_count()} GPUs; "
-            "start at most as many processes a node as it has GPUs."
+            f"{local} processes were started on a node that has {served} of device {kind!r}; start {served}, or choose "
+            "device cpu."
         )
     try:
         from accelerate import PartialState
-    except ImportError as error:
-        raise ParameterError(
-            f"{size} processes were started but the package accelerate is not installed; "
-            "install ra-core[processes], or start one process."
-        ) from error
-    try:
+
         state = PartialState(cpu=kind == "cpu")
-    except (ValueError, RuntimeError) as error:
-        # An address that is missing, wrong or taken, or others that never came.
+    except (ImportError, ValueError, RuntimeError) as error:  # a wrong or taken address, others that never came
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise TrainingError(
-            f"process {os.environ.get('RANK', 0)} of {size} could not connect to the others ({reason}); "
-            "check the main process's address and port, and that all processes were started."
+            f"process {os.environ.get('RANK', 0)} of {size} could not connect to the others ({reason}); install "
+            "ra-core[processes], and check the main process's address and port, and that all processes were started."
         ) from error
     return Team(str(state.device), state.num_processes, state.process_index)
 
 
-def is_rank_zero() -> bool:
-    """Say whether this process is the first, or the only one, that a launcher started."""
-    return launched("RANK", 0) == 0
-
-
 def shutdown() -> None:
     """End the connection to the other processes, where there is one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
-def digest(modules: dict[str, nn.Module]) -> dict[str, str]:
-    """Return the SHA-256 of the weights of each network by name."""
-    found = {}
-    for name, module in modules.items():
-        sha = hashlib.sha256()
-        for key, value in module.state_dict().items():
-            sha.update(key.encode() + value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-        found[name] = sha.hexdigest()
-    return found
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

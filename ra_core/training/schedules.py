@@ -8,11 +8,10 @@ SCHEDULES = ("drops", "cosine", "linear")
 
 
 def learning_rate(step: int, steps: int, peak: float, schedule: str = "drops", drops: tuple[float, ...] = ()) -> float:
-    """Return the learning rate of a step, counted from 0.
+    """Return the learning rate of a step, counted from 0. Raises `ParameterError` for an unknown schedule.
 
-    `drops` divides it by ten at each of the given fractions of the run (published: 4/6 and 5/6); `cosine` lets it
-    rise over the first 5 % of the steps and then fall to zero, `linear` over the first 20 % and then in a straight
-    line. Raises `ParameterError` for any other schedule.
+    `drops` divides it by ten at each of the given fractions of the run (published: 4/6 and 5/6); `cosine` rises over
+    the first 5 % of the steps and then falls to zero, `linear` over the first 20 % and then in a straight line.
     """
     if schedule not in SCHEDULES:
         raise ParameterError(f"schedule {schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}.")

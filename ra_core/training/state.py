@@ -1,17 +1,45 @@
 """What a training consists of at some step: saved, put back, and checked before either."""
 
+import io
 import json
 import math
 import time
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from ra_core.errors import TrainingError
-from ra_core.files import write_text
+from ra_core.files import atomic, write_text
 from ra_core.models.weights import save_weights
-from ra_core.training.checkpoint import load_checkpoint, random_states, save_checkpoint, set_random_states
+from ra_core.training.memory import is_out_of_memory
 from ra_core.training.processes import Team
+
+# How a refusal calls the settings that say which pictures a training works on.
+TRAINED_ON = dict.fromkeys(("pictures", "data", "fingerprint"), "training pictures")
+PICTURES = TRAINED_ON | {"validation": "validation pictures"}
+
+
+def load_checkpoint(path: Path, settings: dict) -> dict | None:
+    """Return the checkpoint at `path` or None. Raises `TrainingError` where it is broken or has other `settings`."""
+    try:
+        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        made_with = dict(state["settings"])
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # which says nothing about what is in the file
+        raise TrainingError(f"{path} cannot be read ({error.strerror or error}); mend that, then run again.") from error
+    except Exception as error:  # a torn or foreign file may raise anything
+        if is_out_of_memory(error):
+            raise
+        raise TrainingError(f"{path} is not a whole checkpoint; delete it to start anew.") from error
+    for key, value in settings.items():
+        if made_with.get(key) != value:
+            raise TrainingError(
+                f"{path} was made with {PICTURES.get(key, key)} = {made_with.get(key)!r}, this run has {value!r}; "
+                "give the old value to go on, or delete the file to start anew."
+            )
+    return state
 
 
 class TrainingState:
@@ -19,27 +47,32 @@ class TrainingState:
 
     def __init__(self, folder: Path, networks: dict[str, nn.Module], optimizer, settings: dict):
         self.folder, self.networks, self.optimizer, self.settings = folder, networks, optimizer, settings
+        self.path = folder / "checkpoint.pt"
         self.step, self.log, self.seconds_before, self.started = 0, [], 0.0, time.monotonic()
-
-    @property
-    def path(self) -> Path:
-        """Where the checkpoint lies."""
-        return self.folder / "checkpoint.pt"
 
     @property
     def seconds(self) -> float:
         """How long the training has taken, those of its processes that were killed included."""
         return self.seconds_before + time.monotonic() - self.started
 
+    @property
+    def validations(self) -> dict[int, dict]:
+        """What the log says of validation pictures, by step."""
+        return {line["step"]: line["validation"] for line in self.log if "validation" in line}
+
     def save(self) -> None:
         """Write `log.jsonl` and the checkpoint. Raises `OutputError` when the disk is full."""
         write_text(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.log))
+        random = {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
         state = {
             "step": self.step, "networks": {key: net.state_dict() for key, net in self.networks.items()},
-            "optimiser": self.optimizer.state_dict(), "random": random_states(), "settings": self.settings,
-            "log": self.log, "seconds": self.seconds,
+            "optimiser": self.optimizer.state_dict(), "random": {"cpu": torch.get_rng_state()} | random,
+            "settings": self.settings, "log": self.log, "seconds": self.seconds,
         }  # fmt: skip
-        save_checkpoint(self.path, state)
+        buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
+        torch.save(state, buffer)
+        with atomic(self.path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
 
     def restore(self, team: Team) -> None:
         """Go on from the checkpoint of rank zero, where there is one. Raises `TrainingError` where it does not fit."""
@@ -49,7 +82,10 @@ class TrainingState:
         for key, net in self.networks.items():
             net.load_state_dict(state["networks"][key])
         self.optimizer.load_state_dict(state["optimiser"])
-        set_random_states(state["random"])
+        torch.set_rng_state(state["random"]["cpu"])
+        for device in (f"cuda:{i}" for i in range(torch.cuda.device_count())):
+            if device in state["random"]:
+                torch.cuda.set_rng_state(state["random"][device], device)
         self.step, self.log, self.seconds_before = state["step"], state["log"], state["seconds"]
 
     def check_finite(self, means: dict[str, float]) -> None:
@@ -59,44 +95,10 @@ class TrainingState:
             if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
                 broken.append(f"a weight of the {name} is no longer finite")
         if broken:
-            saved = self.path.exists()
-            kept = f"the last good checkpoint, {self.path}, is kept" if saved else "no checkpoint was due yet"
+            kept = f"the last good checkpoint, {self.path}, is kept" if self.path.exists() else "nothing was saved yet"
             raise TrainingError(f"{broken[0]} by step {self.step}; {kept}: lower the learning rate and run again.")
-
-    def is_validated(self) -> bool:
-        """Say whether the log holds the validation of this step."""
-        return any(line["step"] == self.step and "validation" in line for line in self.log)
-
-    def last_validation(self) -> dict:
-        """Return what was validated last."""
-        return next((line["validation"] for line in reversed(self.log) if "validation" in line), {})
 
     def save_networks(self) -> None:
         """Write the weights of each network as `<name>.safetensors`."""
         for key, net in self.networks.items():
             save_weights(net, self.folder / f"{key}.safetensors")
-
-
-class Meter:
-    """The means of the terms over the pictures since it was read last, and how fast those were seen."""
-
-    def __init__(self):
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin anew at this moment."""
-        self.sums, self.seen, self.since = {}, 0, time.monotonic()
-
-    def add(self, terms: dict, count: int) -> None:
-        """Add the terms of a batch of `count` pictures, without waiting for the device."""
-        for key, value in terms.items():
-            self.sums[key] = self.sums.get(key, 0) + value * count
-        self.seen += count
-
-    def means(self) -> dict[str, float]:
-        """Return the means; this waits for the device."""
-        return {key: float(value) / self.seen for key, value in self.sums.items()}
-
-    def rate(self) -> float:
-        """Return pictures a second."""
-        return self.seen / max(time.monotonic() - self.since, 1e-9)

@@ -7,6 +7,7 @@ import torch
 from refusal import refusal
 from safetensors import safe_open
 from safetensors.torch import load_file
+from trouble import killed
 
 from ra_core.data import fingerprint
 from ra_core.data.boxes import BoxedPictures
@@ -15,7 +16,7 @@ from ra_core.errors import DataError, ParameterError
 from ra_core.judges.detector import load_detector
 from ra_core.judges.detector_nets import TRUNKS, make_detector
 from ra_core.pretraining import detectors
-from ra_core.pretraining.detectors import RECIPE, STEPS, Detection, main, train_detector
+from ra_core.pretraining.detectors import RECIPE, Detection, main, train_detector
 
 SIDECAR = {
     "name", "classes", "input", "features", "parameters", "stored", "recipe", "seed", "trained_on",
@@ -24,13 +25,12 @@ SIDECAR = {
 }  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setitem(RECIPE, "batch", 3)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def train(folder, **changes):
@@ -60,13 +60,6 @@ def test_it_says_what_it_did_and_writes_a_detector_of_that_score(tmp_path):
     assert sidecar["validation"]["map50"] > 20
 
 
-def test_the_features_begin_as_those_of_a_recognizer(tmp_path, monkeypatch):
-    begun, make = [], detectors.make_detector
-    monkeypatch.setattr(detectors, "make_detector", lambda *a, **options: begun.append(options) or make(*a, **options))
-    train(tmp_path, steps=1)
-    assert begun == [{"trained_features": True}]
-
-
 @pytest.mark.parametrize("name", TRUNKS)
 def test_the_objective_is_the_sum_of_the_detector_s_losses(name):
     torch.manual_seed(0)
@@ -81,22 +74,9 @@ def test_the_objective_is_the_sum_of_the_detector_s_losses(name):
     assert sum(p.grad is not None and p.grad.abs().max() > 0 for p in net.parameters()) > 30
 
 
-class Killed(BaseException):
-    pass
-
-
 def test_killed_in_between_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     once = train(tmp_path / "once", name="faster_rcnn", steps=4)  # the one that draws boxes at random
-    terms, calls = Detection.terms, []
-
-    def kill(self, networks, batch):
-        calls.append(1)
-        if len(calls) == 4:
-            raise Killed
-        return terms(self, networks, batch)
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Detection, "terms", kill)
+    with killed(monkeypatch, Detection, 4):
         train(tmp_path / "again", name="faster_rcnn", steps=4)
     assert tiny.names(tmp_path / "again") == ["faster_rcnn.run"]
     again = train(tmp_path / "again", name="faster_rcnn", steps=4)
@@ -114,29 +94,20 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
     assert "squares" in said and "others" in said and not list(tmp_path.glob("*.safetensors"))
 
 
-@pytest.fixture
-def called(monkeypatch):
-    """What the command asks to train."""
-    found = []
-    monkeypatch.setattr(detectors, "train_detector", lambda *given: found.append(given) or {"name": "fcos"})
-    return found
-
-
-def test_the_command_trains_on_the_scenes(tmp_path, called, capsys):
-    main(["retinanet", "--folder", str(tmp_path), "--steps", "7", "--seed", "3"])
-    name, train_, validation, *rest = called[0]
+def test_the_command_trains_on_the_scenes_or_on_a_folder(tmp_path, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(detectors, "train_detector", lambda *given: called.append(given) or {"name": "fcos"})
+    assert main(["retinanet", "--folder", str(tmp_path), "--steps", "7", "--seed", "3"]) == 0
+    name, train_, validation, *rest = called.pop()
     assert (name, train_.name, validation.name) == ("retinanet", "scenes/train", "scenes/validation")
     assert rest == [tmp_path, 7, 3] and json.loads(capsys.readouterr().out) == {"name": "fcos"}
-    with pytest.raises(SystemExit):
-        main(["yolo"])
-
-
-def test_the_command_trains_on_a_folder(tmp_path, called):
     root = boxed.folder(tmp_path / "squares", "coco", 40)
-    main(["fcos", "--folder", str(tmp_path), "--pictures", str(root), "--resize", "32"])
-    _, train_, validation, *_ = called[0]
+    assert main(["fcos", "--folder", str(tmp_path), "--pictures", str(root), "--resize", "32"]) == 0
+    _, train_, validation, *_ = called.pop()
     assert (train_.name, validation.name) == ("squares/train", "squares/validation")
     assert all(min(size) == 32 for size in train_.sizes) and len(train_) > len(validation) > 0
+    with pytest.raises(SystemExit):
+        main(["yolo"])
 
 
 @pytest.mark.parametrize("name", TRUNKS)
@@ -150,7 +121,3 @@ def test_what_fills_up_a_batch_is_not_looked_at():
     images, targets = pictures.training_batch(torch.arange(4), torch.Generator().manual_seed(0))
     shown = Detection("fcos").prepare(images, targets, None)["images"]
     assert [tuple(image.shape[1:]) for image in shown] == list(pictures.sizes)
-
-
-def test_every_small_detector_has_a_length():
-    assert set(STEPS) == set(TRUNKS) and min(STEPS.values()) > 0

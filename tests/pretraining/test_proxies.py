@@ -7,17 +7,16 @@ from PIL import Image
 from refusal import refusal
 from safetensors import safe_open
 from safetensors.torch import load_file
+from trouble import killed
 
 from ra_core.data import fingerprint
 from ra_core.data.crops import Crops
 from ra_core.errors import ParameterError, TrainingError, WeightsError
 from ra_core.models.proxies import load_proxy_weights, make_proxy, proxy_stem, read_proxy_sidecar, shipped_proxies
 from ra_core.objectives import RateDistortion
-from ra_core.params import load_profile
-from ra_core.params.base import Training
-from ra_core.params.coding import LearnedProxy
+from ra_core.params import LearnedProxy, Training
 from ra_core.pretraining import proxies
-from ra_core.pretraining.proxies import SHIPPED, made_by, main, measure, profile_proxies, train_proxy, training_pictures
+from ra_core.pretraining.proxies import SHIPPED, made_by, main, measure, train_proxy, trained_proxies, training_pictures
 
 SIDECAR = {
     "name", "n", "m", "weight", "begun_as", "recipe", "seed", "input", "objective", "parameters", "stored", "crops",
@@ -101,29 +100,16 @@ def test_it_begins_with_other_weights_where_told_to(tmp_path):
     assert "was made for another network than Hyperprior" in said
 
 
-class Killed(BaseException):
-    pass
-
-
 def test_killed_in_between_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     made = made_by(settings(steps=4), 256.0)
     once = train(tmp_path / "once", made)
-    terms, calls = RateDistortion.terms, []
-
-    def kill(self, networks, batch):
-        calls.append(1)
-        if len(calls) == 3:
-            raise Killed
-        return terms(self, networks, batch)
-
     fit = proxies.fit
     monkeypatch.setattr(proxies, "fit", lambda *a, **k: fit(*a, **k, checkpoint_seconds=0))
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(RateDistortion, "terms", kill)
+    with killed(monkeypatch, RateDistortion, 3):
         train(tmp_path / "again", made)
     assert tiny.names(tmp_path / "again") == ["hyperprior-256.run"]
     other = made | {"recipe": made["recipe"] | {"lr": 0.5}}
-    assert "was made with lr = 0.001" in refusal(TrainingError, train, tmp_path / "again", other)
+    assert "lr = 0.001" in refusal(TrainingError, train, tmp_path / "again", other)
     again = train(tmp_path / "again", made)
     weights = [load_file(tmp_path / run / "hyperprior-256.safetensors") for run in ("once", "again")]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
@@ -135,9 +121,6 @@ def test_sizes_that_cannot_be_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# Those of a profile
-
-
 def test_each_later_weight_begins_as_the_one_before_and_takes_half_the_steps_of_the_first():
     many = settings(steps=5, weights=(64.0, 256.0, 512.0), seed=3)
     first, second, third = (made_by(many, weight) for weight in many.weights)
@@ -147,33 +130,30 @@ def test_each_later_weight_begins_as_the_one_before_and_takes_half_the_steps_of_
     assert third == second | {"weight": 512.0, "begun_as": "hyperprior-256"}
 
 
-def test_a_profile_trains_what_is_missing_and_only_that(tmp_path, monkeypatch):
-    section = "proxy: {n: 4, m: 4, weights: [256, 64, 16], training: {steps: 2, batch: 4}}\n"
-    tiny.project(tmp_path, tiny.PROFILE + section)
-    monkeypatch.chdir(tmp_path)
+def test_what_is_missing_is_trained_and_only_that(tmp_path, monkeypatch):
+    wanted = settings(steps=2, weights=(256.0, 64.0, 16.0))
     data = Crops((tiny.pictures(8),), sides=(16,)), [tiny.pictures(3, 1, "others")]
+    begun, train_ = [], proxies.train_proxy
     monkeypatch.setattr(proxies, "training_pictures", lambda: data)
-    begun = tiny.count_trainings(monkeypatch, proxies)
-    own = tmp_path / "runs" / "tiny" / "proxies"
-    files = profile_proxies(load_profile("tiny"))
+    monkeypatch.setattr(
+        proxies, "train_proxy", lambda made, *a, **k: begun.append(made["weight"]) or train_(made, *a, **k)
+    )
+    files = trained_proxies(wanted, tmp_path, "cpu")
     stems = ["hyperprior-256", "hyperprior-64", "hyperprior-16"]
-    assert files == [own / f"{stem}.safetensors" for stem in stems] and begun == stems
-    assert read_proxy_sidecar("hyperprior-16", own)["begun_as"] == "hyperprior-64"
-    assert profile_proxies(load_profile("tiny")) == files and len(begun) == 3
-    (own / "hyperprior-64.json").unlink()
-    assert profile_proxies(load_profile("tiny")) == files and begun[3:] == ["hyperprior-64"]
-    changed = load_profile("tiny", {"proxy": {"training": {"lr": 1e-2}}}).model_copy(update={"name": "tiny"})
-    profile_proxies(changed)
+    assert files == [tmp_path / f"{stem}.safetensors" for stem in stems] and begun == [256, 64, 16]
+    assert read_proxy_sidecar("hyperprior-16", tmp_path)["begun_as"] == "hyperprior-64"
+    assert trained_proxies(wanted, tmp_path, "cpu") == files and len(begun) == 3
+    (tmp_path / "hyperprior-64.json").unlink()
+    assert trained_proxies(wanted, tmp_path, "cpu") == files and begun[3:] == [64]
+    training = wanted.training.model_copy(update={"lr": 1e-2})
+    trained_proxies(wanted.model_copy(update={"training": training}), tmp_path, "cpu")
     assert len(begun) == 7
 
 
-def test_what_ships_is_what_the_defaults_ask_for(tmp_path, monkeypatch):
-    tiny.project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    usual = load_profile("tiny")
-    stems = [proxy_stem("Hyperprior", weight) for weight in usual.proxy.weights]
+def test_what_ships_is_what_the_defaults_ask_for(tmp_path):
+    stems = [proxy_stem("Hyperprior", weight) for weight in LearnedProxy().weights]
     assert sorted(stems) == sorted(shipped_proxies("Hyperprior")) == sorted(shipped_proxies())
-    assert profile_proxies(usual) == [SHIPPED / f"{stem}.safetensors" for stem in stems]
+    assert trained_proxies(LearnedProxy(), tmp_path) == [SHIPPED / f"{stem}.safetensors" for stem in stems]
     rates = []
     for stem in shipped_proxies():
         assert (SHIPPED / f"{stem}.safetensors").stat().st_size < 2e6
@@ -181,9 +161,6 @@ def test_what_ships_is_what_the_defaults_ask_for(tmp_path, monkeypatch):
         assert set(sidecar) == SIDECAR and not load_proxy_weights(stem).training
         rates.append([sidecar["held_out"][part]["bpp"] for part in ("scenes/validation", "elpv/validation")])
     assert rates == sorted(rates) and rates[0][0] < 0.2 and rates[-1][0] > 0.3
-
-
-# The command
 
 
 def test_the_command_trains_on_a_folder_and_holds_every_tenth_picture_out(tmp_path, capsys):

@@ -7,12 +7,13 @@ from refusal import refusal
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
+from trouble import killed
 
 from ra_core.data import fingerprint
 from ra_core.errors import DataError, ParameterError, TrainingError
-from ra_core.judges.recognizer import load_recognizer
+from ra_core.judges.recognizer import OURS, load_recognizer
 from ra_core.pretraining import recognizers
-from ra_core.pretraining.recognizers import Recognition, accuracy, augment, nesterov, normalise, train_recognizer
+from ra_core.pretraining.recognizers import Recognition, accuracy, augment, nesterov, train_recognizer
 
 BATCH = 8
 SIDECAR = {
@@ -38,17 +39,14 @@ def colours(count: int, seed: int = 0):
     return pictures
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setitem(recognizers.FAMILIES, "resnet20", family)
+    for known in (recognizers.FAMILIES, OURS):
+        monkeypatch.setitem(known, "resnet20", family)
     monkeypatch.setitem(recognizers.RECIPE, "batch", BATCH)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-# Augmentation
 
 
 def crops(image: torch.Tensor, pad: int) -> list[torch.Tensor]:
@@ -68,31 +66,15 @@ def crops(image: torch.Tensor, pad: int) -> list[torch.Tensor]:
 
 
 def test_an_augmented_picture_is_a_mirrored_crop_of_the_reflected_one():
-    images = torch.randint(0, 256, (400, 3, 7, 9), generator=torch.Generator().manual_seed(1)).byte()
-    images[:] = images[:1]  # one picture, so that every crop comes up
-    out = augment(images, torch.Generator().manual_seed(0), pad=2)
+    images = torch.randint(0, 256, (1, 3, 7, 9), generator=torch.Generator().manual_seed(1)).byte().repeat(400, 1, 1, 1)
+    out, again, other = (augment(images, torch.Generator().manual_seed(seed), pad=2) for seed in (0, 0, 1))
     assert out.shape == images.shape and out.dtype == torch.float32
+    assert torch.equal(out, again) and not torch.equal(out, other)
     expected = torch.stack(crops(images[0], 2)).float()
     which = [int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out]  # exact, each of them
     counts = torch.bincount(torch.tensor(which), minlength=50)
-    assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50
+    assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50: each picture by itself
     assert 150 < counts[::2].sum() < 250  # half of them mirrored
-
-
-def test_every_picture_is_augmented_by_itself_and_from_the_generator():
-    images = tiny.pictures(16).images
-    out = augment(images, torch.Generator().manual_seed(0))
-    assert torch.equal(out, augment(images, torch.Generator().manual_seed(0)))
-    assert not torch.equal(out, augment(images, torch.Generator().manual_seed(1)))
-    for picture, augmented in zip(images, out, strict=True):
-        assert any(torch.equal(crop.float(), augmented) for crop in crops(picture, 4))
-    assert torch.equal(images, tiny.pictures(16).images)
-
-
-def test_normalising_takes_the_mean_and_divides_by_the_deviation():
-    mean, std = (torch.tensor(recognizers.RECIPE[key]) for key in ("mean", "std"))
-    images = (mean + 2 * std).view(1, 3, 1, 1).expand(2, 3, 4, 4)
-    torch.testing.assert_close(normalise(images), torch.full((2, 3, 4, 4), 2.0), rtol=1e-5, atol=1e-5)
 
 
 def test_accuracy_counts_what_is_right():
@@ -105,9 +87,6 @@ def test_accuracy_counts_what_is_right():
     right = (pictures.images.float().mean((2, 3)).argmax(1) == pictures.labels).float().mean().item()
     assert 0.5 < right < 1
     assert accuracy(Brightest(), pictures) == pytest.approx(100 * right)
-
-
-# Training
 
 
 def train(folder, **changes):
@@ -140,7 +119,8 @@ def test_the_objective_is_cross_entropy_with_smoothed_labels():
     objective = Recognition("resnet20", recognizers.RECIPE, (3,))
     images, labels = colours(6).batch(torch.arange(6))
     batch = objective.prepare(images, labels, None)
-    assert torch.equal(batch["images"], normalise(images))
+    mean, std = (torch.tensor(recognizers.RECIPE[key]).view(3, 1, 1) for key in ("mean", "std"))
+    assert torch.equal(batch["images"], (images - mean) / std)
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
     loss = objective.terms({"recognizer": lambda x: logits}, batch)["loss"]
     target = 0.9 * nn.functional.one_hot(labels, 3) + 0.1 / 3
@@ -149,21 +129,16 @@ def test_the_objective_is_cross_entropy_with_smoothed_labels():
 
 
 def test_only_layers_decay_under_nesterov_momentum():
-    parameters = list(family(3).parameters())
-    groups = nesterov(parameters, 0.2, 5e-4).param_groups
-    assert [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in groups] == [
-        (5e-4, {True}),
-        (0.0, {False}),
-    ]
+    groups = nesterov(list(family(3).parameters()), 0.2, 5e-4).param_groups
+    found = [(group["weight_decay"], {p.ndim > 1 for p in group["params"]}) for group in groups]
+    assert found == [(5e-4, {True}), (0.0, {False})]
     assert all(group["nesterov"] and group["momentum"] == 0.9 and group["lr"] == 0.2 for group in groups)
 
 
 def cycle(steps: int) -> list[float]:
     """The rates of one cycle."""
-    rising = steps // 5
-    return [
-        0.2 * (step + 1) / rising if step < rising else 0.2 * (steps - step) / (steps - rising) for step in range(steps)
-    ]
+    top = steps // 5
+    return [0.2 * (step + 1) / top if step < top else 0.2 * (steps - step) / (steps - top) for step in range(steps)]
 
 
 def test_each_cycle_has_its_rates_and_an_optimizer_of_its_own_and_whole_batches(tmp_path, monkeypatch):
@@ -192,37 +167,19 @@ def test_validation_follows_every_epoch(tmp_path, monkeypatch):
     assert seen == ["colours2"] * 3 + ["colours1"]
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture
-def killed(monkeypatch):
-    """Return a training that is killed before its step of that number, each step saved; 5 are an epoch."""
-    fit, terms = recognizers.fit, Recognition.terms
+def each_saved(monkeypatch):
+    """Save after each step; 5 are an epoch."""
+    fit = recognizers.fit
     monkeypatch.setattr(recognizers, "fit", lambda *a, **k: fit(*a, **k, checkpoint_seconds=0))
-
-    def run(folder, step: int, **changes) -> None:
-        calls = []
-
-        def kill(self, networks, batch):
-            calls.append(1)
-            if len(calls) == step:
-                raise Killed
-            return terms(self, networks, batch)
-
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Recognition, "terms", kill)
-            train(folder, **changes)
-
-    return run
+    monkeypatch.setitem(recognizers.CYCLES, "resnet20", (1, 2))
 
 
 @pytest.mark.parametrize("step", [2, 6, 13])  # before the first cycle ends, right after, in the second
-def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed, step):
-    monkeypatch.setitem(recognizers.CYCLES, "resnet20", (1, 2))
+def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, each_saved, step):
     once = train(tmp_path / "once", epochs=0)
-    killed(tmp_path / "again", step, epochs=0)
+    with killed(monkeypatch, Recognition, step):
+        train(tmp_path / "again", epochs=0)
     assert tiny.names(tmp_path / "again") == ["resnet20.run"]
     again = train(tmp_path / "again", epochs=0)
     assert tiny.names(tmp_path / "again") == ["resnet20.json", "resnet20.safetensors"]
@@ -233,8 +190,9 @@ def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed, ste
 
 
 @pytest.mark.parametrize("changes", [{"epochs": 5}, {"seed": 1}, {"train": colours(46)}], ids=list)
-def test_going_on_with_another_recipe_is_refused(tmp_path, killed, changes):
-    killed(tmp_path, 3)
+def test_going_on_with_another_recipe_is_refused(tmp_path, monkeypatch, each_saved, changes):
+    with killed(monkeypatch, Recognition, 3):
+        train(tmp_path)
     refusal(TrainingError, train, tmp_path, **changes)
     assert tiny.names(tmp_path) == ["resnet20.run"]
 
@@ -244,11 +202,6 @@ def test_an_unknown_family_and_too_few_pictures_are_refused(tmp_path):
     assert "'resnet21'" in said and "resnet20, resnet26, vgg8, " in said
     said = refusal(DataError, train, tmp_path / "run", train=colours(7))
     assert "7 pictures" in said and "8" in said and not (tmp_path / "run").exists()
-
-
-def test_every_family_has_a_length():
-    assert set(recognizers.CYCLES) == set(recognizers.FAMILIES) | set(recognizers.CELL_FAMILIES)
-    assert all(cycles and min(cycles) >= 1 for cycles in recognizers.CYCLES.values())
 
 
 def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels():
@@ -265,5 +218,4 @@ def test_cells_are_turned_mirrored_shifted_and_brightened_alike_in_all_channels(
 def test_a_shift_rolls_the_whole_batch():
     grey = torch.zeros(1, 3, 8, 8)
     grey[..., 3, 3] = 1
-    varied = recognizers.augment_cells(grey, torch.Generator().manual_seed(0), shift=2)
-    assert (varied > 0).sum() == 3
+    assert (recognizers.augment_cells(grey, torch.Generator().manual_seed(0), shift=2) > 0).sum() == 3

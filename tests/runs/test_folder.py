@@ -88,12 +88,28 @@ def test_beginning_again_with_the_same_parameters_keeps_the_checkpoint_only(tmp_
     assert folders.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
 
 
-def test_beginning_with_other_parameters_gives_the_checkpoint_up(tmp_path):
+def test_beginning_with_other_parameters_keeps_the_checkpoint_aside(tmp_path, capsys):
     left_by_a_run(tmp_path, PARAMETERS)
     other = PARAMETERS | {"weight": 1e-2}
     folders.begin(tmp_path, other)
-    assert tiny.names(tmp_path) == ["log.jsonl", "params.yaml", "processor.safetensors"]
+    assert tiny.names(tmp_path) == ["checkpoint.old.pt", "log.jsonl", "params.yaml", "processor.safetensors"]
     assert folders.is_begun(tmp_path, other) and not folders.is_begun(tmp_path, PARAMETERS)
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and str(tmp_path) in said and "checkpoint.old.pt" in said
+    folders.begin(tmp_path, PARAMETERS)
+    assert (tmp_path / "checkpoint.old.pt").read_text() == "x" and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("damaged", ["a: [", "", None])
+def test_a_checkpoint_stays_where_it_is_not_known_what_the_run_was(tmp_path, capsys, damaged):
+    left_by_a_run(tmp_path, PARAMETERS)
+    if damaged is None:
+        (tmp_path / "params.yaml").unlink()
+    else:
+        (tmp_path / "params.yaml").write_text(damaged)
+    folders.begin(tmp_path, PARAMETERS)
+    assert (tmp_path / "checkpoint.pt").read_text() == "x" and capsys.readouterr().out == ""
+    assert folders.is_begun(tmp_path, PARAMETERS) and not (tmp_path / "run.json").exists()
 
 
 def test_beginning_makes_the_folder(tmp_path):
@@ -166,7 +182,8 @@ def test_a_file_that_cannot_be_deleted_is_told(tmp_path, monkeypatch):
     def refused(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    (tmp_path / "checkpoint.pt").write_text("of a run with other parameters")
+    for name in ("checkpoint.pt", "run.json"):
+        (tmp_path / name).write_text("x")
     monkeypatch.setattr(Path, "unlink", refused)
     for work in (lambda: folders.begin(tmp_path, PARAMETERS), lambda: runs.tidy(tmp_path)):
         said = refusal(OutputError, work)

@@ -17,6 +17,7 @@ from ra_core.paths import profile_folder, project_root, run_folder
 from ra_core.runs import is_complete, resolve
 from ra_core.runs.folder import write_params
 from ra_core.steps import train, trainings
+from ra_core.training import state
 
 pytestmark = pytest.mark.usefixtures("tiny_project")
 
@@ -105,14 +106,14 @@ def test_an_unfinished_run_of_other_parameters_is_given_up(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("ra_core.training.state.save_weights", stop)  # the checkpoint of the last step is written by then
+        patch.setattr(state, "save_weights", stop)  # the checkpoint of the last step is written by then
         train_run(profile(), "dn", "ra", 0)
     folder = run_folder("tiny", "dn", "ra", 0)
     assert "checkpoint.pt" in tiny.names(folder) and "run.json" not in tiny.names(folder)
     changed = profile(tasks={"dn": {"training": {"lr": 1e-2}}})
     train_run(changed, "dn", "ra", 0)
     assert tiny.log(folder)[0]["lr"] == 1e-2
-    assert tiny.names(folder) == ["log.jsonl", "params.yaml", "processor.safetensors", "run.json"]
+    assert tiny.names(folder) == ["checkpoint.old.pt", "log.jsonl", "params.yaml", "processor.safetensors", "run.json"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import tiny
 import torch
 from refusal import refusal
 from torch import nn
+from trouble import Troubled
 
 from ra_core.channels import Noise
 from ra_core.errors import TrainingError
@@ -13,40 +14,26 @@ from ra_core.training.memory import is_out_of_memory
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Tight(Noise):
-    """Noise for which memory is short after some steps of the process."""
+class Tight(Troubled):
+    """Noise for which memory is short in one step."""
 
-    def __init__(self, steps: int):
-        super().__init__(0.1)
-        object.__setattr__(self, "left", [steps])  # a channel is frozen
-
-    def __call__(self, images, generator=None, indices=None):
-        self.left[0] -= 1
-        if self.left[0] < 0:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
-        return super().__call__(images, generator, indices)
-
-    def __repr__(self):
-        return repr(Noise(self.sigma))
+    def spoil(self, images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
 
 @pytest.mark.parametrize(
     ("error", "yes"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory."), True),
-        (MemoryError(), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."), True),
-        (RuntimeError("could not create a primitive"), True),
-        (RuntimeError("shapes differ"), False),
-        (ValueError("can't allocate memory"), False),
-    ],
-)
+    [(torch.OutOfMemoryError("CUDA out of memory."), True), (MemoryError(), True),
+     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."), True),
+     (RuntimeError("could not create a primitive"), True), (RuntimeError("shapes differ"), False),
+     (ValueError("can't allocate memory"), False)],
+)  # fmt: skip
 def test_errors_of_memory_are_known(error, yes):
     assert is_out_of_memory(error) is yes
 
 
 def test_a_training_says_what_does_not_fit_and_goes_on_where_there_is_memory(tmp_path):
-    said = refusal(TrainingError, tiny.train, tmp_path, channel=Tight(3))
+    said = refusal(TrainingError, tiny.train, tmp_path, channel=Tight(4))
     assert "5 pictures" in said and "memory of cpu" in said
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
     tiny.train(tmp_path)

@@ -17,10 +17,9 @@ from safetensors.torch import load_file
 from together import Norms
 from torch import nn
 
-from ra_core.cores import processes_here
 from ra_core.errors import ParameterError, TrainingError
-from ra_core.training.data_parallel import _sync_batch_norm
-from ra_core.training.processes import Team, digest, find_team, is_rank_zero
+from ra_core.training.data_parallel import sync_batch_norm
+from ra_core.training.processes import Team, find_team
 
 HERE = Path(__file__).parents[1]
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")
@@ -55,9 +54,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     """The trained weights of all networks that have an effect."""
     found = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
     return {f"{n}.{key}": v for n, net in found.items() for key, v in net.items() if key not in IDLE}
-
-
-# The same result as one process
 
 
 @pytest.mark.parametrize(
@@ -102,16 +98,15 @@ def test_a_run_of_the_book_is_the_same_and_says_how_many_made_it(results):
 def test_on_gpus_what_takes_statistics_is_torch_s_and_what_is_frozen_stays():
     net = Norms().train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    _sync_batch_norm(net)
+    team = Team()
+    team.device = torch.device("cuda")  # which need not be here
+    sync_batch_norm(net, team)
     kinds = [type(layer) for layer in (net.first[1], net.second[0], net.second[1], net.head[1])]
     assert kinds == [nn.SyncBatchNorm, nn.SyncBatchNorm, type(Norms().second[1]), nn.SyncBatchNorm]
     assert list(net.state_dict()) == list(before)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     images = torch.rand(2, 3, 8, 8)
     assert torch.equal(net.eval()(images), Norms().eval()(images))  # evaluation knows no difference
-
-
-# Processes that end, or differ
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -140,9 +135,6 @@ def test_what_cannot_be_divided_and_what_rank_zero_refuses_all_refuse(results):
         assert process["error"] == ["ParameterError", "process 0 will not."]
 
 
-# The parts
-
-
 @given(count=st.integers(1, 50), size=st.integers(1, 9))
 def test_parts_are_even_and_make_up_the_batch(count, size):
     team, pictures = [Team("cpu", size, rank) for rank in range(size)], list(range(count))
@@ -159,50 +151,37 @@ def test_parts_are_even_and_make_up_the_batch(count, size):
 def test_one_process_is_a_team_that_needs_nobody(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     team = find_team("cpu")
-    team.check_equal({"a": 1})
     assert (team.size, team.is_main, team.device, team.facts) == (1, True, torch.device("cpu"), {})
     assert team.gather([1]) == [1] and team.on_rank_zero(lambda: 2) == 2 and team.all_reduce(torch.ones(1)) == 1
 
 
-def test_weights_have_a_digest_of_their_own():
-    nets = {"a": tiny.networks()["processor"], "b": tiny.networks(seed=1)["processor"]}
-    assert digest(nets) == digest(nets) and len(set(digest(nets).values())) == 2
-
-
 @pytest.mark.parametrize(
-    ("gpus", "device", "named"),
-    [
-        ({"cuda": 1}, "cuda", "1 GPUs"),
-        ({"cuda": 0}, "cuda", "'cuda'"),
-        ({"cuda": 0, "mps": True}, "auto", "'mps'"),
-        ({"cuda": 0}, "cpu", "accelerate"),
-    ],
-)
-def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, device, named):
+    ("gpus", "mps", "device", "error", "named"),
+    [(1, False, "cuda", ParameterError, "2 processes"), (0, False, "cuda", ParameterError, "'cuda'"),
+     (0, True, "auto", ParameterError, "'mps'"), (0, False, "cpu", TrainingError, "accelerate")],
+)  # fmt: skip
+def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, mps, device, error, named):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus["cuda"] > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus["cuda"])
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: gpus.get("mps", False))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    assert named in refusal(ParameterError, find_team, device)
+    assert named in refusal(error, find_team, device)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "ask"),
-    [("WORLD_SIZE", "abc", find_team), ("WORLD_SIZE", "0", find_team), ("RANK", "-1", is_rank_zero),
-     ("LOCAL_WORLD_SIZE", "", processes_here)],
+    ("environment", "error", "named"),
+    [({"WORLD_SIZE": "abc"}, ParameterError, "WORLD_SIZE is 'abc'"), ({"WORLD_SIZE": "0"}, ParameterError, "is '0'"),
+     ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": ""}, ParameterError, "LOCAL_WORLD_SIZE is ''"),
+     ({"WORLD_SIZE": "2"}, TrainingError, "process 0 of 2")],
 )  # fmt: skip
-def test_what_no_launcher_sets_is_refused(monkeypatch, name, value, ask):
-    monkeypatch.setenv(name, value)
-    assert f"{name} is {value!r}" in refusal(ParameterError, ask)
-
-
-def test_processes_that_do_not_find_each_other_are_refused(monkeypatch):
+def test_what_no_launcher_sets_is_refused(monkeypatch, environment, error, named):
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "process 0 of 2" in refusal(TrainingError, find_team, "cpu")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert named in refusal(error, find_team, "cpu")
 
 
 def test_a_connection_that_breaks_is_told_from_other_errors():

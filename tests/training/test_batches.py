@@ -1,13 +1,12 @@
-"""Batches made ahead come in order, each once, and no earlier than they may."""
+"""Batches read ahead come in order, each once, no earlier than they may, and teach the same."""
 
 import threading
 
 import pytest
+import tiny
 import torch
 
-from ra_core.training.prefetch import pin, prefetch, to_device
-
-CPU = torch.device("cpu")
+from ra_core.training.batches import prefetch, to_device
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 20])
@@ -53,18 +52,21 @@ def test_whoever_stops_early_leaves_no_thread_behind():
     assert threading.active_count() == before
 
 
-def test_bytes_become_the_floats_they_would_have_been():
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_bytes_become_the_floats_they_would_have_been(device):
     levels = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
     for memory in (torch.contiguous_format, torch.channels_last):
-        images = to_device(levels, CPU, memory)
-        assert torch.equal(images, levels.float().div_(255)) and images.is_contiguous(memory_format=memory)
+        images = to_device(levels, torch.device(device), memory)
+        assert torch.equal(images.cpu(), levels.float().div_(255)) and images.device.type == device
+        assert images.is_contiguous(memory_format=memory)
     floats = torch.rand(2, 3, 4, 4)
-    assert torch.equal(to_device(floats, CPU, torch.contiguous_format), floats) and pin(levels, CPU) is levels
+    assert torch.equal(to_device(floats, torch.device(device), torch.contiguous_format).cpu(), floats)
 
 
-@pytest.mark.gpu
-def test_a_gpu_gets_bytes_out_of_pinned_memory():
-    place, levels = torch.device("cuda"), torch.randint(256, (2, 3, 8, 8), dtype=torch.uint8)
-    waiting = pin(levels, place)
-    images = to_device(waiting, place, torch.channels_last)
-    assert waiting.is_pinned() and images.is_cuda and torch.equal(images.cpu(), levels.float().div_(255))
+def test_what_is_read_ahead_teaches_the_same_to_the_byte(tmp_path, monkeypatch):
+    for name, depth in (("now", 0), ("ahead", 2)):
+        monkeypatch.setattr(tiny.Pictures, "prefetch", depth, raising=False)
+        tiny.train(tmp_path / name, steps=9, checkpoint_seconds=60)
+    assert tiny.weights(tmp_path / "now") == tiny.weights(tmp_path / "ahead")
+    losses = [[line["loss"] for line in tiny.log(tmp_path / name)] for name in ("now", "ahead")]
+    assert losses[0] == losses[1]

@@ -1,38 +1,52 @@
-import errno
-import os
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from refusal import refusal
+from torch import nn
 
-from ra_core.errors import OutputError, TrainingError
-from ra_core.training.checkpoint import load_checkpoint, random_states, save_checkpoint, set_random_states
+from ra_core.errors import TrainingError
+from ra_core.training.processes import Team
+from ra_core.training.state import TrainingState, load_checkpoint
 
 SETTINGS = {"mode": "ra", "lr": 1e-4, "drops": [0.5, 0.75], "parameters": {"processor": 12}}
-STATE = {
-    "settings": SETTINGS, "step": 7, "log": [{"step": 7, "loss": 0.5}],
-    "networks": {"processor": {"weight": torch.arange(6.0).view(2, 3), "count": torch.tensor(3)}},
-}  # fmt: skip
+
+
+def state(folder: Path) -> TrainingState:
+    net = nn.Linear(2, 3)
+    return TrainingState(folder, {"processor": net}, torch.optim.Adam(net.parameters()), SETTINGS)
 
 
 @pytest.fixture
 def path(tmp_path) -> Path:
-    save_checkpoint(tmp_path / "checkpoint.pt", STATE)
+    state(tmp_path).save()
     return tmp_path / "checkpoint.pt"
 
 
-def test_a_state_comes_back_as_it_was_and_on_the_cpu(path, monkeypatch):
+def test_a_state_comes_back_as_it_was_with_its_random_generators(tmp_path, monkeypatch):
+    saved, restored = state(tmp_path), state(tmp_path)
+    restored.restore(Team("cpu"))
+    assert restored.step == 0  # there is none yet
+    saved.step, saved.log, saved.started = 7, [{"step": 7, "validation": {"psnr": 3.0}}], saved.started - 100
+    saved.save()
+    drawn = torch.rand(4)
     places, load = [], torch.load
     monkeypatch.setattr(torch, "load", lambda *a, **k: places.append(k) or load(*a, **k))
-    state = load_checkpoint(path, SETTINGS)
+    restored.restore(Team("cpu"))
     assert places == [{"map_location": "cpu", "weights_only": True}]
-    tensors, expected = state["networks"].pop("processor"), STATE["networks"]["processor"]
-    assert state == STATE | {"networks": {}} and list(tensors) == list(expected)
-    assert all(torch.equal(value, expected[name]) for name, value in tensors.items())
-    assert [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
-    assert load_checkpoint(path.with_name("none.pt"), SETTINGS) is None
+    assert torch.equal(torch.rand(4), drawn) and (restored.step, restored.log) == (7, saved.log)
+    assert restored.validations == {7: {"psnr": 3.0}} and 100 < restored.seconds < 200
+    for name, value in saved.networks["processor"].state_dict().items():
+        assert torch.equal(value, restored.networks["processor"].state_dict()[name])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+
+
+def test_generators_of_gpus_that_are_gone_are_left_out(tmp_path, path):
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"random": content["random"] | {"cuda:99": torch.zeros(16, dtype=torch.uint8)}}, path)
+    state(tmp_path).restore(Team("cpu"))
+    assert torch.equal(torch.get_rng_state(), content["random"]["cpu"])
 
 
 @pytest.mark.parametrize("part", [0, 0.01, 0.5, 0.999])
@@ -42,7 +56,7 @@ def test_a_truncated_file_is_refused(path, part):
     assert f"{path} is not a whole checkpoint" in refusal(TrainingError, load_checkpoint, path, SETTINGS)
 
 
-@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {"step": 3}, {"settings": 3}, None], ids=str)
+@pytest.mark.parametrize("content", [[1, 2], {"step": 3}, {"settings": 3}, None], ids=str)
 def test_a_foreign_file_is_refused(path, content):
     torch.save(content, path)
     assert f"{path} is not a whole checkpoint" in refusal(TrainingError, load_checkpoint, path, SETTINGS)
@@ -53,7 +67,7 @@ def test_what_cannot_be_read_is_not_called_broken(path, monkeypatch, error):
     def refuse(*_, **__):
         raise error
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     said = refusal(TrainingError, load_checkpoint, path, SETTINGS)
     assert str(path) in said and error.strerror in said and "whole" not in said and "delete" not in said
 
@@ -87,25 +101,3 @@ def test_code_in_a_file_is_not_run(path, write):
 def test_other_settings_are_refused_and_named(path, key, value):
     said = refusal(TrainingError, load_checkpoint, path, SETTINGS | {key: value})
     assert all(part in said for part in (str(path), f"{key} = {SETTINGS.get(key)!r}", repr(value)))
-
-
-def test_random_states_put_back_the_generators_that_are_here(monkeypatch):
-    torch.manual_seed(5)
-    states = random_states()
-    first = torch.rand(4)
-    set_random_states(states)
-    assert torch.equal(torch.rand(4), first) and ("cuda:0" in states) == torch.cuda.is_available()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    set_random_states({"cpu": states["cpu"], "cuda:3": torch.zeros(16, dtype=torch.uint8)})
-    assert torch.equal(torch.get_rng_state(), states["cpu"])
-
-
-def test_a_full_disk_keeps_the_old(path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    before = path.read_bytes()
-    monkeypatch.setattr(Path, "write_bytes", full)
-    said = refusal(OutputError, save_checkpoint, path, STATE | {"step": 8})
-    assert str(path) in said and "No space left on device" in said
-    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["checkpoint.pt"]
