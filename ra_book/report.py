@@ -22,7 +22,7 @@ def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
 
 
 def read_runs(profile: Profile) -> list[dict]:
-    """Return what every run said of itself (`run.json`)."""
+    """Return what every run of restoration said of itself (`run.json`)."""
     runs = product(profile.tasks, profile.modes, profile.seeds)
     return [json.loads((run_folder(profile.name, *run) / "run.json").read_text()) for run in runs]
 
@@ -45,19 +45,14 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
     """
     runs = read_runs(profile)
     values = {
-        "profile": profile.name,
-        "source": profile.source,
-        "unseen": ", ".join(profile.unseen),
-        "seeds": str(len(profile.seeds)),
-        "test_pictures": f"{accuracy.n.max():,}",
-        "train_pictures": f"{runs[0]['data']['train']['pictures']:,}",
-        "runs": str(len(runs)),
+        "profile": profile.name, "source": profile.source, "unseen": ", ".join(profile.unseen),
+        "seeds": str(len(profile.seeds)), "test_pictures": f"{accuracy.n.max():,}",
+        "train_pictures": f"{runs[0]['data']['train']['pictures']:,}", "runs": str(len(runs)),
         "training_minutes": f"{sum(run['wall_seconds'] for run in runs) / 60:.1f}",
         "peak_memory_gb": f"{max(run['peak_memory_mb'] for run in runs) / 1000:.1f}",
-        "device": runs[0]["device"],
-        "commit": (runs[0]["git"]["commit"] or "unknown")[:12],
+        "device": runs[0]["device"], "commit": (runs[0]["git"]["commit"] or "unknown")[:12],
         "torch": versions()["torch"],
-    }
+    }  # fmt: skip
     accuracy, paired = (rows.assign(mode=rows["mode"].map(_plain_name)) for rows in (accuracy, paired))
     for (task, mode), rows in accuracy.groupby(["task", "mode"]):
         values[f"{task}_{mode}_source"] = f"{rows.top1[rows.role == 'source'].mean():.1f}"
