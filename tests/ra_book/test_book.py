@@ -145,15 +145,11 @@ def test_pages_hold_what_runs_wrote(built):
         assert "{{" not in article(page), page
 
 
-def test_every_picture_has_an_alternative_text(built):
+def test_pictures_have_an_alternative_text_and_nothing_is_loaded_from_the_network(built):
     for page in pages(built):
-        for image in Loads(page).images:
-            assert image.get("alt"), (page, image)
-
-
-def test_nothing_is_loaded_from_the_network_and_all_else_is_there(built):
-    for page in pages(built):
-        for address in Loads(page).found:
+        loads = Loads(page)
+        assert all(image.get("alt") for image in loads.images), page
+        for address in loads.found:
             assert not re.match(r"(https?:)?//", address), (page, address)
             assert (page.parent / address.split("?")[0]).exists(), (page, address)
     for sheet in built.rglob("*.css"):
