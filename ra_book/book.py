@@ -253,14 +253,11 @@ def _build(files: dict[str, bytes], staged: Path) -> Path:
 
 def _replace(target: Path, built: Path) -> None:
     """Put a folder in place of another, which is there until the new one is complete."""
-    new, old = target.with_name(".html-new"), target.with_name(".html-old")
-    for folder in (new, old):
-        shutil.rmtree(folder, ignore_errors=True)
+    new = target.with_name(".html-new")
+    shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(built, new)
-    if target.exists():
-        target.rename(old)
+    shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

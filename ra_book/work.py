@@ -110,10 +110,10 @@ def _restoration(run: RestorationRun, judge: Judge) -> float:
 
 
 def _coding(run: CodingRun, judge: Judge) -> float:
-    parameters = run.parameters
+    parameters, trains = run.parameters, run.method.trains
     side = SIDES.get(parameters["dataset"]) or _side(run)
     with torch.device("meta"):
-        clean, trains = torch.zeros(1, 3, side, side), run.method.trains
+        clean = torch.zeros(1, 3, side, side)
         pre = make_preprocessor("NPP", **parameters["preprocessor"]) if "preprocessor" in trains else None
         post = make_processor(scale=1, **parameters["postprocessor"]) if "postprocessor" in trains else None
 
@@ -121,9 +121,8 @@ def _coding(run: CodingRun, judge: Judge) -> float:
             coded = pre(clean) if pre else clean
             seen = post(coded) if post else coded
             loss = judge.distance(seen, clean).sum() if parameters["recognition"] else seen.sum()
-            if pre and post:  # what was decoded is restored once more, for the distortion
-                loss = loss + post(coded.detach()).sum()
-            return loss
+            # What was decoded is restored once more, for the distortion.
+            return loss + post(coded.detach()).sum() if pre and post else loss
 
         return _macs(step)
 

@@ -285,7 +285,7 @@ def test_the_snippets_of_the_page_on_use_and_of_the_readme_run(tmp_path, monkeyp
     exec("\n".join(snippets("use")), {})
     assert Image.open("restored.png").size == (48, 32) and "%" in capsys.readouterr().out
     readme, scope = snippets("../README")[0], {"small": torch.rand(1, 3, 8, 8)}
-    assert len(readme.splitlines()) == 3
+    assert len(list(filter(None, readme.splitlines()))) == 3
     exec(readme, scope)
     assert scope["restored"].shape == (1, 3, 32, 32)
 
