@@ -31,10 +31,8 @@ def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.Dat
     """Return the paper's tables beside ours as Markdown, one a task; nothing unless the test set is ImageNet's."""
     if not (profile.is_published_setting and accuracy["n"].max() == IMAGENET_TEST):
         return ""
-    tables = {task: figures.beside_published(accuracy, published, task) for task in profile.tasks}
-    return "\n".join(
-        f"**{figures.task_title(task)}**\n\n{figures.to_markdown(table)}" for task, table in tables.items()
-    )
+    tables = {task: figures.to_markdown(figures.beside_published(accuracy, published, task)) for task in profile.tasks}
+    return "\n".join(f"**{figures.task_title(task)}**\n\n{table}" for task, table in tables.items())
 
 
 def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame) -> dict[str, str]:
