@@ -15,13 +15,11 @@ one another, so that a busy machine slows all of them.
 
 import argparse
 import os
-import platform
 import shlex
 import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,15 +27,16 @@ import coder
 import numpy as np
 import torch
 from PIL import Image
+from timing import about, spread, timed
 
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import Codec
 from ra_core.cores import cores
 from ra_core.data import cifar10
 from ra_core.files import write_json
-from ra_core.runs import device_name, git_state, now, versions
 
 TARGET = 10  # how many times as fast our way is to be
+RATIOS = {"published": "ratio", "published_c": "ratio_c", "programs": "ratio_programs"}  # by way: theirs over ours
 QUALITIES = {"jpeg": 10, "heic": 34, "webp": 20, "avif": 40}
 PROGRAMS = {  # the file they read and write, and how they are called; Pillow keeps quantisers below 256 as well
     "jpeg": (".ppm", "cjpeg -baseline -quality {quality} -outfile {coded} {source}", "djpeg -outfile {result} {coded}"),
@@ -112,52 +111,37 @@ def shell(command: str) -> None:
         raise SystemExit(f"this command failed: {command}")
 
 
-def timed(work: Callable, *arguments) -> tuple[float, tuple | None]:
-    start = time.perf_counter()
-    result = work(*arguments)
-    return time.perf_counter() - start, result
-
-
 def compare(codec: Codec, quality: float, pictures: list, rounds: int, folder: Path) -> dict:
-    """Time both ways in turn; return seconds a batch and their ratios, round by round."""
+    """Time all ways in turn; return seconds a batch, and their ratios round by round."""
     our_way(codec, quality, pictures)  # libraries are loaded
-    ours, theirs, in_c, by_programs = [], [], [], []
-    programs, unlike = real_programs(codec, quality), {}
+    ways = {"published": (as_program,), "published_c": (as_if_in_c,)}
+    if programs := real_programs(codec, quality):
+        ways["programs"] = programs
+    seconds, unlike = {name: [] for name in ("ours", *ways)}, {}
     for _ in range(rounds):
-        seconds, (decoded, rates) = timed(our_way, codec, quality, pictures)
-        ours.append(seconds)
-        for run, times in ((as_program, theirs), (as_if_in_c, in_c)):
-            seconds, (expected, expected_rates) = timed(published_way, codec, quality, pictures, folder, run)
-            times.append(seconds)
-            same = all(np.array_equal(a, b) for a, b in zip(decoded, expected, strict=True))
-            if not same or rates != expected_rates:
+        took, (decoded, rates) = timed(our_way, codec, quality, pictures)
+        seconds["ours"].append(took)
+        for name, way in ways.items():
+            took, (found, found_rates) = timed(published_way, codec, quality, pictures, folder, *way)
+            seconds[name].append(took)
+            unlike[name] = differences(decoded, rates, found, found_rates)
+            if name != "programs" and (found_rates != rates or unlike[name]["largest_level"]):
                 raise SystemExit(f"{codec.name}: the two ways do not give the same pictures and rates.")
-        if programs:
-            seconds, (found, found_rates) = timed(published_way, codec, quality, pictures, folder, *programs)
-            by_programs.append(seconds)
-            unlike = differences(decoded, rates, found, found_rates)
-    extra = {
-        "programs_s": spread(by_programs), "programs_differ": unlike,
-        "ratio_programs": spread([b / a for a, b in zip(ours, by_programs, strict=True)]),
-    } if programs else {}  # fmt: skip
-    return extra | {
-        "bits_a_pixel": statistics.mean(rates),
-        "ours_s": spread(ours),
-        "published_s": spread(theirs),
-        "published_c_s": spread(in_c),
-        "ratio": spread([b / a for a, b in zip(ours, theirs, strict=True)]),
-        "ratio_c": spread([b / a for a, b in zip(ours, in_c, strict=True)]),
+    ratios = {
+        RATIOS[name]: spread([b / a for a, b in zip(seconds["ours"], seconds[name], strict=True)]) for name in ways
     }
+    extra = {"programs_differ": unlike["programs"]} if programs else {}
+    took = {f"{name}_s": spread(values) for name, values in seconds.items()}
+    return {"bits_a_pixel": statistics.mean(rates), **took, **ratios, **extra}
 
 
 def differences(decoded: list, rates: list, found: list, found_rates: list) -> dict[str, float]:
-    """Return by how much other programs' files and pictures differ from ours."""
+    """Return by how much other files and pictures differ from ours."""
     gaps = [np.abs(a.astype(int) - b[..., :3]) for a, b in zip(decoded, found, strict=True)]
     return {
         "bytes_percent": 100 * (sum(found_rates) / sum(rates) - 1),
-        "mean_level": float(np.mean(gaps)),
-        "largest_level": int(np.max(gaps)),
-    }
+        "mean_level": float(np.mean(gaps)), "largest_level": int(np.max(gaps)),
+    }  # fmt: skip
 
 
 def scaling(codec: Codec, quality: float, pictures: list, rounds: int, most: int) -> dict:
@@ -175,23 +159,15 @@ def scaling(codec: Codec, quality: float, pictures: list, rounds: int, most: int
     return table
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
-
-
 def show(name: str, result: dict) -> None:
-    def three(key: str, digits: int) -> str:
-        return "{median:.{0}f} ({low:.{0}f} to {high:.{0}f})".format(digits, **result[key])
-
-    print(f"{name}: {result['bits_a_pixel']:.3f} bits a pixel")
-    print(f"  ours {three('ours_s', 3)} s, published way {three('published_s', 2)} s a batch")
-    print(f"  ratio {three('ratio', 1)}; were its programs in C {three('ratio_c', 1)}")
-    if "ratio_programs" in result:
-        unlike = result["programs_differ"]
-        print(
-            f"  with C programs from the PATH {three('ratio_programs', 1)}; their files are "
-            f"{unlike['bytes_percent']:+.1f} %, their pixels {unlike['mean_level']:.2f} levels off on average"
-        )
+    """Print what was measured of a codec."""
+    print(f"{name}: {result['bits_a_pixel']:.3f} bits a pixel; seconds a batch, and how many times as fast ours is:")
+    for way, ratio in RATIOS.items():
+        if ratio in result:
+            print("  {} {median:.2f} s".format(way, **result[f"{way}_s"]), end=", ")
+            print("{median:.1f} times ({low:.1f} to {high:.1f})".format(**result[ratio]))
+    if unlike := result.get("programs_differ"):
+        print("  the programs' files are {bytes_percent:+.1f} %, pixels {mean_level:.2f} levels off".format(**unlike))
     for step, counts in result["scaling"].items():
         line = ", ".join(f"{n}: {row['pictures_s']:.0f} (x {row['gain']:.2f})" for n, row in counts.items())
         print(f"  {step}, pictures a second by threads: {line}", flush=True)
@@ -215,12 +191,9 @@ def main() -> None:
             results[name]["scaling"] = scaling(codec, quality, 4 * pictures, options.rounds, options.threads)
             results[name]["codec"] = codec.describe() | {"at": quality}
             show(name, results[name])
-    machine = {
-        "device": device_name(torch.device("cpu")), "cores": cores(), "machine": platform.machine(),
-    }  # fmt: skip
     batch = {"pictures": options.batch, "side": options.side, "rounds": options.rounds}
-    about = {"made": now(), "git": git_state(), "versions": versions(), "machine": machine}
-    write_json(options.output, about | {"batch": batch, "target": TARGET, "codecs": results})
+    found = {"batch": batch, "target": TARGET, "codecs": results}
+    write_json(options.output, about(torch.device("cpu")) | found)
     print(f"written to {options.output}")
 
 

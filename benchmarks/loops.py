@@ -2,13 +2,13 @@
 
 import io
 import tempfile
-import time
 from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
 
 import torch
 from published import PublishedLoop
+from timing import clock
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18
@@ -69,13 +69,6 @@ class Ready:
 
     def __call__(self, images, generator=None):
         return self.degraded
-
-
-def clock(device: torch.device) -> float:
-    """Return the time once the device has done all it was asked to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def networks(task: str) -> tuple[nn.Module, nn.Module]:

@@ -11,12 +11,11 @@ import statistics
 from pathlib import Path
 
 import pandas as pd
+from timing import about
 
-from ra_core.cores import cores
 from ra_core.files import write_json
 from ra_core.metrics import mean_interval
 from ra_core.params import Profile, load_profile
-from ra_core.runs import device_name, git_state, now, versions
 from ra_core.steps import evaluate_task
 from ra_core.training import PRECISIONS, pick_device
 
@@ -34,13 +33,8 @@ def by_seed(accuracy: pd.DataFrame, mode: str) -> pd.DataFrame:
     """Return a row a seed: top-1 on the source, the mean of the unseen, PSNR."""
     rows = accuracy[accuracy["mode"] == mode]
     sides = {role: part.groupby("seed") for role, part in rows.groupby("role")}
-    return pd.DataFrame(
-        {
-            "top1": sides["source"].top1.mean(),
-            "unseen": sides["unseen"].top1.mean(),
-            "psnr": sides["source"].psnr.mean(),
-        }
-    )
+    source, unseen = sides["source"], sides["unseen"]
+    return pd.DataFrame({"top1": source.top1.mean(), "unseen": unseen.top1.mean(), "psnr": source.psnr.mean()})
 
 
 def compare(fp32: pd.DataFrame, bf16: pd.DataFrame, mode: str) -> dict[str, dict[str, float]]:
@@ -66,13 +60,10 @@ def main() -> None:
     options = parser.parse_args()
     if len(set(options.seeds)) < 2:
         parser.error("the spread of seeds needs at least two of them; give for instance --seeds 0 1 2.")
-    tables = {
-        precision: evaluate_task(
-            with_precision(options.profile, options.task, precision, options.modes, options.seeds), options.task
-        )[0]
-        for precision in PRECISIONS
-    }
-    results = {mode: compare(*(tables[p] for p in PRECISIONS), mode) for mode in options.modes}
+    given = options.profile, options.task
+    profiles = [with_precision(*given, precision, options.modes, options.seeds) for precision in PRECISIONS]
+    tables = [evaluate_task(profile, options.task)[0] for profile in profiles]
+    results = {mode: compare(*tables, mode) for mode in options.modes}
     for mode, numbers in results.items():
         for key, row in numbers.items():
             verdict = "within" if row["within"] else "beyond"
@@ -81,13 +72,8 @@ def main() -> None:
                 f"{row['seeds_sd']:.2f}), bf16 {row['bf16']:.2f}, difference {row['difference']:+.2f} "
                 f"[{row['low']:+.2f}, {row['high']:+.2f}]: {verdict} the seeds' spread"
             )
-    machine = {"device": device_name(pick_device(load_profile(options.profile).device)), "cores": cores()}
-    about = {
-        "made": now(), "git": git_state(), "versions": versions(), "machine": machine, "settings": vars(options),
-        "units": UNITS,
-    }  # fmt: skip
-    output = Path("runs/benchmarks") / f"precision-{options.task}.json"
-    write_json(output, about | {"results": results})
+    output, device = Path("runs/benchmarks") / f"precision-{options.task}.json", pick_device(profiles[0].device)
+    write_json(output, about(device) | {"settings": vars(options), "units": UNITS, "results": results})
     print(f"written to {output}")
 
 

@@ -12,25 +12,22 @@ card (1 is a data path that costs nothing) and beside the card's bf16 peak.
 
 import argparse
 import os
-import platform
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from coding import sample_pictures, spread
+from coding import sample_pictures
 from loops import CLASSES, OurLoop, their_loop, their_seconds
 from PIL import Image
 from published import ssims, through_file
 from throughput_gpu import BATCHES, time_gpu
+from timing import about, in_turn, timed
 
 from ra_core.channels import Jpeg, from_arrays
-from ra_core.cores import cores
 from ra_core.errors import ParameterError
 from ra_core.files import write_json
 from ra_core.metrics import ssim
-from ra_core.runs import device_name, git_state, now, versions
 from ra_core.training import pick_device
 
 # What is asked for on two CPU cores with bf16 instructions, by what is timed.
@@ -51,37 +48,14 @@ def write_pictures(root: Path, count: int) -> None:
             pictures[number % len(pictures)].save(path, quality=90)
 
 
-def in_turn(ours: Callable[[], float], theirs: Callable[[], float], rounds: int) -> dict:
-    """Return the seconds of both ways, and their ratios, over rounds in which they take turns."""
-    seconds = [(theirs(), ours()) for _ in range(rounds)]
-    return {
-        "ours_s": spread([b for _, b in seconds]), "published_s": spread([a for a, _ in seconds]),
-        "ratio": spread([a / b for a, b in seconds]),
-    }  # fmt: skip
-
-
-def timed(work: Callable, tick: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
-    """Return a function that does the work and returns how long that took."""
-
-    def run() -> float:
-        started = tick()
-        work()
-        return tick() - started
-
-    return run
-
-
 def time_training(name: str, options, root: Path, scratch: Path, device: torch.device) -> dict:
     """Time the step of a task and mode on the CPU."""
     task, mode = name.split()
     ours = OurLoop(task, mode, root, scratch, options.batch, device)
     theirs = their_loop(task, mode, root, scratch, options.batch, device, workers=0)
     ours.seconds(0, 1), their_seconds(theirs, 0, 1)  # memory and kernels are chosen
-    found = in_turn(
-        lambda: ours.seconds(0, options.steps),
-        lambda: their_seconds(theirs, 0, options.steps), options.rounds,
-    )  # fmt: skip
-    pictures = options.batch * options.steps
+    steps, pictures = options.steps, options.batch * options.steps
+    found = in_turn(lambda: ours.seconds(0, steps), lambda: their_seconds(theirs, 0, steps), options.rounds)
     return found | {key: pictures / found[f"{key}_s"]["median"] for key in ("ours", "published")}
 
 
@@ -90,7 +64,7 @@ def time_evaluation(task: str, options, root: Path, scratch: Path, device: torch
     ours = OurLoop(task, "ra", root, scratch, options.batch, device)
     theirs = their_loop(task, "ra", root, scratch, options.batch, device, workers=0)
     ours.evaluate(), theirs.evaluate()
-    return in_turn(timed(ours.evaluate), timed(theirs.evaluate), options.rounds)
+    return in_turn(lambda: timed(ours.evaluate)[0], lambda: timed(theirs.evaluate)[0], options.rounds)
 
 
 def time_parts(options, scratch: Path, device: torch.device) -> dict:
@@ -109,17 +83,18 @@ def time_parts(options, scratch: Path, device: torch.device) -> dict:
     if gap > 1e-4:
         raise SystemExit(f"the two ways of SSIM differ by {gap:.2g}.")
 
-    def reached(tick: Callable) -> dict:
-        return in_turn(timed(lambda: channel(images), tick), timed(through_files, tick), options.rounds + 4)
+    def both(ours, theirs, rounds: int, tick=time.perf_counter) -> dict:
+        return in_turn(lambda: timed(ours, tick=tick)[0], lambda: timed(theirs, tick=tick)[0], rounds)
 
-    blurred = in_turn(
-        timed(lambda: ssim(decoded, images).sum().item()),
-        timed(lambda: ssims(decoded, images)), options.rounds,
-    )  # fmt: skip
+    def code():
+        return channel(images)
+
     return {
-        "SSIM": blurred, "jpeg channel": reached(time.perf_counter),
-        "jpeg channel, of a core": reached(time.process_time),  # what other cores and the disk do is not counted
-    }  # fmt: skip
+        "SSIM": both(lambda: ssim(decoded, images).sum().item(), lambda: ssims(decoded, images), options.rounds),
+        "jpeg channel": both(code, through_files, options.rounds + 4),
+        # What other cores and the disk do is not counted.
+        "jpeg channel, of a core": both(code, through_files, options.rounds + 4, time.process_time),
+    }
 
 
 def line(name: str, row: dict, target: float | None) -> str:
@@ -178,17 +153,10 @@ def main() -> None:
         if wanted("parts"):
             for name, row in time_parts(options, scratch, device).items():
                 keep("parts", name, row, TARGETS.get(name))
-    machine = {
-        "device": device_name(device), "cores": cores(), "machine": platform.machine(),
-        "bf16": torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-    }  # fmt: skip
     settings = {"batch": options.batch, "steps": options.steps, "rounds": options.rounds}
-    write_json(
-        options.output,
-        {"made": now(), "git": git_state(), "versions": versions(), "machine": machine, "settings": settings}
-        | results | {"seconds": time.perf_counter() - started},
-    )  # fmt: skip
-    print(f"{time.perf_counter() - started:.0f} s; written to {options.output}")
+    seconds = time.perf_counter() - started
+    write_json(options.output, about(device) | {"settings": settings} | results | {"seconds": seconds})
+    print(f"{seconds:.0f} s; written to {options.output}")
 
 
 if __name__ == "__main__":

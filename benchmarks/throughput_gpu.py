@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from coding import spread
-from loops import OurLoop, clock, their_loop, their_seconds
+from loops import OurLoop, their_loop, their_seconds
+from timing import clock, spread
 
 from ra_core.cores import cores
 
@@ -58,17 +58,14 @@ def time_gpu(task: str, options, root: Path, scratch: Path, device: torch.device
         return lambda: their_seconds(loop, skipped, steps)
 
     (batch, _, run), (their_batch, _, their_run) = best_batch(ours, steps), best_batch(theirs, steps)
-    rows = []
-    for _ in range(options.rounds):
-        rows.append((their_run(), run(), loops[batch].ready_seconds(skipped, steps)))
+    ready = loops[batch]
+    rows = [(their_run(), run(), ready.ready_seconds(skipped, steps)) for _ in range(options.rounds)]
     rates = [batch * steps / row[1] for row in rows]
     tflops = loops[batch].flops() / batch * statistics.median(rates) / 1e12
-    peak = peak_tflops(device)
-    name = torch.cuda.get_device_name(device)
+    peak, name = peak_tflops(device), torch.cuda.get_device_name(device)
     stated = next((value for card, value in PEAKS.items() if card in name), None)
     return {
-        "batch": batch, "published_batch": their_batch,
-        "ours": statistics.median(rates),
+        "batch": batch, "published_batch": their_batch, "ours": statistics.median(rates),
         "published": their_batch * steps / statistics.median(row[0] for row in rows),
         "ratio": spread([(row[0] / their_batch) / (row[1] / batch) for row in rows]),
         "ready": spread([row[2] / row[1] for row in rows]),

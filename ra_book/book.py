@@ -68,9 +68,7 @@ def build_book(profile: str, root: Path, output: Path) -> Path:
         write_text(built / STAMP, digest)
         _replace(output_html, built)
     except OSError as error:
-        raise OutputError(
-            f"the book could not be written ({error}); free some space or choose another folder."
-        ) from error
+        raise OutputError(f"the book could not be written ({error}); mend that and build it again.") from error
     return index
 
 
@@ -108,7 +106,7 @@ def collect(settings: Profile, root: Path) -> dict[str, bytes]:
     pages = {page: (stem, titles.get(page)) for page, stem in PAGES.items()}
     for page, (stem, title) in (pages | sections["results/index"] | sections["coding/index"]).items():
         notebook = read_notebook(runs / "notebooks" / f"{stem}.ipynb", settings.name)
-        files[f"{page}.ipynb"] = _as_page(notebook, stem, title).encode()
+        files[f"{page}.ipynb"] = _as_page(notebook, root / "notebooks" / f"{stem.split('-')[0]}.ipynb", title).encode()
     transfers = [f"transfer-{dataset}" for dataset in settings.preprocessing]
     own = [f"curves-{task}.svg" for task in settings.tasks] + (["bd.md", "cost.md"] if transfers else [])
     for name in (*REPORT, *own, *(f"{name}.{kind}" for name in transfers for kind in ("svg", "md"))):
@@ -131,12 +129,9 @@ def read_notebook(path: Path, profile: str) -> nbformat.NotebookNode:
     """
     try:
         notebook = nbformat.read(path, as_version=4)
-    except FileNotFoundError as error:
-        raise OutputError(
-            f"{path} is missing; run its notebook for the profile {profile} (`make book` does)."
-        ) from error
     except (OSError, ValueError, nbformat.ValidationError) as error:
-        raise OutputError(f"{path} is not a notebook ({str(error).splitlines()[0]}); run it again.") from error
+        reason = "is missing" if isinstance(error, FileNotFoundError) else "is not a notebook"
+        raise OutputError(f"{path} {reason}; run its notebook for the profile {profile} (`make book` does).") from error
     papermill = notebook.metadata.get("papermill", {})
     given = papermill.get("parameters", {}).get("profile")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -167,52 +162,55 @@ def _list_pages(toc: dict, files: dict[str, bytes], sections: dict[str, dict]) -
     return {chapter["file"]: chapter.get("title") for part in toc["parts"] for chapter in part["chapters"]}
 
 
-def _as_page(notebook: nbformat.NotebookNode, stem: str, title: str | None) -> str:
-    """Return a notebook as a page: titled as in the table of contents, with a line that says what was run."""
-    parameters = notebook.metadata.papermill.parameters
-    given = ", ".join(f"`{name} = {value}`" for name, value in parameters.items())
-    notebook.cells = [c for c in applicable(notebook.cells) if "injected-parameters" not in c.metadata.get("tags", [])]
+def _as_page(notebook: nbformat.NotebookNode, source: Path, title: str | None) -> str:
+    """Return an executed notebook as a page: titled as in the table of contents, with a line that says what was run.
+
+    Text is that of the notebook `source` as it stands today, since a change of text executes nothing again.
+    """
+    text = {cell.id: cell.source for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "markdown"}
     for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", []):
+        cell.source = text.get(cell.id, cell.source)
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
             cell.metadata.tags.append("remove-cell")  # the line below says what was really used
+    notebook.cells = applicable(notebook.cells)
     first = notebook.cells[0]
     if title:
         first.source = re.sub(r"\A# .*", f"# {title}", first.source)
-    line = f"*This page is `notebooks/{stem.split('-')[0]}.ipynb`, executed with {given}.*"
+    given = ", ".join(f"`{name} = {value}`" for name, value in notebook.metadata.papermill.parameters.items())
+    line = f"*This page is `notebooks/{source.name}`, executed with {given}.*"
     first.source += f"\n\n```{{div}} source\n{line}\n```\n"
     return nbformat.writes(notebook)
 
 
 def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> dict[str, str]:
     """Return what `{{ name }}` stands for in the pages: values and figures of the report, and more."""
-    values = json.loads(files["generated/values.json"])
-    profile = (root / "params" / f"{settings.name}.yaml").read_text(encoding="utf-8")
-    command, about = header(settings.name, profile)
-    transfers = [
-        f"{_figure(f'transfer-{name}.svg', files)}\n\n::::{{div}} wide\n"
-        f"{files[f'generated/transfer-{name}.md'].decode()}\n::::"
-        for name in settings.preprocessing
-    ]
-    return values | {
-        # Names in code spans are not replaced, so what is to look like code brings its own marks.
-        "profile": f"`{settings.name}`",
-        "command": f"`{command}`",
-        "about": about or settings.name,
-        "headline_figure": _figure("headline.svg", files),
-        "against_the_paper_figure": _figure("against_the_paper.svg", files),
-        "training_curves_figures": "\n\n".join(_figure(f"curves-{task}.svg", files) for task in settings.tasks),
-        "transfer_figures": "\n\n".join(transfers),
-        "speed": speed_text(root),
-        "published_tables": files["generated/published.md"].decode(),
-        "levels": LEVELS[bool(files["generated/published.md"])],
+    report = {
+        name.removeprefix("generated/"): content.decode() for name, content in files.items() if "generated" in name
     }
+    command, about = header(settings.name, (root / "params" / f"{settings.name}.yaml").read_text(encoding="utf-8"))
+
+    def figures(*names: str) -> str:
+        return "\n\n".join(_figure(name, report[f"{name}.svg"]) for name in names)
+
+    transfers = [
+        f"{figures(name)}\n\n::::{{div}} wide\n{report[f'{name}.md']}\n::::"
+        for name in (f"transfer-{dataset}" for dataset in settings.preprocessing)
+    ]
+    # Names in code spans are not replaced, so what is to look like code brings its own marks.
+    return json.loads(report["values.json"]) | {
+        "profile": f"`{settings.name}`", "command": f"`{command}`", "about": about or settings.name,
+        "headline_figure": figures("headline"), "against_the_paper_figure": figures("against_the_paper"),
+        "training_curves_figures": figures(*(f"curves-{task}" for task in settings.tasks)),
+        "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root),
+        "published_tables": report["published.md"], "levels": LEVELS[bool(report["published.md"])],
+    }  # fmt: skip
 
 
-def _figure(name: str, files: dict[str, bytes]) -> str:
+def _figure(name: str, svg: str) -> str:
     """Return the directive that shows a figure, with the title it carries as its alternative text."""
-    title = re.search(rb"<title>(.*?)</title>", files[f"generated/{name}"], re.DOTALL)
-    alt = " ".join(html.unescape(title[1].decode()).split()) if title else name
-    return f"```{{image}} /generated/{name}\n:alt: {json.dumps(alt, ensure_ascii=False)}\n:width: 100%\n```"
+    title = re.search(r"<title>(.*?)</title>", svg, re.DOTALL)
+    alt = " ".join(html.unescape(title[1]).split()) if title else name
+    return f"```{{image}} /generated/{name}.svg\n:alt: {json.dumps(alt, ensure_ascii=False)}\n:width: 100%\n```"
 
 
 def _check_names(files: dict[str, bytes], values: dict[str, str]) -> None:
@@ -255,14 +253,11 @@ def _build(files: dict[str, bytes], staged: Path) -> Path:
 
 def _replace(target: Path, built: Path) -> None:
     """Put a folder in place of another, which is there until the new one is complete."""
-    new, old = target.with_name(".html-new"), target.with_name(".html-old")
-    for folder in (new, old):
-        shutil.rmtree(folder, ignore_errors=True)
+    new = target.with_name(".html-new")
+    shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(built, new)
-    if target.exists():
-        target.rename(old)
+    shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,8 +14,8 @@ import sys
 import pandas as pd
 
 from ra_book.figures import to_markdown
-from ra_book.reference import TRAINING_COLUMNS, training_row, trainings
-from ra_book.work import Planned, macs_of, planned
+from ra_book.reference import profile_names, training_row, trainings
+from ra_book.work import Planned, coder_of, macs_of, planned
 from ra_core.errors import ParameterError, RAError, exit_status
 from ra_core.params import Profile, load_profile
 from ra_core.paths import project_root
@@ -30,38 +30,30 @@ H100 = {
 DECODED = 210  # photographs of ImageNet that one core decodes a second, measured
 LEAST_SECONDS = 10.0  # of a training whose rate counts; a shorter one tells of its start
 FAR = 30.0  # the largest ratio of work by which a rate is scaled
+KEYS = ["machine", "profile", "part", "run", "coder", "macs"]
 COLUMNS = ["profile", "machine", "devices", "trainings", "pictures", "pmacs", "training_hours", "hours", "missing"]
 
 
 def machine_of(device: str) -> str:
     """Return the short name of a device of `run.json`: `cpu`, `cpu-2` for two threads, `h100`, ..."""
     kind, _, inside = device.removesuffix(")").partition(" (")
-    threads = re.search(r"(\d+) threads", inside)
-    if threads:
+    if threads := re.search(r"(\d+) threads", inside):
         return kind if threads[1] == "1" else f"{kind}-{threads[1]}"
     return "h100" if "H100" in inside else re.sub(r"\W+", "-", inside or kind).lower()
 
 
 def measured() -> pd.DataFrame:
     """Return a row for each finished training of `results/` and `runs/`, and of the H100: its rate and its work."""
-    paths = sorted((project_root() / "runs").glob("*/*/*/seed*/run.json"))
-    own = [training_row(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-    found = pd.concat([trainings(), pd.DataFrame(own, columns=TRAINING_COLUMNS)])
-    found = found[~found["shipped"].astype(bool) & (found["wall_seconds"] >= LEAST_SECONDS)]
     photographs = load_profile("imagenet", {"source": "efficientnet_lite0"})
-    rows = [
-        (
-            "h100",
-            "benchmark",
-            task,
-            mode,
-            "jpeg" if task == "jpeg" else "",
-            macs_of(resolve(photographs, task, mode)),
-            rate,
-        )
-        for task, rates in H100.items()
-        for mode, rate in rates.items()
-    ]
+    rows = []
+    for task, rates in H100.items():
+        for mode, speed in rates.items():
+            run = resolve(photographs, task, mode)
+            rows.append(("h100", "benchmark", task, mode, coder_of(run), macs_of(run), speed))
+    records = sorted(project_root().glob("runs/*/*/*/seed*/run.json"))
+    own = [json.loads(path.read_text("utf-8")) for path in records]
+    found = pd.concat([trainings(), *(pd.DataFrame([training_row(record)]) for record in own)])
+    found = found[~found["shipped"].astype(bool) & (found["wall_seconds"] >= LEAST_SECONDS)]
     for profile, group in found.groupby("profile"):
         try:
             work = {(one.part, one.run): one for one in planned(load_profile(profile))}
@@ -70,8 +62,7 @@ def measured() -> pd.DataFrame:
         for row in group.itertuples():
             if one := work.get((row.part, row.run)):
                 rows.append((machine_of(row.device), profile, *one[:2], one.coder, one.macs, row.images_per_s))
-    keys = ["machine", "profile", "part", "run", "coder", "macs"]
-    return pd.DataFrame(rows, columns=[*keys, "images_per_s"]).groupby(keys, sort=False).mean().reset_index()
+    return pd.DataFrame(rows, columns=[*KEYS, "images_per_s"]).groupby(KEYS, sort=False).mean().reset_index()
 
 
 def rate(one: Planned, profile: str, machine: str, rates: pd.DataFrame) -> dict | None:
@@ -79,12 +70,13 @@ def rate(one: Planned, profile: str, machine: str, rates: pd.DataFrame) -> dict 
 
     The same training of the same profile comes before any other.
     """
-    own, near = (profile, one.part, one.run), None
-    for row in rates[(rates["machine"] == machine) & (rates["coder"] == one.coder)].to_dict("records"):
-        row["times"] = one.macs / row["macs"]
-        row["far"] = (row["profile"], row["part"], row["run"]) != own, abs(math.log(row["times"]))
-        if row["far"][1] <= math.log(FAR) and (near is None or row["far"] < near["far"]):
-            near = row
+
+    def distance(row: dict) -> tuple[bool, float]:
+        return (row["profile"], row["part"], row["run"]) != (profile, *one[:2]), abs(math.log(row["times"]))
+
+    rows = rates[(rates["machine"] == machine) & (rates["coder"] == one.coder)]
+    rows = rows.assign(times=one.macs / rows["macs"]).query(f"{1 / FAR} <= times <= {FAR}").to_dict("records")
+    near = min(rows, key=distance, default=None)
     return near and near | {"images_per_s": near["images_per_s"] / near["times"]}
 
 
@@ -97,22 +89,19 @@ def costs(names: list[str], machines: list[str], devices=(1, 8, 64), pictures: i
     rates, rows = measured(), []
     for name in names:
         try:
-            profile = load_profile(name)
-            jobs = [one for one in planned(profile, pictures) if not one.shipped]
+            jobs = [one for one in planned(load_profile(name), pictures) if not one.shipped]
         except RAError as error:
             rows.append({"profile": name, "missing": str(error)})
             continue
-        done = {"trainings": len(jobs), "pictures": sum(one.pictures for one in jobs)}
+        done = {"profile": name, "trainings": len(jobs), "pictures": sum(one.pictures for one in jobs)}
         done["pmacs"] = sum(one.pictures * one.macs for one in jobs) / 1e15
         for machine in machines:
-            found = {one: rate(one, name, machine, rates) for one in jobs}
-            unknown = ", ".join(sorted({f"{one.part} {one.run}" for one, row in found.items() if row is None}))
-            hours = [one.pictures / row["images_per_s"] / 3600 if row else math.nan for one, row in found.items()]
-            together = sum(hours)
-            row = {"profile": name, "machine": machine, **done, "training_hours": together}
-            row["missing"] = f"nothing near was measured on {machine}: {unknown}" if unknown else ""
-            for number in devices:
-                rows.append(row | {"devices": number, "hours": max(together / number, *hours, 0.0)})
+            found = [(one, rate(one, name, machine, rates)) for one in jobs]
+            hours = [one.pictures / row["images_per_s"] / 3600 if row else math.nan for one, row in found]
+            unknown = ", ".join(sorted({f"{one.part} {one.run}" for one, row in found if row is None}))
+            missing = f"nothing near was measured on {machine}: {unknown}" if unknown else ""
+            row = done | {"machine": machine, "training_hours": sum(hours), "missing": missing}
+            rows += [row | {"devices": n, "hours": max(sum(hours) / n, *hours, 0.0)} for n in devices]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -126,38 +115,31 @@ def scaling(profile: Profile, machine: str, devices=(1, 8, 64)) -> pd.DataFrame:
     for one in planned(profile):
         row = rate(one, profile.name, machine, rates)
         if one.seed in (0, profile.seeds[0]) and row:
-            hours, speed = one.pictures / row["images_per_s"] / 3600, row["images_per_s"]
+            speed = row["images_per_s"]
             records.append({
                 "part": one.part, "run": one.run, "from": f"{row['profile']} {row['part']} {row['run']}",
                 "times its work": f"{row['times']:.2f}", "images/s": f"{speed:,.{0 if speed >= 10 else 1}f}",
                 "cores": math.ceil(speed / DECODED) if one.files else "–",
-            } | {f"on {number}": said(hours / number) for number in devices})  # fmt: skip
+            } | {f"on {n}": as_time(one.pictures / speed / 3600 / n) for n in devices})  # fmt: skip
     return pd.DataFrame(records, columns=None if records else ["part", "run"]).set_index(["part", "run"])
 
 
-def said(hours: float) -> str:
+def as_time(hours: float) -> str:
     """Return a time in the unit that it is read in."""
-    if math.isnan(hours):
-        return "not known"
-    for unit, size in (("days", 24.0), ("h", 1.0), ("min", 1 / 60)):
-        if hours >= (2 if unit == "days" else 1) * size:
+    for unit, size, least in (("days", 24.0, 2), ("h", 1.0, 1), ("min", 1 / 60, 1)):
+        if hours >= least * size:
             return f"{hours / size:,.{0 if hours / size >= 20 else 1}f} {unit}"
-    return f"{hours * 3600:.0f} s"
+    return "not known" if math.isnan(hours) else f"{hours * 3600:.0f} s"
 
 
 def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return costs to read, a row for each profile and machine, a column for each number of devices."""
     records = [
         {"profile": profile, "machine": machine, "trainings": f"{group['trainings'].iloc[0]:.0f}"}
-        | {f"on {row.devices:.0f}": said(row.hours) for row in group.itertuples()}
+        | {f"on {row.devices:.0f}": as_time(row.hours) for row in group.itertuples()}
         for (profile, machine), group in rows.dropna(subset="trainings").groupby(["profile", "machine"], sort=False)
     ]
     return pd.DataFrame(records, columns=None if records else ["profile", "machine"]).set_index(["profile", "machine"])
-
-
-def profile_names() -> list[str]:
-    """Return the names of all profiles in `params/`."""
-    return sorted(path.stem for path in (project_root() / "params").glob("*.yaml"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -172,16 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
     def show() -> None:
         if min(given.gpus) < 1 or given.pictures < 0:
             raise ParameterError(f"--gpus {given.gpus} --pictures {given.pictures} is not allowed; give at least 1.")
-        known = list(dict.fromkeys(measured()["machine"]))
-        if given.machine and given.machine not in known:
+        known = list(measured()["machine"].unique())
+        if given.machine not in (None, *known):
             raise ParameterError(f"nothing was measured on {given.machine!r}; choose one of {', '.join(known)}.")
         for name in given.profiles:  # one that was asked for and cannot be counted is an error
             planned(load_profile(name), given.pictures)
         machines = [given.machine] if given.machine else known
         found = costs(given.profiles or profile_names(), machines, given.gpus, given.pictures)
-        print(to_markdown(cost_table(found)), end="")
-        for reason in found["missing"].unique():
-            print(f"{reason}\n" if reason else "", end="")
+        print(to_markdown(cost_table(found)), *filter(None, found["missing"].unique()), sep="\n")
 
     return exit_status(show)
 

@@ -76,15 +76,8 @@ def _gains(axes: Axes) -> None:
     for (task, role), (gain, low, high) in found.iterrows():
         y = tasks.index(task) + (0.16 if role == "unseen" else -0.16)
         label = {"source": "recognizer of the training", "unseen": "four never seen, mean"}[role]
-        axes.errorbar(
-            gain,
-            y,
-            xerr=[[gain - low], [high - gain]],
-            fmt="o",
-            color=COLOURS[role],
-            capsize=3,
-            label=label if task == tasks[0] else None,
-        )
+        bars, label = [[gain - low], [high - gain]], label if task == tasks[0] else None
+        axes.errorbar(gain, y, xerr=bars, fmt="o", color=COLOURS[role], capsize=3, label=label)
         axes.text(high + 0.7, y, f"+{gain:.1f}", va="center", color=COLOURS[role])
     axes.axvline(0, color="#888888", linewidth=1)
     axes.set(xlim=(-1, 38), ylim=(len(tasks) - 0.4, -0.6), xlabel="points of top-1 gained on plain, 95 % interval")

@@ -33,10 +33,10 @@ def results_folder() -> Path:
 
 
 def collect(name: str) -> Path:
-    """Copy the tables of a profile's runs to `results/<name>` and return that folder.
+    """Put the tables of a profile's runs in the place of those in `results/<name>`; return that folder.
 
     `trainings.csv` has a row a training, `about.json` says by which command, commits and packages they came about.
-    What an earlier collection left there is replaced. Raises `OutputError` where the profile has no finished tables.
+    Raises `OutputError` where the profile has no finished tables.
     """
     runs, folder = profile_folder(name), results_folder() / name
     tables = {stem: pd.read_csv(runs / f"{stem}.csv") for stem in TABLES if (runs / f"{stem}.csv").exists()}
@@ -48,20 +48,16 @@ def collect(name: str) -> Path:
         if rows:  # a table that does not name its data set lies in the folder of one
             named = [one if "dataset" in one else one.assign(dataset=dataset) for one, dataset in rows]
             tables[stem] = pd.concat(named, ignore_index=True)
-    records = _records(load_profile(name))
+    paths = [run.folder / "run.json" for run in planned(load_profile(name))]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     tables["trainings"] = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
     shutil.rmtree(folder, ignore_errors=True)
     for stem, rows in tables.items():
         write_text(folder / f"{stem}.csv", rows.to_csv(index=False))
-    write_text(folder / "params.yaml", _profile_text(name))
-    write_json(folder / "about.json", _about(name, records, tables["trainings"]))
+    text = (project_root() / "params" / f"{name}.yaml").read_text(encoding="utf-8")
+    write_text(folder / "params.yaml", text)
+    write_json(folder / "about.json", _about(name, text, records, tables["trainings"]))
     return folder
-
-
-def _records(profile: Profile) -> list[dict]:
-    """Return what every run of the profile said of itself (`run.json`); one that is not there is left out."""
-    paths = [run.folder / "run.json" for run in planned(profile)]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
 def training_row(record: dict) -> dict:
@@ -98,10 +94,14 @@ def about(name: str) -> dict:
     return json.loads((results_folder() / name / "about.json").read_text(encoding="utf-8"))
 
 
+def profile_names() -> list[str]:
+    """Return the names of all profiles in `params/`."""
+    return sorted(path.stem for path in (project_root() / "params").glob("*.yaml"))
+
+
 def not_run() -> list[str]:
     """Return the profiles of `params/` that have no reference results."""
-    known = {folder.parent.name for folder in results_folder().glob("*/about.json")}
-    return sorted({path.stem for path in (project_root() / "params").glob("*.yaml")} - known - {"smoke"})
+    return [name for name in profile_names() if name not in {"smoke", *references()}]
 
 
 def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:
@@ -113,35 +113,24 @@ def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:
     return {name: rows for name, rows in found.items() if len(rows)}
 
 
-def _profile_text(name: str) -> str:
-    return (project_root() / "params" / f"{name}.yaml").read_text(encoding="utf-8")
-
-
-def _about(name: str, records: list[dict], rows: pd.DataFrame) -> dict:
+def _about(name: str, text: str, records: list[dict], rows: pd.DataFrame) -> dict:
     """Return by which command, commits and packages the trainings came about, and what they took."""
-    command, description = header(name, _profile_text(name))
+    command, description = header(name, text)
     trained = rows[~rows["shipped"].astype(bool)]
+    started = sorted(record["started"] for record in records) or [""]
     return {
-        "profile": load_profile(name).name,
-        "command": command,
-        "about": description,
-        "trainings": len(trained),
+        "profile": name, "command": command, "about": description, "trainings": len(trained),
         "training_hours": round(float(trained["wall_seconds"].sum()) / 3600, 2),
         "peak_memory_mb": max(rows["peak_memory_mb"], default=0.0),
-        "devices": sorted(set(rows["device"])),
-        "commits": sorted(set(rows["commit"])),
-        "first": min((record["started"] for record in records), default=""),
-        "last": max((record["started"] for record in records), default=""),
-        "versions": records[-1]["versions"] if records else {},
+        "devices": sorted(set(rows["device"])), "commits": sorted(set(rows["commit"])),
+        "first": started[0], "last": started[-1], "versions": records[-1]["versions"] if records else {},
         "collected": {"at": now(), "git": git_state()},
-    }
+    }  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Collect the results of a profile and print their folder. Return 0, or 1 after one sentence."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ra_book.reference", description="Keep the results of a profile in results/."
-    )
+    parser = argparse.ArgumentParser(prog="python -m ra_book.reference", description=main.__doc__)
     parser.add_argument("profile", help="name of a file in params/")
     given = parser.parse_args(arguments)
     return exit_status(lambda: print(collect(given.profile)))

@@ -22,7 +22,7 @@ def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
 
 
 def read_runs(profile: Profile) -> list[dict]:
-    """Return what every run said of itself (`run.json`)."""
+    """Return what every run of restoration said of itself (`run.json`)."""
     runs = product(profile.tasks, profile.modes, profile.seeds)
     return [json.loads((run_folder(profile.name, *run) / "run.json").read_text()) for run in runs]
 
@@ -31,10 +31,8 @@ def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.Dat
     """Return the paper's tables beside ours as Markdown, one a task; nothing unless the test set is ImageNet's."""
     if not (profile.is_published_setting and accuracy["n"].max() == IMAGENET_TEST):
         return ""
-    tables = {task: figures.beside_published(accuracy, published, task) for task in profile.tasks}
-    return "\n".join(
-        f"**{figures.task_title(task)}**\n\n{figures.to_markdown(table)}" for task, table in tables.items()
-    )
+    tables = {task: figures.to_markdown(figures.beside_published(accuracy, published, task)) for task in profile.tasks}
+    return "\n".join(f"**{figures.task_title(task)}**\n\n{table}" for task, table in tables.items())
 
 
 def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame) -> dict[str, str]:
@@ -45,19 +43,14 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
     """
     runs = read_runs(profile)
     values = {
-        "profile": profile.name,
-        "source": profile.source,
-        "unseen": ", ".join(profile.unseen),
-        "seeds": str(len(profile.seeds)),
-        "test_pictures": f"{accuracy.n.max():,}",
-        "train_pictures": f"{runs[0]['data']['train']['pictures']:,}",
-        "runs": str(len(runs)),
+        "profile": profile.name, "source": profile.source, "unseen": ", ".join(profile.unseen),
+        "seeds": str(len(profile.seeds)), "test_pictures": f"{accuracy.n.max():,}",
+        "train_pictures": f"{runs[0]['data']['train']['pictures']:,}", "runs": str(len(runs)),
         "training_minutes": f"{sum(run['wall_seconds'] for run in runs) / 60:.1f}",
         "peak_memory_gb": f"{max(run['peak_memory_mb'] for run in runs) / 1000:.1f}",
-        "device": runs[0]["device"],
-        "commit": (runs[0]["git"]["commit"] or "unknown")[:12],
+        "device": runs[0]["device"], "commit": (runs[0]["git"]["commit"] or "unknown")[:12],
         "torch": versions()["torch"],
-    }
+    }  # fmt: skip
     accuracy, paired = (rows.assign(mode=rows["mode"].map(_plain_name)) for rows in (accuracy, paired))
     for (task, mode), rows in accuracy.groupby(["task", "mode"]):
         values[f"{task}_{mode}_source"] = f"{rows.top1[rows.role == 'source'].mean():.1f}"

@@ -50,54 +50,42 @@ def _table(head: str, rows: list[str]) -> str:
 
 
 def _throughput(found: dict) -> str:
-    rows = {name: row for part in ("gpu", "training", "parts") for name, row in found[part].items()}
-    table = _table(
-        "what | times as fast | over rounds | wanted | ours, pictures/s | published, pictures/s",
-        [
-            f"{name} | {_spread(row['ratio'])} | {row['target'] or '–'} | "
-            + " | ".join(f"{row[key]:.2f}" if key in row else "–" for key in ("ours", "published"))
-            for name, row in rows.items()
-        ],
-    )
+    rows = []
+    for name, row in (item for part in ("gpu", "training", "parts") for item in found[part].items()):
+        rates = " | ".join(f"{row[key]:.2f}" if key in row else "–" for key in ("ours", "published"))
+        rows.append(f"{name} | {_spread(row['ratio'])} | {row['target'] or '–'} | {rates}")
     text = (
         f"Measured with `make bench` {_made(found)}: how many times as fast as the published way on the same "
-        f"networks and pictures, the median of {found['settings']['rounds']} or more rounds.\n{table}"
-    )
-    if not found["gpu"]:
-        return text
-    table = _table(
-        "what | batch | published batch | of the speed on ready tensors | wanted | TFLOP/s | of a large bf16 product | "
-        "of the card's bf16 peak",
-        [
-            f"{name} | {row['batch']} | {row['published_batch']} | {row['ready']['median']:.0%} | "
-            f"{row['ready_target']:.0%} | {row['tflops']:.0f} | {row['of_product']:.0%} | "
-            + (f"{row['of_peak']:.0%}" if row["of_peak"] else "not known")
-            for name, row in found["gpu"].items()
-        ],
-    )
-    return (
+        f"networks and pictures, the median of {found['settings']['rounds']} or more rounds.\n"
+    ) + _table("what | times as fast | over rounds | wanted | ours, pictures/s | published, pictures/s", rows)
+    rows = []
+    for name, row in found["gpu"].items():
+        peak = f"{row['of_peak']:.0%}" if row["of_peak"] else "not known"
+        speed = (
+            f"{row['ready']['median']:.0%} | {row['ready_target']:.0%} | {row['tflops']:.0f} | {row['of_product']:.0%}"
+        )
+        rows.append(f"{name} | {row['batch']} | {row['published_batch']} | {speed} | {peak}")
+    head = "what | batch | published batch | of the speed on ready tensors | wanted | TFLOP/s"
+    return text if not rows else (
         f"{text}\n\nEach way at its best batch on this GPU. On ready tensors the same networks train without reading "
-        f"or degrading a picture, so what is missing there is what the data cost.\n{table}"
-    )
+        "or degrading a picture, so what is missing there is what the data cost.\n"
+    ) + _table(f"{head} | of a large bf16 product | of the card's bf16 peak", rows)  # fmt: skip
 
 
 def _coding(found: dict) -> str:
-    table = _table(
-        "codec | times as fast | over rounds | wanted | with C programs | encoding on all cores",
-        [
-            f"{name} at {row['codec']['at']:g} | {_spread(row['ratio_c'])} | {found['target']:g} | "
-            + (f"{row['ratio_programs']['median']:.2f}" if "ratio_programs" in row else "–")
-            + f" | {list(row['scaling']['encode'].values())[-1]['gain']:.2f}"
-            for name, row in found["codecs"].items()
-        ],
-    )
+    rows = []
+    for name, row in found["codecs"].items():
+        programs = f"{row['ratio_programs']['median']:.2f}" if "ratio_programs" in row else "–"
+        gain = list(row["scaling"]["encode"].values())[-1]["gain"]
+        rows.append(f"{name} at {row['codec']['at']:g} | {_spread(row['ratio_c'])} | {found['target']:g} | "
+                    f"{programs} | {gain:.2f}")  # fmt: skip
     return (
         f"Encoding, decoding and counting a batch of {found['batch']['pictures']} pictures of {found['batch']['side']} "
         f"pixels in memory, beside files, a shell and programs one picture at a time, with the same coder and "
         f"settings, {_made(found)}. The first ratio takes the program's work from the same library, as if the "
         "program were written in C; the one *with C programs* is that of real ones where they were found, which bring "
-        f"libraries of their own. The last column says how many times as fast all cores encode as one.\n{table}"
-    )
+        "libraries of their own. The last column says how many times as fast all cores encode as one.\n"
+    ) + _table("codec | times as fast | over rounds | wanted | with C programs | encoding on all cores", rows)
 
 
 def _signed(value: float) -> str:
@@ -105,20 +93,18 @@ def _signed(value: float) -> str:
 
 
 def _precision(found: dict) -> str:
-    settings = found["settings"]
-    table = _table(
-        "mode | number | fp32 | its seeds' standard deviation | bf16 | difference | 95 % interval | within",
-        [
-            f"{mode} | {found['units'][key]} | {row['fp32']:.2f} | {row['seeds_sd']:.2f} | {row['bf16']:.2f} | "
-            f"{_signed(row['difference'])} | {_signed(row['low'])} to {_signed(row['high'])} | "
-            + ("yes" if row["within"] else "no, nor told from none" if row["low"] <= 0 <= row["high"] else "no")
-            for mode, numbers in found["results"].items()
-            for key, row in numbers.items()
-        ],
-    )
+    settings, rows = found["settings"], []
+    for mode, numbers in found["results"].items():
+        for key, row in numbers.items():
+            within = "yes" if row["within"] else "no, nor told from none" if row["low"] <= 0 <= row["high"] else "no"
+            change = f"{_signed(row['difference'])} | {_signed(row['low'])} to {_signed(row['high'])} | {within}"
+            sides = f"{row['fp32']:.2f} | {row['seeds_sd']:.2f} | {row['bf16']:.2f}"
+            rows.append(f"{mode} | {found['units'][key]} | {sides} | {change}")
     return (
         f"What bf16 changes in the results of {settings['task']}, profile `{settings['profile']}`, over "
         f"{len(settings['seeds'])} seeds, measured with `python benchmarks/precision.py --task {settings['task']}` "
         f"{_made(found)}: *within* says whether the means differ by less than fp32's seeds scatter; where they "
-        f"do not but the interval holds zero, no difference is shown either.\n{table}"
+        "do not but the interval holds zero, no difference is shown either.\n"
+    ) + _table(
+        "mode | number | fp32 | its seeds' standard deviation | bf16 | difference | 95 % interval | within", rows
     )

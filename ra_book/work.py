@@ -55,13 +55,16 @@ def planned(profile: Profile, pictures: int = 0) -> list[Planned]:
     found = []
     for run in runs_of(profile):
         part, name, _ = run.folder.parts[-3:]
-        steps, batch = run.training.steps, run.training.batch
-        seen = batch * (steps or run.training.length(pictures or _to_train_on(run)))
-        coder = run.parameters["codec"] if isinstance(run, CodingRun) else "jpeg" if part == "jpeg" else ""
+        seen = run.training.batch * (run.training.steps or run.training.length(pictures or _to_train_on(run)))
         files = isinstance(run, RestorationRun) and run.own_pictures
         ships = matching(run.parameters) is not None
-        found.append(Planned(part, name, run.seed, seen, macs_of(run), coder, files, ships))
+        found.append(Planned(part, name, run.seed, seen, macs_of(run), coder_of(run), files, ships))
     return found + (_proxies(profile) if profile.preprocessing else [])
+
+
+def coder_of(run: Run) -> str:
+    """Return the real codec that a training goes through, or nothing."""
+    return run.parameters.get("codec", "jpeg" if run.parameters.get("task") == "jpeg" else "")
 
 
 def _to_train_on(run: Run) -> int:
@@ -76,22 +79,17 @@ def _to_train_on(run: Run) -> int:
 
 def _proxies(profile: Profile) -> list[Planned]:
     """Return the learned proxies that do not ship as the profile wants them; no rate of theirs was measured."""
-    wanted = {
-        proxy_stem(profile.proxy.name, weight): made_by(profile.proxy, weight) for weight in profile.proxy.weights
-    }
-    return [
-        Planned("proxies", stem, 0, made["recipe"]["steps"] * made["recipe"]["batch"], 0.0, "a learned proxy")
-        for stem, made in wanted.items()
-        if not is_made(made, SHIPPED / f"{stem}.json")
-    ]
+    found = []
+    for weight in profile.proxy.weights:
+        stem, made = proxy_stem(profile.proxy.name, weight), made_by(profile.proxy, weight)
+        if not is_made(made, SHIPPED / f"{stem}.json"):
+            seen = made["recipe"]["steps"] * made["recipe"]["batch"]
+            found.append(Planned("proxies", stem, 0, seen, 0.0, "a learned proxy"))
+    return found
 
 
 def macs_of(run: Run) -> float:
-    """Return the multiply-accumulates of a picture in a training step, forward and back.
-
-    In front of a codec these are of the networks and the judge; codec and proxy count as they were where the rate was
-    measured.
-    """
+    """Return the multiply-accumulates of a picture in a training step, forward and back, without codec and proxy."""
     counts = {key: value for key, value in run.parameters.items() if key not in NO_WORK}
     key = json.dumps([counts, run.method.trains, str(run.method.recognition)], default=str)
     if key not in COUNTED:
@@ -112,10 +110,10 @@ def _restoration(run: RestorationRun, judge: Judge) -> float:
 
 
 def _coding(run: CodingRun, judge: Judge) -> float:
-    parameters = run.parameters
+    parameters, trains = run.parameters, run.method.trains
     side = SIDES.get(parameters["dataset"]) or _side(run)
     with torch.device("meta"):
-        clean, trains = torch.zeros(1, 3, side, side), run.method.trains
+        clean = torch.zeros(1, 3, side, side)
         pre = make_preprocessor("NPP", **parameters["preprocessor"]) if "preprocessor" in trains else None
         post = make_processor(scale=1, **parameters["postprocessor"]) if "postprocessor" in trains else None
 
@@ -123,9 +121,8 @@ def _coding(run: CodingRun, judge: Judge) -> float:
             coded = pre(clean) if pre else clean
             seen = post(coded) if post else coded
             loss = judge.distance(seen, clean).sum() if parameters["recognition"] else seen.sum()
-            if pre and post:  # what was decoded is restored once more, for the distortion
-                loss = loss + post(coded.detach()).sum()
-            return loss
+            # What was decoded is restored once more, for the distortion.
+            return loss + post(coded.detach()).sum() if pre and post else loss
 
         return _macs(step)
 

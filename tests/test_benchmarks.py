@@ -16,6 +16,7 @@ import loops
 import precision
 import published
 import throughput
+import timing
 
 from ra_core import metrics
 from ra_core.channels import Jpeg, from_arrays
@@ -112,7 +113,7 @@ def test_tensors_that_lie_ready_train_as_pictures_do(tmp_path):
 
 
 def test_ratios_are_theirs_over_ours_with_their_spread():
-    found = throughput.in_turn(iter([1.0, 2.0, 4.0]).__next__, iter([4.0, 4.0, 4.0]).__next__, 3)
+    found = timing.in_turn(iter([1.0, 2.0, 4.0]).__next__, iter([4.0, 4.0, 4.0]).__next__, 3)
     assert found["ratio"] == {"median": 2.0, "low": 1.0, "high": 4.0}
 
 

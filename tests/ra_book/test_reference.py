@@ -43,11 +43,6 @@ RUNS = {
 }
 
 
-def test_the_memory_of_a_training_is_that_of_what_computed():
-    on_cpu, on_gpu = RUNS["dn/ra"], RUNS["dn/ra"] | {"gpu_memory_mb": 2345.6}
-    assert [reference.training_row(one)["peak_memory_mb"] for one in (on_cpu, on_gpu)] == [900.0, 2345.6]
-
-
 def paired(value: float, mode: str = "ra") -> pd.DataFrame:
     row = {"profile": "mine", "task": "dn", "mode": mode, "seed": 0, "recognizer": "resnet20", "role": "source"}
     row |= {"n": 100, "difference": value, "low": value - 1, "high": value + 1}
@@ -117,9 +112,16 @@ def test_it_says_where_results_come_from(project):
     assert said["versions"] == {"torch": "2.15.0"}
 
 
-def test_a_changed_tree_shows_in_the_commit():
-    said = record(task="dn", mode="ra", git={"commit": "0123456789abcdef", "dirty": True})
-    assert reference.training_row(said)["commit"] == "0123456789ab+"
+@pytest.mark.parametrize(
+    ("given", "key", "value"),
+    [
+        ({}, "peak_memory_mb", 800.0),
+        ({"gpu_memory_mb": 2345.6}, "peak_memory_mb", 2345.6),  # that of what computed
+        ({"git": {"commit": "0123456789abcdef", "dirty": True}}, "commit", "0123456789ab+"),
+    ],
+)
+def test_a_row_says_memory_and_commit(given, key, value):
+    assert reference.training_row(record(task="dn", mode="ra", **given))[key] == value
 
 
 def test_without_results_there_is_nothing_to_keep(project, capsys):
@@ -129,15 +131,12 @@ def test_without_results_there_is_nothing_to_keep(project, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_profiles_never_run_are_told(project):
+def test_profiles_never_run_are_told_and_without_references_tables_are_empty(project):
+    assert reference.references() == {} and reference.trainings().empty
+    assert figures.trainings_table(reference.trainings()).empty
     assert reference.not_run() == ["mine", "other"]
     reference.collect("mine")
     assert reference.not_run() == ["other"]
-
-
-def test_a_project_without_references_has_empty_tables(project):
-    assert reference.references() == {} and reference.trainings().empty
-    assert figures.trainings_table(reference.trainings()).empty
 
 
 def test_own_results_stand_last(project):
