@@ -9,7 +9,7 @@ from applied import SRGB, array, opened, saved
 from PIL import Image
 
 from ra_core import metrics
-from ra_core.apply.pictures import Picture, encode_with_profile, picture_psnr, read_picture, write_pictures, write_png
+from ra_core.apply.pictures import Picture, picture_psnr, read_picture, write_pictures, write_png
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import is_grey
 from ra_core.data.decoding import open_picture
@@ -143,7 +143,7 @@ QUALITIES = {"jpeg": 50, "jpeg-444-optimized": 80, "webp": 50, "heic": 30, "avif
 def test_a_profile_is_found_again_and_the_pixels_are_the_same(name, kind):
     codec, profile = load_codec(name), PROFILES[kind]
     [file] = codec.encode([array()], QUALITIES[name])
-    tagged = encode_with_profile(codec, Picture(array(), None, profile), QUALITIES[name])
+    [tagged] = codec.encode([array()], QUALITIES[name], icc_profile=profile)
     assert abs(len(tagged) - len(file) - len(profile)) < 100
     load = pillow_heif.open_heif if name == "heic" else Image.open
     before, after = load(io.BytesIO(file)), load(io.BytesIO(tagged))
@@ -153,5 +153,5 @@ def test_a_profile_is_found_again_and_the_pixels_are_the_same(name, kind):
 
 @pytest.mark.parametrize("name", ["jpeg2000", "jpegxl", "jpeg"])
 def test_a_format_without_a_place_or_of_grey_pixels_gets_none(name):
-    grey = np.full((8, 8, 3), 9, np.uint8)
-    assert encode_with_profile(load_codec(name), Picture(grey, None, SRGB), 20) is None
+    codec, grey = load_codec(name), np.full((8, 8, 3), 9, np.uint8)
+    assert codec.encode([grey], 20, icc_profile=SRGB) == codec.encode([grey], 20)
