@@ -71,12 +71,29 @@ class Job:
         `name` is its entry in `output_names`. Raises whatever goes wrong with this picture.
         """
         started, state, picture = time.perf_counter(), self._state(file, name), read_picture(self.source / file)
-        outputs, stored, facts = self._store(self._through_networks(picture, file), name)
-        (height, width, _), size = stored.shape, (self.target / outputs[0]).stat().st_size
-        psnr = picture_psnr(stored, picture.colours) if stored.shape == picture.colours.shape else None
-        seconds = round(time.perf_counter() - started, 3)
-        values = (file, width, height, size, round(8 * size / (width * height), 4), psnr, seconds, outputs[0], *facts)
-        row = dict(zip(COLUMNS, values, strict=True))
+        made, codec, quality = self._through_networks(picture, file), self.pipeline.codec, self.pipeline.quality
+        colours, notes, png = made.colours, made.notes, f"pictures/{name}.png"
+        outputs, profile_bytes, alpha_bytes = [png], 0, 0
+        if codec:
+            [bare] = [stored] = codec.encode([colours], quality, threads=1)
+            if made.profile:
+                [stored] = codec.encode([colours], quality, threads=1, icc_profile=made.profile)
+                profile_bytes = len(stored) - len(bare)
+                notes += ("the colour profile is in the PNG only",) * (not profile_bytes)
+            [colours] = codec.decode([bare], threads=1)
+            outputs.insert(0, f"files/{name}{codec.suffix}")
+            with atomic(self.target / outputs[0]) as temporary:
+                temporary.write_bytes(stored)
+            if made.alpha is not None:
+                outputs.append(f"files/{name}.alpha.png")
+                write_png(self.target / outputs[-1], Picture(np.stack([made.alpha] * 3, axis=-1)))
+                alpha_bytes = (self.target / outputs[-1]).stat().st_size
+        write_png(self.target / png, replace(made, colours=colours))
+        (height, width, _), size = colours.shape, (self.target / outputs[0]).stat().st_size
+        psnr = picture_psnr(colours, picture.colours) if colours.shape == picture.colours.shape else None
+        bpp, seconds = round(8 * size / (width * height), 4), round(time.perf_counter() - started, 3)
+        values = (file, width, height, size, bpp, psnr, seconds, outputs[0], profile_bytes, alpha_bytes)
+        row = dict(zip(COLUMNS, (*values, "; ".join(notes)), strict=True))
         record = {"state": state, "outputs": outputs, "row": row}
         write_text(self.target / ".records" / f"{file}.json", json.dumps(record) + "\n")
         return row
@@ -100,24 +117,3 @@ class Job:
         if alpha is not None:
             alpha = np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
         return replace(picture, colours=colours, alpha=alpha)
-
-    def _store(self, picture: Picture, name: str) -> tuple[list[str], np.ndarray, tuple]:
-        """Write a picture's files; return them, the standard one first, their colours, and the last three columns."""
-        codec, quality, notes, colours = self.pipeline.codec, self.pipeline.quality, picture.notes, picture.colours
-        outputs, profile_bytes, alpha_bytes = [f"pictures/{name}.png"], 0, 0
-        if codec:
-            [bare] = [file] = codec.encode([colours], quality, threads=1)
-            [colours] = codec.decode([bare], threads=1)
-            if picture.profile:
-                [file] = codec.encode([picture.colours], quality, threads=1, icc_profile=picture.profile)
-                profile_bytes = len(file) - len(bare)
-                notes += ("the colour profile is in the PNG only",) * (not profile_bytes)
-            outputs.insert(0, f"files/{name}{codec.suffix}")
-            with atomic(self.target / outputs[0]) as temporary:
-                temporary.write_bytes(file)
-            if picture.alpha is not None:
-                outputs.append(f"files/{name}.alpha.png")
-                write_png(self.target / outputs[-1], Picture(np.stack([picture.alpha] * 3, axis=-1)))
-                alpha_bytes = (self.target / outputs[-1]).stat().st_size
-        write_png(self.target / f"pictures/{name}.png", replace(picture, colours=colours))
-        return outputs, colours, (profile_bytes, alpha_bytes, "; ".join(notes))

@@ -52,11 +52,7 @@ def read_picture(path: Path) -> Picture:
         if stored.has_transparency_data:
             layers = np.array(upright(stored).convert("RGBA"))
             picture, alpha = layers[..., :3], layers[..., 3]
-        try:
-            several = getattr(stored, "is_animated", False)  # not known to formats that have one frame only
-        except Exception:  # there are more, and damaged
-            several = True
-    notes += ("it has several frames, of which one is used",) * several
+        notes += ("it has several frames, of which one is used",) * getattr(stored, "is_animated", False)
     return Picture(np.array(picture), None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
 
 
