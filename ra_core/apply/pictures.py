@@ -11,13 +11,12 @@ import torch
 from PIL import Image, ImageChops, ImageCms
 
 from ra_core.channels import to_arrays
-from ra_core.codecs.base import Codec, is_grey
+from ra_core.codecs.base import is_grey
 from ra_core.data.decoding import open_picture, stored_picture, upright
 from ra_core.files import atomic
 from ra_core.metrics import IDENTICAL_DB
 
 COMPRESSION = 3  # of PNG, 0 to 9: a third of the time of the usual 6
-TAKES_PROFILE = {".jpg": "JPEG", ".webp": "WEBP", ".avif": "AVIF", ".heic": "HEIF"}  # format by a file's ending
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,7 @@ def read_picture(path: Path) -> Picture:
         if stored.has_transparency_data:
             layers = np.array(upright(stored).convert("RGBA"))
             picture, alpha = layers[..., :3], layers[..., 3]
-        try:
-            several = getattr(stored, "is_animated", False)  # not known to formats that have one frame only
-        except Exception:  # there are more, and damaged
-            several = True
-    notes += ("it has several frames, of which one is used",) * several
+        notes += ("it has several frames, of which one is used",) * getattr(stored, "is_animated", False)
     return Picture(np.array(picture), None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
 
 
@@ -69,25 +64,6 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     exact = ImageCms.Flags.NOOPTIMIZE  # else dark greys are wrong by several levels
     converted = ImageCms.profileToProfile(picture, known, srgb, outputMode="RGB", flags=exact)
     return converted.convert("L").convert("RGB") if picture.mode == "L" else converted
-
-
-def encode_with_profile(codec: Codec, picture: Picture, quality: float) -> bytes | None:
-    """Return the picture's file with its colour profile inside, by the codec's own library; the pixels are the same.
-
-    None where the format has no place for one (a bare codestream: JPEG 2000, JPEG XL; BPG), or its pixels are grey.
-    """
-    kind = TAKES_PROFILE.get(codec.suffix)
-    if not kind or (kind == "JPEG" and is_grey(picture.colours)):
-        return None
-    buffer, settings = io.BytesIO(), codec._settings(quality) | {"icc_profile": picture.profile}
-    if kind != "HEIF":
-        Image.fromarray(picture.colours).save(buffer, kind, **settings)
-    else:
-        import pillow_heif
-
-        size, pixels = picture.colours.shape[1::-1], picture.colours.tobytes()
-        pillow_heif.encode("RGB", size, pixels, buffer, icc_profile_type="prof", **settings)
-    return buffer.getvalue()
 
 
 def write_png(path: Path, picture: Picture) -> None:

@@ -56,9 +56,8 @@ def run_net(net: nn.Module, picture: np.ndarray, device: torch.device | str = "c
     core, margin = max(1, core // scale // grid) * grid, math.ceil(reach / grid) * grid
     height, width, _ = picture.shape
     result = np.empty((height * scale, width * scale, 3), np.uint8)
-    for (top, bottom, above, below), (left, right, before, after) in product(
-        _cuts(height, core, margin), _cuts(width, core, margin)
-    ):
+    cuts = product(_cuts(height, core, margin), _cuts(width, core, margin))
+    for (top, bottom, above, below), (left, right, before, after) in cuts:
         tile = _padded(from_arrays([picture[above:below, before:after]]).to(device), grid)
         rows, columns = (slice(scale * start, scale * end) for start, end in ((top, bottom), (left, right)))
         inner = net(tile)[..., (top - above) * scale :, (left - before) * scale :]

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 
 from PIL import AvifImagePlugin
 
-from ra_core.codecs.base import Qualities, register, setting
+from ra_core.codecs.base import Qualities, register
 from ra_core.codecs.headers import check_heif
-from ra_core.codecs.pillow import SUBSAMPLINGS, PillowCodec
+from ra_core.codecs.pillow import PillowCodec
 
 
 @register("AVIF", milliseconds=35.0)
 @dataclass(frozen=True)
 class AvifCodec(PillowCodec):
-    """AVIF; `speed` is its effort, 0 being the slowest."""
+    """AVIF; `speed` is its effort, from 0, the slowest, to 10."""
 
-    speed: int = setting(6, range(11))
-    subsampling: str = setting("4:2:0", *SUBSAMPLINGS)
+    speed: int = 6
+    subsampling: str = "4:2:0"  # or 4:4:4
     name, suffix, form, feature, library = "avif", ".avif", "AVIF", "avif", "libavif"
     plugin = AvifImagePlugin.AvifImageFile
     check = staticmethod(check_heif)
@@ -25,9 +25,8 @@ class AvifCodec(PillowCodec):
         return {"quality": quality, "speed": self.speed, "subsampling": self.subsampling, "max_threads": 1}
 
     def _versions(self):
-        coders = AvifImagePlugin._avif.codec_versions() if self.available() else "none"
-        return super()._versions() | {"coders": coders}
+        return super()._versions() | {"coders": AvifImagePlugin._avif.codec_versions()}
 
-    def _open(self, file):
+    def _decode(self, file):
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Pillow takes no other word; many pictures are decoded at once
-        return super()._open(file)
+        return super()._decode(file)

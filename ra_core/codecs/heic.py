@@ -2,16 +2,11 @@
 
 import io
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 
-from ra_core.codecs.base import Codec, Qualities, check_size, register, setting
+from ra_core.codecs.base import Codec, Qualities, check_size, register
 from ra_core.codecs.headers import check_heif
-
-PRESETS = (  # from fast to small
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-)  # fmt: skip
 
 
 @register("HEIC", milliseconds=60.0, stand_in="heic")
@@ -22,29 +17,17 @@ class HeicCodec(Codec):
     `ipratio` 1 lets the picture have that QP; without pools and wavefronts its bytes are the same everywhere.
     """
 
-    preset: str = setting("medium", *PRESETS)
-    name, suffix, needs = "heic", ".heic", "the Python package pillow-heif"
+    preset: str = "medium"  # of x265, from ultrafast to placebo
+    name, suffix, module, needs = "heic", ".heic", "pillow_heif", "the Python package pillow-heif"
     qualities = Qualities("HEIC QP", 0, 51, better="down")
-
-    def available(self):
-        return find_spec("pillow_heif") is not None
+    takes_profile = True
 
     def _settings(self, quality):
-        return {
-            "chroma": 420,
-            "enc_params": {
-                "x265:qp": str(quality),
-                "x265:ipratio": "1.0",
-                "x265:wpp": "0",
-                "x265:pools": "none",
-                "x265:frame-threads": "1",
-                "preset": self.preset,
-            },
-        }
+        parameters = {"qp": str(quality), "ipratio": "1.0", "wpp": "0", "pools": "none", "frame-threads": "1"}
+        x265 = {f"x265:{name}": value for name, value in parameters.items()}
+        return {"chroma": 420, "enc_params": x265 | {"preset": self.preset}}
 
     def _versions(self):
-        if not self.available():
-            return {}
         import pillow_heif
 
         info = pillow_heif.libheif_info()
@@ -52,12 +35,12 @@ class HeicCodec(Codec):
         versions = {"pillow-heif": pillow_heif.__version__, "libheif": info["libheif"]}
         return versions | {"encoder": info["HEIF"], "decoders": decoders}
 
-    def _encode(self, picture, quality):
+    def _encode(self, picture, quality, **profile):
         import pillow_heif
 
-        height, width, _ = picture.shape
-        buffer = io.BytesIO()
-        pillow_heif.encode("RGB", (width, height), picture.tobytes(), buffer, **self._settings(quality))
+        buffer, size = io.BytesIO(), picture.shape[1::-1]
+        settings = self._settings(quality) | profile | {"icc_profile_type": "prof"}
+        pillow_heif.encode("RGB", size, picture.tobytes(), buffer, **settings)
         return buffer.getvalue()
 
     def _decode(self, file):

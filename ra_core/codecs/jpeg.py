@@ -1,13 +1,14 @@
 """JPEG by libjpeg-turbo through Pillow."""
 
+import io
 import os
 from dataclasses import dataclass
 
 from PIL import Image, JpegImagePlugin, features
 
-from ra_core.codecs.base import Qualities, is_grey, register, setting
-from ra_core.codecs.headers import check_jpeg, check_jpeg_work
-from ra_core.codecs.pillow import SUBSAMPLINGS, PillowCodec
+from ra_core.codecs.base import Qualities, is_grey, register
+from ra_core.codecs.jpeg_files import check_jpeg
+from ra_core.codecs.pillow import PillowCodec
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class JpegCodec(PillowCodec):
     decoded is the same to the bit.
     """
 
-    subsampling: str = setting("4:2:0", *SUBSAMPLINGS)
-    optimize: bool = setting(False, False, True)
+    subsampling: str = "4:2:0"  # or 4:4:4
+    optimize: bool = False
     suffix, form, feature, library = ".jpg", "JPEG", "jpg", "libjpeg API"
     plugin, modes = JpegImagePlugin.JpegImageFile, ("RGB", "L")
     check = staticmethod(check_jpeg)
@@ -36,23 +37,16 @@ class JpegCodec(PillowCodec):
     def _versions(self):
         return super()._versions() | {"libjpeg-turbo": features.version("libjpeg_turbo") or "none"}
 
-    def _encode(self, picture, quality):
-        settings = self._settings(quality)
-        if is_grey(picture):
-            picture = picture[..., 0]
-            del settings["subsampling"]
-        if picture.size < 3 * self.serial_below or not hasattr(os, "memfd_create"):
-            return self._save(picture, settings)
+    def _encode(self, picture, quality, **profile):
+        settings = self._settings(quality) | profile
+        if is_grey(picture):  # which a profile of RGB colours does not fit
+            picture, settings = picture[..., 0], {"quality": quality, "optimize": self.optimize}
         # Pillow lets other threads run only while it writes to a file of the system, which here is memory.
-        with open(os.memfd_create("picture.jpg"), "w+b", buffering=0) as file:
+        alone = picture.size < 3 * self.serial_below or not hasattr(os, "memfd_create")
+        with io.BytesIO() if alone else open(os.memfd_create("picture.jpg"), "w+b", buffering=0) as file:
             Image.fromarray(picture).save(file, self.form, **settings)
             file.seek(0)
             return file.read()
-
-    def _open(self, file):
-        image = super()._open(file)
-        check_jpeg_work(file, *image.size)
-        return image
 
 
 for title, usual in (

@@ -18,6 +18,7 @@ class Jpeg2000Codec(PillowCodec):
     plugin = Jpeg2KImagePlugin.Jpeg2KImageFile
     check = staticmethod(check_jpeg2000)
     qualities = Qualities("JPEG 2000 compression ratio", 1, 1000, better="down", integer=False)
+    takes_profile = False  # a bare codestream has no place for one
     serial_below = MAX_PIXELS + 1  # Pillow lets no other thread run
 
     def _settings(self, quality):

@@ -9,8 +9,6 @@ from PIL import Image, features
 
 from ra_core.codecs.base import Codec, check_size
 
-SUBSAMPLINGS = ("4:2:0", "4:4:4")
-
 
 class PillowCodec(Codec):
     """A format that Pillow itself writes and reads."""
@@ -21,6 +19,7 @@ class PillowCodec(Codec):
     plugin: type
     check: Callable  # raises `ValueError` for a file that this codec did not write, or not wholly
     modes = ("RGB",)  # what its files may hold
+    takes_profile = True
 
     def available(self):
         return features.check(self.feature)
@@ -28,24 +27,15 @@ class PillowCodec(Codec):
     def _versions(self):
         return {"pillow": version("pillow"), self.library: features.version(self.feature) or "none"}
 
-    def _encode(self, picture, quality):
-        return self._save(picture, self._settings(quality))
-
-    def _save(self, picture, settings):
+    def _encode(self, picture, quality, **profile):
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, self.form, **settings)
+        Image.fromarray(picture).save(buffer, self.form, **self._settings(quality), **profile)
         return buffer.getvalue()
 
-    def _open(self, file: bytes):
-        """Return the opened picture, of this format only, with its header and its declared size checked."""
+    def _decode(self, file):
         self.check(file)
-        image = self.plugin(io.BytesIO(file))
+        image = self.plugin(io.BytesIO(file))  # of this format only; no pixel is decoded yet
         check_size(*image.size)
         if image.mode not in self.modes:
             raise ValueError(f"its pixels are {image.mode} and not {' or '.join(self.modes)}")
-        return image
-
-    def _decode(self, file):
-        image = self._open(file)
-        image.load()
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))

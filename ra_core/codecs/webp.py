@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PIL import WebPImagePlugin
 
-from ra_core.codecs.base import Qualities, register, setting
+from ra_core.codecs.base import Qualities, register
 from ra_core.codecs.headers import check_webp
 from ra_core.codecs.pillow import PillowCodec
 
@@ -12,9 +12,9 @@ from ra_core.codecs.pillow import PillowCodec
 @register("WebP", milliseconds=6.0)
 @dataclass(frozen=True)
 class WebpCodec(PillowCodec):
-    """Lossy WebP; `method` is its effort; colour is always 4:2:0."""
+    """Lossy WebP; `method`, 0 to 6, is its effort; colour is always 4:2:0."""
 
-    method: int = setting(4, range(7))
+    method: int = 4
     name, suffix, form, feature, library = "webp", ".webp", "WEBP", "webp", "libwebp"
     plugin = WebPImagePlugin.WebPImageFile
     check = staticmethod(check_webp)
