@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from ra_core.judges import Recognizer, judge
+from ra_core.judges import JUDGES, Recognizer
 
 
-@judge("birdnet")
+@JUDGES.register("birdnet")
 def birdnet() -> Recognizer:
     """Return a trained classifier of two classes, with how it wants pictures normalised."""
     net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))

@@ -10,7 +10,7 @@ from torch import nn
 
 from ra_core.data import elpv, fingerprint, scenes
 from ra_core.data.crops import Crops, picture_folder
-from ra_core.errors import exit_status
+from ra_core.errors import ParameterError, exit_status
 from ra_core.files import write_text
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
@@ -79,6 +79,9 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
     `<name>-<weight>.run`, which is removed at the end. Raises `ParameterError` for an unknown name or size and
     `WeightsError` where `start` was trained for other sizes.
     """
+    for size in ("n", "m"):
+        if made[size] < 2:
+            raise ParameterError(f"a proxy with {size} = {made[size]} channels is not allowed; give 2 or more.")
     stem = proxy_stem(made["name"], made["weight"])
     torch.manual_seed(made["seed"])
     sizes, run = {key: made[key] for key in ("name", "n", "m")}, Path(folder) / f"{stem}.run"
