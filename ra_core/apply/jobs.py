@@ -56,7 +56,7 @@ class Job:
             file = path.relative_to(folder).as_posix().removesuffix(".json")
             with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged record counts as none
                 record = json.loads(path.read_text(encoding="utf-8"))
-                outputs = [self.target / output for output in record["outputs"]]
+                outputs = [self._inside(output) for output in record["outputs"]]
                 if file in names and record["state"] == self._state(file, names[file]):
                     done[file] = outputs, record["row"]
                 elif file in names or delete_others:
@@ -64,6 +64,12 @@ class Job:
                         output.unlink(missing_ok=True)
                     others += file not in names
         return {file: row for file, (outputs, row) in done.items() if all(map(Path.exists, outputs))}, others
+
+    def _inside(self, output: str) -> Path:
+        """Return an output that a record names. Raises `ValueError` for one elsewhere, which is not ours to delete."""
+        path = self.target / output
+        path.resolve().relative_to(self.target.resolve())
+        return path
 
     def process(self, file: str, name: str) -> dict:
         """Process one picture, write all that belongs to it, its record last, and return its row.

@@ -1,6 +1,7 @@
 """A folder of any pictures: what comes of each, what is skipped, and what a second call does."""
 
 import errno
+import json
 import os
 import resource
 import shutil
@@ -204,6 +205,21 @@ def test_a_damaged_record_is_done_again(source, target, record):
         (target / ".records" / name).write_text(record)
     [second] = apply(source, target, **JPEG)
     assert second | {"seconds": 0} == first | {"seconds": 0}
+
+
+@pytest.mark.parametrize("kind", ["relative", "absolute", "link"])
+@pytest.mark.parametrize("picture", ["a.png", "gone.png"])  # of another state, and of no picture
+def test_a_record_from_elsewhere_deletes_nothing_outside_the_target(tmp_path, source, target, kind, picture):
+    apply(source, target, **JPEG)
+    precious = tmp_path / "outside" / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("mine")
+    (target / "link").symlink_to(precious.parent)
+    output = {"relative": "../outside/precious.txt", "absolute": str(precious), "link": "link/precious.txt"}[kind]
+    record = {"state": "another", "outputs": [output], "row": {}}
+    (target / ".records" / f"{picture}.json").write_text(json.dumps(record))
+    apply(source, target, **JPEG)
+    assert precious.read_text() == "mine"
 
 
 def test_what_changed_is_missing_or_has_another_name_is_done_again(source, target):
