@@ -151,7 +151,8 @@ def test_any_part_of_the_table_can_be_shown(modes, names, tasks, seeds):
     paired = make_paired(accuracy) if "plain" in modes else PAIRED.iloc[:0]
     task, labels = min(tasks), [figures.look(mode).label for mode in [*MODES, "mine"] if mode in modes]
     for draw in TASK_FIGURES:
-        assert all(f"{label} " in draw(accuracy, task).alt for label in labels)
+        alt = draw(accuracy, task).alt
+        assert all(f"{label} " in alt for label in labels)
     assert len(figures.headline(accuracy).axes) == len(tasks)
     table = figures.accuracy_table(accuracy, task)
     assert list(table.index) == labels and table.shape[1] == len(names) + 2
