@@ -1,5 +1,8 @@
 """A tiny project whose pictures go through codecs: its profile, its pictures, and its tables."""
 
+from contextlib import contextmanager
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import tiny
@@ -34,16 +37,22 @@ def load(dataset: str, part: str, count: int = 0):
     return tiny.pictures(count or 24, seed=len(part), name=f"tiny/{part}")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A project in a folder of its own, with tiny pictures in place of solar cells, and all its curves."""
-    folder = tiny.project(tmp_path_factory.mktemp("project"), tiny.PROFILE + PREPROCESSING)
+@contextmanager
+def at_project(folder: Path, preprocessing: str = PREPROCESSING):
+    """Work in a project of its own in `folder`, with tiny pictures in place of solar cells."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(tiny.project(folder, tiny.PROFILE + preprocessing))
         tiny.coded_pictures(patch, load)
         yield folder
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project that all tests of a module share, with all its curves."""
+    with at_project(tmp_path_factory.mktemp("project")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -37,12 +37,13 @@ def test_an_empty_chain_is_the_oracle(images):
     assert set(out) == {"degraded", "stored", "seen"} and all(torch.equal(p, images) for p in out.values())
 
 
-@pytest.mark.parametrize("task", channels.TASKS)
+@pytest.mark.parametrize("task", ["sr", "dn", "jpeg"])
 def test_a_channel_alone_is_unprocessed_and_back_to_size(images, task):
     channel = make_channel(task)
-    degraded = channel(images, indices=INDICES)
+    degraded, sizes = channel.transmit(images, indices=INDICES)
     out = Chain(channel)(images, INDICES)
     assert torch.equal(out["degraded"], degraded)
+    assert torch.equal(out["bytes"], sizes) if task == "jpeg" else sizes is out["bytes"] is None
     assert torch.equal(out["stored"], to_8bit(channel.enlarge(degraded)))
     assert torch.equal(out["seen"], out["stored"]) and out["stored"].shape == images.shape
     assert not torch.equal(out["stored"], images)
@@ -60,20 +61,6 @@ def test_every_link_gets_what_the_one_before_left(images):
     assert torch.equal(out["seen"], (out["stored"] + 0.2 / 255).clamp(0, 1))
 
 
-def test_behind_a_codec_the_bytes_are_known(images):
-    channel = Coded(load_codec("webp"), 40)
-    decoded, sizes = channel.transmit(images)
-    out = Chain(channel)(images, INDICES)
-    assert set(out) == {"degraded", "stored", "seen", "bytes"}
-    assert torch.equal(out["bytes"], sizes) and out["bytes"].shape == (6,)
-    assert all(torch.equal(out[key], decoded) for key in ("degraded", "stored", "seen"))
-
-
-def test_only_a_codec_s_bytes_are_counted(images):
-    found = {task: Chain(make_channel(task))(images, INDICES)["bytes"] for task in channels.TASKS}
-    assert found["sr"] is None and found["dn"] is None and (found["jpeg"] > 0).all()
-
-
 def test_the_bytes_are_those_of_what_was_sent_and_the_codec_is_between_both_ends(images):
     channel, pre, post = Coded(load_codec("jpeg"), 30), Add(-0.3), Add(2 / 255)
     out = Chain(channel, post, pre=pre)(images, INDICES)
@@ -83,22 +70,10 @@ def test_the_bytes_are_those_of_what_was_sent_and_the_codec_is_between_both_ends
     assert torch.equal(out["stored"], to_8bit(decoded + 2 / 255))
 
 
-@pytest.mark.parametrize(("offset", "levels"), [(0.4, 0), (0.6, 1), (-0.4, 0), (-0.6, -1), (3.0, 3)])
-def test_what_is_stored_is_rounded_to_8_bits(images, offset, levels):
-    dark = images * 0.9 + 0.05
-    stored = Chain(None, Add(offset / 255))(to_8bit(dark), INDICES)["stored"]
-    assert torch.allclose(stored * 255, to_8bit(dark) * 255 + levels, atol=1e-3)
-
-
 def test_what_is_stored_and_seen_stays_in_range(images):
     for value in (5.0, -5.0):
         out = Chain(None, Add(value), Add(value))(images, INDICES)
         assert (out["stored"] == (value > 0)).all() and (out["seen"] == (value > 0)).all()
-
-
-def test_the_transformer_s_picture_is_seen_but_not_stored(images):
-    out = Chain(None, None, Add(0.3 / 255))(images, INDICES)
-    assert torch.equal(out["stored"], images) and not torch.equal(out["seen"], to_8bit(out["seen"]))
 
 
 def test_networks_run_in_evaluation_mode_whatever_happened_between(images):

@@ -1,6 +1,7 @@
 """What every channel shares: its parameters and their limits, its scale, and how pictures become arrays and back."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 
 import numpy as np
@@ -16,9 +17,8 @@ class Channel:
     """What happens to a picture before a processor or a judge sees it; this one keeps the size.
 
     A subclass is a frozen dataclass whose fields are made by `parameter`, with `__call__` or, where there are files,
-    `transmit`. Called with pictures (B, 3, H, W) in [0, 1]
-    it returns degraded ones on the same device. Randomness comes from `generator` in training; in evaluation it is
-    fixed by `indices`, the pictures' numbers in their data set.
+    `transmit`. Called with pictures (B, 3, H, W) in [0, 1] it returns degraded ones on the same device. Randomness
+    comes from `generator` in training; in evaluation it is fixed by `indices`, the pictures' numbers in their data set.
     """
 
     title: str = ""  # of its task
@@ -26,7 +26,11 @@ class Channel:
 
     def __post_init__(self):
         for each in fields(self):
-            _check(type(self).__name__, each, getattr(self, each.name))
+            value, wanted, limits = getattr(self, each.name), type(each.default), each.metadata
+            if limits and not _is_allowed(value, wanted, limits):
+                allowed = ", ".join(f"{key} {limit}" for key, limit in limits.items() if key != "description")
+                given = f"{type(self).__name__} {each.name} = {value!r}"
+                raise ParameterError(f"{given} is not allowed; give {wanted.__name__}: {allowed}.")
 
     def __call__(self, images, generator=None, indices=None) -> torch.Tensor:
         return self.transmit(images, generator, indices)[0]
@@ -64,15 +68,11 @@ def make_channel(name: str, **values) -> Channel:
     return kind(**{each.name: values[each.name] for each in fields(kind) if each.name in values})
 
 
-def _check(owner: str, each, value) -> None:
-    limits, wanted = each.metadata, type(each.default)
-    kind = (int, float) if wanted is float else wanted
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    tests = {"ge": "__ge__", "gt": "__gt__", "le": "__le__", "lt": "__lt__"}
-    fits = fits and all(getattr(float(value), test)(limits[key]) for key, test in tests.items() if key in limits)
-    if not fits or value not in limits.get("choices", [value]):
-        allowed = ", ".join(f"{key} {limit}" for key, limit in limits.items() if key != "description")
-        raise ParameterError(f"{owner} {each.name} = {value!r} is not allowed; give {wanted.__name__}: {allowed}.")
+def _is_allowed(value, wanted: type, limits: Mapping) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float) if wanted is float else wanted):
+        return False
+    within = (getattr(operator, key)(value, limits[key]) for key in ("ge", "gt", "le", "lt") if key in limits)
+    return all(within) and value in limits.get("choices", [value])
 
 
 def to_arrays(images: torch.Tensor) -> list[np.ndarray]:

@@ -19,11 +19,8 @@ class Coded(Channel):
     """
 
     codec: Codec
-    quality: float
+    quality: float  # which the codec checks
     shrink: int = 1
-
-    def __post_init__(self):
-        pass  # the codec checks its quality
 
     def transmit(self, images, generator=None, indices=None):
         """Return what comes out of the decoder, (B, 3, H, W) in [0, 1], and the bytes of each file, (B,)."""

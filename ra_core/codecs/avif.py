@@ -8,6 +8,8 @@ from ra_core.codecs.base import Qualities, register
 from ra_core.codecs.headers import check_heif
 from ra_core.codecs.pillow import PillowCodec
 
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Pillow takes no other word; many pictures are decoded at once
+
 
 @register("AVIF", milliseconds=35.0)
 @dataclass(frozen=True)
@@ -26,7 +28,3 @@ class AvifCodec(PillowCodec):
 
     def _versions(self):
         return super()._versions() | {"coders": AvifImagePlugin._avif.codec_versions()}
-
-    def _decode(self, file):
-        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Pillow takes no other word; many pictures are decoded at once
-        return super()._decode(file)

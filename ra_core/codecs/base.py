@@ -6,6 +6,7 @@ A coder holds no state, so a codec is a frozen dataclass of its settings: it can
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from numbers import Real
 from typing import ClassVar, NamedTuple
@@ -124,9 +125,9 @@ class Codec:
     def _each(self, work: Callable, items: list, failed: str, threads: int | None) -> list:
         """Return `work` of each item; anything it raises is a `CodecError`, as each library has kinds of its own."""
 
-        def attempt(number: int):
+        def attempt(number: int, item):
             try:
-                return work(items[number])
+                return work(item)
             except Exception as error:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 reason = lines[0].strip().rstrip(".").replace(". ", ", ")[:200]
@@ -134,10 +135,9 @@ class Codec:
                     f"{failed.format(number)} as {self.name} ({reason}); make it again, or choose another codec."
                 ) from error
 
-        numbers = range(len(items))
         if threads == 1 or len(items) < 2:
-            return list(map(attempt, numbers))
-        return in_threads(attempt, numbers, threads=threads)
+            return list(map(attempt, range(len(items)), items))
+        return in_threads(attempt, range(len(items)), items, threads=threads)
 
     def available(self) -> bool:
         """Say whether the coder's library or programs are there."""
@@ -148,6 +148,9 @@ class Codec:
         unit = {key: getattr(self.qualities, key) for key in ("unit", "low", "high", "better")}
         about = {"name": self.name, "suffix": self.suffix, "quality": unit}
         return about | {"settings": self._settings("quality"), "versions": self._versions()}
+
+    def _library(self):
+        return import_module(self.module)  # only where it is used
 
     def _settings(self, quality) -> dict:
         return {"quality": quality}
@@ -169,6 +172,14 @@ def check_size(width: int, height: int) -> None:
     """Raise `ValueError` where a file declares no pixels or too many, before they are allocated."""
     if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
         raise ValueError(f"it declares {width} x {height} pixels where 1 to {MAX_PIXELS} are allowed")
+
+
+def pixels(image, modes: tuple[str, ...] = ("RGB",)) -> np.ndarray:
+    """Return the pixels of a picture that a library has opened; `ValueError` for too many, or of other `modes`."""
+    check_size(*image.size)
+    if image.mode not in modes:
+        raise ValueError(f"its pixels are {image.mode} and not {' or '.join(modes)}")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def is_grey(picture: np.ndarray) -> bool:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities, register
+from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities, pixels, register
 from ra_core.codecs.headers import bpg_size
 
 PROGRAMS = ("bpgenc", "bpgdec")
@@ -39,7 +38,10 @@ class BpgCodec(Codec):
         return {"arguments": ["-q", str(quality)], "seconds": self.seconds}
 
     def _versions(self):
-        return {program: _version(program) for program in PROGRAMS}
+        helps = {program: _call(program, ["-h"], timeout=10)[1] for program in PROGRAMS}  # no other option tells
+        return {
+            program: next((line for line in said if "version" in line), "unknown") for program, said in helps.items()
+        }
 
     def _encode(self, picture, quality):
         with TemporaryDirectory(prefix="bpg-") as folder:
@@ -56,29 +58,24 @@ class BpgCodec(Codec):
         with TemporaryDirectory(prefix="bpg-") as folder:
             Path(folder, "in.bpg").write_bytes(file)
             decoded = self._run("bpgdec", ["-o", "out.png", "in.bpg"], Path(folder, "out.png"))
-        image = PngImagePlugin.PngImageFile(io.BytesIO(decoded))
-        if image.size != size or image.mode != "RGB":
-            raise ValueError(f"bpgdec wrote {image.mode} of {image.size} where RGB of {size} is declared")
-        return np.array(image)
+        picture = pixels(PngImagePlugin.PngImageFile(io.BytesIO(decoded)))
+        if picture.shape[1::-1] != size:
+            raise ValueError("bpgdec wrote a picture of another size")
+        return picture
 
     def _run(self, program: str, arguments: list[str], result: Path) -> bytes:
         """Run a program in the folder of its result, and return that."""
-        done = _call(program, arguments, timeout=self.seconds, cwd=result.parent)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines() or [""]
-            raise RuntimeError(f"{program} ended with status {done.returncode}, saying {said[0]!r}")
+        status, said = _call(program, arguments, timeout=self.seconds, cwd=result.parent)
+        if status:
+            raise RuntimeError(f"{program} ended with status {status}, saying {(said or [''])[0]!r}")
         if not result.is_file() or not 0 < result.stat().st_size <= MAX_FILE:
             raise ValueError(f"{program} ended well and wrote no file of 1 to {MAX_FILE} bytes")
         return result.read_bytes()
 
 
-def _call(program: str, arguments: list[str], **options) -> subprocess.CompletedProcess:
-    path = os.path.abspath(shutil.which(program))
-    return subprocess.run([path, *arguments], stdin=subprocess.DEVNULL, capture_output=True, **options)
-
-
-def _version(program: str) -> str:
-    """Return the line in which a program says its version; it has no option for that, but a help text."""
-    said = _call(program, ["-h"], timeout=10)
-    lines = (said.stdout + said.stderr).decode(errors="replace").splitlines()
-    return next((line.strip() for line in lines if "version" in line), "unknown")
+def _call(program: str, arguments: list[str], **options) -> tuple[int, list[str]]:
+    """Return a program's exit status and the lines that it says, of either kind."""
+    command = [os.path.abspath(shutil.which(program)), *arguments]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, **pipes, text=True, errors="replace", **options)
+    return done.returncode, [line.strip() for line in done.stdout.splitlines()]

@@ -3,9 +3,7 @@
 import io
 from dataclasses import dataclass
 
-import numpy as np
-
-from ra_core.codecs.base import Codec, Qualities, check_size, register
+from ra_core.codecs.base import Codec, Qualities, pixels, register
 from ra_core.codecs.headers import check_heif
 
 
@@ -28,28 +26,18 @@ class HeicCodec(Codec):
         return {"chroma": 420, "enc_params": x265 | {"preset": self.preset}}
 
     def _versions(self):
-        import pillow_heif
-
-        info = pillow_heif.libheif_info()
+        info = self._library().libheif_info()
         decoders = ", ".join(f"{key}: {name}" for key, name in sorted(info["decoders"].items()))
-        versions = {"pillow-heif": pillow_heif.__version__, "libheif": info["libheif"]}
+        versions = {"pillow-heif": self._library().__version__, "libheif": info["libheif"]}
         return versions | {"encoder": info["HEIF"], "decoders": decoders}
 
     def _encode(self, picture, quality, **profile):
-        import pillow_heif
-
         buffer, size = io.BytesIO(), picture.shape[1::-1]
         settings = self._settings(quality) | profile | {"icc_profile_type": "prof"}
-        pillow_heif.encode("RGB", size, picture.tobytes(), buffer, **settings)
+        self._library().encode("RGB", size, picture.tobytes(), buffer, **settings)
         return buffer.getvalue()
 
     def _decode(self, file):
-        import pillow_heif
-
         check_heif(file)
-        pillow_heif.options.DECODE_THREADS = 1  # many pictures are decoded at once
-        image = pillow_heif.open_heif(file)
-        check_size(*image.size)
-        if image.mode != "RGB":
-            raise ValueError(f"its pixels are {image.mode} and not RGB")
-        return np.array(image)
+        self._library().options.DECODE_THREADS = 1  # many pictures are decoded at once
+        return pixels(self._library().open_heif(file))

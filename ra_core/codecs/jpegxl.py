@@ -21,17 +21,12 @@ class JpegXlCodec(Codec):
         return {"distance": quality, "effort": self.effort, "numthreads": 1, "usecontainer": False}
 
     def _versions(self):
-        import imagecodecs
-
-        return {"imagecodecs": imagecodecs.__version__, "libjxl": imagecodecs.jpegxl_version()}
+        return {"imagecodecs": self._library().__version__, "libjxl": self._library().jpegxl_version()}
 
     def _encode(self, picture, quality):
-        import imagecodecs
-
-        return bytes(imagecodecs.jpegxl_encode(picture, **self._settings(quality)))
+        return bytes(self._library().jpegxl_encode(picture, **self._settings(quality)))
 
     def _decode(self, file):
-        import imagecodecs
-
         width, height = jpegxl_size(file)
-        return imagecodecs.jpegxl_decode(file, index=0, numthreads=1, out=np.zeros((height, width, 3), np.uint8))
+        picture = np.zeros((height, width, 3), np.uint8)
+        return self._library().jpegxl_decode(file, index=0, numthreads=1, out=picture)

@@ -4,10 +4,9 @@ import io
 from collections.abc import Callable
 from importlib.metadata import version
 
-import numpy as np
 from PIL import Image, features
 
-from ra_core.codecs.base import Codec, check_size
+from ra_core.codecs.base import Codec, pixels
 
 
 class PillowCodec(Codec):
@@ -34,8 +33,4 @@ class PillowCodec(Codec):
 
     def _decode(self, file):
         self.check(file)
-        image = self.plugin(io.BytesIO(file))  # of this format only; no pixel is decoded yet
-        check_size(*image.size)
-        if image.mode not in self.modes:
-            raise ValueError(f"its pixels are {image.mode} and not {' or '.join(self.modes)}")
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return pixels(self.plugin(io.BytesIO(file)), self.modes)  # of this format only; no pixel was decoded yet

@@ -1,17 +1,21 @@
 """What every step begins with: threads, pictures and judges of a profile."""
 
+from collections.abc import Callable, Iterable
+
+import pandas as pd
 import torch
 
 from ra_core.cores import own_cores
 from ra_core.data import load_part, load_splits
+from ra_core.files import write_text
 from ra_core.judges import Judge, load_judge
 from ra_core.params import Profile
 from ra_core.paths import profile_folder, project_root
 
 
-def set_threads(profile: Profile) -> None:
-    """Give torch the CPU threads the profile asks for; without, this process's part of the cores."""
-    torch.set_num_threads(profile.threads or own_cores())
+def set_threads(count: int) -> None:
+    """Give torch that many CPU threads; 0 is this process's part of the cores."""
+    torch.set_num_threads(count or own_cores())
 
 
 def pictures_of(profile: Profile, place: str, part: str, count: int = 0):
@@ -26,3 +30,28 @@ def pictures_of(profile: Profile, place: str, part: str, count: int = 0):
 def load_judges(names: list[str], device: str | torch.device = "cpu", classes=()) -> dict[str, Judge]:
     """Return judges by name, frozen, on a device; detectors name what they find by `classes`."""
     return {name: load_judge(name, classes).to(device, memory_format=torch.channels_last) for name in names}
+
+
+def merged(profile: Profile, places: Iterable[tuple], name: str, measure: Callable) -> pd.DataFrame:
+    """Return as one the tables by the name `name` of all places, (task,) or (data set, codec).
+
+    Where one is missing, `measure` is called with the profile and the place, which writes it.
+    """
+    tables = []
+    for place in places:
+        path = profile_folder(profile.name) / place[0] / f"{'-'.join((name, *place[1:]))}.csv"
+        if not path.exists():
+            measure(profile, *place)
+        tables.append(pd.read_csv(path))
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_table(profile: Profile, path: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Write a table as `runs/<profile>/<path>.csv`, and return it."""
+    write_text(profile_folder(profile.name) / f"{path}.csv", rows.to_csv(index=False))
+    return rows
+
+
+def around_codecs(profile: Profile) -> list[tuple[str, str]]:
+    """Return every data set of a profile with every codec that it is measured with."""
+    return [(name, codec) for name, settings in profile.preprocessing.items() for codec in settings.all_codecs]

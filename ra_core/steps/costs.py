@@ -2,24 +2,22 @@
 
 import statistics
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import load_codec
-from ra_core.files import write_text
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
-from ra_core.paths import profile_folder
+from ra_core.params.coding import Preprocessing
 from ra_core.runs import device_name
 from ra_core.runs.proxies import proxy_of
-from ra_core.steps.common import load_judges, pictures_of, set_threads
+from ra_core.steps.common import around_codecs, load_judges, merged, pictures_of, set_threads, write_table
 from ra_core.training import pick_device
 
 COLUMNS = [
@@ -48,28 +46,29 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     Networks run on the profile's device and threads; files are coded on one thread. Times depend on what else the
     machine does. Written as `runs/<profile>/<dataset>/cost-<codec>.csv`.
     """
-    set_threads(profile)
+    set_threads(profile.threads)
     settings, device = profile.coding(dataset), pick_device(profile.device)
     image = pictures_of(profile, dataset, "test", 1).batch(torch.tensor([0]))[0].to(device)
-    rows = [
-        *_preprocessors(settings.preprocessor.model_dump(), image),
-        *_judge(settings.source, load_judges([settings.source], device)[settings.source], image),
-    ]
-    steps = settings.codecs.get(codec)
-    if steps and steps.both_ends:
-        rows.append(_postprocessor(settings.postprocessor.model_dump(), image))
-    if steps and steps.rungs:
-        proxy = proxy_of(profile, steps.proxy, codec, image.cpu()).to(device)
-        rows += _proxy(steps.proxy, proxy, steps.curve, image)
+    steps, (height, width), rows = settings.codecs.get(codec), image.shape[-2:], []
     curve = steps.curve if steps else settings.transfer[codec]
-    rows += _coding(codec, curve[len(curve) // 2], image)
-    height, width = image.shape[-2:]
+    quality = curve[len(curve) // 2]
+    for network, use, net, work in _networks(profile, settings, codec, quality, image):
+        with torch.no_grad():
+            rows.append({
+                "network": network, "use": use, "parameters": sum(p.numel() for p in net.parameters()),
+                "macs_per_pixel": macs(work) / (height * width), "ms_per_picture": milliseconds(work),
+                "threads": torch.get_num_threads(), "device": device_name(device),
+            })  # fmt: skip
+    coder, pictures = load_codec(codec), to_arrays(image)
+    files = coder.encode(pictures, quality)
+    works = {"encode": partial(coder.encode, pictures, quality), "decode": partial(coder.decode, files)}
+    coded = {"network": f"{codec} at {quality:g}", "threads": 1, "device": "cpu"}
+    rows += [
+        coded | {"use": use, "ms_per_picture": milliseconds(partial(work, threads=1))} for use, work in works.items()
+    ]
     keys = {"profile": profile.name, "dataset": dataset, "codec": codec, "width": width, "height": height}
-    usual = {"threads": torch.get_num_threads(), "device": device_name(device)}
-    found = pd.DataFrame([keys | usual | row for row in rows], columns=COLUMNS)
-    found = found.round({"macs_per_pixel": 1, "ms_per_picture": 3})
-    write_text(profile_folder(profile.name) / dataset / f"cost-{codec}.csv", found.to_csv(index=False))
-    return found
+    found = pd.DataFrame([keys | row for row in rows], columns=COLUMNS)
+    return write_table(profile, f"{dataset}/cost-{codec}", found.round({"macs_per_pixel": 1, "ms_per_picture": 3}))
 
 
 def merge_costs(profile: Profile) -> pd.DataFrame:
@@ -77,74 +76,41 @@ def merge_costs(profile: Profile) -> pd.DataFrame:
 
     What was not measured yet is measured first.
     """
-    parts = []
-    for dataset, settings in profile.preprocessing.items():
-        for codec in settings.all_codecs:
-            path = profile_folder(profile.name) / dataset / f"cost-{codec}.csv"
-            parts.append(pd.read_csv(path) if path.exists() else measure_costs(profile, dataset, codec))
-    return pd.concat(parts, ignore_index=True).drop_duplicates(["dataset", "network", "use"])
+    found = merged(profile, around_codecs(profile), "cost", measure_costs)
+    return found.drop_duplicates(["dataset", "network", "use"])
 
 
-def _row(network: str, use: str, net: nn.Module, work: Callable[[], object], image: torch.Tensor) -> dict:
-    """Return the costs of a network for one picture; `work` does it once, to its end."""
-    return {
-        "network": network, "use": use, "parameters": sum(p.numel() for p in net.parameters()),
-        "macs_per_pixel": macs(work) / image[0, 0].numel(), "ms_per_picture": milliseconds(work),
-    }  # fmt: skip
+def _networks(profile: Profile, settings: Preprocessing, codec: str, quality: float, image: torch.Tensor) -> Iterator:
+    """Yield each network's name, its use, itself, and a call that has it do one picture, to its end.
 
-
-def _preprocessors(sizes: dict, image: torch.Tensor) -> list[dict]:
-    """Return the costs of the adaptive preprocessor at the profile's width and at the published one."""
-    rows = []
+    The adaptive preprocessor has the profile's width and the published one; a proxy goes once forward, and back to the
+    gradient of its bits and pictures.
+    """
+    steps, sizes = settings.codecs.get(codec), settings.preprocessor.model_dump()
     for width in dict.fromkeys([sizes["width"], PUBLISHED_WIDTH]):
         net = make_preprocessor("NPPQA", **sizes | {"width": width}).to(image.device).eval()
-        with torch.no_grad():
-            rows.append(_row(
-                f"NPP-QA, width {width}" + " (published)" * (width == PUBLISHED_WIDTH), "before the codec", net,
-                lambda net=net: preprocess(net, image, 1.0).cpu(), image,
-            ))  # fmt: skip
-    return rows
+        name = f"NPP-QA, width {width}" + " (published)" * (width == PUBLISHED_WIDTH)
+        yield name, "before the codec", net, lambda net=net: preprocess(net, image, 1.0).cpu()
 
+    judge = load_judges([settings.source], image.device)[settings.source]
 
-def _postprocessor(sizes: dict, image: torch.Tensor) -> dict:
-    net = make_processor(scale=1, **sizes).to(image.device).eval()
-    with torch.no_grad():
-        return _row(f"postprocessor {sizes['name']}", "behind the codec", net, lambda: net(image).cpu(), image)
-
-
-def _judge(name: str, judge: nn.Module, image: torch.Tensor) -> list[dict]:
-    def work():
+    def recognize():
         judge(image)
         if image.is_cuda:
             torch.cuda.synchronize()
 
-    with torch.no_grad():
-        return [_row(name, "recognition, for comparison", judge, work, image)]
+    yield settings.source, "recognition, for comparison", judge, recognize
+    if steps and steps.both_ends:
+        post = make_processor(scale=1, **settings.postprocessor.model_dump()).to(image.device).eval()
+        yield f"postprocessor {settings.postprocessor.name}", "behind the codec", post, lambda: post(image).cpu()
+    if steps and steps.rungs:
+        proxy = proxy_of(profile, steps.proxy, codec, image.cpu()).to(image.device)
 
+        @torch.enable_grad()
+        def forward_and_back():
+            given = image.clone().requires_grad_(True)
+            out = proxy(given, torch.full((1,), float(quality), device=image.device))
+            (out["bits"].sum() + out["pictures"].sum()).backward()
+            return given.grad.cpu()
 
-def _proxy(name: str, proxy: nn.Module, curve: list[float], image: torch.Tensor) -> list[dict]:
-    """Return the costs of a proxy in training: once forward, and the gradient of its bits and pictures back."""
-    asked = torch.full((1,), float(curve[len(curve) // 2]), device=image.device)
-
-    def work():
-        given = image.clone().requires_grad_(True)
-        out = proxy(given, asked)
-        (out["bits"].sum() + out["pictures"].sum()).backward()
-        return given.grad.cpu()
-
-    return [_row(f"proxy {name}, forward and back", "training only", proxy, work, image)]
-
-
-def _coding(codec: str, quality: float, image: torch.Tensor) -> list[dict]:
-    """Return what it takes to code one picture and to decode it."""
-    coder, pictures = load_codec(codec), to_arrays(image)
-    files = coder.encode(pictures, quality)
-    works = {
-        "encode": lambda: coder.encode(pictures, quality, threads=1),
-        "decode": lambda: coder.decode(files, threads=1),
-    }
-    shared = {"parameters": np.nan, "macs_per_pixel": np.nan, "threads": 1, "device": "cpu"}
-    return [
-        shared | {"network": f"{codec} at {quality:g}", "use": use, "ms_per_picture": milliseconds(work)}
-        for use, work in works.items()
-    ]
+        yield f"proxy {steps.proxy}, forward and back", "training only", proxy, forward_and_back

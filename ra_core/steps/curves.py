@@ -1,6 +1,6 @@
 """Curves of bytes against accuracy: a method over its qualities, BD-rates, and gains at the same bytes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Curve:
     codec: str
     seed: int
     answers: dict[float, Answers]
+    _resampled: dict[str, Resampled] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def first(self) -> Answers:
@@ -38,11 +39,13 @@ class Curve:
 
     def resampled(self, judge: str) -> Resampled:
         """Return a judge's curve and what it would be on other draws of the pictures."""
-        found, pictures = list(self.answers.values()), len(self.first.psnr)
-        sizes, times = np.stack([answers.bytes.double().numpy() for answers in found]), counts(pictures)
-        verdicts = [answers.verdicts[judge] for answers in found]
-        values, drawn = np.array([v.value() for v in verdicts]), np.stack([v.drawn() for v in verdicts], axis=1)
-        return Resampled(sizes.mean(1), values, times @ sizes.T / pictures, drawn)
+        if judge not in self._resampled:
+            found, pictures = list(self.answers.values()), len(self.first.psnr)
+            sizes, verdicts = np.stack([a.bytes.double().numpy() for a in found]), [a.verdicts[judge] for a in found]
+            values, drawn = np.array([v.value() for v in verdicts]), np.stack([v.drawn() for v in verdicts], axis=1)
+            drawn_sizes = counts(pictures) @ sizes.T / pictures
+            self._resampled[judge] = Resampled(sizes.mean(1), values, drawn_sizes, drawn)
+        return self._resampled[judge]
 
     def keys(self, judge: str, source: str) -> dict:
         """Return what a row of this curve and a judge begins with."""
@@ -50,27 +53,27 @@ class Curve:
         return said | who(judge, source, self.first) | {"metric": self.first.verdicts[judge].metric}
 
 
+def _compared(curve: Curve, alone: Curve, source: str) -> list[tuple[dict, Resampled, Resampled]]:
+    """Return, for each judge, what a row begins with, the codec alone and the method; one quality is no curve."""
+    judges = curve.first.verdicts if len(curve.answers) > 1 else ()
+    return [(curve.keys(judge, source), alone.resampled(judge), curve.resampled(judge)) for judge in judges]
+
+
 def bd_rows(curve: Curve, alone: Curve, source: str) -> list[dict]:
     """Return one row a judge: the bytes a method needs beside the codec alone at equal score, with interval."""
-    if len(curve.answers) < 2:
-        return []
     rows = []
-    for judge in curve.first.verdicts:
-        both = [each.resampled(judge) for each in (alone, curve)]
+    for keys, *both in _compared(curve, alone, source):
         low, high = overlap(*((each.rates, each.values) for each in both))
-        rows.append(curve.keys(judge, source) | bd_rate_interval(*both) | {"value_low": low, "value_high": high})
+        rows.append(keys | bd_rate_interval(*both) | {"value_low": low, "value_high": high})
     return rows
 
 
 def same_bytes_rows(curve: Curve, alone: Curve, source: str) -> list[dict]:
     """Return one row a judge and quality of the codec alone: what a method scores at the bytes of that quality."""
-    if len(curve.answers) < 2:
-        return []
-    rows = []
-    for judge in curve.first.verdicts:
-        reference = alone.resampled(judge)
-        gains = gains_at(reference, curve.resampled(judge))
-        for place, quality in enumerate(alone.answers):
-            measured = {"bytes_mean": reference.rates[place], "alone": reference.values[place], **gains[place]}
-            rows.append(curve.keys(judge, source) | {"quality": quality} | measured)
-    return rows
+    return [
+        keys | {"quality": quality, "bytes_mean": size, "alone": value} | gain
+        for keys, reference, other in _compared(curve, alone, source)
+        for quality, size, value, gain in zip(
+            alone.answers, reference.rates, reference.values, gains_at(reference, other), strict=True
+        )
+    ]

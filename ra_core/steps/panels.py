@@ -1,11 +1,11 @@
 """What the figures of pictures before and behind a codec are fed: two ways to send them, at equal accuracy."""
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from ra_core.channels import from_arrays, to_arrays
 from ra_core.codecs import CODECS, Codec, load_codec
@@ -17,12 +17,12 @@ from ra_core.methods import TRANSFERRED
 from ra_core.metrics import to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
-from ra_core.runs import AtStrength, CodingRun, ladder_of, resolve
+from ra_core.runs import CodingRun, ladder_of, resolve
 from ra_core.steps.common import pictures_of, set_threads
-from ra_core.steps.rates import transferred_strengths
+from ra_core.steps.rates import transferred
 from ra_core.steps.trainings import trained
 
-PREPROCESSED = ("npp_qa", TRANSFERRED, "npp", "npp_mse")  # the first of them that was measured
+PREPROCESSED = ("npp_qa", f"{TRANSFERRED}.*", "npp", "npp_mse")  # the first of them that was measured
 ENDS = ("npp_qa", "post", "both")
 SHOWN = 4  # pictures
 METRICS = {"top1": "right answers", "map50": "mAP@0.5"}
@@ -30,12 +30,11 @@ METRICS = {"top1": "right answers", "map50": "mAP@0.5"}
 
 @dataclass(frozen=True)
 class Equal:
-    """The codec alone at one quality, and a method at the one where a judge is most nearly as accurate.
+    """The codec alone at one quality, and a preprocessor at the one where a judge is most nearly as accurate.
 
-    `alone` and `sent` are rows of `rate_accuracy.csv`.
+    Both are rows of `rate_accuracy.csv`.
     """
 
-    method: str
     alone: pd.Series
     sent: pd.Series
 
@@ -51,55 +50,37 @@ class Equal:
         ).replace("-", "\N{MINUS SIGN}")
 
 
-def equal_accuracy(rates: pd.DataFrame, judge: str, quality: float | None = None, method: str | None = None) -> Equal:
-    """Find the quality at which a method comes nearest to a judge's accuracy on the codec alone at `quality`.
+def equal_accuracy(rates: pd.DataFrame, judge: str, quality: float | None = None) -> Equal:
+    """Find the quality at which a preprocessor comes nearest to a judge's accuracy on the codec alone at `quality`.
 
-    `rates` are the rows of one codec. Without a quality it is the middle one of the codec alone, without a method the
-    first preprocessor that was measured; of several seeds it is the first, and of equally near qualities the one with
-    the most similar bytes. Raises `ParameterError` for a quality, method or judge that was not measured.
+    `rates` are the rows of one codec. Without a quality it is the middle one of the codec alone. The preprocessor is
+    the first of `PREPROCESSED` in the table, of several seeds the first; of equally near qualities it is the one with
+    the most similar bytes. Raises `ParameterError` for a quality, preprocessor or judge that was not measured.
     """
     rows = rates[rates["recognizer"] == judge].sort_values("bytes_mean", kind="stable")
-    alone = rows[rows["method"] == "codec"]
-    measured = [name for kind in PREPROCESSED for name in rows["method"].unique() if _is(name, kind)]
-    method = method or next(iter(measured), None)
-    mine = rows[rows["method"] == method]
+    alone, names = rows[rows["method"] == "codec"], rows["method"].unique()
+    measured = [name for kind in PREPROCESSED for name in names if re.fullmatch(kind, name)]
     if quality is None and len(alone):
         quality = alone["quality"].iloc[len(alone) // 2]
     named = alone[alone["quality"] == quality]
-    if mine.empty or named.empty:
+    if not measured or named.empty:
         raise ParameterError(
-            f"the table has no row of {judge} for the codec alone at quality {quality} and for method {method}; "
-            f"it has the qualities {', '.join(f'{q:g}' for q in alone['quality'])} and the preprocessors "
+            f"the table has no row of {judge} for the codec alone at quality {quality} and for a preprocessor; it has "
+            f"the qualities {', '.join(f'{q:g}' for q in alone['quality'])} and the preprocessors "
             f"{', '.join(measured) or 'none'}."
         )
+    alone, mine = named.iloc[0], rows[rows["method"] == measured[0]]
     mine = mine[mine["seed"] == mine["seed"].min()]
-    alone = named.iloc[0]
-    mine = mine.assign(
-        by=(mine["value"] - alone.value).abs().round(6), far=np.log(mine["bytes_mean"] / alone.bytes_mean).abs()
-    )
-    return Equal(method, alone, mine.sort_values(["by", "far"]).iloc[0])
-
-
-def _is(method: str, kind: str) -> bool:
-    return method.startswith(kind) if kind.endswith(" ") else method == kind
+    by, far = (mine["value"] - alone.value).abs().round(6), np.log(mine["bytes_mean"] / alone.bytes_mean).abs()
+    return Equal(alone, mine.iloc[np.lexsort((far, by))[0]])
 
 
 def preprocessor_at(profile: Profile, dataset: str, codec: str, method: str, quality: float, seed: int):
-    """Return what stands before a codec at a quality: a preprocessor by the name of its method in the rate table.
-
-    Raises `ParameterError` for a method with a network behind the codec.
-    """
-    settings = profile.coding(dataset)
+    """Return what stands before a codec at a quality: a preprocessor by the name of its method in the rate table."""
     trained_for = method.removeprefix(TRANSFERRED)
     if trained_for != method:
-        run = resolve(profile, dataset, "npp_qa", seed, trained_for)
-        strengths = transferred_strengths(run, settings.codecs[trained_for], settings.transfer[codec])
-        return AtStrength(trained(run)["preprocessor"], strengths[quality])
+        return transferred(profile, dataset, codec, trained_for, seed)(quality).pre
     run = resolve(profile, dataset, method, seed, codec, quality)
-    if "postprocessor" in run.method.trains:
-        raise ParameterError(
-            f"method {method!r} has a network behind the codec, which notebook 09 shows; choose a preprocessor alone."
-        )
     return run.chain(trained(run), quality).pre
 
 
@@ -109,25 +90,31 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
     These are the first test pictures, classes in turn, with what the source says of them; those of several sizes are
     cut to one.
     """
-    set_threads(profile)
-    settings = profile.coding(dataset)
+    set_threads(profile.threads)
+    settings, coder = profile.coding(dataset), load_codec(codec)
     pictures = first_in_turn(pictures_of(profile, dataset, "test", settings.pictures), count)
     clean, labels = as_batch(pictures)
-    qualities = {"alone": found.alone.quality, "sent": found.sent.quality}
-    pre = preprocessor_at(profile, dataset, codec, found.method, found.sent.quality, int(found.sent.seed))
+    pre = preprocessor_at(profile, dataset, codec, found.sent["method"], found.sent.quality, int(found.sent.seed))
     with torch.inference_mode():
-        given = {"alone": clean, "sent": to_8bit(pre(clean))}
-    panel = {"compared": found.sentence(), "clean": _bytes(clean), "sent": _bytes(given["sent"])}
-    coder, decoded = load_codec(codec), {}
-    for kind, quality in qualities.items():
-        files = coder.encode(to_arrays(given[kind]), quality)
+        sent = to_8bit(pre(clean))
+    panel, decoded = {"compared": found.sentence(), "classes": np.array(pictures.classes)}, {}
+    for kind, quality, given in (("alone", found.alone.quality, clean), ("sent", found.sent.quality, sent)):
+        files = coder.encode(to_arrays(given), quality)
         decoded[kind] = from_arrays(coder.decode(files))
         panel |= {f"quality_{kind}": quality, f"bytes_{kind}": np.array([len(file) for file in files])}
-        panel |= _bits(coder, kind, files, given[kind], quality)
-    panel |= {"alone": _bytes(decoded["alone"]), "decoded": _bytes(decoded["sent"])}
+        panel |= _bits(coder, kind, files, given, quality)
+    shown = {"clean": clean, "sent": sent, "alone": decoded["alone"], "decoded": decoded["sent"]}
+    panel |= {kind: np.stack(to_arrays(images)).transpose(0, 3, 1, 2) for kind, images in shown.items()}
     judge = load_judge(settings.source, pictures.classes)
-    seen = _answers if judge.metric == "top1" else _boxes
-    return panel | {"classes": np.array(pictures.classes)} | seen(judge, decoded, labels)
+    with torch.inference_mode():
+        alone, sent = (judge(decoded[kind]) for kind in ("alone", "sent"))
+    if judge.metric == "top1":
+        given = {"labels": labels, "answers_alone": alone.argmax(1), "answers": sent.argmax(1)}
+        return panel | {key: answers.numpy() for key, answers in given.items()}
+    for kind, boxes in (("true", labels), ("alone", alone), ("decoded", sent)):
+        keys = (key for key in ("boxes", "labels", "scores") if key in boxes[0])
+        panel |= {f"{key}_{kind}": [one[key].numpy() for one in boxes] for key in keys}
+    return panel
 
 
 def first_in_turn(pictures, count: int = SHOWN):
@@ -164,17 +151,10 @@ def through_every_chain(
             f"profile {profile.name} trains only one end of codec {codec!r} on {dataset}; "
             f"set both_ends: true for it, or choose one of {', '.join(profile.coding(dataset).both_ends) or 'none'}."
         )
-    images, found = as_batch(pictures)[0], {}
-    runs = {method: resolve(profile, dataset, method, seed, codec) for method in ENDS}
+    images, runs = as_batch(pictures)[0], {method: resolve(profile, dataset, method, seed, codec) for method in ENDS}
     chains = {"codec": runs["both"].chain({})} | {method: run.chain(trained(run)) for method, run in runs.items()}
-    for method, chain in chains.items():
-        out = chain(images, torch.arange(len(images)))
-        found[method] = out["stored"], out["bytes"]
-    return found
-
-
-def _bytes(images: torch.Tensor) -> np.ndarray:
-    return np.stack(to_arrays(images)).transpose(0, 3, 1, 2)
+    found = {method: chain(images, torch.arange(len(images))) for method, chain in chains.items()}
+    return {method: (out["stored"], out["bytes"]) for method, out in found.items()}
 
 
 def _bits(coder: Codec, kind: str, files: list[bytes], images: torch.Tensor, quality: float) -> dict:
@@ -187,22 +167,3 @@ def _bits(coder: Codec, kind: str, files: list[bytes], images: torch.Tensor, qua
     else:
         return {}
     return {f"bits_{kind}": bits, "bits_by": by}
-
-
-@torch.inference_mode()
-def _answers(judge: nn.Module, decoded: dict[str, torch.Tensor], labels: torch.Tensor) -> dict:
-    """Return what a recognizer calls the decoded pictures, and what they are."""
-    alone, sent = (judge(decoded[kind]).argmax(1).numpy() for kind in ("alone", "sent"))
-    return {"labels": labels.numpy(), "answers_alone": alone, "answers": sent}
-
-
-@torch.inference_mode()
-def _boxes(judge: nn.Module, decoded: dict[str, torch.Tensor], targets: list[dict]) -> dict:
-    """Return what a detector finds in the decoded pictures, and what is in them."""
-    sides = {"true": targets, "alone": judge(decoded["alone"]), "decoded": judge(decoded["sent"])}
-    return {
-        f"{key}_{kind}": [one[key].numpy() for one in found]
-        for kind, found in sides.items()
-        for key in ("boxes", "labels", "scores")
-        if key in found[0]
-    }

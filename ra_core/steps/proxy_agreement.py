@@ -29,13 +29,8 @@ def agreements(profile: Profile, settings: Preprocessing, images: torch.Tensor) 
     images = images[..., :height, :width]
     places = {codec: ends_and_middle(steps.curve) for codec, steps in settings.codecs.items()}
     places |= {codec: [curve[len(curve) // 2]] for codec, curve in settings.transfer.items()}
-    return pd.concat(
-        [
-            agreement(proxies_of(profile, codec, images), load_codec(codec), qualities, images)
-            for codec, qualities in places.items()
-        ],
-        ignore_index=True,
-    )
+    found = [agreement(proxies_of(profile, name, images), load_codec(name), at, images) for name, at in places.items()]
+    return pd.concat(found, ignore_index=True)
 
 
 def agreement(
@@ -73,13 +68,8 @@ def bands(images: torch.Tensor) -> torch.Tensor:
     batch, colours, height, width = images.shape
     blocks = images.reshape(batch, colours, height // SIDE, SIDE, width // SIDE, SIDE)
     coefficients = torch.einsum("bcyixj,ui,vj->bcyxuv", blocks, basis, basis)
-    found = []
-    for u in range(SIDE):
-        for v in range(SIDE):
-            if u or v:
-                part = torch.einsum("bcyx,i,j->bcyixj", coefficients[..., u, v], basis[u], basis[v])
-                found.append(part.reshape(images.shape))
-    return torch.stack(found)
+    parts = torch.einsum("bcyxuv,ui,vj->uvbcyixj", coefficients, basis, basis)
+    return parts.reshape(-1, *images.shape)[1:]
 
 
 def proxy_slopes(proxy: nn.Module, images: torch.Tensor, quality: float) -> torch.Tensor:

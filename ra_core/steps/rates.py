@@ -1,7 +1,8 @@
 """Bytes against accuracy: every way to send pictures, measured on one set, as curves and as BD-rates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -14,19 +15,18 @@ from ra_core.codecs import load_codec
 from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.evaluation import RATE_COLUMNS, evaluate, table, tidy
-from ra_core.files import write_text
 from ra_core.judges import Judge
 from ra_core.methods import TRANSFERRED, UNSEEN_QUALITIES
 from ra_core.params import Ladder, Profile
-from ra_core.paths import profile_folder
-from ra_core.runs import AtStrength, CodingRun, ladder_of, needed, resolve
-from ra_core.steps.common import load_judges, pictures_of, set_threads
+from ra_core.runs import CodingRun, needed, resolve
+from ra_core.steps.common import around_codecs, load_judges, merged, pictures_of, set_threads, write_table
 from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS, Curve, bd_rows, same_bytes_rows
-from ra_core.steps.filters import FILTERS, choose_filters
+from ra_core.steps.filters import choose_filters
 from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
 SHRINK = 2
+ChainAt = Callable[[float], Chain]  # by the codec's quality
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,12 @@ class Measurement:
     batch: int
     device: torch.device
 
-    def curve(self, method: str, seed: int, chain_at: Callable[[float], Chain], qualities: list[float]) -> Curve:
+    def curve(self, method: str, seed: int, chain_at: ChainAt, qualities: list[float]) -> Curve:
         """Send all pictures at each quality and show what arrives to every judge."""
-        found = {}
+        found, name = {}, next(iter(self.judges))
         for quality in qualities:
             given = (self.judges, self.pictures, self.batch, self.device)
-            found[quality] = evaluate(chain_at(quality), *given, with_ssim=False)
-            name, answers = next(iter(self.judges)), found[quality]
+            answers = found[quality] = evaluate(chain_at(quality), *given, with_ssim=False)
             print(
                 f"{self.codec} {method} at {quality:g}: {answers.bytes.double().mean():.0f} bytes, "
                 f"{answers.verdicts[name].value():.1f} % on {name}",
@@ -53,63 +52,59 @@ class Measurement:
             )
         return Curve(method, self.codec, seed, found)
 
-    def sent(self, pre: Callable[[float], nn.Module | None] = lambda quality: None, shrink: int = 1):
-        """Return the chain at each quality of the codec, `pre` being what stands before it there."""
+    def sent(self, pre: nn.Module | None = None, shrink: int = 1) -> ChainAt:
+        """Return the codec's chain at each quality behind `pre`."""
         coder = load_codec(self.codec)
-        return lambda quality: Chain(channel=Coded(coder, quality, shrink), pre=pre(quality))
+        return lambda quality: Chain(channel=Coded(coder, quality, shrink), pre=pre)
 
 
-def codec_curves(profile: Profile, dataset: str, measure: Measurement) -> list[Curve]:
-    """Measure every method the profile has for a codec, the codec alone first; train what is missing."""
-    steps = ladder_of(profile, dataset, measure.codec)
-    curves = [measure.curve("codec", 0, measure.sent(), steps.curve)]
-    chosen = choose_filters(profile, dataset, measure)
-    for name in steps.baselines:
-        if name == "downscale":
-            chain_at = measure.sent(shrink=SHRINK)
-        else:
-            make = FILTERS[name][chosen[name]]
-            chain_at = measure.sent(lambda quality, make=make: make())
-        curves.append(measure.curve(name, 0, chain_at, steps.curve))
-    runs = needed(profile, dataset, measure.codec)
-    groups: dict[tuple[int, str], list[CodingRun]] = {}  # those of one quality each make one curve
-    for seed in profile.seeds:
-        for run in (run for run in runs if run.seed == seed):
-            groups.setdefault((seed, run.parameters["method"]), []).append(run)
-    for (seed, method), group in groups.items():
-        nets = {run.parameters["quality"]: (run, trained(run, measure.device)) for run in group}
+def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple[str, int, ChainAt, list[float]]]:
+    """Yield method, seed, chains and qualities of all that a codec is measured with, first the codec alone.
 
-        def chain_at(quality, nets=nets):
-            run, found = nets.get(quality) or nets[None]
-            return run.chain(found, quality)
-
-        curves.append(measure.curve(method, seed, chain_at, steps.curve if None in nets else list(nets)))
-    return curves
-
-
-def transfer_curves(profile: Profile, dataset: str, measure: Measurement) -> list[Curve]:
-    """Measure a codec that no preprocessor was trained for: alone, and behind each adaptive preprocessor.
-
-    Its strengths are those of `transferred_strengths`.
+    Where no preprocessor was trained for it, that are the adaptive ones of others. What is missing is trained.
     """
-    settings, seed = profile.coding(dataset), profile.seeds[0]
-    qualities = settings.transfer[measure.codec]
-    curves = [measure.curve("codec", 0, measure.sent(), qualities)]
-    for trained_for, steps in settings.codecs.items():
-        if steps.rungs:
-            run = resolve(profile, dataset, "npp_qa", seed, trained_for)
-            net = trained(run, measure.device)["preprocessor"]
-            strengths = transferred_strengths(run, steps, qualities)
-            chain_at = measure.sent(lambda q, net=net, strengths=strengths: AtStrength(net, strengths[q]))
-            curves.append(measure.curve(TRANSFERRED + trained_for, seed, chain_at, qualities))
-    return curves
+    settings, codec = profile.coding(dataset), measure.codec
+    steps = settings.codecs.get(codec)
+    qualities = steps.curve if steps else settings.transfer[codec]
+    yield "codec", 0, measure.sent(), qualities
+    if not steps:
+        for other in (other for other, ladder in settings.codecs.items() if ladder.rungs):
+            chain_at = transferred(profile, dataset, codec, other, profile.seeds[0], measure.device)
+            yield TRANSFERRED + other, profile.seeds[0], chain_at, qualities
+        return
+    filters = choose_filters(profile, dataset, measure)
+    for name in steps.baselines:
+        yield name, 0, measure.sent(filters.get(name), SHRINK if name == "downscale" else 1), qualities
+    runs = sorted(needed(profile, dataset, codec), key=lambda run: profile.seeds.index(run.seed))
+    for (seed, method), group in groupby(runs, lambda run: (run.seed, run.parameters["method"])):
+        by_quality = {run.parameters["quality"]: run for run in group}
+        at = qualities if None in by_quality else list(by_quality)
+        yield method, seed, _chains(by_quality, measure.device), at
 
 
-def transferred_strengths(run: CodingRun, steps: Ladder, qualities: list[float]) -> dict[float, float]:
-    """Return the strength at each quality of another codec: that at the same place of the ladder's own curve."""
-    places = np.linspace(0, len(steps.curve) - 1, len(qualities))
-    matched = np.interp(places, range(len(steps.curve)), steps.curve)
-    return {quality: run.strength_at(at) for quality, at in zip(qualities, matched, strict=True)}
+def _chains(runs: dict[float | None, CodingRun], device: torch.device) -> ChainAt:
+    """Return the chain at each quality of runs by their quality, or of one run, by None, that has all."""
+    nets = {quality: trained(run, device) for quality, run in runs.items()}
+
+    def chain_at(quality: float) -> Chain:
+        key = None if None in runs else quality
+        return runs[key].chain(nets[key], quality)
+
+    return chain_at
+
+
+def transferred(profile: Profile, dataset: str, codec: str, trained_for: str, seed: int, device="cpu") -> ChainAt:
+    """Return the chain at each quality of a codec behind the adaptive preprocessor of another.
+
+    Its strength is that at the same place of the other's own curve.
+    """
+    settings = profile.coding(dataset)
+    qualities, curve = settings.transfer[codec], settings.codecs[trained_for].curve
+    places = np.linspace(0, len(curve) - 1, len(qualities))
+    matched = dict(zip(qualities, np.interp(places, range(len(curve)), curve), strict=True))
+    run = resolve(profile, dataset, "npp_qa", seed, trained_for)
+    nets, coder = trained(run, device), load_codec(codec)
+    return lambda quality: run.chain(nets, quality, run.strength_at(matched[quality]), coder)
 
 
 def at_unseen_qualities(curves: list[Curve], steps: Ladder | None) -> list[tuple[Curve, Curve]]:
@@ -135,7 +130,7 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
     They are written as `runs/<profile>/<dataset>/rates-<codec>.csv` and `bd-<codec>.csv`; `same_bytes-<codec>.csv`
     beside them says what each method scores at the bytes of the codec alone.
     """
-    set_threads(profile)
+    set_threads(profile.threads)
     settings, device = profile.coding(dataset), pick_device(profile.device)
     if codec not in settings.all_codecs:
         known = ", ".join(settings.all_codecs)
@@ -143,27 +138,22 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
     pictures = pictures_of(profile, dataset, "test", settings.pictures)
     judges = load_judges(settings.judges, device, pictures.classes)
     measure = Measurement(codec, judges, pictures, settings.evaluation_batch, device)
-    curves = (codec_curves if codec in settings.codecs else transfer_curves)(profile, dataset, measure)
+    curves = [measure.curve(*way) for way in ways(profile, dataset, measure)]
     compared = [(curve, curves[0]) for curve in curves[1:]]
     unseen = at_unseen_qualities(curves, settings.codecs.get(codec))
     source, keys = settings.source, {"profile": profile.name, "dataset": dataset}
     kind = DATASETS[dataset].kind if dataset in DATASETS else "detection"
     rates = [
-        row
+        keys | row
         for curve in curves
         for quality, answers in curve.answers.items()
         for row in tidy(answers, source, method=curve.method, codec=codec, quality=quality, seed=curve.seed, task=kind)
     ]
-    bds = [row for pair in compared + unseen for row in bd_rows(*pair, source)]
-    same = [row for pair in compared for row in same_bytes_rows(*pair, source)]
-    tables = {
-        "rates": table([keys | row for row in rates], RATE_COLUMNS),
-        "bd": table([keys | row for row in bds], BD_COLUMNS, digits=3),
-        "same_bytes": table([keys | row for row in same], SAME_BYTES_COLUMNS),
-    }
-    for name, rows in tables.items():
-        write_text(profile_folder(profile.name) / dataset / f"{name}-{codec}.csv", rows.to_csv(index=False))
-    return tables["rates"], tables["bd"]
+    bds = [keys | row for pair in compared + unseen for row in bd_rows(*pair, source)]
+    same = [keys | row for pair in compared for row in same_bytes_rows(*pair, source)]
+    write_table(profile, f"{dataset}/same_bytes-{codec}", table(same, SAME_BYTES_COLUMNS))
+    rates = write_table(profile, f"{dataset}/rates-{codec}", table(rates, RATE_COLUMNS))
+    return rates, write_table(profile, f"{dataset}/bd-{codec}", table(bds, BD_COLUMNS, digits=3))
 
 
 def merge_rates(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -171,16 +161,5 @@ def merge_rates(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     What was not measured yet is measured first.
     """
-    merged, root = [], profile_folder(profile.name)
-    for stem, target in (("rates", "rate_accuracy"), ("bd", "bd_rate")):
-        parts = []
-        for dataset, settings in profile.preprocessing.items():
-            for codec in settings.all_codecs:
-                path = root / dataset / f"{stem}-{codec}.csv"
-                if not path.exists():
-                    evaluate_codec(profile, dataset, codec)
-                parts.append(pd.read_csv(path))
-        rows = pd.concat(parts, ignore_index=True)
-        write_text(root / f"{target}.csv", rows.to_csv(index=False))
-        merged.append(rows)
-    return merged[0], merged[1]
+    rates, bds = (merged(profile, around_codecs(profile), name, evaluate_codec) for name in ("rates", "bd"))
+    return write_table(profile, "rate_accuracy", rates), write_table(profile, "bd_rate", bds)

@@ -10,11 +10,11 @@ import torch
 from ra_core.chain import Chain
 from ra_core.data import is_labelled
 from ra_core.evaluation import ACCURACY_COLUMNS, PAIRED_COLUMNS, Answers, evaluate, paired, table, tidy
-from ra_core.files import atomic, write_text
+from ra_core.files import atomic
 from ra_core.params import Profile
 from ra_core.paths import profile_folder
 from ra_core.runs import planned
-from ra_core.steps.common import load_judges, pictures_of, set_threads
+from ra_core.steps.common import load_judges, merged, pictures_of, set_threads, write_table
 from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
@@ -34,7 +34,7 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
 
     They are written as `runs/<profile>/<task>/accuracy.csv` and `paired.csv`, beside `panel.npz` for the pictures.
     """
-    set_threads(profile)
+    set_threads(profile.threads)
     device, test = pick_device(profile.device), pictures_of(profile, task, "test")
     judges = load_judges(profile.recognizers, device, test.classes)
     chains = {(mode, seed): chain for mode, seed, chain in chains_of(profile, task, device)}
@@ -51,12 +51,9 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
         rows += [row | unlike for row in tidy(found, profile.source, **keys)]
         if mode in profile.modes and mode != "plain" and ("plain", seed) in answers:
             gains += paired(found, answers["plain", seed], profile.source, **keys)
-    tables = table(rows, ACCURACY_COLUMNS), table(gains, PAIRED_COLUMNS)
-    folder = profile_folder(profile.name) / task
-    _write_panel(folder / "panel.npz", profile, chains, answers, test, device)
-    for name, found in zip(("accuracy", "paired"), tables, strict=True):
-        write_text(folder / f"{name}.csv", found.to_csv(index=False))
-    return tables
+    _write_panel(profile_folder(profile.name) / task / "panel.npz", profile, chains, answers, test, device)
+    accuracy = write_table(profile, f"{task}/accuracy", table(rows, ACCURACY_COLUMNS))
+    return accuracy, write_table(profile, f"{task}/paired", table(gains, PAIRED_COLUMNS))
 
 
 def _write_panel(path: Path, profile: Profile, chains: dict, answers: dict, test, device, count: int = 6) -> None:
@@ -86,14 +83,8 @@ def _write_panel(path: Path, profile: Profile, chains: dict, answers: dict, test
 def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the tables of all tasks together as `runs/<profile>/accuracy.csv` and `paired.csv`.
 
-    Tasks that have none are evaluated first.
+    What was not evaluated yet is evaluated first.
     """
-    folder, merged = profile_folder(profile.name), []
-    for task in profile.tasks:
-        if not (folder / task / "accuracy.csv").exists():
-            evaluate_task(profile, task)
-    for name in ("accuracy", "paired"):
-        rows = pd.concat([pd.read_csv(folder / task / f"{name}.csv") for task in profile.tasks], ignore_index=True)
-        write_text(folder / f"{name}.csv", rows.to_csv(index=False))
-        merged.append(rows)
-    return merged[0], merged[1]
+    tasks = [(task,) for task in profile.tasks]
+    accuracy, paired = (merged(profile, tasks, name, evaluate_task) for name in ("accuracy", "paired"))
+    return write_table(profile, "accuracy", accuracy), write_table(profile, "paired", paired)

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ra_core.cores import own_cores
 from ra_core.runs import Run, begun, check_pictures, is_complete, now, record, take, tidy
+from ra_core.steps.common import set_threads
 from ra_core.training import fit
 from ra_core.training.processes import Team, find_team
 
@@ -33,7 +33,7 @@ def train(run: Run, pictures: dict[str, str] | None = None) -> Path:
 
 def _train(run: Run, team: Team) -> None:
     """Train a run, or go on with it, and write all of its folder; `run.json` comes last."""
-    torch.set_num_threads(run.parameters["threads"] or own_cores())
+    set_threads(run.parameters["threads"])
     splits, networks = run.splits(), run.networks()
     judge = run.judge(splits["train"], team.device)
     objective = run.objective(judge, splits)

@@ -1,6 +1,7 @@
 """BPG with stand-in programs: small scripts on a PATH of their own, well-behaved and hostile ones."""
 
 import contextlib
+import inspect
 import json
 import os
 import shutil
@@ -29,19 +30,28 @@ import json, os, sys, time
 with open({record!r}, "a") as record:
     record.write(json.dumps([sys.argv[1:], os.getcwd(), sorted(os.listdir())]) + "\\n")
 """
-# The stand-ins' format: a true BPG header, then the pixels as they are, the first one giving way to the QP.
-ENCODER = """
-from PIL import Image
-def number(value):
+
+
+def number(value: int) -> bytes:
     digits = [value & 127]
     while value := value >> 7:
         digits.append(value & 127 | 128)
     return bytes(digits[::-1])
+
+
+def whole(width: int, height: int, data: bytes = b"data") -> bytes:
+    return b"BPG\xfb\x20\x00" + number(width) + number(height) + number(len(data)) + data
+
+
+# The stand-ins' format: a true BPG header, then the pixels as they are, the first one giving way to the QP.
+ENCODER = f"""
+from PIL import Image
+{inspect.getsource(number)}
+{inspect.getsource(whole)}
 arguments = dict(zip(sys.argv[1:-1:2], sys.argv[2:-1:2]))
 image = Image.open(sys.argv[-1])
 data = bytes([int(arguments["-q"])]) + image.tobytes()[1:]
-header = b"BPG\\xfb\\x20\\x00" + number(image.width) + number(image.height) + number(len(data))
-open(arguments["-o"], "wb").write(header + data)
+open(arguments["-o"], "wb").write(whole(*image.size, data))
 """
 DECODER = """
 from PIL import Image
@@ -83,18 +93,7 @@ def calls(tmp_path: Path) -> list:
     return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
 
 
-def number(value: int) -> bytes:
-    digits = [value & 127]
-    while value := value >> 7:
-        digits.append(value & 127 | 128)
-    return bytes(digits[::-1])
-
-
-def whole(width: int, height: int, data: bytes = b"data") -> bytes:
-    return b"BPG\xfb\x20\x00" + number(width) + number(height) + number(len(data)) + data
-
-
-def test_pictures_come_back_in_order(programs):
+def test_pictures_come_back_in_order_from_programs_in_folders_of_their_own(programs, tmp_path):
     programs()
     codec, pictures = load_codec("bpg"), [picture(*sides) for sides in ((1, 1), (5, 300), (64, 48))]
     files = codec.encode(pictures, 34, threads=3)
@@ -102,17 +101,10 @@ def test_pictures_come_back_in_order(programs):
     for decoded, array in zip(codec.decode(files), pictures, strict=True):
         assert decoded.flat[0] == 34  # the stand-in keeps the QP there
         assert np.array_equal(decoded.flat[1:], array.flat[1:])
-
-
-def test_programs_get_a_list_of_arguments_in_folders_of_their_own(programs, tmp_path):
-    codec = programs()
-    codec.decode(codec.encode([picture(8, 8)] * 2, 41, threads=1))
-    (first, second, third, fourth) = calls(tmp_path)
-    assert first[0] == second[0] == ["-q", "41", "-o", "out.bpg", "in.png"]
-    assert third[0] == fourth[0] == ["-o", "out.png", "in.bpg"]
-    assert len({call[1] for call in (first, second, third, fourth)}) == 4
-    assert first[2] == ["in.png"] and third[2] == ["in.bpg"]
-    assert not any(Path(folder).exists() for _, folder, _ in (first, second, third, fourth))
+    given = [["-q", "34", "-o", "out.bpg", "in.png"], ["in.png"]], [["-o", "out.png", "in.bpg"], ["in.bpg"]]
+    assert [[arguments, files] for arguments, _, files in calls(tmp_path)] == [given[0]] * 3 + [given[1]] * 3
+    folders = {folder for _, folder, _ in calls(tmp_path)}
+    assert len(folders) == 6 and not any(Path(folder).exists() for folder in folders)
 
 
 def test_a_description_names_the_programs_versions(programs):
@@ -148,7 +140,9 @@ def test_a_program_that_fails_or_hangs_is_one_error(programs, body, said):
     assert said in message and "file 0" in message
 
 
-@pytest.mark.parametrize("old, new", [("width", "width + 1"), ("BPG", "BPF"), ("number(len(data))", "number(10**6)")])
+@pytest.mark.parametrize(
+    "old, new", [("number(width)", "number(width + 1)"), ("BPG", "BPF"), ("number(len(data))", "number(10**6)")]
+)
 def test_a_file_of_another_kind_or_size_is_no_result(programs, old, new):
     refusal(CodecError, programs(ENCODER.replace(old, new)).encode, [picture(8, 9)], 30)
 

@@ -65,10 +65,6 @@ def test_what_codecs_share_stands_once_in_the_costs_of_all(project, measured):
     assert (project / "runs" / "tiny" / "cells" / "cost-webp.csv").exists()
 
 
-def test_a_real_time_is_above_zero():
-    assert 0 < milliseconds(lambda: sum(range(1000))) < 1000
-
-
 def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
     made = []
 

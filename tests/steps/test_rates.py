@@ -8,36 +8,28 @@ import pytest
 import tiny
 import torch
 from refusal import refusal
-from torch import nn
 
-from ra_core import detection
-from ra_core.bd_rate import counts, resample
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
 from ra_core.errors import ParameterError
-from ra_core.evaluation import RATE_COLUMNS, Answers, evaluate, tidy
+from ra_core.evaluation import RATE_COLUMNS, evaluate
 from ra_core.files import write_json
-from ra_core.judges import Classified, Recognizer
 from ra_core.judges.detector_nets import make_detector
-from ra_core.models.filters import Gaussian
 from ra_core.models.weights import save_weights
-from ra_core.params import Ladder, load_profile
+from ra_core.params import load_profile
 from ra_core.paths import profile_folder
 from ra_core.runs import AtStrength, resolve
-from ra_core.steps import evaluate_codec, filters, load_judges, pair_at, pictures_of, trained, trainings
-from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS, Curve, bd_rows, same_bytes_rows
+from ra_core.steps import evaluate_codec, filters, load_judges, pair_at, pictures_of, trained
+from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS
 from ra_core.steps.filters import FILTERS, choose_filters
-from ra_core.steps.rates import Measurement, at_unseen_qualities
+from ra_core.steps.rates import Measurement
 
 project, tables = coded.project, coded.tables
 PUBLIC = (
     "profile,dataset,task,method,codec,quality,seed,recognizer,role,n,bpp,bytes_mean,metric,"
     "value,value_low,value_high,psnr"
 )
-
-
-# The tables of a codec
 
 
 def test_the_rate_table_is_the_contracted_one(project, tables):
@@ -101,12 +93,6 @@ def test_gains_at_the_same_bytes_are_written_for_every_method(project, tables):
         assert post.loc[quality].low <= post.loc[quality].gain <= post.loc[quality].high
 
 
-def test_a_second_time_says_the_same_without_training(project, tables, monkeypatch):
-    monkeypatch.setattr(trainings, "fit", None)
-    for again, before in zip(evaluate_codec(load_profile("tiny"), "cells", "jpeg"), tables, strict=True):
-        pd.testing.assert_frame_equal(again, before)
-
-
 def test_another_codec_shows_what_transfers(project, tables):
     rates, bds = evaluate_codec(load_profile("tiny"), "cells", "webp")
     assert list(rates.method.unique()) == ["codec", "npp_qa for jpeg"]
@@ -126,56 +112,16 @@ def test_a_codec_that_is_not_in_the_profile_is_refused(project):
     assert said == "profile tiny measures no codec 'bpg' on cells; choose one of jpeg, webp."
 
 
-# One curve
-
-
-def measurement(codec: str, pictures, batch: int = 5, **judges) -> Measurement:
-    return Measurement(codec, judges, pictures, batch, torch.device("cpu"))
-
-
-def test_a_curve_is_measured_at_each_quality(capsys):
-    pictures, judges = tiny.pictures(9), {"a": tiny.source()}
-    measure = measurement("webp", pictures, 4, **judges)
-    found = measure.curve("m", 3, measure.sent(), [10, 40.0])
-    assert (found.method, found.codec, found.seed, list(found.answers)) == ("m", "webp", 3, [10, 40.0])
-    for quality, answers in found.answers.items():
-        expected = evaluate(Chain(Coded(load_codec("webp"), int(quality))), judges, pictures)
-        assert torch.equal(answers.bytes, expected.bytes)
-    assert capsys.readouterr().out.count(" bytes, ") == 2
-
-
-def test_before_the_codec_stands_what_belongs_there():
-    measure = measurement("jpeg", tiny.pictures(2))
-    chain = measure.sent(lambda quality: Gaussian(quality / 10), shrink=2)(20.0)
-    assert chain.channel == Coded(load_codec("jpeg"), 20, 2) and chain.pre.sigma == 2.0
-    assert measure.sent()(20).pre is None
-
-
-class Needs(Recognizer):
-    """A judge that is right while the picture's rows stay as rough as they were."""
-
-    def __init__(self):
-        super().__init__(nn.Identity(), "b", (0,) * 3, (1,) * 3)
-
-    def forward(self, images):
-        rough = images.diff(dim=-1).abs().mean((1, 2, 3))
-        return torch.stack([rough, torch.full_like(rough, 0.02), torch.zeros_like(rough)], 1)
-
-
 def test_the_filter_that_is_taken_has_the_lowest_bd_rate_on_validation_pictures(project, monkeypatch):
     pictures, asked, compared = tiny.pictures(20), [], []
     tiny.coded_pictures(monkeypatch, lambda *given: asked.append(given) or pictures)
-    profile = load_profile("tiny").model_copy(update={"name": "filtered"})
-    settings = profile.coding("cells")
-    steps = settings.codecs["jpeg"].model_copy(
-        update={"curve": [5, 20, 40, 80], "baselines": ["downscale", "gaussian", "bilateral"]}
-    )
-    settings = settings.model_copy(update={"codecs": {"jpeg": steps}, "source": "b"})
-    profile = profile.model_copy(update={"preprocessing": {"cells": settings}})
+    steps = {"curve": [5, 20, 60, 80], "baselines": ["downscale", "gaussian", "bilateral"]}
+    profile = load_profile("tiny", {"preprocessing": {"cells": {"codecs": {"jpeg": steps}}}})
     found = iter([-1.0, math.nan, -3.5, -2.0, *[math.nan] * 3, 4.0])
     monkeypatch.setattr(filters, "bd_rate", lambda alone, line: compared.append((alone, line)) or next(found))
-    measure = measurement("jpeg", None, 20, a=tiny.source(), b=Needs())
-    assert choose_filters(profile, "cells", measure) == {"gaussian": "sigma 1.2", "bilateral": "sigma 2, tone 0.15"}
+    measure = Measurement("jpeg", load_judges(["tiny:another", "tiny:recognizer"]), None, 20, torch.device("cpu"))
+    chosen = {"gaussian": FILTERS["gaussian"]["sigma 1.2"], "bilateral": FILTERS["bilateral"]["sigma 2, tone 0.15"]}
+    assert choose_filters(profile, "cells", measure) == chosen
     table = pd.read_csv(profile_folder(profile.name) / "cells" / "filters-jpeg.csv")
     assert asked == [("cells", "validation", 200)]
     assert list(table["filter"]) == ["gaussian"] * 4 + ["bilateral"] * 4
@@ -183,115 +129,13 @@ def test_the_filter_that_is_taken_has_the_lowest_bd_rate_on_validation_pictures(
     assert list(table["chosen"]) == [False, False, True, False, False, False, False, True]
 
     def line(pre) -> list[float]:
-        chains = [Chain(Coded(load_codec("jpeg"), quality), pre=pre) for quality in (5, 40, 80)]
+        chains = [Chain(Coded(load_codec("jpeg"), quality), pre=pre) for quality in (5, 60, 80)]
         sizes = [evaluate(chain, {}, pictures).bytes.double().mean().item() for chain in chains]
         return [8 * size / 16**2 for size in sizes]  # bits a pixel
 
-    made = [make() for filters in FILTERS.values() for make in filters.values()]
-    for (alone, filtered), pre in zip(compared, made, strict=True):
+    nets = [net for filters in FILTERS.values() for net in filters.values()]
+    for (alone, filtered), pre in zip(compared, nets, strict=True):
         assert alone[0] == pytest.approx(line(None)) and filtered[0] == pytest.approx(line(pre))
-
-
-# Rows, from made answers
-
-
-def made_curve(method: str, factor: float, flips: int = 0) -> Curve:
-    """Return a curve over 40 pictures with two judges; `flips` answers are lost at each quality."""
-    generator = np.random.default_rng(0)
-    hard, size = generator.uniform(size=40), generator.uniform(0.5, 2, 40)
-    answers = {}
-    for quality, rate, share in ((10, 100, 0.5), (30, 200, 0.7), (90, 500, 0.9)):
-        right = torch.from_numpy(hard < share)
-        right[:flips] = False
-        verdicts = {
-            name: Classified(right.roll(shift), right, right.long(), right.float())
-            for name, shift in (("a", 0), ("b", 1))
-        }
-        sizes = torch.from_numpy(np.round(factor * rate * size)).long()
-        answers[quality] = Answers(torch.full((40,), 30.0), torch.ones(40), sizes, torch.full((40,), 256), verdicts)
-    return Curve(method, "jpeg", 0, answers)
-
-
-def test_a_saving_of_a_fifth_is_found_with_its_interval():
-    alone, method = made_curve("codec", 1.0), made_curve("npp", 0.8)
-    rows = bd_rows(method, alone, "a")
-    assert [row["recognizer"] for row in rows] == ["a", "b"] and rows[0]["role"] == "source"
-    for row in rows:
-        assert row["bd"] == pytest.approx(-20, abs=0.5) and row["low"] == pytest.approx(-20, abs=0.5)
-        assert row["high"] == pytest.approx(-20, abs=0.5) and row["no_overlap"] == 0
-        top1 = [a.verdicts[row["recognizer"]].value() for a in alone.answers.values()]
-        assert (row["value_low"], row["value_high"]) == pytest.approx((top1[0], top1[-1]))
-        assert {"profile", "dataset"} | set(row) >= set(BD_COLUMNS)
-    worse = bd_rows(made_curve("npp", 0.8, flips=12), alone, "a")[0]
-    assert worse["bd"] > -20 and worse["low"] < worse["bd"] < worse["high"]
-
-
-def test_at_the_same_bytes_a_cheaper_method_gains_and_has_no_dearest_point():
-    alone, method = made_curve("codec", 1.0), made_curve("npp", 0.8)
-    rows = same_bytes_rows(method, alone, "a")
-    assert [(row["recognizer"], row["quality"]) for row in rows] == [(j, q) for j in "ab" for q in (10, 30, 90)]
-    top1 = [a.verdicts["a"].value() for a in alone.answers.values()]
-    for row, value in zip(rows, top1, strict=False):
-        assert {"profile", "dataset"} | set(row) >= set(SAME_BYTES_COLUMNS) and row["alone"] == value
-    sizes = [a.bytes.double().mean().item() for a in alone.answers.values()]
-    for row, expected in zip(rows[:2], np.interp(np.log(sizes[:2]), np.log(0.8) + np.log(sizes), top1), strict=True):
-        assert row["value"] == pytest.approx(expected, abs=0.1) and 0 < row["low"] < row["gain"] < row["high"]
-    assert math.isnan(rows[2]["gain"]) and rows[2]["no_overlap"] == 1
-    one = made_curve("npp", 1.0)
-    del one.answers[10], one.answers[90]
-    assert same_bytes_rows(one, alone, "a") == []
-
-
-def test_curves_are_compared_on_the_same_drawn_pictures():
-    alone, method = made_curve("codec", 1.0), made_curve("npp", 0.8, 3)
-    drawn = method.resampled("b")
-    sizes = np.stack([a.bytes.numpy() for a in method.answers.values()])
-    right = np.stack([a.verdicts["b"].top1.numpy() for a in method.answers.values()])
-    expected = resample(sizes, right, counts(40))
-    assert drawn.drawn_rates == pytest.approx(expected.drawn_rates)
-    assert drawn.drawn_values == pytest.approx(expected.drawn_values) and drawn.drawn_values.shape == (1000, 3)
-    same = bd_rows(alone, alone, "b")[1]
-    assert [same[key] for key in ("bd", "low", "high", "no_overlap")] == [0, 0, 0, 0]
-
-
-def test_qualities_between_the_rungs_are_curves_of_their_own():
-    curves = [made_curve("codec", 1.0), made_curve("npp", 0.9), made_curve("npp_qa", 0.8)]
-    ((part, alone),) = at_unseen_qualities(curves, Ladder(curve=[10, 30, 90], rungs=[[30, 1]]))
-    assert part.method == "npp_qa at unseen qualities" and alone.method == "codec"
-    assert list(part.answers) == [10, 90] == list(alone.answers) and len(curves[0].answers) == 3
-    row = bd_rows(part, alone, "a")[0]
-    assert row["bd"] == pytest.approx(-20, abs=0.5) and row["method"] == part.method
-    assert at_unseen_qualities(curves, Ladder(curve=[10, 90], rungs=[[10, 1], [30, 1]])) == []
-    assert at_unseen_qualities(curves[:2], Ladder(curve=[10, 30, 90])) == [] == at_unseen_qualities(curves[:2], None)
-
-
-def test_one_quality_is_no_curve():
-    one = made_curve("npp", 1.0)
-    del one.answers[10], one.answers[90]
-    assert bd_rows(one, made_curve("codec", 1.0), "a") == []
-
-
-def test_detectors_go_through_the_same_rows(monkeypatch):
-    times, match = [], detection._matched
-    monkeypatch.setattr(detection, "_matched", lambda *sides: times.append(1) or match(*sides))
-    pictures = boxed.pictures(12)
-    measure = measurement("jpeg", pictures, bright=boxed.Bright())
-    alone, blurred = (
-        measure.curve(name, 0, measure.sent(pre), [2, 20, 90])
-        for name, pre in (("codec", lambda quality: None), ("gaussian", lambda quality: Gaussian(1.5)))
-    )
-    times.clear()
-    rows = [row for answers in alone.answers.values() for row in tidy(answers, "bright")]
-    assert len(times) == 3 and [row["metric"] for row in rows] == ["map50"] * 3
-    assert rows[2]["value"] > 99 and rows[2]["value_low"] <= rows[2]["value"]
-    drawn = alone.resampled("bright")
-    assert drawn.drawn_values.shape == drawn.drawn_rates.shape == (1000, 3)
-    assert drawn.values.tolist() == pytest.approx([row["value"] for row in rows])
-    sizes = np.stack([a.bytes.numpy() for a in alone.answers.values()])
-    assert drawn.drawn_rates == pytest.approx(counts(12) @ sizes.T / 12)
-    times.clear()
-    assert [row["metric"] for row in bd_rows(blurred, alone, "bright")] == ["map50"]
-    assert len(times) <= 6  # boxes of the first curve were matched before
 
 
 # A folder of one's own
@@ -327,8 +171,7 @@ def own(request, tmp_path, monkeypatch, one_thread):
 
 
 def test_a_folder_of_boxed_pictures_of_any_size_goes_the_whole_way(own):
-    rates, bds = evaluate_codec(own, "squares", "jpeg")
-    assert list(rates.columns) == PUBLIC.split(",") and list(bds.columns) == BD_COLUMNS
+    rates, _ = evaluate_codec(own, "squares", "jpeg")
     assert set(rates.method) == {"codec", "downscale", "npp_qa"}
     assert set(rates.task) == {"detection"} and set(rates.metric) == {"map50"}
     assert dict(zip(rates.recognizer, rates.role, strict=True)) == {"mine/fcos": "source", "mine/retinanet": "unseen"}

@@ -22,12 +22,11 @@ def trained(monkeypatch):
     return tiny.count_trainings(monkeypatch)
 
 
-def test_threads_are_those_of_the_profile(monkeypatch):
-    set_threads(profile())
-    assert torch.get_num_threads() == 1
+def test_threads_are_those_asked_for_or_all_of_this_process(monkeypatch):
     monkeypatch.setattr(common, "own_cores", lambda: 2)
-    set_threads(profile(threads=0))
-    assert torch.get_num_threads() == 2
+    for asked, given in ((1, 1), (0, 2)):
+        set_threads(asked)
+        assert torch.get_num_threads() == given
 
 
 def test_every_chain_of_a_task_is_trained_once_and_in_order(trained):
