@@ -88,16 +88,6 @@ def test_evaluation_noise_is_that_of_the_picture_s_number(shipped):
     assert torch.equal(torch.rand(3), expected)  # torch's global generator is left alone
 
 
-@settings(max_examples=25)
-@given(st.permutations(range(9)), st.integers(1, 9))
-def test_evaluation_noise_does_not_depend_on_order_or_batch_size(order, batch):
-    images = torch.rand(9, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    channel = make_channel("dn")
-    whole = channel(images, indices=torch.arange(9))
-    parts = [channel(images[indices], indices=indices) for indices in torch.tensor(order).split(batch)]
-    assert torch.equal(torch.cat(parts), whole[order])
-
-
 @pytest.mark.parametrize("sigma", [0.02, 0.1])
 @pytest.mark.parametrize("how", ["evaluation", "training"])
 def test_noise_is_white_gaussian_of_the_given_sigma(sigma, how):

@@ -2,7 +2,9 @@
 
 Each picture is coded by one thread, so that its bytes do not depend on how many there are; many pictures are
 coded at once. The files are those that would be stored: their length is the rate, headers included. All but BPG
-work in memory. One's own codec is a file like `webp.py`, which registers itself in `CODECS`.
+work in memory. A decoder trusts its file and allocates what that declares, so each file is looked at first; one that
+declares too much, or uses what our coders never do, is refused. One's own codec is a file like `webp.py`, which
+registers itself in `CODECS`.
 """
 
 # In the order of the book.

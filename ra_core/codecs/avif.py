@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import AvifImagePlugin
 
 from ra_core.codecs.base import Qualities, register
-from ra_core.codecs.headers import check_heif
+from ra_core.codecs.heic import check_heif
 from ra_core.codecs.pillow import PillowCodec
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Pillow takes no other word; many pictures are decoded at once

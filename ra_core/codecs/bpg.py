@@ -6,16 +6,17 @@ arguments and no shell, and a time limit; what they leave behind is measured bef
 
 import io
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image, PngImagePlugin
 
-from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities, pixels, register
-from ra_core.codecs.headers import bpg_size
+from ra_core.codecs.base import MAX_PIXELS, Codec, Qualities, check_size, pixels, register
 
 PROGRAMS = ("bpgenc", "bpgdec")
 MAX_FILE = 8 * MAX_PIXELS  # bytes; the largest picture as PNG is smaller
@@ -79,3 +80,18 @@ def _call(program: str, arguments: list[str], **options) -> tuple[int, list[str]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(command, **pipes, text=True, errors="replace", **options)
     return done.returncode, [line.strip() for line in done.stdout.splitlines()]
+
+
+def bpg_size(file: bytes) -> tuple[int, int]:
+    """Return the width and height that a BPG file declares. Raises `ValueError` where it is cut off.
+
+    Source: the BPG specification by F. Bellard, section 3; numbers are of 7 bits a byte, the first ones first.
+    """
+    found = re.match(rb"BPG\xfb.." + 3 * rb"([\x80-\xff]{0,4}[\0-\x7f])", file, re.DOTALL)
+    if not found:
+        raise ValueError("it does not begin as a BPG file does")
+    width, height, length = (reduce(lambda value, byte: value << 7 | byte & 127, n, 0) for n in found.groups())
+    check_size(width, height)
+    if length > len(file) - found.end():
+        raise ValueError("it is not as long as it declares")
+    return width, height

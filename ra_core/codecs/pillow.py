@@ -16,7 +16,7 @@ class PillowCodec(Codec):
     feature: str  # Pillow's name of the coder
     library: str
     plugin: type
-    check: Callable  # raises `ValueError` for a file that this codec did not write, or not wholly
+    check: Callable  # raises for a file that this codec did not write, or not wholly, before anything is allocated
     modes = ("RGB",)  # what its files may hold
     takes_profile = True
 

@@ -1,8 +1,7 @@
 """What notebooks call: train, evaluate, measure rates and costs, merge tables."""
 
 from ra_core.steps.common import load_judges, pictures_of, set_threads
-from ra_core.steps.costs import measure_costs, merge_costs
-from ra_core.steps.jpeg_headers import header_rows
+from ra_core.steps.costs import header_rows, measure_costs, merge_costs
 from ra_core.steps.panels import ENDS, equal_accuracy, pair_at, panel_of, through_every_chain
 from ra_core.steps.proxy_agreement import agreement, agreements
 from ra_core.steps.rates import evaluate_codec, merge_rates

@@ -1,16 +1,18 @@
-"""What the parts around a codec cost: multiply-accumulates a pixel, and milliseconds a picture on this machine."""
+"""What the parts around a codec cost: multiply-accumulates a pixel, milliseconds a picture, and bytes of headers."""
 
 import statistics
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.channels import to_arrays
-from ra_core.codecs import load_codec
+from ra_core.codecs import Codec, jpeg_parts, load_codec
+from ra_core.data.boxes import in_batches
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
@@ -24,6 +26,7 @@ COLUMNS = [
     "profile", "dataset", "codec", "network", "use", "parameters", "macs_per_pixel", "ms_per_picture",
     "width", "height", "threads", "device",
 ]  # fmt: skip
+HEADER_COLUMNS = ["codec", "quality", "n", "bytes_mean", "header_mean", "payload_mean"]
 PUBLISHED_WIDTH = 32
 REPEATS = 5  # of each timing, after one that warms up
 
@@ -78,6 +81,22 @@ def merge_costs(profile: Profile) -> pd.DataFrame:
     """
     found = merged(profile, around_codecs(profile), "cost", measure_costs)
     return found.drop_duplicates(["dataset", "network", "use"])
+
+
+def header_rows(codec: Codec, qualities: Sequence[float], pictures, batch: int = 16) -> pd.DataFrame:
+    """Return how many bytes of a JPEG codec's files are header, a row a quality, as means over a set of pictures.
+
+    The header holds sizes and tables; the payload is what codes the pixels.
+    """
+    rows = []
+    for quality in map(codec.qualities.checked, qualities):
+        parts = []
+        for indices in in_batches(pictures, batch):
+            files = codec.encode(to_arrays(pictures.batch(indices)[0]), quality)
+            parts += [jpeg_parts(file) for file in files]
+        header, payload = np.mean(parts, axis=0)
+        rows.append((codec.name, quality, len(parts), header + payload, header, payload))
+    return pd.DataFrame(rows, columns=HEADER_COLUMNS)
 
 
 def _networks(profile: Profile, settings: Preprocessing, codec: str, quality: float, image: torch.Tensor) -> Iterator:

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ra_core.bd_rate import bd_rate
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
@@ -17,14 +18,21 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import RATE_COLUMNS, evaluate, table, tidy
 from ra_core.judges import Judge
 from ra_core.methods import TRANSFERRED, UNSEEN_QUALITIES
+from ra_core.models.filters import Bilateral, Gaussian
 from ra_core.params import Ladder, Profile
+from ra_core.params.coding import ends_and_middle
 from ra_core.runs import CodingRun, needed, resolve
 from ra_core.steps.common import around_codecs, load_judges, merged, pictures_of, set_threads, write_table
 from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS, Curve, bd_rows, same_bytes_rows
-from ra_core.steps.filters import choose_filters
 from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
+FILTERS: dict[str, dict[str, nn.Module]] = {
+    "gaussian": {f"sigma {s:g}": Gaussian(s) for s in (0.5, 0.8, 1.2, 2.0)},
+    "bilateral": {f"sigma {s:g}, tone {t:g}": Bilateral(s, t) for s in (1.0, 2.0) for t in (0.05, 0.15)},
+}
+FILTER_PICTURES = 200  # of validation
+FILTER_COLUMNS = ["dataset", "codec", "filter", "setting", "bd", "chosen"]
 SHRINK = 2
 ChainAt = Callable[[float], Chain]  # by the codec's quality
 
@@ -56,6 +64,31 @@ class Measurement:
         """Return the codec's chain at each quality behind `pre`."""
         coder = load_codec(self.codec)
         return lambda quality: Chain(channel=Coded(coder, quality, shrink), pre=pre)
+
+
+def choose_filters(profile: Profile, dataset: str, measure: Measurement) -> dict[str, nn.Module]:
+    """Measure every setting of the filters a profile asks for beside a codec, and return each filter at its best.
+
+    The best has the lowest BD-rate on the source, on validation pictures. All settings are written as
+    `runs/<profile>/<dataset>/filters-<codec>.csv`, their BD-rate NaN where they share no accuracy with the codec alone.
+    """
+    settings = profile.coding(dataset)
+    steps, source = settings.codecs[measure.codec], settings.source
+    best, rows = {}, []
+    for name in (name for name in steps.baselines if name in FILTERS):
+        if not rows:
+            pictures = pictures_of(profile, dataset, "validation", FILTER_PICTURES)
+            measure = replace(measure, judges={source: measure.judges[source]}, pictures=pictures)
+            qualities = ends_and_middle(steps.curve)
+            alone = measure.curve("codec", 0, measure.sent(), qualities).line(source)
+        curves = {key: measure.curve(name, 0, measure.sent(net), qualities) for key, net in FILTERS[name].items()}
+        bds = {key: bd_rate(alone, curve.line(source)) for key, curve in curves.items()}
+        lowest = min(bds, key=lambda key: np.nan_to_num(bds[key], nan=np.inf))
+        rows += [(dataset, measure.codec, name, key, bd, key == lowest) for key, bd in bds.items()]
+        best[name] = FILTERS[name][lowest]
+    table = pd.DataFrame(rows, columns=FILTER_COLUMNS).round({"bd": 3})
+    write_table(profile, f"{dataset}/filters-{measure.codec}", table)
+    return best
 
 
 def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple[str, int, ChainAt, list[float]]]:

@@ -18,8 +18,7 @@ from refusal import refusal
 
 from ra_core.codecs import bpg, load_codec
 from ra_core.codecs.base import MAX_PIXELS
-from ra_core.codecs.bpg import BpgCodec
-from ra_core.codecs.headers import bpg_size
+from ra_core.codecs.bpg import BpgCodec, bpg_size
 from ra_core.errors import CodecError, ParameterError
 
 REAL = all(shutil.which(program) for program in bpg.PROGRAMS)

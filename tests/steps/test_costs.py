@@ -1,18 +1,27 @@
 """Counted multiply-accumulates are those of the layers; times and tables are there and whole."""
 
 import coded
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
 import torch
 from torch import nn
 
-from ra_core.codecs import load_codec
-from ra_core.models.proxies import make_proxy
+from ra_core.channels import to_arrays
+from ra_core.codecs import jpeg_parts, load_codec
 from ra_core.params import load_profile
-from ra_core.runs.proxies import LearnedLadder
 from ra_core.steps import costs
-from ra_core.steps.costs import COLUMNS, PUBLISHED_WIDTH, macs, measure_costs, merge_costs, milliseconds
+from ra_core.steps.costs import (
+    COLUMNS,
+    HEADER_COLUMNS,
+    PUBLISHED_WIDTH,
+    header_rows,
+    macs,
+    measure_costs,
+    merge_costs,
+    milliseconds,
+)
 
 project = coded.project
 
@@ -65,17 +74,14 @@ def test_what_codecs_share_stands_once_in_the_costs_of_all(project, measured):
     assert (project / "runs" / "tiny" / "cells" / "cost-webp.csv").exists()
 
 
-def test_a_learned_proxy_is_measured_on_the_picture_at_hand(project, monkeypatch):
-    made = []
-
-    def load(profile, name, codec, references):
-        made.append((name, codec, profile.name, references.shape))
-        return LearnedLadder([make_proxy(name, n=2, m=2)], load_codec(codec), references)
-
-    monkeypatch.setattr(costs, "proxy_of", load)
-    tiny.coded_pictures(monkeypatch, coded.load)
-    monkeypatch.setattr(costs, "milliseconds", lambda work: (work(), 2.5)[1])
-    changed = {"preprocessing": {"cells": {"codecs": {"jpeg": {"proxy": "Hyperprior"}}}}}
-    rows = measure_costs(load_profile("tiny", changed), "cells", "jpeg").set_index("network")
-    assert made == [("Hyperprior", "jpeg", "tiny-custom", (1, 3, 16, 16))]
-    assert rows.loc["proxy Hyperprior, forward and back"].macs_per_pixel > 0
+def test_header_and_payload_are_those_of_the_files():
+    codec, pictures = load_codec("jpeg-optimized"), tiny.pictures(5)
+    arrays = to_arrays(pictures.batch(torch.arange(5))[0])
+    rows = header_rows(codec, [5.0, 90], pictures, batch=2)
+    assert list(rows.columns) == HEADER_COLUMNS and list(rows.quality) == [5, 90]
+    for row in rows.itertuples():
+        files = codec.encode(arrays, row.quality)
+        assert row.bytes_mean == pytest.approx(np.mean([len(file) for file in files]))
+        assert row.header_mean == pytest.approx(np.mean([jpeg_parts(file)[0] for file in files]))
+        assert row.header_mean + row.payload_mean == pytest.approx(row.bytes_mean) and row.n == 5
+    assert rows.header_mean[0] / rows.bytes_mean[0] > rows.header_mean[1] / rows.bytes_mean[1]

@@ -11,13 +11,11 @@ import ra_core.training as loop
 from ra_core import data
 from ra_core.channels import Noise
 from ra_core.data import fingerprint
-from ra_core.errors import ParameterError, RAError, TrainingError
+from ra_core.errors import ParameterError, RAError
 from ra_core.params import load_profile
-from ra_core.paths import profile_folder, project_root, run_folder
+from ra_core.paths import profile_folder, project_root
 from ra_core.runs import is_complete, resolve
-from ra_core.runs.folder import write_params
 from ra_core.steps import train, trainings
-from ra_core.training import state
 
 pytestmark = pytest.mark.usefixtures("tiny_project")
 
@@ -95,21 +93,6 @@ def test_a_changed_parameter_trains_again(trained):
     assert len(trained) == 3 and tiny.weights(folder) == before
 
 
-def test_an_unfinished_run_of_other_parameters_is_given_up(monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(state, "save_weights", stop)  # the checkpoint of the last step is written by then
-        train_run(profile(), "dn", "ra", 0)
-    folder = run_folder("tiny", "dn", "ra", 0)
-    assert "checkpoint.pt" in tiny.names(folder) and "run.json" not in tiny.names(folder)
-    changed = profile(tasks={"dn": {"training": {"lr": 1e-2}}})
-    train_run(changed, "dn", "ra", 0)
-    assert tiny.log(folder)[0]["lr"] == 1e-2
-    assert tiny.names(folder) == ["checkpoint.old.pt", "log.jsonl", "params.yaml", "processor.safetensors", "run.json"]
-
-
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -139,15 +122,6 @@ def test_a_mistake_costs_no_finished_run(tiny_project, overrides, said):
 def test_an_unknown_task_mode_or_seed_is_refused(tiny_project, task, mode, seed, said):
     assert said in refusal(ParameterError, train_run, profile(), task, mode, seed)
     assert tiny.names(tiny_project) == ["notebooks", "params"]
-
-
-def test_a_broken_checkpoint_is_told_and_not_overwritten(tiny_project):
-    folder = run_folder("tiny", "dn", "ra", 0)
-    write_params(folder, run_parameters(profile(), "dn", "ra", 0))
-    (folder / "checkpoint.pt").write_bytes(b"half a che")
-    said = refusal(TrainingError, train_run, profile(), "dn", "ra", 0)
-    assert said == f"{folder / 'checkpoint.pt'} is not a whole checkpoint; delete it to start anew."
-    assert (folder / "checkpoint.pt").read_bytes() == b"half a che"
 
 
 def test_overrides_have_runs_of_their_own(tiny_project):
