@@ -176,7 +176,7 @@ def load_flat(
     read again only when its size or one of its times differs; with `remember` off, nothing is written.
     Raises `DataError` where a part has no pictures.
     """
-    pictures = _whole(list_flat(root, resize, crop), memory, remember)
+    pictures = whole(list_flat(root, resize, crop), memory, remember)
     parts = split_by_hash(pictures.contents, test_share, validation_share)
     empty = next((name for name, found in parts.items() if not len(found)), None)
     if empty:
@@ -242,7 +242,7 @@ def _read_table(table: Path, folder: Path) -> tuple[list[str], list[int], tuple[
     return files, [int(row[column]) for row in rows], tuple(classes)
 
 
-def _whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:
+def whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:
     """Return the pictures whose files are whole, with their contents, and what was left out."""
     about = {"folder": str(pictures.folder.resolve()), "resize": pictures.resize, "crop": pictures.crop}
     kept = {}

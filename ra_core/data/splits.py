@@ -8,7 +8,7 @@ from pathlib import Path
 from ra_core.cores import launched
 from ra_core.data.box_folders import load_parts
 from ra_core.data.datasets import DATASETS, split_parts
-from ra_core.data.folders import load_flat, load_tree
+from ra_core.data.folders import list_flat, load_flat, load_tree, whole
 from ra_core.data.listing import LeftOut, is_tree
 from ra_core.data.pictures import PictureSet, evenly_spaced, fingerprint, first_per_class
 from ra_core.errors import DataError, ParameterError
@@ -30,10 +30,12 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[
             raise ParameterError(f"data set {data.kind!r} has boxes and no labels; name one of a classification.")
         splits = known.splits(parts, data.validation_per_class, source=data.source, home=home)
     else:
-        root = home / Path(data.source).expanduser()
-        if not is_tree(root) and root.is_dir():
-            return _flat_splits(data, root, parts, folder)
-        splits = _tree_splits(data, root, parts, folder)
+        root = _existing(home, data.source)
+        apart = {"test": _test_folder(data, home, folder)} if data.test and "test" in parts else {}
+        inside = tuple(part for part in parts if part not in apart)
+        load = _tree_splits if is_tree(root) else _flat_splits
+        splits = (load(data, root, inside, folder) if inside else {}) | apart
+        splits = {part: splits[part] for part in parts}
     for part, count in (("train", data.train_per_class), ("test", data.test_per_class)):
         if part in splits and count:
             splits[part] = first_per_class(splits[part], count)
@@ -86,6 +88,24 @@ def _flat_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict
     if first:
         _list_skipped(folder, data.source, splits["train"].skipped)
     return {part: splits[part] for part in parts}
+
+
+def _test_folder(data, home: Path, folder: Path) -> PictureSet:
+    """Return all whole pictures of the folder that is only reported on; what is left out is listed apart."""
+    root, apart, first = _existing(home, data.test), folder / "test", _is_rank_zero()
+    found = whole(list_flat(root, data.resize, data.crop), apart / "checked.json", first)
+    if first:
+        _list_skipped(apart, data.test, found.skipped)
+    return found
+
+
+def _existing(home: Path, source: str) -> Path:
+    root = home / Path(source).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"the folder {root} is missing; put pictures there, as book/your_own_data.md shows, or name another one."
+        )
+    return root
 
 
 def _list_skipped(folder: Path, source: str, skipped: tuple[LeftOut, ...]) -> None:

@@ -15,6 +15,7 @@ class Data(Strict):
         "cifar10", description="a registered data set, or a folder of class folders, labels.csv or pictures"
     )
     source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
+    test: str = Field("", description="folder: another one without class folders, all of which is only reported on")
     train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
     test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
     validation_per_class: int = Field(
@@ -31,12 +32,15 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _something_to_train_on(self):
+        if self.test and self.kind != "folder":
+            raise ValueError(f"test = {self.test!r} is a folder beside that of kind: folder; leave it out")
         return something_to_train_on(self)
 
     @property
     def title(self) -> str:
         """What readers call these pictures."""
-        return "CIFAR-10" if self.kind == "cifar10" else Path(self.source).name
+        folder = Path(self.source)
+        return "CIFAR-10" if self.kind == "cifar10" else (folder.parent if folder.name == "train" else folder).name
 
 
 class BoxFolder(Strict):

@@ -1,6 +1,7 @@
 """Runs around a codec: a preprocessor before it, a postprocessor behind it, or both."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from ra_core.objectives import Preprocessing, Rung
 from ra_core.params import BoxFolder, Ladder, LearnedProxy, Profile
 from ra_core.paths import profile_folder, project_root, run_folder
 from ra_core.runs.proxies import REFERENCES, load_proxy
-from ra_core.runs.run import Run, method_of
+from ra_core.runs.run import Run
 
 STRENGTH = 1 / 8  # of a preprocessor, for a lambda of 1; published
 
@@ -47,10 +48,6 @@ class CodingRun(Run):
         return f"{self.parameters['dataset']}/{made}/seed{self.seed}"
 
     @property
-    def method(self):
-        return method_of(self.parameters)
-
-    @property
     def codec(self) -> Codec:
         """The real codec."""
         return load_codec(self.parameters["codec"])
@@ -69,10 +66,6 @@ class CodingRun(Run):
     def described(self):
         return {"coder": self.codec.describe()}
 
-    @property
-    def own_pictures(self):
-        return "data" in self.parameters
-
     def splits(self):
         data = BoxFolder(**self.parameters["data"]) if self.own_pictures else None
         home, folder = project_root(), profile_folder(self.parameters["profile"]) / self.parameters["dataset"]
@@ -82,27 +75,24 @@ class CodingRun(Run):
         }
 
     def networks(self):
-        found, parameters = {}, self.parameters
-        if "preprocessor" in self.method.trains:
+        makers = {
+            "preprocessor": partial(make_preprocessor, "NPPQA" if self.method.adaptive else "NPP"),
+            "postprocessor": partial(make_processor, scale=1),
+        }
+        found = {}
+        for name in self.method.trains:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                kind = "NPPQA" if self.method.adaptive else "NPP"
-                found["preprocessor"] = make_preprocessor(kind, **parameters["preprocessor"])
-        if "postprocessor" in self.method.trains:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                found["postprocessor"] = make_processor(scale=1, **parameters["postprocessor"])
+                found[name] = makers[name](**self.parameters[name])
         return found
 
     def objective(self, judge, splits):
         parameters, proxy = self.parameters, None
         if "proxy" in parameters:
-            learned = LearnedProxy(**parameters["learned_proxy"]) if "learned_proxy" in parameters else None
+            learned = LearnedProxy(**parameters.get("learned_proxy", {}))
             references = as_batch(splits["validation"], REFERENCES)[0]
-            folder = profile_folder(parameters["profile"]) / "proxies"
-            proxy = load_proxy(
-                parameters["proxy"], parameters["codec"], references, learned, folder, parameters["device"]
-            )
+            told = (parameters[key] for key in ("profile", "device"))
+            proxy = load_proxy(parameters["proxy"], parameters["codec"], references, learned, *told)
         extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
         recognition = self.method.recognition if callable(self.method.recognition) else parameters["recognition"]
         return Preprocessing(self.codec, proxy, judge, self.rungs, recognition, **extra)
@@ -115,15 +105,11 @@ class CodingRun(Run):
         """
         return interpolated({rung.quality: rung.strength for rung in reversed(self.rungs)}, quality)
 
-    def chain(self, networks, quality=None, strength=None, codec=None):
-        """Return its networks around its codec, or another `codec`, at a quality and a strength.
-
-        Without a quality it is the middle rung's, without a strength that of the quality.
-        """
+    def chain(self, networks, quality=None):
         rung = self.middle if quality is None else Rung(quality, 0.0, self.strength_at(quality))
         pre = networks.get("preprocessor")
-        pre = pre and AtStrength(pre, rung.strength if strength is None else strength)
-        return Chain(Coded(codec or self.codec, rung.quality), networks.get("postprocessor"), pre=pre)
+        pre = pre and AtStrength(pre, rung.strength)
+        return Chain(Coded(self.codec, rung.quality), networks.get("postprocessor"), pre=pre)
 
     def validate(self, networks, judge, splits, team):
         shown = (splits["validation"], self.evaluation_batch, team.device)

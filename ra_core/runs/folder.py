@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -13,6 +13,12 @@ from ra_core.locks import file_lock
 from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
+MACHINE = ("device", "threads")  # parameters of where a training is computed, not of what
+
+
+def essence(parameters: dict) -> dict:
+    """Return what identifies a run, finished or not: its parameters but for those of the machine."""
+    return {key: value for key, value in parameters.items() if key not in MACHINE}
 
 
 def write_params(folder: Path, parameters: dict) -> None:
@@ -36,43 +42,47 @@ def read_params(folder: Path) -> dict:
 
 
 def is_begun(folder: Path, parameters: dict) -> bool:
-    """Say whether a run, finished or not, was started with these very parameters."""
-    try:
-        return read_params(folder) == parameters
-    except ParameterError:  # not begun, or damaged, so it is not known what the run was
-        return False
+    """Say whether a run, finished or not, was started with these parameters, on whatever machine."""
+    return _started_with(folder) == essence(parameters)
+
+
+def _started_with(folder: Path) -> dict | None:
+    """Return what identifies the run in a folder; None where it is not begun, or damaged and so not known."""
+    with suppress(ParameterError):
+        return essence(read_params(folder))
 
 
 def is_complete(folder: Path, parameters: dict) -> bool:
-    """Say whether a run ended with these very parameters."""
+    """Say whether a run that was started with these parameters has ended."""
     return is_begun(folder, parameters) and (folder / "run.json").exists()
 
 
+def changed_pictures(folder: Path, now: dict[str, str]) -> list[str]:
+    """Return the parts that are not what a finished run was trained on; `now` has the fingerprint of each."""
+    then = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"] if now else {}
+    return [part for part, found in now.items() if then[part]["fingerprint"] != found]
+
+
 def check_pictures(folder: Path, now: dict[str, str]) -> None:
-    """Refuse a finished run whose pictures are no longer those it was trained on: `now` has fingerprints by part.
+    """Refuse a finished run whose pictures are no longer those it was trained on.
 
     Raises `DataError`, as its networks would be judged by pictures that they may have learnt.
     """
-    then = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
-    for part, found in now.items():
-        if then[part]["fingerprint"] != found:
-            raise DataError(
-                f"the {part} pictures have changed since the run in {folder} was trained; "
-                "put the old ones back, or delete that folder to train again."
-            )
+    for part in changed_pictures(folder, now):
+        raise DataError(
+            f"the {part} pictures have changed since the run in {folder} was trained; "
+            "put the old ones back, or delete that folder to train again."
+        )
 
 
 def begin(folder: Path, parameters: dict) -> None:
-    """Make a folder ready for a run; the checkpoint of one that is known to have other parameters is kept aside.
+    """Make a folder ready for a run; the checkpoint of one that is known to be another is kept aside.
 
-    Where the old parameters cannot be read it stays in its place, as it says itself what it was made with.
+    What was begun on one machine goes on on another. Where the old parameters cannot be read the checkpoint stays in
+    its place, as it says itself what it was made with.
     """
     checkpoint, aside = folder / "checkpoint.pt", folder / "checkpoint.old.pt"
-    try:
-        others = read_params(folder) != parameters
-    except ParameterError:
-        others = False
-    if others and checkpoint.exists():
+    if checkpoint.exists() and _started_with(folder) not in (None, essence(parameters)):
         checkpoint.replace(aside)
         print(f"{folder} holds an unfinished run with other parameters, whose checkpoint is kept as {aside.name}.")
     remove(folder / "run.json")

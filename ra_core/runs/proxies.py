@@ -3,16 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from ra_core.channels import Coded
 from ra_core.codecs import CODECS, Codec, load_codec
-from ra_core.data import scenes
 from ra_core.errors import ParameterError
-from ra_core.models.proxies import SHIPPED, load_proxy_weights, make_proxy, shipped_proxies
+from ra_core.models.proxies import load_proxy_weights, make_proxy
 from ra_core.params import LearnedProxy, Profile
 from ra_core.paths import profile_folder
 from ra_core.pretraining.proxies import trained_proxies
@@ -56,18 +54,13 @@ class LearnedLadder(nn.Module):
 
 
 def load_proxy(
-    name: str,
-    codec: str,
-    references: torch.Tensor | None = None,
-    learned: LearnedProxy | None = None,
-    folder: Path | None = None,
-    device: str = "auto",
+    name: str, codec: str, references: torch.Tensor, learned: LearnedProxy, profile: str, device: str
 ) -> nn.Module:
     """Return the frozen proxy of a codec, ready to give gradients.
 
-    `BlockDCT` stands in for codecs of block transforms. `Hyperprior` and `Minnen2018` stand in for any, by weights made
-    as `learned` says (trained now into `folder` where they are missing), or, without it, by those that ship; their
-    rates are matched on `references` (as they stand, eight scenes). Raises `ParameterError` where there is none.
+    `BlockDCT` stands in for codecs of block transforms. A learned one stands in for any, by weights made as `learned`
+    says: those that ship, or those of the profile, trained now where they are missing; their rates are matched on
+    `references`. Raises `ParameterError` where there is none.
     """
     if name == "BlockDCT":
         stand_in = CODECS.find(codec).stand_in
@@ -78,22 +71,14 @@ def load_proxy(
                 "choose a learned one, Hyperprior for instance."
             )
         return make_proxy(name, codec=stand_in).requires_grad_(False).eval()
-    files = trained_proxies(learned, folder, device) if learned else [SHIPPED / stem for stem in shipped_proxies(name)]
-    if not files:
-        raise ParameterError(
-            f"no weights of proxy {name!r} ship, only {', '.join(shipped_proxies())}; choose one of their kind, or "
-            "a profile whose section proxy names it, which trains it."
-        )
-    if references is None:
-        references = scenes.load("validation", REFERENCES).batch(torch.arange(REFERENCES))[0]
-    proxies = [load_proxy_weights(path.name.removesuffix(".safetensors"), path.parent) for path in files]
+    files = trained_proxies(learned, profile_folder(profile) / "proxies", device)
+    proxies = [load_proxy_weights(path.stem, path.parent) for path in files]
     return LearnedLadder(proxies, load_codec(codec), references).requires_grad_(False).eval()
 
 
 def proxy_of(profile: Profile, name: str, codec: str, references: torch.Tensor) -> nn.Module:
     """Return a proxy of a codec as a profile has it; see `load_proxy`."""
-    folder = profile_folder(profile.name) / "proxies"
-    return load_proxy(name, codec, references, profile.proxy, folder, profile.device)
+    return load_proxy(name, codec, references, profile.proxy, profile.name, profile.device)
 
 
 def proxies_of(profile: Profile, codec: str, references: torch.Tensor) -> dict[str, nn.Module]:

@@ -1,6 +1,6 @@
 """Runs of recognition-aware restoration: a processor, and perhaps a transformer, behind a task's channel."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -13,7 +13,7 @@ from ra_core.models.processors import make_processor
 from ra_core.objectives import Restoration
 from ra_core.params import Data, Profile
 from ra_core.paths import profile_folder, project_root, run_folder
-from ra_core.runs.run import Run, method_of
+from ra_core.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,9 @@ class RestorationRun(Run):
         return "{task}/{mode}/seed{seed}".format(**self.parameters)
 
     @property
-    def method(self):
-        return replace(method_of(self.parameters), weight=self.parameters["weight"])
-
-    @property
     def channel(self) -> Channel:
         """What happens to the pictures."""
         return make_channel(self.parameters["task"], **self.parameters["channel"])
-
-    @property
-    def own_pictures(self):
-        return self.parameters["data"]["kind"] == "folder"
 
     def splits(self):
         data, folder = Data(**self.parameters["data"]), profile_folder(self.parameters["profile"])
@@ -79,7 +71,7 @@ def resolve_restoration(profile: Profile, task: str, mode: str, seed: int) -> Re
     chosen, settings = profile.mode(mode, task), profile.task(task)
     parameters = {
         "profile": profile.name, "task": task, "mode": chosen.name, "seed": seed, "weight": chosen.weight,
-        "data": profile.data.model_dump(exclude={"test_per_class"}), "channel": asdict(profile.channel(task)),
+        "data": profile.data.model_dump(exclude={"test", "test_per_class"}), "channel": asdict(profile.channel(task)),
         "processor": settings.processor.model_dump(),
         "source": profile.source,  # validates in every mode
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,

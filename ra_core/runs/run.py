@@ -21,8 +21,8 @@ from ra_core.training.processes import Team
 class Run:
     """One training of a method; `RestorationRun` and `CodingRun` say what it is made of.
 
-    `parameters` is what `params.yaml` holds: all that the result depends on, and nothing else. What a validation
-    is told beside (`evaluation_batch`, `validation_pictures`) changes no weight.
+    `parameters` is what `params.yaml` holds: all that the result depends on, and on which device and how many threads
+    it is computed. What a validation is told beside (`evaluation_batch`, `validation_pictures`) changes no weight.
     """
 
     parameters: dict
@@ -49,13 +49,19 @@ class Run:
 
     @property
     def method(self) -> Method:
-        """The row of the table of methods."""
-        raise NotImplementedError
+        """The row of the table of methods, with the lambda of a mode."""
+        return find_method(self.parameters.get("mode") or self.parameters["method"], self.parameters.get("weight"))
 
     @property
     def described(self) -> dict:
         """What `run.json` says beside its parameters."""
         return {}
+
+    @property
+    def own_pictures(self) -> bool:
+        """Whether its pictures come from a folder that others may not have."""
+        data = self.parameters.get("data")  # around a codec only a folder is stated
+        return data is not None and data.get("kind", "folder") == "folder"
 
     def splits(self) -> dict:
         """Return the pictures that it is trained on and validated with, by part."""
@@ -63,14 +69,7 @@ class Run:
 
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprints of its pictures by part, where these may change: in a folder of one's own."""
-        if not self.own_pictures:
-            return {}
-        return {part: fingerprint(pictures) for part, pictures in self.splits().items()}
-
-    @property
-    def own_pictures(self) -> bool:
-        """Whether its pictures come from a folder that others may not have."""
-        raise NotImplementedError
+        return {part: fingerprint(found) for part, found in self.splits().items()} if self.own_pictures else {}
 
     def judge(self, pictures, device: torch.device) -> Judge:
         """Return the source, the judge that training sees, and see that it fits the pictures."""
@@ -97,8 +96,3 @@ class Run:
     def validate(self, networks: dict[str, nn.Module], judge: Judge, splits: dict, team: Team) -> dict:
         """Return what the validation pictures say of its networks."""
         raise NotImplementedError
-
-
-def method_of(parameters: dict) -> Method:
-    """Return the method that the parameters of a run name."""
-    return find_method(parameters.get("mode") or parameters["method"])

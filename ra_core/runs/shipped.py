@@ -1,7 +1,7 @@
 """Finished runs that ship with the package, each under a name such as `cifar10_narrow/sr/ra/seed0`.
 
-They lie in `ra_core/assets/runs/` as runs do in `runs/`. A run with the very same parameters takes theirs instead of
-training, and `find_run` and `python -m ra_core.apply --run` take their names.
+They lie in `ra_core/assets/runs/` as runs do in `runs/`. A run with the very same parameters and pictures takes theirs
+instead of training, and `find_run` and `python -m ra_core.apply --run` take their names.
 """
 
 import json
@@ -13,10 +13,10 @@ from pathlib import Path
 from ra_core.errors import ParameterError
 from ra_core.files import atomic, write_json
 from ra_core.paths import ASSETS, project_root
-from ra_core.runs.folder import read_params, write_params
+from ra_core.runs.folder import changed_pictures, essence, read_params, write_params
+from ra_core.runs.run import Run
 
 SHIPPED = ASSETS / "runs"
-ELSEWHERE = ("profile", "device", "threads")  # what a training may differ in from a shipped one
 
 
 def shipped_names() -> list[str]:
@@ -33,29 +33,30 @@ def place_of(run: str | Path) -> Path:
 
 
 def matching(parameters: dict) -> Path | None:
-    """Return the shipped run with these parameters, but for the profile's name, device and threads, if there is one."""
-    wanted = _essence(parameters)
-    for path in _places():
-        if _essence(_read(path)) == wanted:
-            return path
-    return None
+    """Return the shipped run with these parameters, if there is one.
+
+    The machine, the profile's name and the path of a folder of pictures count for nothing: `take` compares the pictures.
+    """
+    wanted = _trained_as(parameters)
+    return next((path for path in _places() if _trained_as(_read(path)) == wanted), None)
 
 
-def take(folder: Path, parameters: dict) -> bool:
-    """Copy the shipped run with these parameters into a run folder, and say whether there was one.
+def take(run: Run, pictures: dict[str, str] | None = None) -> bool:
+    """Copy the shipped run with the parameters and pictures of `run` into its folder, and say whether there was one.
 
     Its `run.json` stays what the training wrote, with `shipped` and the profile's name added; it comes last.
+    `pictures` are the run's `fingerprints`, where they are known.
     """
-    shipped = matching(parameters)
-    if shipped is None:
+    shipped, folder = matching(run.parameters), run.folder
+    if shipped is None or changed_pictures(shipped, run.fingerprints() if pictures is None else pictures):
         return False
-    write_params(folder, parameters)
+    write_params(folder, run.parameters)
     for source in sorted(shipped.iterdir()):
         if source.name not in ("params.yaml", "run.json"):
             with atomic(folder / source.name) as temporary:
                 shutil.copyfile(source, temporary)
     record = json.loads((shipped / "run.json").read_text(encoding="utf-8"))
-    write_json(folder / "run.json", record | {"profile": parameters["profile"], "shipped": _name(shipped)})
+    write_json(folder / "run.json", record | {"profile": run.parameters["profile"], "shipped": _name(shipped)})
     return True
 
 
@@ -72,5 +73,9 @@ def _read(place: Path) -> dict:
     return read_params(place)  # what ships stays as it is, and every run of a workflow asks for it
 
 
-def _essence(parameters: dict) -> dict:
-    return {key: value for key, value in parameters.items() if key not in ELSEWHERE}
+def _trained_as(parameters: dict) -> dict:
+    """Return the parameters that a shipped run must share."""
+    found = {key: value for key, value in essence(parameters).items() if key != "profile"}
+    if Run(parameters, Path()).own_pictures:
+        found["data"] = {key: value for key, value in found["data"].items() if key not in ("source", "folder")}
+    return found

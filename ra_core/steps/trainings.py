@@ -21,7 +21,7 @@ def train(run: Run, pictures: dict[str, str] | None = None) -> Path:
 
     def done() -> bool:
         if not is_complete(run.folder, run.parameters):
-            return take(run.folder, run.parameters)
+            return take(run, pictures)
         check_pictures(run.folder, run.fingerprints() if pictures is None else pictures)
         return True
 
