@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ra_core.errors import ParameterError, exit_status
+from ra_core.errors import exit_status
 from ra_core.files import atomic
 from ra_core.runs import find_run
 from ra_core.runs.shipped import SHIPPED
@@ -17,11 +17,6 @@ def ship(folder: Path, target: Path | None = None) -> Path:
     Raises `ParameterError` for a folder that holds no finished run.
     """
     run = find_run(folder)
-    if run.own_pictures:
-        raise ParameterError(
-            f"{folder} was trained on a folder of pictures, which others may not have; "
-            "only runs on pictures that are the same everywhere can ship."
-        )
     place = (target or SHIPPED) / run.parameters["profile"] / run.name
     kept = [*run.folder.glob("*.safetensors"), *(run.folder / n for n in ("log.jsonl", "params.yaml", "run.json"))]
     for source in sorted(kept):

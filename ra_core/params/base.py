@@ -82,8 +82,3 @@ class Network(Strict):
         if residual and info.data.get("name") != "SRResNet":
             raise ValueError("only SRResNet can be residual")
         return residual
-
-    @property
-    def sizes(self) -> dict:
-        """What `make_processor` takes beside the name and the scale."""
-        return self.model_dump(exclude={"name"})

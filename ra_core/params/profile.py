@@ -11,7 +11,7 @@ from ra_core.channels import TASKS, Channel, make_channel
 from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.methods import Method, find_method
-from ra_core.params.base import Network, Strict, Training, mended
+from ra_core.params.base import Network, Strict, Training, mended, one_of
 from ra_core.params.coding import LearnedProxy, Preprocessing
 from ra_core.params.data import Data
 
@@ -47,7 +47,7 @@ class Profile(Strict):
     extensions: list[str] = Field([], description="Python modules of one's own, which register what they bring")
     data: Data = Data()
     channels: Strict = Field(Strict(), description="how strongly tasks degrade, see `profile_model`")
-    tasks: dict[str, Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
+    tasks: dict[one_of(TASKS), Task] = Field({"sr": Task(), "dn": Task(), "jpeg": Task()}, min_length=1)
     preprocessing: dict[str, Preprocessing] = Field(
         {}, description="preprocessing before a codec, by data set: a registered one, or a name for one's own"
     )
@@ -63,11 +63,6 @@ class Profile(Strict):
     threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
     jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")
     evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_tasks(cls, tasks):
-        return {name: task for name, task in tasks.items() if mended(TASKS.find, name)}
 
     @field_validator("modes")
     @classmethod

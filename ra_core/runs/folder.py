@@ -31,14 +31,12 @@ def read_params(folder: Path) -> dict:
     path = folder / "params.yaml"
     try:
         parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ParameterError(f"{folder} holds no params.yaml, so it is not the folder of a run.") from error
+        if isinstance(parameters, dict):
+            return parameters
+        reason = "it holds no parameters by name"
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ParameterError(f"{path} cannot be read ({reason}); train the run again.") from error
-    if not isinstance(parameters, dict):
-        raise ParameterError(f"{path} does not say with which parameters a run was started; train it again.")
-    return parameters
+    raise ParameterError(f"{path} cannot be read ({reason}); name the folder of a run, or train that one again.")
 
 
 def is_begun(folder: Path, parameters: dict) -> bool:

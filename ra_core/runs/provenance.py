@@ -22,7 +22,8 @@ def record(
 ) -> None:
     """Write `run.json`, with which a run is complete; `summary` is what `ra_core.training.fit` returned."""
     data = {part: {"name": s.name, "pictures": len(s), "fingerprint": fingerprint(s)} for part, s in splits.items()}
-    on_gpu = {"gpu_memory_mb": round(gpu_memory_mb(device), 1)} if device.type == "cuda" else {}
+    gpu = device.type == "cuda"
+    on_gpu = {"gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 1e6, 1)} if gpu else {}
     found = {
         **keys,
         "git": git_state(), "versions": versions(), "device": device_name(device),
@@ -62,11 +63,6 @@ def peak_memory_mb() -> float:
     """Return the largest memory this process has held, in MB of 10^6 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def gpu_memory_mb(device: torch.device) -> float:
-    """Return the most memory that this process's tensors have held on a GPU, in MB of 10^6 bytes."""
-    return torch.cuda.max_memory_allocated(device) / 1e6
 
 
 def device_name(device: torch.device) -> str:

@@ -62,14 +62,10 @@ def find_run(run: str | Path) -> Run:
     Raises `ParameterError` where there is none.
     """
     folder = place_of(run)
-    if not (folder / "run.json").exists() or not (folder / "params.yaml").exists():
+    if not (folder / "run.json").exists():
         raise ParameterError(
             f"{run} holds no finished run; name a folder runs/PROFILE/.../seedN, or one of those that ship, "
             "which ra_core.runs.shipped_names() lists."
         )
     parameters = read_params(folder)
-    kinds = {"task": RestorationRun, "dataset": CodingRun}
-    kind = next((kind for key, kind in kinds.items() if key in parameters), None)
-    if kind is None:
-        raise ParameterError(f"{folder / 'params.yaml'} names neither a task nor a data set; train that run again.")
-    return kind(parameters, folder)
+    return (RestorationRun if "task" in parameters else CodingRun)(parameters, folder)

@@ -64,8 +64,10 @@ def test_splits_of_a_tree(tmp_path):
     assert not (tmp_path / "other").exists()
     known = fingerprints(data, tmp_path, tmp_path / "runs")
     assert known == {part: fingerprint(splits[part]) for part in ("train", "validation")}
-    gone = data.model_copy(update={"source": "gone"})
-    assert "gone" in refusal(DataError, load_splits, gone, ("train",), tmp_path, tmp_path)
+    for key in ("source", "test"):
+        gone = data.model_copy(update={key: "gone"})
+        said = refusal(DataError, load_splits, gone, ("train", "test"), tmp_path, tmp_path)
+        assert said.startswith(f"the folder {tmp_path / 'gone'} is missing")
 
 
 def test_splits_of_a_flat_folder_and_the_list_of_what_was_skipped(photos, capsys, monkeypatch):
@@ -85,6 +87,26 @@ def test_splits_of_a_flat_folder_and_the_list_of_what_was_skipped(photos, capsys
     assert not (runs / "skipped.csv").exists()
     said = refusal(DataError, load_splits, Data(**FOLDER, test_per_class=2), ("test",), photos, runs)
     assert "test_per_class" in said
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_another_folder_may_be_the_test(photos, tree):
+    for seed in range(9):
+        noise.save(photos / "other" / f"{seed}.png", 100 + seed)
+    (photos / "other" / "half.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    if tree:
+        for seed in range(8):
+            noise.save(photos / "mine" / "train" / "ab"[seed % 2] / f"{seed}.bmp", seed)
+    usual = Data(**FOLDER, validation_per_class=1)
+    apart = usual.model_copy(update={"test": "other"})
+    found = load_splits(apart, ("test", "train", "validation"), photos, photos / "runs")
+    assert list(found) == ["test", "train", "validation"] and len(found["test"]) == 9
+    assert [name for name, _ in skipped(photos / "runs" / "test")] == ["half.jpg"]
+    learnt = load_splits(usual, ("train", "validation"), photos, photos / "again")
+    assert {part: fingerprint(found[part]) for part in learnt} == {p: fingerprint(s) for p, s in learnt.items()}
+    alone = load_splits(apart, ("test",), photos, photos / "alone")
+    assert list(alone) == ["test"] and fingerprint(alone["test"]) == fingerprint(found["test"])
+    assert not (photos / "alone" / "checked.json").exists()  # the others are not opened for it
 
 
 def test_parts_of_what_ships_for_codecs(tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from ra_core.metrics import to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.models.proxy_dct import BlockDCT
 from ra_core.models.weights import save_weights
-from ra_core.params import load_profile
+from ra_core.params import LearnedProxy, load_profile
 from ra_core.runs import proxies
-from ra_core.runs.proxies import LearnedLadder, load_proxy, proxies_of
+from ra_core.runs.proxies import LearnedLadder, proxies_of
 
 IMAGES, _ = tiny.pictures(4).batch(torch.arange(4))
 WEIGHTS = (64.0, 512.0)
@@ -83,26 +83,30 @@ def test_a_ladder_must_know_the_quality(ladder):
 
 
 @pytest.fixture
-def shipped(tmp_path, monkeypatch):
-    """Tiny proxies of two weights in place of those that ship; the profile asks for them."""
-    for weight in WEIGHTS:
+def weights(tmp_path, monkeypatch):
+    """Tiny proxies of two weights in place of those that a profile has; what is asked for is listed."""
+    asked, files = [], [tmp_path / f"hyperprior-{weight:g}.safetensors" for weight in WEIGHTS]
+    for weight, path in zip(WEIGHTS, files, strict=True):
         torch.manual_seed(int(weight))
-        save_weights(make_proxy("Hyperprior", n=4, m=4), tmp_path / f"hyperprior-{weight:g}.safetensors")
-        write_json(tmp_path / f"hyperprior-{weight:g}.json", {"name": "Hyperprior", "n": 4, "m": 4, "weight": weight})
-    monkeypatch.setattr(proxies, "SHIPPED", tmp_path)
-    monkeypatch.setattr(
-        proxies, "shipped_proxies",
-        lambda name="": [f"hyperprior-{w:g}" for w in WEIGHTS if "hyperprior".startswith(name.lower())],
-    )  # fmt: skip
+        save_weights(make_proxy("Hyperprior", n=4, m=4), path)
+        write_json(path.with_suffix(".json"), {"name": "Hyperprior", "n": 4, "m": 4, "weight": weight})
+    monkeypatch.setattr(proxies, "trained_proxies", lambda *given: asked.append(given) or files)
+    tiny.project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return asked
+
+
+def load_proxy(name: str, codec: str) -> nn.Module:
+    return proxies.load_proxy(name, codec, IMAGES, LearnedProxy(), "tiny", "cpu")
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_learned_proxy_stands_in_for_every_codec(shipped, codec):
+def test_a_learned_proxy_stands_in_for_every_codec(weights, codec):
     try:
         coder = load_codec(codec)
     except ParameterError as missing:
         pytest.skip(str(missing))
-    proxy = load_proxy("Hyperprior", codec, references=IMAGES)
+    proxy = load_proxy("Hyperprior", codec)
     quality = (coder.qualities.low + coder.qualities.high) // 2
     sent = IMAGES.clone().requires_grad_(True)
     guess = proxy(sent, torch.full((4,), float(quality)))
@@ -116,33 +120,23 @@ def test_a_learned_proxy_stands_in_for_every_codec(shipped, codec):
     assert not any(p.requires_grad for p in proxy.parameters()) and not proxy.training
 
 
-def test_the_proxies_are_those_of_the_weights_files_in_order(shipped, tmp_path):
-    proxy = load_proxy("Hyperprior", "jpeg", references=IMAGES)
-    for mine, weight in zip(proxy.proxies, WEIGHTS, strict=True):
+def test_the_proxies_are_those_of_the_profile_in_order(weights, tmp_path):
+    profile = load_profile("tiny")
+    found = proxies_of(profile, "webp", IMAGES)
+    assert list(found) == ["Hyperprior"]
+    assert weights == [(profile.proxy, tmp_path / "runs" / "tiny" / "proxies", "cpu")]
+    for mine, weight in zip(found["Hyperprior"].proxies, WEIGHTS, strict=True):
         torch.manual_seed(int(weight))
         fresh = make_proxy("Hyperprior", n=4, m=4).eval()
         assert torch.equal(mine(IMAGES)["bits"], fresh(IMAGES)["bits"])
 
 
-def test_block_transforms_have_a_proxy_without_weights():
+def test_block_transforms_have_a_proxy_without_weights(weights):
     kinds = {codec: load_proxy("BlockDCT", codec).codec.__class__ for codec in ("jpeg-444", "heic", "bpg")}
-    assert len(kinds) == 3 and isinstance(load_proxy("BlockDCT", "jpeg"), BlockDCT)
+    assert len(kinds) == 3 and isinstance(load_proxy("BlockDCT", "jpeg"), BlockDCT) and not weights
 
 
-def test_what_cannot_stand_in_is_refused(shipped):
+def test_what_cannot_stand_in_is_refused(weights):
     said = refusal(ParameterError, load_proxy, "BlockDCT", "webp")
     assert said.startswith("proxy BlockDCT cannot stand in for codec 'webp', only for bpg, heic, jpeg, jpeg-444,")
-    said = refusal(ParameterError, load_proxy, "Minnen2018", "webp")
-    assert said.startswith("no weights of proxy 'Minnen2018' ship, only hyperprior-64, hyperprior-512; ")
-    assert "codec 'gif' is unknown" in refusal(ParameterError, load_proxy, "Hyperprior", "gif", references=IMAGES)
-
-
-def test_a_profile_brings_its_own_weights(shipped, tmp_path, monkeypatch):
-    tiny.project(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    profile, asked = load_profile("tiny"), []
-    weights = [tmp_path / "hyperprior-64.safetensors"]
-    monkeypatch.setattr(proxies, "trained_proxies", lambda *given: asked.append(given) or weights)
-    own = (profile.proxy, tmp_path / "runs" / "tiny" / "proxies", "cpu")
-    assert len(load_proxy("Hyperprior", "webp", IMAGES, *own).proxies) == 1 and asked == [own]
-    assert list(proxies_of(profile, "webp", IMAGES)) == ["Hyperprior"] and asked == [own, own]
+    assert "codec 'gif' is unknown" in refusal(ParameterError, load_proxy, "Hyperprior", "gif")

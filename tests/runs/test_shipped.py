@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -10,82 +11,86 @@ from refusal import refusal
 from ra_core import shipped_runs
 from ra_core.errors import ParameterError
 from ra_core.params import load_profile
-from ra_core.runs import find_run, is_complete, resolve, shipped, shipped_names, take
+from ra_core.runs import RestorationRun, find_run, is_complete, resolve, shipped, shipped_names, take
 from ra_core.steps import train
 
 PARAMETERS = {
-    "profile": "long",
-    "dataset": "cells",
-    "method": "npp_qa",
-    "codec": "jpeg",
-    "quality": None,
-    "seed": 0,
-    "device": "cpu",
-    "threads": 1,
-    "training": {"lr": 0.1},
-}
-
-NAME = "long/cells/npp_qa-jpeg/seed0"
+    "profile": "long", "task": "dn", "mode": "ra", "seed": 0, "device": "cuda", "threads": 1, "training": {"lr": 0.1},
+    "data": {"kind": "cifar10", "source": "shipped", "crop": 9},
+}  # fmt: skip
+FOLDER = {"kind": "folder", "source": "data/mine", "crop": 9}
+NAME = "long/dn/ra/seed0"
+LEARNT = {"train": "aa", "validation": "bb"}  # fingerprints
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A finished run, and the folder it was shipped to."""
-    folder = tmp_path / "runs" / "long" / "cells" / "npp_qa-jpeg" / "seed0"
-    folder.mkdir(parents=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMETERS))
-    (folder / "run.json").write_text(json.dumps({"profile": "long", "wall_seconds": 1200.0}))
-    (folder / "log.jsonl").write_text('{"step": 1}\n')
-    (folder / "preprocessor.safetensors").write_bytes(b"weights")
-    (folder / "checkpoint.pt").write_bytes(b"unfinished")
+def ship(tmp_path, monkeypatch):
+    """Ship a finished run that has some parameters changed, and return its place."""
     for module in (shipped, shipped_runs):
         monkeypatch.setattr(module, "SHIPPED", tmp_path / "assets")
-    return shipped_runs.ship(folder)
+    shipped._read.cache_clear()
+
+    def ship(**changes):
+        folder = tmp_path / "runs" / NAME
+        folder.mkdir(parents=True)
+        data = {part: {"fingerprint": found} for part, found in LEARNT.items()}
+        (folder / "params.yaml").write_text(yaml.safe_dump(PARAMETERS | changes))
+        (folder / "run.json").write_text(json.dumps({"profile": "long", "wall_seconds": 1200.0, "data": data}))
+        for name in ("log.jsonl", "processor.safetensors", "checkpoint.pt"):
+            (folder / name).write_text(name)
+        return shipped_runs.ship(folder)
+
+    return ship
 
 
-def test_a_finished_run_is_shipped_without_its_checkpoint(place):
-    assert shipped_names() == [NAME]
-    names = {"log.jsonl", "params.yaml", "preprocessor.safetensors", "run.json"}
-    assert {path.name for path in place.iterdir()} == names
-    assert (place / "preprocessor.safetensors").read_bytes() == b"weights"
-
-
-def test_a_run_keeps_its_name_wherever_it_lies_and_those_of_own_folders_stay(place, tmp_path):
-    moved = shutil.copytree(tmp_path / "runs" / NAME, tmp_path / "elsewhere")
-    assert shipped_runs.ship(moved) == place
-    (moved / "params.yaml").write_text(yaml.safe_dump(PARAMETERS | {"data": {"folder": "mine"}}))
-    assert "was trained on a folder of pictures" in refusal(ParameterError, shipped_runs.ship, moved)
+def test_a_finished_run_is_shipped_without_its_checkpoint_under_its_own_name(ship, tmp_path):
+    place = ship()
+    assert shipped_names() == [NAME] and place == tmp_path / "assets" / NAME
+    assert {path.name for path in place.iterdir()} == {
+        "log.jsonl", "params.yaml", "processor.safetensors", "run.json"
+    }  # fmt: skip
+    assert (place / "processor.safetensors").read_text() == "processor.safetensors"
+    assert shipped_runs.ship(shutil.copytree(tmp_path / "runs" / NAME, tmp_path / "elsewhere")) == place
 
 
 def test_an_unfinished_run_is_not_shipped(tmp_path, capsys):
-    with pytest.raises(ParameterError, match="holds no finished run; name a folder runs/"):
-        shipped_runs.ship(tmp_path)
+    assert "holds no finished run" in refusal(ParameterError, shipped_runs.ship, tmp_path)
     assert shipped_runs.main([str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", [{}, {"profile": "quick"}, {"device": "cuda"}, {"threads": 8}])
-def test_it_is_taken_where_only_profile_or_machine_differ(place, tmp_path, change):
-    folder, wanted = tmp_path / "mine", PARAMETERS | change
-    assert take(folder, wanted) and is_complete(folder, wanted)
-    assert (folder / "preprocessor.safetensors").read_bytes() == b"weights"
-    said = json.loads((folder / "run.json").read_text())
-    assert said == {"profile": wanted["profile"], "wall_seconds": 1200.0, "shipped": NAME}
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({}, True), ({"profile": "quick"}, True), ({"device": "cpu"}, True), ({"threads": 8}, True),
+        ({"seed": 1}, False), ({"training": {"lr": 0.2}}, False), ({"weight": 1}, False),
+        ({"data": PARAMETERS["data"] | {"source": "download"}}, False),
+    ],
+)  # fmt: skip
+def test_it_is_taken_where_only_profile_or_machine_differ(ship, tmp_path, change, taken):
+    ship()
+    run = RestorationRun(PARAMETERS | change, tmp_path / "mine")
+    assert take(run) == taken == run.folder.exists()
+    if taken:
+        assert is_complete(run.folder, run.parameters)
+        assert (run.folder / "processor.safetensors").read_text() == "processor.safetensors"
+        said = json.loads((run.folder / "run.json").read_text())
+        assert (said["profile"], said["wall_seconds"], said["shipped"]) == (run.parameters["profile"], 1200, NAME)
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"training": {"lr": 0.2}}, {"rungs": [[5, 1]]}])
-def test_it_is_not_taken_where_the_result_would_be_another(place, tmp_path, change):
-    assert not take(tmp_path / "mine", PARAMETERS | change)
-    assert not (tmp_path / "mine").exists()
+def test_of_a_folder_the_pictures_count_and_not_where_they_lie(ship, tmp_path):
+    ship(data=FOLDER)
+    elsewhere = RestorationRun(PARAMETERS | {"data": FOLDER | {"source": "/other"}}, tmp_path / "mine")
+    assert not take(elsewhere, LEARNT | {"validation": "cc"}) and not elsewhere.folder.exists()
+    assert not take(replace(elsewhere, parameters=PARAMETERS | {"data": FOLDER | {"crop": 8}}), LEARNT)
+    assert take(elsewhere, LEARNT) and is_complete(elsewhere.folder, elsewhere.parameters)
 
 
-def test_a_run_that_ships_is_found_by_its_name(place, tmp_path, monkeypatch):
+def test_a_run_that_ships_is_found_by_its_name(ship, tmp_path, monkeypatch):
+    place, mine = ship(), tmp_path / "runs" / NAME
     monkeypatch.chdir(tmp_path)
-    assert find_run(NAME).folder == place
-    mine = tmp_path / "runs" / NAME
-    assert find_run(mine).folder == mine
-    with pytest.raises(ParameterError, match=r"holds no finished run; .* ra_core.runs.shipped_names\(\) lists"):
-        find_run("long/cells")
+    assert find_run(NAME).folder == place and find_run(mine).folder == mine
+    assert "ra_core.runs.shipped_names() lists" in refusal(ParameterError, find_run, "long/dn")
     (tmp_path / NAME).mkdir(parents=True)  # a folder of one's own comes before a name
     assert shipped.place_of(NAME).resolve() == (tmp_path / NAME).resolve()
 
@@ -105,10 +110,9 @@ def test_every_run_that_ships_fits_a_profile_and_its_weights_load(name):
 
 def test_training_is_left_out_where_a_run_ships(tmp_path, monkeypatch):
     name = "coding/scenes/npp_qa-jpeg-optimized/seed0"
-    made = find_run(name).parameters
+    made, profile = find_run(name).parameters, load_profile("quick")
     for folder in ("params", "notebooks"):
         (tmp_path / folder).mkdir()
-    profile = load_profile("quick")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ra_core.steps.trainings._train", None)
     folder = train(resolve(profile, made["dataset"], made["method"], made["seed"], made["codec"]))
