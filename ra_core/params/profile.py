@@ -1,6 +1,7 @@
 """Everything a run of the book depends on, typed: a profile."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from typing import Literal
@@ -97,26 +98,22 @@ class Profile(Strict):
 
     @model_validator(mode="after")
     def _data_sets(self):
+        taken = (*RESERVED, *TASKS)
         for name, settings in self.preprocessing.items():
             if name in DATASETS and settings.data:
                 raise ValueError(f"preprocessing.{name} has its own pictures; give those in data another name")
             if name not in DATASETS and not settings.data:
                 known = " or ".join(DATASETS)
                 raise ValueError(f"preprocessing.{name} has no data; name {known}, or state data: {{folder: ...}}")
-            if name in (*RESERVED, *TASKS) or not re.fullmatch("[a-z][a-z0-9_]*", name):
+            if name in taken or not re.fullmatch("[a-z][a-z0-9_]*", name):
                 raise ValueError(
                     f"preprocessing.{name} cannot be the name of a data set; use small letters, digits and _, "
-                    f"and none of {', '.join((*RESERVED, *TASKS))}"
+                    f"and none of {', '.join(taken)}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _learned_proxy(self):
-        for dataset, settings in self.preprocessing.items():
             for codec, ladder in settings.codecs.items():
                 if ladder.proxy not in ("BlockDCT", self.proxy.name):
                     raise ValueError(
-                        f"preprocessing.{dataset}.codecs.{codec}.proxy = {ladder.proxy!r}, "
+                        f"preprocessing.{name}.codecs.{codec}.proxy = {ladder.proxy!r}, "
                         f"but the learned proxy, proxy.name, is {self.proxy.name!r}"
                     )
         return self
@@ -139,9 +136,7 @@ class Profile(Strict):
 
     def task(self, name: str) -> Task:
         """Return a task of this profile. Raises `ParameterError` where it has none of that name."""
-        if name not in self.tasks:
-            raise ParameterError(f"profile {self.name} has no task {name!r}; choose one of {', '.join(self.tasks)}.")
-        return self.tasks[name]
+        return self.tasks[self._known("task", name, self.tasks)]
 
     def channel(self, task: str) -> Channel:
         """Return the channel of a task."""
@@ -149,17 +144,18 @@ class Profile(Strict):
 
     def coding(self, dataset: str) -> Preprocessing:
         """Return what this profile does before codecs on a data set. Raises `ParameterError` where it does nothing."""
-        if dataset not in self.preprocessing:
-            known = ", ".join(self.preprocessing) or "none"
-            raise ParameterError(f"profile {self.name} has no preprocessing for {dataset!r}; it has it for {known}.")
-        return self.preprocessing[dataset]
+        return self.preprocessing[self._known("preprocessing for", dataset, self.preprocessing)]
 
     def mode(self, name: str, task: str) -> Method:
         """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
-        mode = find_method(name)
-        if mode.name not in self.modes:
-            raise ParameterError(f"profile {self.name} has no mode {name!r}; choose one of {', '.join(self.modes)}.")
-        return find_method(name, self.task(task).weights.get(mode.name))
+        usual = self._known("mode", find_method(name).name, self.modes)
+        return find_method(name, self.task(task).weights.get(usual))
+
+    def _known(self, what: str, name: str, known: Iterable[str]) -> str:
+        if name not in known:
+            choice = ", ".join(known) or "none"
+            raise ParameterError(f"profile {self.name} has no {what} {name!r}; choose one of {choice}.")
+        return name
 
 
 def _mode(name: str) -> Method:

@@ -147,22 +147,20 @@ def resolve_coding(
     quality = None if chosen.adaptive else quality
     parameters = {
         "profile": profile.name, "dataset": dataset, "method": method, "codec": codec, "quality": quality, "seed": seed,
-        "rungs": [list(rung) for rung in rungs], "coder": repr(load_codec(codec)), "proxy": steps.proxy,
-        "source": settings.source, "recognition": settings.recognition if chosen.recognition else None,
-        "preprocessor": settings.preprocessor.model_dump(),
+        "rungs": [list(rung) for rung in rungs], "coder": repr(load_codec(codec)), "source": settings.source,
+        "recognition": settings.recognition if chosen.recognition else None,
         "training": steps.training_of(method, settings.training).model_dump(),
         "device": profile.device, "threads": profile.threads,
-        "mse_weight": (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight,
     }  # fmt: skip
     if settings.data:
         parameters["data"] = settings.data.model_dump()
-    if steps.proxy != "BlockDCT":
-        parameters["learned_proxy"] = profile.proxy.model_dump()
+    if "preprocessor" in chosen.trains:  # else nothing stands before the codec, and no gradient passes through it
+        weight = (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight
+        parameters |= {"preprocessor": settings.preprocessor.model_dump(), "proxy": steps.proxy, "mse_weight": weight}
+        if steps.proxy != "BlockDCT":
+            parameters["learned_proxy"] = profile.proxy.model_dump()
     if "postprocessor" in chosen.trains:
         parameters["postprocessor"] = settings.postprocessor.model_dump()
         parameters["restoration_weight"] = settings.restoration_weight
-    if "preprocessor" not in chosen.trains:  # nothing before the codec, so no gradient through it
-        for key in ("preprocessor", "mse_weight", "proxy", "learned_proxy"):
-            parameters.pop(key, None)
     folder = run_folder(profile.name, dataset, run_name(method, codec, quality), seed)
     return CodingRun(parameters, folder, settings.evaluation_batch, settings.validation_pictures)

@@ -35,7 +35,7 @@ def place_of(run: str | Path) -> Path:
 def matching(parameters: dict) -> Path | None:
     """Return the shipped run with these parameters, if there is one.
 
-    The machine, the profile's name and the path of a folder of pictures count for nothing: `take` compares the pictures.
+    The machine, the profile's name and the path of a folder of pictures count for nothing; `take` compares pictures.
     """
     wanted = _trained_as(parameters)
     return next((path for path in _places() if _trained_as(_read(path)) == wanted), None)
