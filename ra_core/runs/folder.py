@@ -39,20 +39,15 @@ def read_params(folder: Path) -> dict:
     raise ParameterError(f"{path} cannot be read ({reason}); name the folder of a run, or train that one again.")
 
 
-def is_begun(folder: Path, parameters: dict) -> bool:
-    """Say whether a run, finished or not, was started with these parameters, on whatever machine."""
-    return _started_with(folder) == essence(parameters)
+def is_complete(folder: Path, parameters: dict) -> bool:
+    """Say whether a run that was started with these parameters, on whatever machine, has ended."""
+    return _started_with(folder) == essence(parameters) and (folder / "run.json").exists()
 
 
 def _started_with(folder: Path) -> dict | None:
     """Return what identifies the run in a folder; None where it is not begun, or damaged and so not known."""
     with suppress(ParameterError):
         return essence(read_params(folder))
-
-
-def is_complete(folder: Path, parameters: dict) -> bool:
-    """Say whether a run that was started with these parameters has ended."""
-    return is_begun(folder, parameters) and (folder / "run.json").exists()
 
 
 def changed_pictures(folder: Path, now: dict[str, str]) -> list[str]:

@@ -42,10 +42,10 @@ def left_by_a_run(folder, parameters) -> None:
         (folder / name).write_text("x")
 
 
-def test_a_run_is_begun_by_its_parameters_and_complete_by_its_record(tmp_path):
-    assert not folders.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+def test_a_run_is_complete_by_its_parameters_and_its_record(tmp_path):
+    assert not runs.is_complete(tmp_path, PARAMETERS)
     runs.write_params(tmp_path, PARAMETERS)
-    assert folders.is_begun(tmp_path, PARAMETERS) and not runs.is_complete(tmp_path, PARAMETERS)
+    assert not runs.is_complete(tmp_path, PARAMETERS)
     (tmp_path / "run.json").write_text("{}")
     assert runs.is_complete(tmp_path, PARAMETERS)
 
@@ -76,8 +76,6 @@ def test_any_value_is_known_again(tmp_path_factory, value):
     folder = tmp_path_factory.getbasetemp() / "known"
     runs.write_params(folder, {"value": [value]})
     assert yaml.safe_load((folder / "params.yaml").read_text()) == runs.read_params(folder) == {"value": [value]}
-    assert folders.is_begun(folder, {"value": [value]})
-    assert not folders.is_begun(folder, {"value": [value, value]})
 
 
 @pytest.mark.parametrize("damaged", [b"a: [", b"- a", b"", b"\xff\xfe\xff", None])
@@ -88,10 +86,10 @@ def test_a_checkpoint_stays_where_it_is_not_known_what_the_run_was(tmp_path, cap
     else:
         (tmp_path / "params.yaml").write_bytes(damaged)
     assert "params.yaml cannot be read (" in refusal(ParameterError, runs.read_params, tmp_path)
-    assert not folders.is_begun(tmp_path, PARAMETERS) and not folders.is_begun(tmp_path, {})
+    assert not runs.is_complete(tmp_path, PARAMETERS)
     folders.begin(tmp_path, PARAMETERS)
     assert (tmp_path / "checkpoint.pt").read_text() == "x" and capsys.readouterr().out == ""
-    assert folders.is_begun(tmp_path, PARAMETERS) and not (tmp_path / "run.json").exists()
+    assert runs.read_params(tmp_path) == PARAMETERS and not (tmp_path / "run.json").exists()
 
 
 def test_beginning_makes_the_folder(tmp_path):
@@ -158,18 +156,6 @@ def test_the_first_process_alone_begins_a_run(tmp_path, place):
     team.on_rank_zero = (lambda work: work()) if place == 0 else (lambda work: None)
     with runs.begun(tmp_path / "run", PARAMETERS, team):
         assert (tmp_path / "run" / "params.yaml").exists() == (place == 0)
-
-
-def test_a_file_that_cannot_be_deleted_is_told(tmp_path, monkeypatch):
-    def refused(*arguments, **options):
-        raise PermissionError(13, "Permission denied")
-
-    for name in ("checkpoint.pt", "run.json"):
-        (tmp_path / name).write_text("x")
-    monkeypatch.setattr(Path, "unlink", refused)
-    for work in (lambda: folders.begin(tmp_path, PARAMETERS), lambda: runs.tidy(tmp_path)):
-        said = refusal(OutputError, work)
-        assert "could not be deleted (Permission denied); mend the permissions of its folder" in said
 
 
 def test_where_there_is_nothing_to_delete_a_disk_may_be_read_only(tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ import torch
 from tiny import profile
 
 from ra_core.methods import restoring
-from ra_core.runs import resolve
+from ra_core.runs import resolve, write_params
 from ra_core.runs.folder import essence
+from ra_core.steps import trainings
 
 pytestmark = pytest.mark.usefixtures("tiny_project")
 
@@ -46,6 +47,17 @@ def make_networks(*given) -> dict:
 def test_a_run_is_what_touches_its_result(touches, overrides):
     changed, usual = (run_parameters(settings, "dn", "ra", 0) for settings in (profile(**overrides), profile()))
     assert (essence(changed) != essence(usual)) == touches
+
+
+def test_what_was_finished_on_a_gpu_is_used_on_a_cpu(monkeypatch):
+    begun, run = [], resolve(profile(), "dn", "ra")
+    monkeypatch.setattr(trainings, "_train", lambda run, team: begun.append(run))
+    write_params(run.folder, run_parameters(profile(device="cuda", threads=9), "dn", "ra", 0))
+    (run.folder / "run.json").write_text("{}")
+    assert trainings.train(run) == run.folder and not begun
+    other = resolve(profile(tasks={"dn": {"training": {"lr": 1e-2}}}), "dn", "ra")
+    trainings.train(other)
+    assert begun == [other] and other.folder == run.folder
 
 
 def test_where_a_folder_is_tested_is_no_parameter_of_its_run():
