@@ -20,6 +20,11 @@ def processes_here() -> int:
     return launched("LOCAL_WORLD_SIZE", 1)
 
 
+def is_rank_zero() -> bool:
+    """Say whether this process is the first of its training, which writes for all."""
+    return launched("RANK", 0) == 0
+
+
 def launched(name: str, least: int) -> int:
     """Return a number that a launcher gave its processes; a process started alone has none and takes the least.
 

@@ -161,8 +161,7 @@ def imports() -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                full = [f"{node.module}.{alias.name}" for alias in node.names]
-                names |= {one if one in modules else node.module for one in full}
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}  # a package runs first
         found[module] = (names & modules.keys()) - {module}
     return found
 

@@ -15,10 +15,10 @@ from ra_core.data.pictures import (
     is_labelled,
     split_train,
 )
-from ra_core.data.splits import fingerprints, load_part, load_splits
+from ra_core.data.splits import load_part, load_splits
 
 __all__ = [
     "DATASETS", "BoxedPictures", "DataSet", "FolderPictures", "PictureSet", "Pictures", "as_batch", "cifar10",
-    "dataset", "elpv", "evenly_spaced", "fingerprint", "fingerprints", "first_per_class", "is_labelled", "load_part",
+    "dataset", "elpv", "evenly_spaced", "fingerprint", "first_per_class", "is_labelled", "load_part",
     "load_splits", "open_picture", "scenes", "split_train",
 ]  # fmt: skip

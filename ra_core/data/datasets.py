@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
 from ra_core.data.pictures import VALIDATION_PER_CLASS, PictureSet, evenly_spaced, split_train
 from ra_core.errors import ParameterError
@@ -33,7 +33,7 @@ class DataSet:
         """Return the parts `wanted`, as `split_parts` does."""
         known = inspect.signature(self.load).parameters
         given = {key: value for key, value in options.items() if key in known}
-        return split_parts(cache(lambda part: self.load(part, **given)), wanted, self.parts, held_out, self.title)
+        return split_parts(partial(self.load, **given), wanted, self.parts, held_out, self.title)
 
     def part(self, name: str, count: int = 0, **options) -> PictureSet:
         """Return one part, or `count` of its pictures: the first, or at even distances where `load` takes no count."""

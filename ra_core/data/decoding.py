@@ -10,7 +10,6 @@ from PIL import Image, ImageOps
 from ra_core.errors import DataError
 
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
-WHITE_OF_MODE = {"I;16": 65535, "I;16L": 65535, "I;16B": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 SUBFILE_TYPE, BITS, PHOTOMETRIC, DNG_VERSION = 254, 258, 262, 50706  # tags of TIFF
 TOO_LARGE = f"at most {MAX_MEGAPIXELS} megapixels are read: make it smaller first"
 FAULTS = {
@@ -21,17 +20,26 @@ FAULTS = {
 }
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """Return the picture at `path` as 8-bit RGB, upright.
+def open_picture(path: str | Path, shorter: int = 0) -> Image.Image:
+    """Return the picture at `path` as 8-bit RGB, upright, its shorter side brought to `shorter` pixels (0: as stored).
 
     Grey becomes RGB, deep grey is scaled and rounded to 8 bits, transparent pixels lie on white, CMYK and palettes are
-    converted, the camera's orientation tag is applied, and an animation gives its first frame.
-    Raises `DataError` when `path` is not a whole picture or has more than `MAX_MEGAPIXELS`.
+    converted, the camera's orientation tag is applied, and an animation gives its first frame. Resizing is bilinear
+    with antialias. Raises `DataError` when `path` is not a whole picture or has, or gets, more than `MAX_MEGAPIXELS`.
     """
     with stored_picture(path) as picture:
         picture.load()
         tags = getattr(picture, "tag_v2", {})  # an upright copy has none
-        return _to_rgb(upright(picture), tags)
+        picture = _to_rgb(upright(picture), tags)
+        return picture.resize(resized(path, picture.size, shorter), Image.Resampling.BILINEAR)
+
+
+def resized(path: str | Path, size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Return the width and height that `open_picture` gives a picture. Raises `DataError` where they are too large."""
+    width, height = size = tuple(shorter * side // min(size) for side in size) if shorter else size
+    if width * height > MAX_MEGAPIXELS * 1_000_000:  # a strip one pixel wide would grow without bounds
+        raise DataError(f"{path} has {width} x {height} pixels; {TOO_LARGE}.")
+    return size
 
 
 def why_broken(read: Callable, *arguments) -> str:
@@ -71,7 +79,7 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
             raise DataError(f"{path} {'is an empty file' if path.is_file() else what}; give the path of one picture.")
         # By its name, Pillow would map an uncompressed TIFF into memory, and scramble one that its tag turns.
         with open(path, "rb") as file, Image.open(file) as picture:
-            refuse_giants(path, *picture.size)
+            resized(path, picture.size, 0)
             tags = getattr(picture, "tag_v2", {})
             if DNG_VERSION in tags or tags.get(SUBFILE_TYPE, 0) & 1:
                 raise DataError(
@@ -86,12 +94,6 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
         raise DataError(f"{path} {said}.") from error
 
 
-def refuse_giants(path: Path, width: int, height: int) -> None:
-    """Raise `DataError` for a size of more than `MAX_MEGAPIXELS`."""
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise DataError(f"{path} has {width} x {height} pixels; {TOO_LARGE}.")
-
-
 def upright(picture: Image.Image) -> Image.Image:
     """Return a picture turned as its orientation tag says; a garbled tag counts as none."""
     with suppress(Exception):
@@ -101,10 +103,9 @@ def upright(picture: Image.Image) -> Image.Image:
 
 def _to_rgb(picture: Image.Image, tags) -> Image.Image:
     """Convert to RGB; grey of 9 to 16 bits (white is all ones) or of floats (white is 1) is rounded half up."""
-    if picture.mode in WHITE_OF_MODE:
-        white = WHITE_OF_MODE[picture.mode]
-        if picture.mode.startswith("I;16"):
-            white = 2 ** int(tags.get(BITS, (16,))[0]) - 1
+    if picture.mode[0] in "IF":
+        bits = int(tags.get(BITS, (16,))[0]) if picture.mode.startswith("I;16") else 16
+        white = 1 if picture.mode == "F" else 2**bits - 1
         values = np.asarray(picture).astype(np.float32)
         if not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails too
             raise ValueError(f"its grey values are not between 0 and {white}")

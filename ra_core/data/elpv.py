@@ -6,7 +6,6 @@ Source: Deitsch et al., "Automatic classification of defective photovoltaic modu
 images", Solar Energy 185, 2019.
 """
 
-import csv
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,11 +15,11 @@ import torch
 from PIL import Image
 
 from ra_core.data.datasets import dataset
-from ra_core.data.pictures import Pictures, fingerprint
-from ra_core.errors import DataError, ParameterError
+from ra_core.data.pictures import Pictures, check_fingerprint
+from ra_core.errors import DataError
 
 CLASSES = ("functional", "defective")
-COUNT, SIDE, CROP = 2624, 300, 296  # 296 is a multiple of 8, so that no coder has to invent a border
+SIDE, CROP = 300, 296  # 296 is a multiple of 8, so that no coder has to invent a border
 # Of every eight cells of the same type and label, in the order of their numbers.
 PARTS = {"train": (0, 1, 2, 4, 5), "validation": (6,), "test": (3, 7)}
 FINGERPRINTS = {
@@ -30,35 +29,25 @@ FINGERPRINTS = {
 }
 
 
+@dataset("cells", kind="classification", title="solar cells")
 def load(part: str) -> Pictures:
     """Return the `train`, `validation` or `test` cells, grey as RGB, the centre 296 x 296 pixels.
 
     A cell counts as defective where the experts' probability is above one half; all parts have the same share of every
     type of cell (mono, poly) and of the four probabilities.
-    Raises `ParameterError` for another part, `DataError` where the pictures are absent or not the known ones.
+    Raises `DataError` where the pictures are absent or not the known ones.
     """
-    if part not in PARTS:
-        raise ParameterError(f"the solar cells have no part {part!r}; choose one of {', '.join(PARTS)}.")
     folder, border = _folder(), (SIDE - CROP) // 2
     try:
         rows = _members(_labels(folder), part)
         grey = np.stack([np.asarray(Image.open(folder / name).convert("L")) for name, _, _ in rows])
         labels = torch.tensor([int(float(probability) > 0.5) for _, probability, _ in rows])
-    except (OSError, ValueError, SyntaxError, csv.Error) as error:  # Pillow calls some broken PNG files a syntax error
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow calls some broken PNG files a syntax error
         raise DataError(f"{folder} holds a broken copy of elpv-dataset ({error}); install it again.") from error
     images = torch.from_numpy(grey[:, border : border + CROP, border : border + CROP].copy())
     pictures = Pictures(images[:, None].expand(-1, 3, -1, -1), labels, CLASSES, f"elpv/{part}")
-    if FINGERPRINTS[part] != (actual := fingerprint(pictures)):
-        raise DataError(
-            f"{folder} does not hold the known solar cells: fingerprint {actual[:12]} of {part}, "
-            f"expected {FINGERPRINTS[part][:12]}; install elpv-dataset again."
-        )
+    check_fingerprint(pictures, FINGERPRINTS[part], f"{folder} of elpv-dataset")
     return pictures
-
-
-@dataset("cells", kind="classification", title="solar cells")
-def _part(part: str) -> Pictures:
-    return load(part)
 
 
 def _folder() -> Path:
@@ -70,11 +59,7 @@ def _folder() -> Path:
 
 def _labels(folder: Path) -> list[tuple[str, str, str]]:
     """Return file, probability of a defect, and type of every cell."""
-    with open(folder / "labels.csv", encoding="utf-8") as file:
-        rows = [tuple(row) for row in csv.reader(file, delimiter=" ", skipinitialspace=True) if row]
-    if len(rows) != COUNT or any(len(row) != 3 for row in rows):
-        raise ValueError(f"it does not list {COUNT} solar cells")
-    return rows
+    return [tuple(row) for row in np.loadtxt(folder / "labels.csv", str, encoding="utf-8").tolist()]
 
 
 def _members(rows: list[tuple[str, str, str]], part: str) -> list[tuple[str, str, str]]:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from ra_core.data.decoding import hint_to_check, open_picture, refuse_giants, why_broken
+from ra_core.cores import is_rank_zero
+from ra_core.data.decoding import hint_to_check, open_picture, why_broken
 from ra_core.data.draws import draw
 from ra_core.data.listing import ENDINGS, TABLE, LeftOut, content_of, is_inside, list_pictures, spelt, split_by_hash
-from ra_core.errors import DataError, OutputError, ParameterError
+from ra_core.errors import DataError, OutputError
 from ra_core.files import write_text
 from ra_core.pool import in_threads
 
@@ -34,8 +35,8 @@ class FolderPictures:
     """A set of picture files, decoded batch by batch; the same interface as `ra_core.data.Pictures`.
 
     `files` are relative to `folder`; `labels` (N,) int64 index `classes`, of which there is one where nothing is
-    known. The shorter side is resized to `resize` pixels (bilinear with antialias), then `crop` x `crop` are cropped,
-    as published. `skipped` is what was left out, and `contents`, where it is known, the SHA-256 of each file's bytes.
+    known. The shorter side is resized to `resize` pixels, then `crop` x `crop` are cropped, as published. `skipped` is
+    what was left out, and `contents`, where it is known, the SHA-256 of each file's bytes.
     """
 
     folder: Path
@@ -48,13 +49,6 @@ class FolderPictures:
     skipped: tuple[LeftOut, ...] = ()
     contents: tuple[str, ...] = ()
     prefetch = 2  # batches that are read while another is trained on
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.resize:
-            raise ParameterError(
-                f"a crop of {self.crop} out of {self.resize} pixels was asked for; "
-                "the crop must be at least 1 and at most the size resized to."
-            )
 
     def __len__(self) -> int:
         return len(self.files)
@@ -109,15 +103,12 @@ class FolderPictures:
 
     def _read(self, file: str, numbers: list[float] | None) -> np.ndarray:
         """Return one crop (crop, crop, 3) uint8: the centre, or as three random `numbers` say."""
-        picture = open_picture(self.folder / file)
-        width, height = (int(self.resize * side / min(picture.size)) for side in picture.size)
-        refuse_giants(self.folder / file, width, height)  # a strip one pixel wide would grow without bounds
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
-        room_x, room_y = width - self.crop, height - self.crop
+        picture = open_picture(self.folder / file, self.resize)
+        room = [side - self.crop for side in picture.size]
         if numbers is None:
-            left, top, mirrored = round(room_x / 2), round(room_y / 2), False
+            left, top, mirrored = round(room[0] / 2), round(room[1] / 2), False
         else:
-            left, top, mirrored = int(numbers[0] * (room_x + 1)), int(numbers[1] * (room_y + 1)), numbers[2] < 0.5
+            left, top, mirrored = int(numbers[0] * (room[0] + 1)), int(numbers[1] * (room[1] + 1)), numbers[2] < 0.5
         picture = picture.crop((left, top, left + self.crop, top + self.crop))
         return np.asarray(ImageOps.mirror(picture) if mirrored else picture)
 
@@ -125,21 +116,18 @@ class FolderPictures:
 def load_tree(root: str | Path, part: str = "train", resize: int = 256, crop: int = 224) -> FolderPictures:
     """Return the `train` or `test` part of the tree `root/{train,val}/<class>/<picture>`; `test` reads `val`.
 
-    Classes and files come in alphabetical order, so that labels agree with recognizers trained on such trees.
-    Raises `ParameterError` for another part, and `DataError` when a folder is missing, there are fewer than
-    two classes, one is empty, or the two parts have different classes.
+    Classes and files come in alphabetical order, so that labels agree with recognizers trained on such trees. Raises
+    `DataError` when a folder is missing, there are fewer than two classes, one is empty, or the two parts have
+    different classes.
     """
-    if part not in PARTS:
-        raise ParameterError(f"a picture folder has no part {part!r}; choose one of {', '.join(PARTS)}.")
     root = Path(root).expanduser()
-    folder = root / PARTS[part]
+    folder, other = root / PARTS[part], root / ("val" if part == "train" else "train")
     classes = _class_folders(folder)
-    for other in sorted({root / name for name in PARTS.values()} - {folder}):
-        if other.is_dir() and (different := set(classes) ^ set(_class_folders(other))):
-            raise DataError(
-                f"{folder} and {other} differ in class {min(different)!r} ({len(different)} such); "
-                "both must have the same class folders."
-            )
+    if other.is_dir() and (different := set(classes) ^ set(_class_folders(other))):
+        raise DataError(
+            f"{folder} and {other} differ in class {min(different)!r} ({len(different)} such); "
+            "both must have the same class folders."
+        )
     listed = [list_pictures(folder, name) for name in classes]
     empty = [name for name, (files, _) in zip(classes, listed, strict=True) if not files]
     if len(classes) < 2 or empty:
@@ -148,11 +136,10 @@ def load_tree(root: str | Path, part: str = "train", resize: int = 256, crop: in
             f"{folder} {what}; make at least two folders, named as their classes, with files in each that end in "
             f"{', '.join(ENDINGS)}."
         )
-    labels = torch.tensor([label for label, (files, _) in enumerate(listed) for _ in files])
-    files = tuple(file for files, _ in listed for file in files)
+    files, labels = zip(*((file, label) for label, (found, _) in enumerate(listed) for file in found), strict=True)
     skipped = tuple((f"{folder.name}/{file}", reason) for _, left_out in listed for file, reason in left_out)
     name = f"{spelt(root.resolve().name)}/{part}"
-    return FolderPictures(folder, files, labels, classes, name, resize, crop, skipped)
+    return FolderPictures(folder, files, torch.tensor(labels), classes, name, resize, crop, skipped)
 
 
 def _class_folders(folder: Path) -> tuple[str, ...]:
@@ -167,21 +154,20 @@ def _class_folders(folder: Path) -> tuple[str, ...]:
 
 def load_flat(
     root: Path, test_share: float, validation_share: float, resize: int = 256, crop: int = 224,
-    memory: Path | None = None, remember: bool = True,
+    memory: Path | None = None,
 ) -> dict[str, FolderPictures]:  # fmt: skip
     """Return the parts `train`, `validation` and `test` of a folder (`list_flat`), as their bytes divide them.
 
     So the parts stay what they are when files are renamed, moved or added, and copies never part (`split_by_hash`).
-    What is no whole picture is left out. The SHA-256 of every whole file is kept in the JSON file `memory`, and it is
-    read again only when its size or one of its times differs; with `remember` off, nothing is written.
+    What is no whole picture is left out. The first process keeps the SHA-256 of every whole file in the JSON file
+    `memory`; it is read again only when its size or one of its times differs.
     Raises `DataError` where a part has no pictures.
     """
-    pictures = whole(list_flat(root, resize, crop), memory, remember)
+    pictures = whole(list_flat(root, resize, crop), memory)
     parts = split_by_hash(pictures.contents, test_share, validation_share)
-    empty = next((name for name, found in parts.items() if not len(found)), None)
-    if empty:
+    if empty := [name for name, found in parts.items() if not len(found)]:
         raise DataError(
-            f"{root} holds {len(pictures)} whole pictures and none of them falls into the part {empty}; "
+            f"{root} holds {len(pictures)} whole pictures and none of them falls into the part {empty[0]}; "
             "put in more, or change test_share and validation_share."
         )
     return {name: pictures.subset(found, f"{spelt(root.resolve().name)}/{name}") for name, found in parts.items()}
@@ -194,23 +180,32 @@ def list_flat(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
     numbers from 0, or `imagenet_index` of the place among ImageNet's 1,000 classes; `name` may name the classes.
     Raises `DataError` for a table or a folder that cannot be used.
     """
-    labelled = (root / TABLE).exists()
-    folder = root / "pictures" if labelled and (root / "pictures").is_dir() else root
+    if not (root / TABLE).exists():
+        return list_unlabelled(root, resize, crop)
+    folder = root / "pictures" if (root / "pictures").is_dir() else root
+    found, left_out = list_pictures(folder)
+    files, labels, classes = _read_table(root / TABLE, folder)
+    left_out += [(file, f"{TABLE} does not name it") for file in found]
+    skipped = tuple(one for one in left_out if one[0] not in set(files))
+    return FolderPictures(folder, files, torch.tensor(labels), classes, spelt(root.name), resize, crop, skipped)
+
+
+def list_unlabelled(
+    folder: Path, resize: int = 256, crop: int = 224, least: int = 1, classes: tuple[str] = UNKNOWN
+) -> FolderPictures:
+    """Return all pictures in and below a folder, of one class. Raises `DataError` where there are not `least`."""
+    folder = folder.expanduser()
     files, skipped = list_pictures(folder)
-    labels, classes = [0] * len(files), UNKNOWN
-    if labelled:
-        unnamed, (files, labels, classes) = files, _read_table(root / TABLE, folder)
-        skipped += [(file, f"{TABLE} does not name it") for file in unnamed]
-        skipped = [one for one in skipped if one[0] not in set(files)]
-    if not files:
+    if len(files) < least:
         raise DataError(
-            f"{root} holds no pictures; put in files that end in {', '.join(ENDINGS)}, or name another folder."
+            f"{folder} holds {len(files)} pictures; put in at least {least}, as files that end in "
+            f"{', '.join(ENDINGS)}, or name another folder."
         )
-    labels = torch.tensor(labels, dtype=torch.int64)
-    return FolderPictures(folder, tuple(files), labels, classes, spelt(root.name), resize, crop, tuple(skipped))
+    labels, name = torch.zeros(len(files), dtype=torch.int64), spelt(folder.resolve().name)
+    return FolderPictures(folder, tuple(files), labels, classes, name, resize, crop, tuple(skipped))
 
 
-def _read_table(table: Path, folder: Path) -> tuple[list[str], list[int], tuple[str, ...]]:
+def _read_table(table: Path, folder: Path) -> tuple[tuple[str, ...], list[int], tuple[str, ...]]:
     """Return the files that a table names, their labels, and the classes; the order of its rows means nothing."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
@@ -223,46 +218,44 @@ def _read_table(table: Path, folder: Path) -> tuple[list[str], list[int], tuple[
         raise DataError(
             f"{table} has the columns {', '.join(map(str, columns)) or 'none'}; it needs file, and index or {IMAGENET}."
         )
-    last, names = 999 if column == IMAGENET else LAST_CLASS, {}
-    files = [row["file"] or "" for row in rows]
-    for file, before, row in zip(files, [None, *files], rows, strict=False):
-        text = str(row[column]).strip()
+    last, found, names = 999 if column == IMAGENET else LAST_CLASS, {}, {}
+    for row in rows:
+        file, text = row["file"] or "", str(row[column]).strip()
         if not text.isdecimal() or int(text) > last:
             raise DataError(f"{table} has {column} = {text!r} for {file!r}; give a whole number from 0 to {last}.")
         if not is_inside(folder, file):
             raise DataError(f"{table} names {file!r}, which is not in {folder}; put it there or take it out.")
-        if file == before:
+        if file in found:
             raise DataError(f"{table} names {file!r} twice; name every file once.")
-        names[int(text)] = row.get("name") or f"class {int(text)}"
+        found[file] = int(text)
+        names[found[file]] = row.get("name") or f"class {found[file]}"
     classes = [names.get(label, f"class {label}") for label in range(max(2, max(names) + 1))]
     if column == IMAGENET:
         from torchvision.models import ResNet18_Weights
 
         classes = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    return files, [int(row[column]) for row in rows], tuple(classes)
+    return tuple(found), list(found.values()), tuple(classes)
 
 
-def whole(pictures: FolderPictures, memory: Path | None, remember: bool) -> FolderPictures:
+def whole(pictures: FolderPictures, memory: Path | None) -> FolderPictures:
     """Return the pictures whose files are whole, with their contents, and what was left out."""
     about = {"folder": str(pictures.folder.resolve()), "resize": pictures.resize, "crop": pictures.crop}
-    kept = {}
+    known = {}
     with suppress(OSError, ValueError):
         kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
-    known = kept["files"] if kept and about.items() <= kept.items() else {}
+        known = kept.pop("files", {}) if about.items() <= kept.items() else {}
 
     def look(file: str) -> list | str:
         """Return a whole file's state and content, or why it cannot be used."""
-        path, state = pictures.folder / file, []
-        with suppress(OSError):
-            found = path.stat()
-            state = [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        path, now = pictures.folder / file, (pictures.folder / file).stat()
+        state = [now.st_size, now.st_mtime_ns, now.st_ctime_ns]
         if file in known and known[file][0] == state:
             return known[file]
         return pictures.check(file) or [state, content_of(path)]
 
     looked = dict(zip(pictures.files, in_threads(look, pictures.files), strict=True))
     found = {file: said for file, said in looked.items() if isinstance(said, list)}
-    if memory and remember and found != known:
+    if memory and found != known and is_rank_zero():
         with suppress(OutputError):  # then it is all read again
             write_text(memory, json.dumps(about | {"files": found}))
     whole = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)

@@ -16,15 +16,13 @@ LeftOut = tuple[str, str]  # a file or folder, relative to the folder asked abou
 
 
 def kind_of(root: Path) -> str:
-    """Return what a folder holds: `voc` or `coco` boxes, a `tree` of class folders, a `table`, or `pictures` alone."""
+    """Return what a folder holds: `voc` or `coco` boxes, a `tree` of class folders, or else `flat` pictures."""
     annotations = (find_folder(root, "annotations") if root.is_dir() else None) or root / "annotations"
     if any(annotations.glob("[!.]*.xml")):
         return "voc"
     if root.suffix == ".json" or any(annotations.glob("[!.]*.json")) or any(root.glob("instances*.json")):
         return "coco"
-    if is_tree(root):
-        return "tree"
-    return "table" if (root / TABLE).exists() else "pictures"
+    return "tree" if is_tree(root) else "flat"
 
 
 def is_tree(root: Path) -> bool:
@@ -58,31 +56,29 @@ def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]
     """Yield each file in and below a folder that goes by `name`, with the reason it is left out, or none."""
     inside = []
     for entry in sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name)):
-        path = f"{name}/{entry.name}".lstrip("/")
-        if entry.is_dir() and entry.name[0] != ".":
-            real = Path(os.path.realpath(entry.path))
-            if real not in seen:
-                seen.add(real)
-                inside.append((entry.path, path))
-        elif entry.is_dir() or _is_meant(entry.name.lower()):
-            yield path, _reason(entry, path)
+        path, real = f"{name}/{entry.name}".lstrip("/"), Path(os.path.realpath(entry.path))
+        if not entry.is_dir() or entry.name[0] == ".":
+            reason = _reason(entry, path)
+            if reason is not None:
+                yield path, reason
+        elif real not in seen:
+            seen.add(real)
+            inside.append((Path(entry.path), path))
     for below, path in inside:
         try:
-            yield from _walk(Path(below), path, seen)
+            yield from _walk(below, path, seen)
         except OSError as error:
             yield path, f"it cannot be read ({error.strerror or error})"
 
 
-def _is_meant(name: str) -> bool:
-    """Say whether somebody may take a file for a picture: no text beside them, nothing that a system hides there."""
-    return not name.endswith(BESIDE) and (name[0] != "." or name.endswith(ENDINGS))
-
-
-def _reason(entry: os.DirEntry, path: str) -> str:
-    if entry.name[0] == ".":
-        return "it is hidden"
-    if not entry.name.lower().endswith(ENDINGS):
-        return f"its name ends in none of {', '.join(ENDINGS)}"
+def _reason(entry: os.DirEntry, path: str) -> str | None:
+    """Return why a file is left out, nothing for a picture, or None where nobody would take it for one."""
+    name = entry.name.lower()
+    picture = name.endswith(ENDINGS)
+    if name[0] == ".":
+        return "it is hidden" if picture or entry.is_dir() else None
+    if not picture:
+        return None if name.endswith(BESIDE) else f"its name ends in none of {', '.join(ENDINGS)}"
     if spelt(path) != path:
         return "its name is not UTF-8"
     return "" if entry.is_file() else "it is a link to nothing" if entry.is_symlink() else "it is no plain file"
@@ -107,7 +103,7 @@ def split_by_hash(digests: Iterable[str], test_share: float, validation_share: f
     """
     places = torch.tensor([int(digest[:16], 16) / 2**64 for digest in digests], dtype=torch.float64)
     part = (places >= test_share).long() + (places >= test_share + validation_share)
-    return {name: torch.nonzero(part == i).flatten() for name, i in (("train", 2), ("validation", 1), ("test", 0))}
+    return {name: torch.nonzero(part == 2 - i).flatten() for i, name in enumerate(("train", "validation", "test"))}
 
 
 def content_of(path: Path) -> str:

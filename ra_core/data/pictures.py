@@ -68,6 +68,15 @@ def fingerprint(pictures: PictureSet) -> str:
     return hashlib.sha256(b"".join(sorted(pictures.digests()))).hexdigest()
 
 
+def check_fingerprint(pictures: PictureSet, known: str, place: str) -> None:
+    """Raise `DataError` where pictures that come from a `place` are not those with the known fingerprint."""
+    if (actual := fingerprint(pictures)) != known:
+        raise DataError(
+            f"{place} does not hold the known pictures {pictures.name}: fingerprint {actual[:12]}, expected "
+            f"{known[:12]}; fetch or install it again."
+        )
+
+
 def is_labelled(pictures: PictureSet) -> bool:
     """Say whether it is known what is on the pictures; those of an unlabelled folder have one class."""
     return len(pictures.classes) > 1
@@ -88,13 +97,7 @@ def as_batch(pictures: PictureSet, count: int = 0) -> tuple[torch.Tensor, torch.
 
 def first_per_class(pictures: PictureSet, count: int) -> PictureSet:
     """Return the first `count` pictures of every class, in their order. Raises `DataError` when a class has fewer."""
-    smallest = _smallest_class(pictures)
-    if not 1 <= count <= smallest:
-        raise DataError(
-            f"{count} pictures of each class of {pictures.name} were asked for; "
-            f"its smallest class has {smallest}: ask for 1 to {smallest}."
-        )
-    return pictures.subset(_per_class(pictures.labels, slice(count)), pictures.name)
+    return pictures.subset(_per_class(pictures, count, slice(count)), pictures.name)
 
 
 def split_train(pictures: PictureSet, validation_per_class: int = VALIDATION_PER_CLASS) -> dict[str, PictureSet]:
@@ -102,23 +105,20 @@ def split_train(pictures: PictureSet, validation_per_class: int = VALIDATION_PER
 
     Raises `DataError` when a class would keep no picture to train on.
     """
-    smallest = _smallest_class(pictures)
-    if not 1 <= validation_per_class < smallest:
-        raise DataError(
-            f"{validation_per_class} pictures of each class of {pictures.name} cannot be set aside for "
-            f"validation: its smallest class has {smallest}; choose at least 1 and fewer than that."
-        )
     parts = {"train": slice(None, -validation_per_class), "validation": slice(-validation_per_class, None)}
     return {
-        part: pictures.subset(_per_class(pictures.labels, which), f"{pictures.name}/{part}")
+        part: pictures.subset(_per_class(pictures, validation_per_class, which, rest=1), f"{pictures.name}/{part}")
         for part, which in parts.items()
     }
 
 
-def _per_class(labels: torch.Tensor, which: slice) -> torch.Tensor:
-    """Return, in order, the indices of the pictures at `which` places within their class."""
+def _per_class(pictures: PictureSet, count: int, which: slice, rest: int = 0) -> torch.Tensor:
+    """Return, in order, the indices at `which` places within their class, which has `count` pictures and `rest`."""
+    labels = pictures.labels
+    smallest = int(torch.bincount(labels, minlength=len(pictures.classes)).min())
+    if not 1 <= count <= smallest - rest:
+        raise DataError(
+            f"{count} pictures of each class of {pictures.name} were asked for; its smallest class has {smallest}, so "
+            f"choose at least 1 and at most {smallest - rest}."
+        )
     return torch.cat([torch.nonzero(labels == c).flatten()[which] for c in labels.unique()]).sort().values
-
-
-def _smallest_class(pictures: PictureSet) -> int:
-    return int(torch.bincount(pictures.labels, minlength=len(pictures.classes)).min())

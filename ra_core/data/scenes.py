@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from ra_core.data import cifar10
+import ra_core.data.cifar10 as cifar10
 from ra_core.data.boxes import BoxedPictures, Objects
 from ra_core.data.datasets import dataset
 from ra_core.data.pictures import split_train
-from ra_core.errors import DataError, ParameterError
+from ra_core.errors import DataError
 
 SIDE = 224
 MOST_OBJECTS = 5
@@ -40,32 +40,23 @@ FINGERPRINTS = {
 }
 
 
-def load(part: str = "train", count: int | None = None) -> BoxedPictures:
-    """Return the first `count` scenes of the part `train`, `validation` or `test` (None: 10,000, 200 or 400).
+@dataset("scenes", kind="detection", title="scenes")
+def load(part: str = "train", count: int = 0) -> BoxedPictures:
+    """Return the first `count` scenes of the part `train`, `validation` or `test` (0: 10,000, 200 or 400).
 
     Objects of `test` come from the shipped test pictures of CIFAR-10, those of `validation` from the shipped
     training pictures set aside by `split_train`, those of `train` from the rest. The recognizers whose features the
     shipped detectors begin with have seen all training pictures: validation flatters them, test does not. Raises
-    `ParameterError` for another part or a count below 1, and `DataError` when the scenes come out differently here.
+    `DataError` when the scenes come out differently here.
     """
-    if part not in SEEDS:
-        raise ParameterError(f"scenes have no part {part!r}; choose one of {', '.join(SEEDS)}.")
-    count = COUNTS[part] if count is None else count
-    if count < 1:
-        raise ParameterError(f"{count} scenes were asked for; ask for at least 1.")
     painter, actual = _painter(part), _fingerprint(part)
     if actual != FINGERPRINTS[part]:
         raise DataError(
             f"the {part} scenes come out differently here: fingerprint {actual[:12]}, expected "
             f"{FINGERPRINTS[part][:12]}; install the versions of Pillow and NumPy in requirements.lock."
         )
-    numbers = tuple(range(count))
+    numbers = tuple(range(count or COUNTS[part]))
     return BoxedPictures(numbers, painter, tuple(map(painter.objects, numbers)), cifar10.CLASSES, f"scenes/{part}")
-
-
-@dataset("scenes", kind="detection", title="scenes")
-def _part(part: str, count: int = 0) -> BoxedPictures:
-    return load(part, count or None)
 
 
 @cache

@@ -1,18 +1,17 @@
 """What a profile trains, validates and reports on, whether it comes from a registered data set or from a folder."""
 
 import csv
-import io
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
-from ra_core.cores import launched
+from ra_core.cores import is_rank_zero
 from ra_core.data.box_folders import load_parts
 from ra_core.data.datasets import DATASETS, split_parts
 from ra_core.data.folders import list_flat, load_flat, load_tree, whole
-from ra_core.data.listing import LeftOut, is_tree
-from ra_core.data.pictures import PictureSet, evenly_spaced, fingerprint, first_per_class
+from ra_core.data.listing import is_tree
+from ra_core.data.pictures import PictureSet, evenly_spaced, first_per_class
 from ra_core.errors import DataError, ParameterError
-from ra_core.files import remove, write_text
+from ra_core.files import atomic, remove, write_text
 
 
 def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[str, PictureSet]:
@@ -23,7 +22,6 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[
     `folder / "skipped.csv"`, and what it knows of its files into `folder / "checked.json"`.
     Raises `DataError` for pictures that cannot be used, and `ParameterError` for an unknown data set or part.
     """
-    parts = tuple(parts)
     if data.kind != "folder":
         known = DATASETS.find(data.kind)
         if known.kind != "classification":
@@ -42,12 +40,6 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[
     return splits
 
 
-def fingerprints(data, home: Path, folder: Path) -> dict[str, str]:
-    """Return the fingerprints of what is trained and validated on, by part, where that may change: in a folder."""
-    found = load_splits(data, ("train", "validation"), home, folder) if data.kind == "folder" else {}
-    return {part: fingerprint(pictures) for part, pictures in found.items()}
-
-
 def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) -> PictureSet:
     """Return a part of a data set whose pictures go through codecs, or `count` of them (0: all).
 
@@ -60,7 +52,7 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
     names, parts = tuple(data.names.items()), tuple(data.parts.items())
     root = home / Path(data.folder).expanduser()
     found = load_parts(root, data.resize, names, parts, data.test_share, data.validation_share)
-    if _is_rank_zero():
+    if is_rank_zero():
         skipped = dict.fromkeys(line for pictures in found.values() for line in pictures.skipped)
         write_text(folder / "skipped.txt", "".join(f"{line}\n" for line in skipped))
     return evenly_spaced(found[part], count)
@@ -68,9 +60,9 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
 
 def _tree_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict[str, PictureSet]:
     """Return splits of class folders; what is left out is listed when they are trained on."""
-    load = cache(lambda part: load_tree(root, part, data.resize, data.crop))
+    load = cache(partial(load_tree, root, resize=data.resize, crop=data.crop))
     splits = split_parts(load, parts, ("train", "test"), data.validation_per_class, data.source)
-    if {"train", "validation"} & set(parts) and _is_rank_zero():
+    if {"train", "validation"} & set(parts):
         rest = load("test").skipped if (root / "val").is_dir() else ()
         _list_skipped(folder, data.source, (*load("train").skipped, *rest))
     return splits
@@ -83,19 +75,17 @@ def _flat_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict
             f"{data.source} has no class folders, so train_per_class and test_per_class mean nothing there; "
             "leave them out and state test_share and validation_share."
         )
-    memory, first = folder / "checked.json", _is_rank_zero()
-    splits = load_flat(root, data.test_share, data.validation_share, data.resize, data.crop, memory, remember=first)
-    if first:
-        _list_skipped(folder, data.source, splits["train"].skipped)
+    memory = folder / "checked.json"
+    splits = load_flat(root, data.test_share, data.validation_share, data.resize, data.crop, memory)
+    _list_skipped(folder, data.source, splits["train"].skipped)
     return {part: splits[part] for part in parts}
 
 
 def _test_folder(data, home: Path, folder: Path) -> PictureSet:
     """Return all whole pictures of the folder that is only reported on; what is left out is listed apart."""
-    root, apart, first = _existing(home, data.test), folder / "test", _is_rank_zero()
-    found = whole(list_flat(root, data.resize, data.crop), apart / "checked.json", first)
-    if first:
-        _list_skipped(apart, data.test, found.skipped)
+    apart = folder / "test"
+    found = whole(list_flat(_existing(home, data.test), data.resize, data.crop), apart / "checked.json")
+    _list_skipped(apart, data.test, found.skipped)
     return found
 
 
@@ -108,17 +98,13 @@ def _existing(home: Path, source: str) -> Path:
     return root
 
 
-def _list_skipped(folder: Path, source: str, skipped: tuple[LeftOut, ...]) -> None:
+def _list_skipped(folder: Path, source: str, skipped: tuple[tuple[str, str], ...]) -> None:
     """Write which files are left out, and why, as `skipped.csv`."""
-    path = folder / "skipped.csv"
-    if not skipped:
-        remove(path)
+    if not is_rank_zero():
         return
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "reason"), *skipped])
-    write_text(path, text.getvalue())
-    print(f"{len(skipped)} files of {source} cannot be used and are skipped; {path} lists them.")
-
-
-def _is_rank_zero() -> bool:
-    return launched("RANK", 0) == 0
+    path = folder / "skipped.csv"
+    remove(path)
+    if skipped:
+        with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("file", "reason"), *skipped])
+        print(f"{len(skipped)} files of {source} cannot be used and are skipped; {path} lists them.")

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from ra_core.data import elpv, fingerprint, scenes
-from ra_core.data.crops import Crops, picture_folder
+from ra_core.data.crops import Crops
+from ra_core.data.folders import list_unlabelled
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import write_text
 from ra_core.metrics import psnr, to_8bit
@@ -38,7 +39,7 @@ def training_pictures(folder: str | Path | None = None) -> tuple[Crops, list]:
     """
     if folder is None:
         return Crops((scenes.load("train", SCENES), elpv.load("train"))), held_out_pictures()
-    pictures = picture_folder(folder)
+    pictures = list_unlabelled(Path(folder), 256, 256, least=2, classes=("picture",))
     places = torch.arange(len(pictures))
     train = pictures.subset(places[places % 10 != 0], f"{pictures.name}/train")
     return Crops((train,)), [pictures.subset(places[::10], f"{pictures.name}/held out")]

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from ra_core import human_yaml
-from ra_core.cores import launched
+from ra_core.cores import is_rank_zero
 from ra_core.errors import ParameterError, exit_status
 from ra_core.params import load_profile
 from ra_core.training.processes import shutdown
@@ -28,7 +28,7 @@ def train(given: argparse.Namespace) -> None:
     else:
         raise ParameterError("nothing to train was named; give --task, or --dataset with --codec.")
     folder = steps.train(run)
-    if launched("RANK", 0) == 0:
+    if is_rank_zero():
         print(folder)
 
 
