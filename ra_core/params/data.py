@@ -31,9 +31,11 @@ class Data(Strict):
     )
 
     @model_validator(mode="after")
-    def _something_to_train_on(self):
+    def _possible(self):
         if self.test and self.kind != "folder":
             raise ValueError(f"test = {self.test!r} is a folder beside that of kind: folder; leave it out")
+        if self.kind == "folder" and self.crop > self.resize:
+            raise ValueError(f"a crop of {self.crop} pixels does not fit into the {self.resize} resized to")
         return something_to_train_on(self)
 
     @property

@@ -40,10 +40,10 @@ def counted(pictures, index) -> tuple[list, list]:
 def voc(tmp_path):
     """A VOC folder of three pictures of several sizes."""
     root = tmp_path / "zoo"
-    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+    for name in ("Annotations", "ImageSets/Main"):
         (root / name).mkdir(parents=True)
     for name, size in (("a.jpg", (40, 20)), ("b.PNG", (30, 60)), ("c.jpg", (10, 10))):
-        picture(*size).save(root / "JPEGImages" / name)
+        noise.save(root / "JPEGImages" / name, picture(*size))
     annotate(root, "a", thing("dog", 1, 1, 40, 20), thing("cat", 11, 6, 20, 15), size=(40, 20))
     annotate(root, "b", thing("dog", 3, 5, 12, 24), thing("dog", 1, 1, 9, 9, 1), filename="other.png")
     annotate(root, "c", filename="c.jpg")
@@ -68,16 +68,11 @@ def content():
 def coco(tmp_path, content):
     """A COCO folder of two pictures."""
     root = tmp_path / "farm"
-    (root / "annotations").mkdir(parents=True)
-    (root / "val2017" / "sub").mkdir(parents=True)
-    picture(40, 20).save(root / "val2017" / "x.png")
-    picture(16, 16).save(root / "val2017" / "sub" / "y.png")
-    write(root, content)
+    noise.save(root / "val2017" / "x.png", picture(40, 20))
+    noise.save(root / "val2017" / "sub" / "y.png", picture(16, 16))
+    (root / "annotations").mkdir()
+    (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     return root
-
-
-def write(coco, content) -> None:
-    (coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
 
 
 # Pascal VOC
@@ -131,18 +126,19 @@ def test_what_cannot_be_used_is_left_out_and_listed(voc):
     annotate(voc, "c", *(thing("dog", *given) for given in corners))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture(20, 10).save(images / "turned.jpg", exif=exif)
+    for name, options in (("turned", {"exif": exif}), ("small", {}), ("unknown", {})):
+        picture(20, 10).save(images / f"{name}.jpg", **options)
     annotate(voc, "turned", thing("dog", 1, 1, 5, 5))
-    picture(20, 10).save(images / "small.jpg")
     annotate(voc, "small", thing("dog", 1, 1, 5, 5), size=(40, 20))
-    picture(20, 10).save(images / "unknown.jpg")
-    pictures = load(voc)
+    Image.new("RGB", (1, 9000)).save(images / "strip.png")  # brought to size it would grow without bounds
+    annotate(voc, "strip", thing("dog", 1, 1, 1, 900))
+    pictures = load(voc, resize=150)
     assert [key[0] for key in pictures.keys] == ["a.jpg", "b.PNG", "c.jpg"]
-    assert counted(pictures, 2)[0] == [[0, 2, 10, 9]]
+    assert counted(pictures, 2)[0] == [[0, 30, 150, 135]]
     words = {
         "broken.xml": "(", "endless.xml": "(", "nameless.xml": "name", "number.xml": "one", "gone.jpg": "not a file",
         "noise.jpg": "known kind", "c.jpg: 4 of 5": "inside", "turned.jpg": "tag", "small.jpg": "40 x 20",
-        "unknown.jpg": "no annotation", "phone.heic": ".jpeg",
+        "unknown.jpg": "no annotation", "phone.heic": ".jpeg", "strip.png": "megapixels",
     }  # fmt: skip
     assert len(pictures.skipped) == len(words)
     for name, word in words.items():
@@ -187,6 +183,10 @@ def test_the_shorter_side_is_resized_with_the_boxes(voc):
 @pytest.mark.parametrize("way", ["folder", "part", "file"])
 def test_a_coco_folder(coco, way):
     file = coco / "annotations" / "instances_val2017.json"
+    if way != "folder":
+        for name in ("instances_train2017.json", "captions_val2017.json"):
+            (file.parent / name).write_text("{}")
+        assert "2 fitting" in refusal(DataError, load, coco)
     pictures = load(*{"folder": (coco,), "part": (coco, "val2017"), "file": (file,)}[way])
     assert pictures.classes == ("airplane", "dog") and pictures.skipped == ()
     assert [key[0] for key in pictures.keys] == ["x.png", "sub/y.png"]
@@ -206,23 +206,7 @@ def test_coco_pictures_are_found_in_the_usual_places(coco, place):
     assert str(coco / "images") in refusal(DataError, load, coco)
 
 
-def test_of_several_coco_files_the_part_chooses(coco):
-    for name in ("instances_train2017.json", "captions_val2017.json"):
-        (coco / "annotations" / name).write_text("{}")
-    assert len(load(coco, "val2017")) == 2
-    assert "2 fitting" in refusal(DataError, load, coco)
-
-
-BROKEN = ["", "[]", "[" * 100_000, '{"images": 3, "categories": [], "annotations": []}', '{"images": []}', "\udcff"]
-
-
-@pytest.mark.parametrize("text", BROKEN)
-def test_a_broken_coco_file_is_refused(coco, text):
-    file = coco / "annotations" / "instances_val2017.json"
-    file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert str(file) in refusal(DataError, load, coco)
-
-
+BROKEN = [b"", b"[]", b"[" * 100_000, b'{"images": 3, "categories": [], "annotations": []}', b'{"images": []}', b"\xff"]
 MISFITS = [
     ("annotations", "bbox", [1, 2, 3]), ("annotations", "bbox", None), ("annotations", "image_id", 99),
     ("annotations", "category_id", 99), ("images", "width", float("inf")), ("images", "id", [1]),
@@ -230,11 +214,13 @@ MISFITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "field", "value"), MISFITS)
-def test_a_coco_file_whose_parts_do_not_fit_is_refused(coco, content, key, field, value):
-    content[key][1][field] = value
-    write(coco, content)
-    assert "instances_val2017.json" in refusal(DataError, load, coco)
+@pytest.mark.parametrize("fault", [*BROKEN, *MISFITS])
+def test_a_coco_file_that_is_broken_or_whose_parts_do_not_fit_is_refused(coco, content, fault):
+    file = coco / "annotations" / "instances_val2017.json"
+    if isinstance(fault, tuple):
+        content[fault[0]][1][fault[1]] = fault[2]
+    file.write_bytes(json.dumps(content).encode() if isinstance(fault, tuple) else fault)
+    assert str(file) in refusal(DataError, load, coco)
 
 
 def test_coco_boxes_outside_and_pictures_that_are_missing_are_listed(coco, content):
@@ -243,7 +229,7 @@ def test_coco_boxes_outside_and_pictures_that_are_missing_are_listed(coco, conte
     picture(8, 8).save(coco / "annotations" / "z.png")
     for bbox in ([-5, -5, 10, 10], [50, 0, 4, 4], [1, 1, 0, 5], [1, 1, -3, 5], [0, 0, float("inf"), 2]):
         content["annotations"].append({"id": 8, "image_id": 7, "category_id": 5, "bbox": bbox})
-    write(coco, content)
+    (coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     pictures = load(coco)
     assert counted(pictures, 0)[0][2:] == [[0, 0, 5, 5]] and len(pictures) == 1
     starts = ("x.png: 4 of 7 boxes", "sub/y.png", "gone.png", "../annotations/z.png")
@@ -284,14 +270,14 @@ def test_parts_are_those_that_the_folder_names(tmp_path):
     assert [len(three[part]) for part in ("train", "validation", "test")] == [15, 9, 9]
 
 
+def test_a_part_without_boxes_is_refused(tmp_path):
+    root = boxed.folder(tmp_path / "few", "voc", 4)
+    assert "part validation" in refusal(DataError, parts_of, root, test_share=0.001)
+
+
 def test_classes_get_other_names_or_none(tmp_path):
     root = boxed.folder(tmp_path / "renamed", "coco", 40)
     found = parts_of(root, names={"red": "Green", "blue": None}.items())
     assert found["train"].classes == ("Green",)
     every = [target["labels"].tolist() for p in found.values() for target in p.all_targets()]
     assert sorted(map(len, every)) == [0] * 13 + [1] * 27
-
-
-def test_a_part_without_boxes_is_refused(tmp_path):
-    root = boxed.folder(tmp_path / "few", "voc", 4)
-    assert "part validation" in refusal(DataError, parts_of, root, test_share=0.001)

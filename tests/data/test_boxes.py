@@ -1,11 +1,9 @@
 import boxed
 import numpy as np
 import torch
-from refusal import refusal
 
 from ra_core.data import as_batch, fingerprint
 from ra_core.data.boxes import BoxedPictures, Objects, by_size, clip, common_name, in_batches, mirror
-from ra_core.errors import DataError
 
 
 def test_a_batch_holds_the_pictures_and_what_is_in_them():
@@ -63,13 +61,6 @@ def test_ignored_objects_stand_apart():
     assert (mirrored["boxes"].tolist() == [[0, 0, 4, 4], [2, 2, 6, 6]]) == (
         mirrored["ignored_boxes"].tolist() == [[1, 1, 9, 9]]
     )
-
-
-def test_pictures_of_several_sizes_are_refused_together_and_taken_alone():
-    small, large = boxed.pictures(1), boxed.pictures(1, side=80)
-    both = BoxedPictures(small.keys + large.keys, boxed.paint, small.objects + large.objects, boxed.CLASSES, "mixed")
-    assert "64 x 64 and of 80 x 80" in refusal(DataError, both.batch, torch.arange(2))
-    assert both.batch(torch.tensor([1]))[0].shape == (1, 3, 80, 80)
 
 
 def test_the_fingerprint_knows_pictures_boxes_labels_and_what_is_ignored_but_no_order():

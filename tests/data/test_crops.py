@@ -1,11 +1,9 @@
-import noise
 import tiny
 import torch
-from PIL import Image
 from refusal import refusal
 
 from ra_core.data import fingerprint
-from ra_core.data.crops import Crops, picture_folder
+from ra_core.data.crops import Crops
 from ra_core.errors import DataError
 
 SETS = (tiny.pictures(3, 0, "one"), tiny.pictures(2, 1, "two"))
@@ -49,21 +47,3 @@ def test_its_pictures_are_those_of_its_sets():
 def test_a_picture_that_is_too_small_is_refused():
     said = refusal(DataError, Crops(SETS, sides=(17,)).training_batch, torch.tensor([4]), generator())
     assert "two" in said and "16 x 16" in said and "17" in said
-
-
-def test_a_folder_gives_all_its_pictures_whatever_its_folders_are(tmp_path):
-    noise.save(tmp_path / "b.png", Image.new("RGB", (40, 30), "red"))
-    noise.save(tmp_path / "deep" / "er" / "a.jpg", 0)
-    (tmp_path / ".hidden.png").touch()
-    pictures = picture_folder(tmp_path, side=24)
-    assert (pictures.files, pictures.name) == (("b.png", "deep/er/a.jpg"), tmp_path.name)
-    assert [name for name, _ in pictures.skipped] == [".hidden.png"]
-    images, _ = pictures.batch(torch.arange(2))
-    assert images.shape == (2, 3, 24, 24) and images[0, 0].min() == 1
-
-
-def test_a_folder_with_nothing_to_hold_out_is_refused(tmp_path):
-    noise.save(tmp_path / "a.png", 0)
-    said = refusal(DataError, picture_folder, tmp_path)
-    assert str(tmp_path) in said and "1 pictures" in said
-    assert "nowhere" in refusal(DataError, picture_folder, tmp_path / "nowhere")

@@ -9,7 +9,7 @@ import torch
 from refusal import refusal
 
 from ra_core.data import Pictures, elpv, fingerprint
-from ra_core.errors import DataError, ParameterError
+from ra_core.errors import DataError
 
 installed = pytest.mark.skipif(find_spec("elpv_dataset") is None, reason="elpv-dataset is not installed")
 KINDS = [(p, kind) for kind in ("mono", "poly") for p in ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")]
@@ -52,7 +52,6 @@ def copy(monkeypatch, whole, tmp_path) -> Path:
         (tmp_path / "images" / path.name).symlink_to(path)
     (tmp_path / "labels.csv").write_text((whole / "labels.csv").read_text())
     monkeypatch.setattr(elpv, "_folder", lambda: tmp_path)
-    monkeypatch.setattr(elpv, "COUNT", CELLS)
     monkeypatch.setattr(elpv, "FINGERPRINTS", {part: fingerprint(expected(part)) for part in elpv.PARTS})
     return tmp_path
 
@@ -65,8 +64,7 @@ def test_a_part_is_the_centre_of_its_cells(copy, part):
     assert found.images.shape[1:] == (3, 296, 296) and found.images.dtype == torch.uint8
 
 
-def test_unknown_parts_and_a_missing_package_are_refused(monkeypatch):
-    assert "'all'" in refusal(ParameterError, elpv.load, "all")
+def test_a_missing_package_is_refused(monkeypatch):
     monkeypatch.setattr(elpv, "find_spec", lambda name: None)
     assert "elpv-dataset" in refusal(DataError, elpv.load, "test")
 

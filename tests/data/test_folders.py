@@ -12,8 +12,8 @@ from PIL import Image
 from refusal import refusal
 
 from ra_core.data import fingerprint, folders, is_labelled
-from ra_core.data.folders import FolderPictures, list_flat, load_flat, load_tree
-from ra_core.errors import DataError, ParameterError
+from ra_core.data.folders import FolderPictures, list_flat, list_unlabelled, load_flat, load_tree
+from ra_core.errors import DataError
 
 SHARES = (0.4, 0.2)
 PARTS = ("train", "validation", "test")
@@ -52,12 +52,8 @@ def rewrite(table, old, new):
     (table / "labels.csv").write_text((table / "labels.csv").read_text().replace(old, new))
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def flat(root, shares=SHARES, resize=24, crop=16, **memory):
-    return load_flat(root, *shares, resize, crop, **memory)
+def flat(root, shares=SHARES, resize=24, crop=16, memory=None):
+    return load_flat(root, *shares, resize, crop, memory)
 
 
 def files(parts):
@@ -95,26 +91,13 @@ def test_a_batch_is_what_torchvision_gives(tree):
             assert torch.equal(image, expected[i][0]) and label == expected[i][1]
 
 
-def test_a_training_batch_is_reproducible_from_its_generator(tree):
-    pictures, indices = load_tree(tree, "train", 24, 16), torch.tensor([0, 3, 3, 1])
-    generators = [seeded(3), seeded(3)]
-    first, labels = pictures.training_batch(indices, generators[0])
-    torch.rand(5)  # the global random state has no say
-    assert torch.equal(first, pictures.training_batch(indices, generators[1])[0])
-    assert not torch.equal(first[1], first[2])  # the same file, drawn twice
-    assert labels.tolist() == [0, 1, 1, 0]
-    pictures.training_batch(torch.tensor([4, 2, 0, 0]), generators[0])  # advances by as much, whatever the sizes
-    pictures.training_batch(indices, generators[1])
-    assert torch.equal(generators[0].get_state(), generators[1].get_state())
-
-
 def test_training_crops_reach_every_place_and_half_are_mirrored(tmp_path):
     rows, columns = np.mgrid[0:10, 0:12].astype(np.uint8)
     array = np.stack([columns, rows, np.zeros_like(rows)], axis=2)  # red tells the column, green the row
     for name in ("a", "b"):
         noise.save(tmp_path / "train" / name / "0.png", array)
     pictures = load_tree(tmp_path, "train", resize=10, crop=8)  # not resized: 3 places down, 5 across
-    images, _ = pictures.training_batch(torch.zeros(600, dtype=torch.int64), seeded(0))
+    images, _ = pictures.training_batch(torch.zeros(600, dtype=torch.int64), torch.Generator().manual_seed(0))
     assert images.dtype == torch.uint8
     images = images.int()
     mirrored = images[:, 0, 0, 0] > images[:, 0, 0, -1]
@@ -165,14 +148,6 @@ def test_a_broken_picture_in_the_tree_is_named(tree):
     assert "wren/3.png" in said and f"ra_core.data.check {pictures.folder}" in said
 
 
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [(("train", 24, 25), "25"), (("train", 24, 0), "0"), (("train", -3, -4), "-4"), (("validation",), "'validation'")],
-)
-def test_impossible_crops_and_parts_are_refused(tree, given, named):
-    assert named in refusal(ParameterError, load_tree, tree, *given)
-
-
 def test_a_tree_that_is_none_is_refused(tree, tmp_path):
     noise.save(tree / "train" / "dodo" / "0.png")
     assert "dodo" in refusal(DataError, load_tree, tree, "test")  # the parts differ
@@ -188,7 +163,7 @@ def test_a_tree_that_is_none_is_refused(tree, tmp_path):
 # --- which part of a folder without a tree
 
 
-def test_every_picture_is_in_the_part_that_its_hash_says(photos):
+def test_every_picture_is_in_the_part_that_the_hash_of_its_bytes_says(photos):
     parts = files(flat(photos))
     assert set(parts) == set(PARTS) and sum(map(len, parts.values())) == 20
     for name, found in parts.items():
@@ -202,18 +177,6 @@ def test_a_part_without_pictures_is_refused(photos, tmp_path):
         assert f"part {part}" in refusal(DataError, flat, photos, shares)
     (tmp_path / "empty").mkdir()
     assert str(tmp_path / "empty") in refusal(DataError, flat, tmp_path / "empty")
-
-
-def test_parts_stay_when_files_are_renamed_or_added_and_copies_stay_together(photos):
-    before = files(flat(photos))
-    noise.save(photos / "new.png", 99)
-    (photos / "01.png").rename(photos / "renamed.png")
-    (photos / "copy.png").write_bytes((photos / "02.png").read_bytes())
-    after = files(flat(photos))
-    for name in PARTS:
-        assert before[name] - {"01.png"} <= after[name]
-        assert ("renamed.png" in after[name]) == ("01.png" in before[name])
-        assert ("copy.png" in after[name]) == ("02.png" in before[name])
 
 
 # --- pictures alone
@@ -245,15 +208,17 @@ def read(monkeypatch):
     return read
 
 
-def test_a_file_is_read_once_for_all_processes_until_it_changes(photos, tmp_path, read):
+def test_a_file_is_read_once_for_all_processes_until_it_changes(photos, tmp_path, read, monkeypatch):
     memory = tmp_path / "runs" / "checked.json"
     (photos / "bad.png").write_text("no picture")
 
-    def parts(crop=16, remember=True):
+    def parts(crop=16):
         read.clear()
-        return flat(photos, crop=crop, memory=memory, remember=remember)
+        return flat(photos, crop=crop, memory=memory)
 
-    first = parts(remember=False)
+    monkeypatch.setenv("RANK", "1")
+    first = parts()
+    monkeypatch.setenv("RANK", "0")
     assert not memory.exists() and len(read) == 2 * 20 + 1  # each to look, each whole one for its bytes
     parts()
     again = parts()
@@ -278,6 +243,18 @@ def test_listing_opens_no_picture(table, read):
     assert [name for name, _ in pictures.skipped] == ["diary.jpg"] and "labels.csv" in pictures.skipped[0][1]
     (table / "labels.csv").unlink()
     assert len(list_flat(table)) == 21 and not read
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_pictures_alone_lie_in_any_folders_and_are_of_one_class(photos, tmp_path, least):
+    pictures = list_unlabelled(photos, 24, 24, least, ("thing",))
+    assert pictures.files == tuple(names_in(photos)) and pictures.name == "photos"
+    assert pictures.classes == ("thing",) and not pictures.labels.any()
+    (tmp_path / "few").mkdir()
+    if least == 2:
+        noise.save(tmp_path / "few" / "a.png")
+    for name in ("few", "nowhere"):
+        assert str(tmp_path / name) in refusal(DataError, list_unlabelled, tmp_path / name, least=least)
 
 
 # --- a table of labels

@@ -77,8 +77,8 @@ def test_names_in_tables_lie_inside_their_folder(tmp_path):
         (["Annotations/instances_val.json", "train/a.png"], "coco"),
         (["instances.json", "a.png"], "coco"),
         (["val/a/1.png"], "tree"),
-        (["labels.csv", "notes.json"], "table"),
-        (["a.png"], "pictures"),
+        (["labels.csv", "notes.json"], "flat"),
+        (["a.png"], "flat"),
     ],
 )
 def test_kinds_of_folders(tmp_path, files, kind):

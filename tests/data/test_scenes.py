@@ -5,7 +5,7 @@ from PIL import Image, ImageOps
 from refusal import refusal
 
 from ra_core.data import cifar10, fingerprint, scenes, split_train
-from ra_core.errors import DataError, ParameterError
+from ra_core.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,6 @@ def test_scenes_are_the_same_everywhere_and_each_part_has_its_own_objects(part, 
     whole = {key: cifar10.load("shipped", key) for key in ("train", "test")}
     own = (split_train(whole["train"]) | {"test": whole["test"]})[part].images.permute(0, 2, 3, 1)
     assert np.array_equal(scenes._painter(part).images, own.numpy())
-    assert "'val'" in refusal(ParameterError, scenes.load, "val", 1)
-    assert "0 scenes" in refusal(ParameterError, scenes.load, part, 0)
 
 
 @pytest.mark.parametrize("change", ["pixel", "box"])

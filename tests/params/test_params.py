@@ -189,6 +189,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("channels: {factor: 3}", "channels.factor = 3 is not allowed: SRResNet enlarges by 2, 4, 8 or 16"),
         ("channels: {sigma: 25.5}", "channels.sigma = 25.5: Input should be less than or equal to 1"),
         ("channels: {sigma: .nan}", "channels.sigma = nan: "), ("channels: {quality: 101}", "channels.quality = 101: "),
+        ("data: {kind: folder, crop: 300}", "a crop of 300 pixels does not fit into the 256 resized to"),
         ("tasks: {}", "tasks: Dictionary should have at least 1 item"), ("modes: []", "modes = []: "),
         ("tasks: {sr: {processor: {name: UNet}}}", "tasks.sr.processor.name = 'UNet': processor 'UNet' is unknown"),
         ("tasks: {sr: {processor: {name: ResnetGenerator}}}", "keeps the size; give SRResNet"),
