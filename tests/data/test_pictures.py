@@ -44,29 +44,15 @@ def test_a_training_batch_mirrors_about_half_of_the_pictures():
     assert 420 < int(mirrored.sum()) < 580  # five standard deviations
 
 
-@given(order=st.permutations(range(6)))
-def test_the_fingerprint_does_not_depend_on_the_order(order):
-    pictures = make([0, 0, 1, 1, 2, 2])
-    assert data.fingerprint(pictures.subset(torch.tensor(order), "other")) == data.fingerprint(pictures)
-
-
-def test_the_fingerprint_is_the_hash_of_sorted_hashes():
-    pictures = make([3, 0, 1])
+@given(order=st.permutations(range(4)))
+def test_the_fingerprint_is_the_hash_of_the_sorted_hashes_of_labels_and_pixels(order):
+    pictures = make([3, 0, 1, 1000])
     digests = sorted(
-        hashlib.sha256(bytes([label]) + bytes(image.flatten().tolist())).digest()
+        hashlib.sha256(label.to_bytes(1 + (label > 255), "little") + bytes(image.flatten().tolist())).digest()
         for image, label in zip(pictures.images, pictures.labels.tolist(), strict=True)
     )
-    assert data.fingerprint(pictures) == hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def test_the_fingerprint_sees_every_pixel_label_and_picture():
-    pictures = make([0, 1, 2])
-    seen = {data.fingerprint(pictures), data.fingerprint(pictures.subset(torch.tensor([0, 1]), "fewer"))}
-    seen.add(data.fingerprint(pictures.subset(torch.tensor([0, 1, 2, 2]), "one twice")))
-    pixel = make([0, 1, 2])
-    pixel.images[1, 2, 3, 4] += 1
-    seen |= {data.fingerprint(pixel), data.fingerprint(make([0, 2, 1])), data.fingerprint(make([0, 1, 1000]))}
-    assert len(seen) == 6
+    found = data.fingerprint(pictures.subset(torch.tensor(order), "other"))
+    assert found == hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 @given(labels=all_classes(3), count=st.integers(1, 3))
