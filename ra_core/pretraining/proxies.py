@@ -126,7 +126,7 @@ def is_made(made: dict, path: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train a learned proxy and print its sidecar. Return 0, or 1 after one sentence."""
-    usual = LearnedProxy()
+    usual = LearnedProxy().training
     parser = argparse.ArgumentParser(prog="python -m ra_core.pretraining.proxies", description=main.__doc__)
     parser.add_argument("name", choices=tuple(SIZES))
     parser.add_argument("--weight", type=float, required=True, help="of the squared error; published 128 to 8192")
@@ -136,15 +136,17 @@ def main(arguments: list[str] | None = None) -> int:
     for size in ("n", "m"):
         parser.add_argument(f"--{size}", type=int, help="channels; without, as published or as those that ship")
     for key, kind in (("steps", int), ("batch", int), ("lr", float)):
-        parser.add_argument(f"--{key}", type=kind, default=getattr(usual.training, key))
+        parser.add_argument(f"--{key}", type=kind, default=getattr(usual, key))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     n, m = SIZES[given.name]
-    changed = {"name": given.name, "n": given.n or n, "m": given.m or m, "weights": [given.weight], "seed": given.seed}
-    training = usual.training.model_copy(update={key: getattr(given, key) for key in ("steps", "batch", "lr")})
-    made = made_by(usual.model_copy(update=changed | {"training": training}), given.weight)
-    made["begun_as"] = given.start.name.removesuffix(".safetensors") if given.start else None
+    made = {
+        "name": given.name, "n": given.n or n, "m": given.m or m, "weight": given.weight,
+        "begun_as": given.start and given.start.name.removesuffix(".safetensors"),
+        "recipe": usual.model_dump() | {key: getattr(given, key) for key in ("steps", "batch", "lr")},
+        "seed": given.seed,
+    }  # fmt: skip
 
     def train() -> None:
         pictures = training_pictures(given.pictures)
