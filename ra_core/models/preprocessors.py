@@ -87,28 +87,24 @@ class NPP(nn.Module):
 
     def forward(self, images, strength=None):
         check_pictures(images, type(self).__name__)
-        height, width = images.shape[-2:]
-        x = pad_to_multiple(images, STRIDE)
-        changed = self._answer(x, self._factors(strength, x))
-        return (x + changed if self.identity else changed)[..., :height, :width]
+        x = padded = pad_to_multiple(images, STRIDE)
+        factors, end, kept = self._factors(strength, x), nn.Identity() if self.identity else nn.ReLU(), []
 
-    def _factors(self, strength, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what multiplies the features at each named place; nothing does here."""
-        return {}
-
-    def _answer(self, x: torch.Tensor, factors: dict[str, torch.Tensor]) -> torch.Tensor:
         def scaled(features, place):
             return features * factors[place] if place in factors else features
 
-        end = nn.Identity() if self.identity else nn.ReLU()
         pixel = end(scaled(self.pixel[1](scaled(self.pixel[0](x), "pixel0").relu()), "pixel1"))
-        kept = []
         for level, down in enumerate(self.down):
             kept.append(down["keep"](x))
             x = scaled(down["shrink"](kept[-1]), f"down{level}")
         for level, up in enumerate(self.up):
             x = scaled(torch.cat([up["body"](x), kept.pop()], dim=1), f"up{level}")
-        return pixel + end(self.head(x))
+        changed = pixel + end(self.head(x))
+        return (padded + changed if self.identity else changed)[..., : images.shape[-2], : images.shape[-1]]
+
+    def _factors(self, strength, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what multiplies the features at each named place; nothing does here."""
+        return {}
 
 
 @PREPROCESSORS.register("NPPQA")

@@ -13,7 +13,8 @@ from ra_core.data.crops import Crops, picture_folder
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import write_text
 from ra_core.metrics import psnr, to_8bit
-from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
+from ra_core.models.proxies import SHIPPED, make_proxy, proxy_stem, read_proxy_sidecar
+from ra_core.models.weights import load_weights
 from ra_core.objectives import RateDistortion
 from ra_core.params import LearnedProxy, Training
 from ra_core.pretraining.shipping import halve, ship
@@ -84,8 +85,9 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
             raise ParameterError(f"a proxy with {size} = {made[size]} channels is not allowed; give 2 or more.")
     stem = proxy_stem(made["name"], made["weight"])
     torch.manual_seed(made["seed"])
-    sizes, run = {key: made[key] for key in ("name", "n", "m")}, Path(folder) / f"{stem}.run"
-    net = fill_proxy(**sizes, path=start).requires_grad_(True) if start else make_proxy(**sizes)
+    net, run = make_proxy(made["name"], n=made["n"], m=made["m"]), Path(folder) / f"{stem}.run"
+    if start:
+        load_weights(net, start)
     report = fit(
         {"proxy": net}, RateDistortion(made["weight"]), train, folder=run, seed=made["seed"], device=device, name=stem,
         **Training(**made["recipe"]).options(len(train)),

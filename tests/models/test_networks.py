@@ -33,9 +33,9 @@ CLASSIFIERS = {
 }  # fmt: skip
 PUBLISHED += [((FAMILIES | CELL_FAMILIES)[key], {"classes": 10 if key in FAMILIES else 2}, count)
               for key, count in CLASSIFIERS.items()]  # fmt: skip
+SIZES = [("SRResNet", 4, 8, 2), ("SRResNet", 1, 8, 1), ("SRDenseNet", 4, 4, 1), ("ResnetGenerator", 1, 4, 1)]
 NARROW = {f"{name} {scale}": partial(make_processor, name, scale, width=width, blocks=blocks)
-          for name, scale, width, blocks in (("SRResNet", 4, 8, 2), ("SRResNet", 1, 8, 1), ("SRDenseNet", 4, 4, 1),
-                                             ("SRDenseNet", 1, 4, 1), ("ResnetGenerator", 1, 4, 1))}  # fmt: skip
+          for name, scale, width, blocks in SIZES}  # fmt: skip
 NARROW |= {key: partial(net, 2) for key, net in (FAMILIES | CELL_FAMILIES).items()}
 NARROW |= {name: partial(make_proxy, name, n=4, m=6) for name in ("Minnen2018", "Hyperprior")}
 NARROW["BlockDCT"] = partial(make_proxy, "BlockDCT", quality=30)

@@ -45,16 +45,13 @@ def test_the_identity_form_begins_as_exactly_the_identity(name, training, size):
 
 
 def test_the_published_form_is_the_sum_of_two_rectified_branches():
-    net = shaken(narrow()).eval()
-    images = torch.rand(2, 3, 16, 16)
+    net, images = shaken(narrow()).eval(), torch.rand(2, 3, 16, 16)
     with torch.no_grad():
         pixel = net.pixel[1](net.pixel[0](images).relu()).relu()
         nn.init.zeros_(net.head[-1].weight)
-        nn.init.constant_(net.head[-1].bias, -1.0)
-        assert torch.equal(net(images), pixel)  # the other branch is below zero everywhere
-        nn.init.constant_(net.head[-1].bias, 2.5)
-        answer = net(images)
-    assert torch.equal(answer, pixel + 2.5) and answer.max() > 1  # not bounded above
+        for bias, other in ((-1.0, 0.0), (2.5, 2.5)):  # below zero everywhere; not bounded above
+            nn.init.constant_(net.head[-1].bias, bias)
+            assert torch.equal(net(images), pixel + other)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,16 +1,13 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from refusal import refusal
 from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import WeightsError
 from ra_core.models import proxy_learned
-from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
+from ra_core.models.proxies import PROXIES, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
 from ra_core.models.proxy_learned import GDN, FlowDensity, MaskedConv2d, bits, gaussian_likelihood, quantise
-from ra_core.models.weights import save_weights
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
 LEARNED = ("Minnen2018", "Hyperprior")
@@ -86,14 +83,6 @@ def test_the_masked_convolution_and_the_context_are_causal():
 # Likelihoods
 
 
-@settings(max_examples=20)
-@given(st.floats(-6, 6), st.floats(0.11, 12))
-def test_gaussian_likelihoods_of_the_integers_sum_to_one(mean, scale):
-    values = torch.arange(-90.0, 91.0, dtype=torch.float64)
-    share = gaussian_likelihood(values, torch.tensor(mean), torch.tensor(scale, dtype=torch.float64))
-    assert share.sum().item() == pytest.approx(1, abs=1e-6) and abs(share.argmax() - 90 - mean) < 1
-
-
 def test_gaussian_likelihood_is_the_difference_of_two_cdf_and_stays_exact_far_out():
     values = torch.tensor([-3.0, 0.0, 1.0, 4.0], dtype=torch.float64)
     normal = torch.distributions.Normal(torch.tensor(0.5, dtype=torch.float64), 2.0)
@@ -153,20 +142,6 @@ def test_the_answer_has_the_pictures_size_whatever_it_is(name, training, size):
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_noise_in_training_and_rounding_in_evaluation(name):
-    proxy, images = small(name), torch.rand(1, 3, 64, 64)
-    seen = []
-    proxy.decoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
-    latent = proxy.encoder(images).detach()
-    with torch.no_grad():
-        for training in (True, True, False, False):
-            proxy.train(training)(images)
-    assert torch.equal(seen[2], latent.round()) and torch.equal(seen[2], seen[3])
-    assert not torch.equal(seen[0], seen[1])
-    assert (seen[0] - latent).abs().max() <= 0.5 and (seen[0] - latent).abs().max() > 0.3
-
-
-@pytest.mark.parametrize("name", LEARNED)
 def test_bits_are_those_of_the_models_own_likelihoods(name):
     proxy, images = small(name).eval(), torch.rand(2, 3, 64, 128)
     with torch.no_grad():
@@ -178,24 +153,14 @@ def test_bits_are_those_of_the_models_own_likelihoods(name):
     assert torch.allclose(answer["bits_y"], bits(gaussian_likelihood(y, mean, scale)))
     assert torch.allclose(answer["bits_z"], bits(proxy.z_density.likelihood(z)))
     assert torch.allclose(answer["raw"], proxy.decoder(y), atol=1e-6)
+    noisy = [proxy.train()(images)["raw"] for _ in range(2)]  # in training
+    assert not torch.equal(*noisy) and not torch.equal(noisy[0], answer["raw"])
+    proxy.eval()
     part = images[..., :50, :70]
     padded = F.pad(part, (0, 58, 0, 14), mode="replicate")  # the border is repeated, and paid for
     with torch.no_grad():
         one, other = proxy(part), proxy(padded)
     assert torch.equal(one["bits"], other["bits"]) and torch.allclose(one["raw"], other["raw"][..., :50, :70])
-
-
-@pytest.mark.parametrize("name", LEARNED)
-def test_weights_of_other_sizes_are_refused(tmp_path, name):
-    path = tmp_path / f"{name.lower()}-1.safetensors"
-    save_weights(small(name).half(), path)
-    same = fill_proxy(name, 4, 6, path)
-    assert not same.training and not any(p.requires_grad for p in same.parameters())
-    for mine, stored in zip(same.parameters(), small(name).parameters(), strict=True):
-        assert mine.dtype == torch.float32 and torch.equal(mine, stored.half().float())
-    other = next(other for other in LEARNED if other != name)
-    for kind, n, m in ((name, 8, 6), (name, 4, 8), (other, 4, 6)):
-        assert kind in refusal(WeightsError, fill_proxy, kind, n, m, path)
 
 
 def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_path):

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from refusal import refusal
 from torch.nn import functional as F
@@ -17,7 +15,7 @@ from ra_core.codecs.jpeg_files import block_bits
 from ra_core.data import cifar10
 from ra_core.errors import ParameterError
 from ra_core.metrics import psnr, to_8bit
-from ra_core.models.dct_rate import fit_weights, rate_features, soft_count, soft_runs, soft_size
+from ra_core.models.dct_rate import fit_weights, soft_count, soft_runs, soft_size
 from ra_core.models.proxy_dct import TRANSFORMS, BlockDCT
 
 QUALITIES = (10, 30, 75)
@@ -84,20 +82,12 @@ def test_jpeg_rates_are_those_of_real_files(pictures, quality):
     assert answer["bits_z"][0] / 8 == pytest.approx(HEADER, rel=0.02)
 
 
-@pytest.mark.parametrize("quality", QUALITIES)
-def test_a_step_against_the_gradient_makes_real_files_smaller(pictures, quality):
-    pictures = torch.cat([pictures[::3], pictures[1::3]])  # the smoothest already cost next to nothing
-    images = pictures.clone().requires_grad_()
-    BlockDCT("jpeg", quality)(images)["bits"].sum().backward()
-    assert (images.grad.flatten(1).abs().max(1).values > 0).all() and images.grad.isfinite().all()
-    step = images.grad / images.grad.square().mean((1, 2, 3), keepdim=True).sqrt() * 1.5 / 255
-    before, down, up = (coded("jpeg", x, quality)[1] for x in (pictures, pictures - step, pictures + step))
-    assert (down < before).all() and (down < up).all()
-
-
-def test_the_gradient_says_how_much_a_blurred_part_saves(pictures):
+def test_the_gradient_says_what_makes_real_files_smaller_and_how_much_a_blurred_part_saves(pictures):
     images = pictures[::3].clone().requires_grad_()  # those not enlarged, in which there is something to blur
     BlockDCT("jpeg", 30)(images)["bits"].sum().backward()
+    step = images.grad / images.grad.square().mean((1, 2, 3), keepdim=True).sqrt() * 1.5 / 255
+    before, down, up = (coded("jpeg", images.detach() + way * step, 30)[1] for way in (0, -1, 1))
+    assert (down < before).all() and (down < up).all()  # against the gradient real files become smaller
     foreseen, real = [], []
     for y, x in itertools.product(range(0, 128, 32), repeat=2):
         part, change = (..., slice(y, y + 32), slice(x, x + 32)), torch.zeros_like(images)
@@ -230,26 +220,13 @@ def test_soft_runs_count_zeros_and_have_exact_gradients():
     assert torch.autograd.gradcheck(soft_runs, torch.rand(7, 2, dtype=torch.float64, requires_grad=True))
 
 
-@settings(max_examples=20)
-@given(st.integers(1, 62), st.floats(1, 30))
-def test_a_coefficient_costs_more_the_larger_and_the_farther_it_is(place, size):
-    def cost(at: int, value: float) -> float:
-        coefficients = torch.zeros(64, 1, 1, 1)
-        coefficients[at] = value
-        features = rate_features(coefficients, torch.zeros(1, 1, 1), 0.6, True)[0, 0]
-        return float(features @ torch.tensor(TRANSFORMS["jpeg"].weights[:5]))
-
-    assert cost(place, size + 1) > cost(place, size) > 0 and cost(place + 1, size) > cost(place, size)
-    assert cost(place, size) == pytest.approx(cost(place, -size))
-
-
 def test_fitted_weights_are_found_again_and_never_negative():
     torch.manual_seed(0)
     features, truth = torch.rand(50, 4), torch.tensor([3.0, 0.0, 5.0, 100.0])
     features[:, 3] = 1
     assert torch.allclose(fit_weights(features, features @ truth), truth, atol=1e-3)
-    noisy = features @ torch.tensor([3.0, -2.0, 5.0, 100.0])
-    assert (fit_weights(features, noisy) >= 0).all() and fit_weights(features, noisy)[1] == 0
+    found = fit_weights(features, features @ torch.tensor([3.0, -2.0, 5.0, 100.0]))
+    assert (found >= 0).all() and found[1] == 0
 
 
 def test_bad_calls_are_refused():

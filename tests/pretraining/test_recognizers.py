@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from pretrained import colours, family
@@ -22,28 +24,15 @@ def small(monkeypatch):
     monkeypatch.setitem(recognizers.RECIPE, "batch", BATCH)
 
 
-def crops(image: torch.Tensor, pad: int) -> list[torch.Tensor]:
-    """Every crop of the size of `image` (3, H, W) out of it with a border reflected by hand, and its mirror image."""
-    _, height, width = image.shape
-
-    def reflected(size):
-        return [*range(pad, 0, -1), *range(size), *range(size - 2, size - 2 - pad, -1)]
-
-    larger = image[:, reflected(height)][:, :, reflected(width)]
-    found = []
-    for top in range(2 * pad + 1):
-        for left in range(2 * pad + 1):
-            crop = larger[:, top : top + height, left : left + width]
-            found += [crop, crop.flip(-1)]
-    return found
-
-
 def test_an_augmented_picture_is_a_mirrored_crop_of_the_reflected_one():
     images = torch.randint(0, 256, (1, 3, 7, 9), generator=torch.Generator().manual_seed(1)).byte().repeat(400, 1, 1, 1)
     out, again, other = (augment(images, torch.Generator().manual_seed(seed), pad=2) for seed in (0, 0, 1))
     assert out.shape == images.shape and out.dtype == torch.float32
     assert torch.equal(out, again) and not torch.equal(out, other)
-    expected = torch.stack(crops(images[0], 2)).float()
+    rows, columns = ([2, 1, *range(size), size - 2, size - 3] for size in (7, 9))  # the border reflected by hand
+    places = itertools.product(range(5), range(5))
+    crops = [images[0][:, rows[top : top + 7]][:, :, columns[left : left + 9]] for top, left in places]
+    expected = torch.stack([side for crop in crops for side in (crop, crop.flip(-1))])
     which = [int(torch.nonzero((expected == picture).flatten(1).all(1))[0]) for picture in out]  # exact, each of them
     counts = torch.bincount(torch.tensor(which), minlength=50)
     assert (counts > 0).sum() > 48 and counts.max() < 25  # 400 draws of 50: each picture by itself

@@ -20,8 +20,7 @@ from ra_core.objectives import Restoration
 from ra_core.training import fit
 
 HERE = Path(__file__).parents[1]
-
-
+MODES = ("ra", "ra_transformer")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -33,9 +32,6 @@ def killed(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
-
-
-MODES = ("ra", "ra_transformer")
 
 
 def timeless(folder: Path) -> list[dict]:
