@@ -1,1 +1,1 @@
-"""Networks: processors and transformers, the recognizer wrapper, small recognizers for 32-pixel pictures."""
+"""Networks: processors, preprocessors, recognizers, stand-ins for codecs; and their weights on disk."""

@@ -3,14 +3,12 @@
 Each function returns a fresh network from normalised pictures (B, 3, 32, 32) to logits (B, classes).
 """
 
-import torch
+from collections import OrderedDict
+
 from torch import nn
 from torch.nn import functional as F
 
-
-def _conv_bn(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(c_out))
+from ra_core.models.blocks import Appended, Residual, conv_bn, stage
 
 
 def _classifier(layers: list[nn.Module], channels: int, classes: int, pool=nn.AdaptiveAvgPool2d) -> nn.Sequential:
@@ -22,20 +20,19 @@ class BasicBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int):
         super().__init__()
-        self.body = nn.Sequential(_conv_bn(c_in, c_out, 3, stride), nn.ReLU(), _conv_bn(c_out, c_out))
+        self.body = nn.Sequential(conv_bn(c_in, c_out, 3, stride), nn.ReLU(), conv_bn(c_out, c_out))
         same = c_in == c_out and stride == 1
-        self.shortcut = nn.Identity() if same else _conv_bn(c_in, c_out, 1, stride)
+        self.shortcut = nn.Identity() if same else conv_bn(c_in, c_out, 1, stride)
 
     def forward(self, x):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
 def _resnet(blocks: tuple[int, int, int], classes: int, c_in: int) -> nn.Sequential:
-    layers, channels = [_conv_bn(c_in, 16), nn.ReLU()], 16
+    layers, channels = [conv_bn(c_in, 16), nn.ReLU()], 16
     for width, count, stride in zip((16, 32, 64), blocks, (1, 2, 2), strict=True):
-        for block in range(count):
-            layers.append(BasicBlock(channels, width, stride if block == 0 else 1))
-            channels = width
+        layers += stage(BasicBlock, channels, width, stride, count)
+        channels = width
     return _classifier(layers, channels, classes)
 
 
@@ -56,21 +53,9 @@ def vgg8(classes: int = 10, c_in: int = 3) -> nn.Module:
         if width == "pool":
             layers.append(nn.MaxPool2d(2))
         else:
-            layers += [_conv_bn(channels, width), nn.ReLU()]
+            layers += [conv_bn(channels, width), nn.ReLU()]
             channels = width
     return _classifier(layers, channels, classes, nn.AdaptiveMaxPool2d)
-
-
-class DenseLayer(nn.Module):
-    """BN, ReLU, 3 x 3 convolution, appended to its input (Huang et al. 2017)."""
-
-    def __init__(self, c_in: int, growth: int):
-        super().__init__()
-        self.norm = nn.BatchNorm2d(c_in)
-        self.conv = nn.Conv2d(c_in, growth, 3, padding=1, bias=False)
-
-    def forward(self, x):
-        return torch.cat([x, self.conv(F.relu(self.norm(x)))], dim=1)
 
 
 def densenet17(classes: int = 10, c_in: int = 3) -> nn.Module:
@@ -82,38 +67,29 @@ def densenet17(classes: int = 10, c_in: int = 3) -> nn.Module:
             layers += [nn.Conv2d(channels, channels // 2, 1, bias=False), nn.AvgPool2d(2)]
             channels //= 2
         for _ in range(count):
-            layers.append(DenseLayer(channels, growth))
+            conv = nn.Conv2d(channels, growth, 3, padding=1, bias=False)
+            layers.append(Appended(OrderedDict(norm=nn.BatchNorm2d(channels), relu=nn.ReLU(), conv=conv)))
             channels += growth
         layers += [nn.BatchNorm2d(channels), nn.ReLU()]
     return _classifier(layers, channels, classes)
 
 
-class InvertedResidual(nn.Module):
+def inverted_residual(c_in: int, c_out: int, stride: int) -> nn.Module:
     """1 x 1 expansion, 3 x 3 depthwise, 1 x 1 projection (Sandler et al. 2018), hard-swish (Howard et al. 2019)."""
-
-    def __init__(self, c_in: int, c_out: int, stride: int):
-        super().__init__()
-        wide = 3 * c_in
-        self.body = nn.Sequential(
-            _conv_bn(c_in, wide, 1), nn.Hardswish(),
-            _conv_bn(wide, wide, 3, stride, groups=wide), nn.Hardswish(),
-            _conv_bn(wide, c_out, 1),
-        )  # fmt: skip
-        self.residual = c_in == c_out and stride == 1
-
-    def forward(self, x):
-        return x + self.body(x) if self.residual else self.body(x)
+    wide = 3 * c_in
+    return Residual(
+        conv_bn(c_in, wide, 1), nn.Hardswish(), conv_bn(wide, wide, 3, stride, groups=wide), nn.Hardswish(),
+        conv_bn(wide, c_out, 1), shortcut=c_in == c_out and stride == 1,
+    )  # fmt: skip
 
 
 def mobilenet(classes: int = 10, c_in: int = 3) -> nn.Module:
     """A mobile network of inverted residuals on a 16 x 16 grid."""
-    layers: list[nn.Module] = [_conv_bn(c_in, 16), nn.Hardswish(), _conv_bn(16, 32, 3, 2), nn.Hardswish()]
-    channels = 32
+    layers, channels = [conv_bn(c_in, 16), nn.Hardswish(), conv_bn(16, 32, 3, 2), nn.Hardswish()], 32
     for width, stride, count in ((32, 1, 2), (64, 2, 4), (96, 1, 3)):
-        for block in range(count):
-            layers.append(InvertedResidual(channels, width, stride if block == 0 else 1))
-            channels = width
-    return _classifier([*layers, _conv_bn(channels, 256, 1), nn.Hardswish()], 256, classes)
+        layers += stage(inverted_residual, channels, width, stride, count)
+        channels = width
+    return _classifier([*layers, conv_bn(channels, 256, 1), nn.Hardswish()], 256, classes)
 
 
 FAMILIES = {net.__name__: net for net in (resnet20, resnet26, vgg8, densenet17, mobilenet)}

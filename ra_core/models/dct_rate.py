@@ -4,7 +4,9 @@ Coefficients are in units of their quantiser's step and not rounded, so that a g
 save before a coefficient tips over. The functions have no slope at zero: what is zero cannot get cheaper.
 """
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 
 # Of a plane: coefficients that are not zero, those after runs, sizes; first coefficients, their sizes.
 FEATURES = 5
@@ -22,7 +24,7 @@ def soft_size(values: torch.Tensor) -> torch.Tensor:
 
 
 class _Runs(torch.autograd.Function):
-    """run_k = (run_(k-1) + 1) * (1 - count_(k-1))."""
+    """How many zeros stand before each coefficient: run_k = (run_(k-1) + 1) * (1 - count_(k-1)), a loop both ways."""
 
     @staticmethod
     def forward(ctx, counts):
@@ -42,9 +44,7 @@ class _Runs(torch.autograd.Function):
         return answer.neg_()
 
 
-def soft_runs(counts: torch.Tensor) -> torch.Tensor:
-    """Return how many zeros stand before each coefficient since the last that is not; along the first axis."""
-    return _Runs.apply(counts)
+soft_runs = _Runs.apply  # along the first axis, since the last that is not zero
 
 
 def rate_features(coefficients: torch.Tensor, first: torch.Tensor, threshold: float, runs: bool) -> torch.Tensor:
@@ -64,13 +64,7 @@ def rate_features(coefficients: torch.Tensor, first: torch.Tensor, threshold: fl
 def fit_weights(features: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
     """Return weights (K,), none below zero, with which features (P, K) come nearest to the bits (P,) of P real files.
 
-    Least squares of the relative error; the lowest weight is set to zero until none is negative, so that
-    what adds coefficients never seems to save bits.
+    Least squares of the relative error. No weight is negative, so that what adds coefficients never seems to save bits.
     """
-    rows, target = (features / bits[:, None]).double(), torch.ones(len(bits), 1, dtype=torch.float64)
-    kept = list(range(features.shape[1]))
-    while (found := torch.linalg.lstsq(rows[:, kept], target).solution[:, 0]).min() < 0:
-        kept.pop(int(found.argmin()))
-    weights = torch.zeros(features.shape[1])
-    weights[kept] = found.float()
-    return weights
+    rows = (features / bits[:, None]).double().numpy()
+    return torch.from_numpy(nnls(rows, np.ones(len(rows)))[0]).float()

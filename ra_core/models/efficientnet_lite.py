@@ -5,6 +5,7 @@ head are not scaled, nor is the depth of the first and last stage.
 """
 
 import math
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.errors import WeightsError
+from ra_core.models.blocks import Residual, stage
 
 # Of each stage: expansion, blocks, kernel, stride, channels.
 STAGES = (
@@ -42,19 +44,12 @@ def _conv_bn(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: in
     return [conv, nn.BatchNorm2d(c_out, eps=1e-3)]
 
 
-class MBConv(nn.Module):
+def _mbconv(c_in: int, c_out: int, stride: int, expansion: int, kernel: int) -> nn.Module:
     """1 x 1 expansion, depthwise convolution, 1 x 1 projection, beside a shortcut where the shapes allow."""
-
-    def __init__(self, c_in: int, c_out: int, expansion: int, kernel: int, stride: int):
-        super().__init__()
-        wide = c_in * expansion
-        expand = [*_conv_bn(c_in, wide), nn.ReLU6()] if expansion > 1 else []
-        depthwise = [*_conv_bn(wide, wide, kernel, stride, groups=wide), nn.ReLU6()]
-        self.body = nn.Sequential(*expand, *depthwise, *_conv_bn(wide, c_out))
-        self.residual = c_in == c_out and stride == 1
-
-    def forward(self, x):
-        return x + self.body(x) if self.residual else self.body(x)
+    wide = c_in * expansion
+    expand = [*_conv_bn(c_in, wide), nn.ReLU6()] if expansion > 1 else []
+    depthwise = [*_conv_bn(wide, wide, kernel, stride, groups=wide), nn.ReLU6()]
+    return Residual(*expand, *depthwise, *_conv_bn(wide, c_out), shortcut=c_in == c_out and stride == 1)
 
 
 def trunk(name: str, stages: int = len(STAGES)) -> tuple[nn.Sequential, int]:
@@ -66,10 +61,9 @@ def trunk(name: str, stages: int = len(STAGES)) -> tuple[nn.Sequential, int]:
     layers, channels = [*_conv_bn(3, STEM, 3, 2), nn.ReLU6()], STEM
     for number, (expansion, blocks, kernel, stride, wanted) in enumerate(STAGES[:stages]):
         c_out = _in_eights(wanted * width)
-        ends = number in (0, len(STAGES) - 1)
-        for block in range(blocks if ends else math.ceil(blocks * depth)):
-            layers.append(MBConv(channels, c_out, expansion, kernel, stride if block == 0 else 1))
-            channels = c_out
+        count = blocks if number in (0, len(STAGES) - 1) else math.ceil(blocks * depth)
+        layers += stage(partial(_mbconv, expansion=expansion, kernel=kernel), channels, c_out, stride, count)
+        channels = c_out
     return nn.Sequential(*layers), channels
 
 

@@ -29,45 +29,26 @@ def _conv_bn(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(c_in, c_out, 3, stride, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
 
 
-class _Down(nn.Module):
+def _down(c_in: int, w: int) -> nn.ModuleDict:
     """Two convolutions, whose result is kept for the way up, and a third that halves the sides."""
-
-    def __init__(self, c_in: int, width: int):
-        super().__init__()
-        self.keep = nn.Sequential(*_conv_bn(c_in, width), *_conv_bn(width, width))
-        self.shrink = nn.Sequential(*_conv_bn(width, width, stride=2))
-
-    def forward(self, x):
-        kept = self.keep(x)
-        return self.shrink(kept), kept
+    keep = nn.Sequential(*_conv_bn(c_in, w), *_conv_bn(w, w))
+    return nn.ModuleDict({"keep": keep, "shrink": nn.Sequential(*_conv_bn(w, w, stride=2))})
 
 
-class _Up(nn.Module):
-    """Two convolutions and one that doubles the sides; what was kept on the way down stands behind its result."""
-
-    def __init__(self, c_in: int, width: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            *_conv_bn(c_in, 2 * width), *_conv_bn(2 * width, 2 * width),
-            nn.ConvTranspose2d(2 * width, width, 3, 2, 1, output_padding=1), nn.BatchNorm2d(width), nn.ReLU(),
-        )  # fmt: skip
-
-    def forward(self, x, kept):
-        return torch.cat([self.body(x), kept], dim=1)
+def _up(c_in: int, w: int) -> nn.ModuleDict:
+    """Two convolutions and one that doubles the sides."""
+    layers = [*_conv_bn(c_in, 2 * w), *_conv_bn(2 * w, 2 * w)]
+    layers += [nn.ConvTranspose2d(2 * w, w, 3, 2, 1, output_padding=1), nn.BatchNorm2d(w), nn.ReLU()]
+    return nn.ModuleDict({"body": nn.Sequential(*layers)})
 
 
-class _Scaling(nn.Module):
+def _scaling(hidden: int, channels: int, level: bool) -> nn.ModuleDict:
     """One factor a channel, 0 or more, from a picture's strength; `level` lets it begin as 1 for any strength."""
-
-    def __init__(self, hidden: int, channels: int, level: bool):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.ReLU())
-        if level:
-            nn.init.zeros_(self.net[2].weight)
-            nn.init.ones_(self.net[2].bias)
-
-    def forward(self, strength):
-        return self.net(strength[:, None])[:, :, None, None]
+    net = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.ReLU())
+    if level:
+        nn.init.zeros_(net[2].weight)
+        nn.init.ones_(net[2].bias)
+    return nn.ModuleDict({"net": net})
 
 
 @PREPROCESSORS.register("NPP")
@@ -88,8 +69,8 @@ class NPP(nn.Module):
         self.identity, self.batch_norm = identity, batch_norm
         w = width
         self.pixel = nn.ModuleList([nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)])
-        self.down = nn.ModuleList([_Down(3, w), _Down(w, 2 * w), _Down(2 * w, 4 * w), _Down(4 * w, 8 * w)])
-        self.up = nn.ModuleList([_Up(8 * w, 8 * w), _Up(16 * w, 4 * w), _Up(8 * w, 2 * w), _Up(4 * w, w)])
+        self.down = nn.ModuleList([_down(3, w), _down(w, 2 * w), _down(2 * w, 4 * w), _down(4 * w, 8 * w)])
+        self.up = nn.ModuleList([_up(8 * w, 8 * w), _up(16 * w, 4 * w), _up(8 * w, 2 * w), _up(4 * w, w)])
         self.head = nn.Sequential(*_conv_bn(2 * w, w), *_conv_bn(w, w), nn.Conv2d(w, 3, 1))
         if identity:
             for last in (self.pixel[1], self.head[-1]):
@@ -106,29 +87,24 @@ class NPP(nn.Module):
 
     def forward(self, images, strength=None):
         check_pictures(images, type(self).__name__)
-        height, width = images.shape[-2:]
-        x = pad_to_multiple(images, STRIDE)
-        changed = self._answer(x, self._factors(strength, x))
-        return (x + changed if self.identity else changed)[..., :height, :width]
+        x = padded = pad_to_multiple(images, STRIDE)
+        factors, end, kept = self._factors(strength, x), nn.Identity() if self.identity else nn.ReLU(), []
+
+        def scaled(features, place):
+            return features * factors[place] if place in factors else features
+
+        pixel = end(scaled(self.pixel[1](scaled(self.pixel[0](x), "pixel0").relu()), "pixel1"))
+        for level, down in enumerate(self.down):
+            kept.append(down["keep"](x))
+            x = scaled(down["shrink"](kept[-1]), f"down{level}")
+        for level, up in enumerate(self.up):
+            x = scaled(torch.cat([up["body"](x), kept.pop()], dim=1), f"up{level}")
+        changed = pixel + end(self.head(x))
+        return (padded + changed if self.identity else changed)[..., : images.shape[-2], : images.shape[-1]]
 
     def _factors(self, strength, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return what multiplies the features at each named place; nothing does here."""
         return {}
-
-    def _answer(self, x: torch.Tensor, factors: dict[str, torch.Tensor]) -> torch.Tensor:
-        def scaled(features, place):
-            return features * factors[place] if place in factors else features
-
-        end = nn.Identity() if self.identity else nn.ReLU()
-        pixel = end(scaled(self.pixel[1](scaled(self.pixel[0](x), "pixel0").relu()), "pixel1"))
-        kept = []
-        for level, down in enumerate(self.down):
-            x, skip = down(x)
-            kept.append(skip)
-            x = scaled(x, f"down{level}")
-        for level, up in enumerate(self.up):
-            x = scaled(up(x, kept.pop()), f"up{level}")
-        return pixel + end(self.head(x))
 
 
 @PREPROCESSORS.register("NPPQA")
@@ -149,12 +125,12 @@ class NPPQA(NPP):
             "pixel0": (16, 3), "pixel1": (16, 3), "down0": (w, w), "down1": (w, 2 * w), "down2": (2 * w, 4 * w),
             "up1": (2 * w, 8 * w), "up2": (2 * w, 4 * w), "up3": (w, 2 * w),
         }  # fmt: skip
-        self.scaling = nn.ModuleDict({place: _Scaling(*sizes, identity) for place, sizes in places.items()})
+        self.scaling = nn.ModuleDict({place: _scaling(*sizes, identity) for place, sizes in places.items()})
 
     def _factors(self, strength, x):
         values = torch.as_tensor(strength, dtype=torch.float32, device=x.device).expand(len(x))
-        seen = values.log2() if self.identity else values
-        return {place: net(seen) for place, net in self.scaling.items()}
+        seen = (values.log2() if self.identity else values)[:, None]
+        return {place: layer["net"](seen)[:, :, None, None] for place, layer in self.scaling.items()}
 
 
 def make_preprocessor(name: str, **sizes) -> nn.Module:

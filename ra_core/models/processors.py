@@ -6,16 +6,14 @@ Every network maps pictures (B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * 
 """
 
 import math
+from collections import OrderedDict
 
 import torch
 from torch import nn
 
 from ra_core.errors import ParameterError
+from ra_core.models.blocks import Appended, Residual
 from ra_core.models.registry import PROCESSORS, make
-
-
-def _to_unit_range(x: torch.Tensor) -> torch.Tensor:
-    return (torch.tanh(x) + 1) / 2
 
 
 def _doublings(name: str, scale: int) -> int:
@@ -49,17 +47,6 @@ class _OnCPU(torch.autograd.Function):
         return above + slope * below, (below * x).sum().view(1)
 
 
-class ResidualBlock(nn.Module):
-    """Layers beside the identity; nothing after the sum."""
-
-    def __init__(self, *layers: nn.Module):
-        super().__init__()
-        self.body = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return x + self.body(x)
-
-
 @PROCESSORS.register("SRResNet")
 class SRResNet(nn.Module):
     """Residual network with pixel-shuffle upsampling (Ledig et al. 2017, here with five blocks).
@@ -77,8 +64,8 @@ class SRResNet(nn.Module):
         def conv(channels: int = width) -> nn.Conv2d:
             return nn.Conv2d(width, channels, 3, padding=1)
 
-        def block() -> ResidualBlock:
-            return ResidualBlock(conv(), nn.BatchNorm2d(width), PReLU(), conv(), nn.BatchNorm2d(width))
+        def block() -> Residual:
+            return Residual(conv(), nn.BatchNorm2d(width), PReLU(), conv(), nn.BatchNorm2d(width))
 
         self.head = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), PReLU())
         self.body = nn.Sequential(*[block() for _ in range(blocks)], conv(), PReLU())
@@ -93,19 +80,10 @@ class SRResNet(nn.Module):
         features = self.head(x)
         answer = self.tail(features + self.body(features))
         if not self.residual:
-            return _to_unit_range(answer)
+            return (answer.tanh() + 1) / 2
         if self.scale > 1:
             x = nn.functional.interpolate(x, scale_factor=self.scale, mode="bicubic")
         return (x - answer).clamp(0, 1)
-
-
-class _DenseLayer(nn.Module):
-    def __init__(self, c_in: int, growth: int):
-        super().__init__()
-        self.conv = nn.Sequential(nn.Conv2d(c_in, growth, 3, padding=1), nn.ReLU())
-
-    def forward(self, x):
-        return torch.cat([x, self.conv(x)], dim=1)
 
 
 @PROCESSORS.register("SRDenseNet")
@@ -119,7 +97,8 @@ class SRDenseNet(nn.Module):
         super().__init__()
         doublings, reduced, dense = _doublings("SRDenseNet", scale), 8 * width, 8 * blocks
         head = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
-        body = [_DenseLayer(width * count, width) for count in range(1, dense + 1)]
+        body = [Appended(OrderedDict(conv=nn.Sequential(nn.Conv2d(width * count, width, 3, padding=1), nn.ReLU())))
+                for count in range(1, dense + 1)]  # fmt: skip
         upsamplers = [nn.ConvTranspose2d(reduced, reduced, 4, 2, 1) for _ in range(doublings)]
         bottleneck = nn.Conv2d(width * (dense + 1), reduced, 1)
         self.net = nn.Sequential(*head, *body, bottleneck, *upsamplers, nn.Conv2d(reduced, 3, 3, padding=1))
@@ -147,9 +126,9 @@ class ResnetGenerator(nn.Module):
             larger = nn.ConvTranspose2d(c_in, c_out, 3, 2, 1, output_padding=1, bias=False)
             return [larger, nn.BatchNorm2d(c_out), nn.ReLU()]
 
-        def block(c: int) -> ResidualBlock:
+        def block(c: int) -> Residual:
             first = [nn.ReflectionPad2d(1), *conv(c, c, 3), nn.ReLU()]
-            return ResidualBlock(*first, nn.ReflectionPad2d(1), *conv(c, c, 3))
+            return Residual(*first, nn.ReflectionPad2d(1), *conv(c, c, 3))
 
         self.net = nn.Sequential(
             nn.ReflectionPad2d(3), *conv(3, width, 7), nn.ReLU(),
@@ -164,7 +143,7 @@ class ResnetGenerator(nn.Module):
                 f"ResnetGenerator was given a picture of {x.shape[-2]} x {x.shape[-1]} pixels; "
                 "height and width must be multiples of 4 and at least 8: crop or pad it first."
             )
-        return _to_unit_range(self.net(x))
+        return (self.net(x).tanh() + 1) / 2
 
 
 def make_processor(name: str, scale: int, **sizes: int | None) -> nn.Module:

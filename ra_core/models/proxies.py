@@ -48,9 +48,5 @@ def load_proxy_weights(stem: str, folder: Path = SHIPPED) -> nn.Module:
     Raises `WeightsError` where it does not ship (or is not in `folder`) or was trained for other sizes.
     """
     sidecar = read_proxy_sidecar(stem, folder)
-    return fill_proxy(sidecar["name"], sidecar["n"], sidecar["m"], folder / f"{stem}.safetensors")
-
-
-def fill_proxy(name: str, n: int, m: int, path: Path) -> nn.Module:
-    """Return a learned proxy of these sizes with the weights at `path`, frozen. Raises `WeightsError` for others."""
-    return load_weights(make_proxy(name, n=n, m=m), path).requires_grad_(False).eval()
+    net = make_proxy(sidecar["name"], n=sidecar["n"], m=sidecar["m"])
+    return load_weights(net, folder / f"{stem}.safetensors").requires_grad_(False).eval()

@@ -42,15 +42,10 @@ def load_weights(net: nn.Module, path: Path) -> nn.Module:
             f"{path} was made for another network than {type(net).__name__}: {differ[0]!r} is {known} there and "
             f"{given} in the file; use the network it was trained as."
         )
-    load_tensors(net, tensors)
-    return net
-
-
-def load_tensors(net: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Fill `net` with tensors by their names; what is not named stays."""
     state = net.state_dict()  # knows the versions of its modules; without them torch renames what looks old
     state.update(tensors)
     net.load_state_dict(state)
+    return net
 
 
 def read_sidecar(path: Path, keys: set[str], advice: str) -> dict:

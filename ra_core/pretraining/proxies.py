@@ -14,7 +14,8 @@ from ra_core.data.folders import list_unlabelled
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import write_text
 from ra_core.metrics import psnr, to_8bit
-from ra_core.models.proxies import SHIPPED, fill_proxy, make_proxy, proxy_stem, read_proxy_sidecar
+from ra_core.models.proxies import SHIPPED, make_proxy, proxy_stem, read_proxy_sidecar
+from ra_core.models.weights import load_weights
 from ra_core.objectives import RateDistortion
 from ra_core.params import LearnedProxy, Training
 from ra_core.pretraining.shipping import halve, ship
@@ -85,8 +86,9 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
             raise ParameterError(f"a proxy with {size} = {made[size]} channels is not allowed; give 2 or more.")
     stem = proxy_stem(made["name"], made["weight"])
     torch.manual_seed(made["seed"])
-    sizes, run = {key: made[key] for key in ("name", "n", "m")}, Path(folder) / f"{stem}.run"
-    net = fill_proxy(**sizes, path=start).requires_grad_(True) if start else make_proxy(**sizes)
+    net, run = make_proxy(made["name"], n=made["n"], m=made["m"]), Path(folder) / f"{stem}.run"
+    if start:
+        load_weights(net, start)
     report = fit(
         {"proxy": net}, RateDistortion(made["weight"]), train, folder=run, seed=made["seed"], device=device, name=stem,
         **Training(**made["recipe"]).options(len(train)),
@@ -127,7 +129,7 @@ def is_made(made: dict, path: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train a learned proxy and print its sidecar. Return 0, or 1 after one sentence."""
-    usual = LearnedProxy()
+    usual = LearnedProxy().training
     parser = argparse.ArgumentParser(prog="python -m ra_core.pretraining.proxies", description=main.__doc__)
     parser.add_argument("name", choices=tuple(SIZES))
     parser.add_argument("--weight", type=float, required=True, help="of the squared error; published 128 to 8192")
@@ -137,15 +139,17 @@ def main(arguments: list[str] | None = None) -> int:
     for size in ("n", "m"):
         parser.add_argument(f"--{size}", type=int, help="channels; without, as published or as those that ship")
     for key, kind in (("steps", int), ("batch", int), ("lr", float)):
-        parser.add_argument(f"--{key}", type=kind, default=getattr(usual.training, key))
+        parser.add_argument(f"--{key}", type=kind, default=getattr(usual, key))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
     n, m = SIZES[given.name]
-    changed = {"name": given.name, "n": given.n or n, "m": given.m or m, "weights": [given.weight], "seed": given.seed}
-    training = usual.training.model_copy(update={key: getattr(given, key) for key in ("steps", "batch", "lr")})
-    made = made_by(usual.model_copy(update=changed | {"training": training}), given.weight)
-    made["begun_as"] = given.start.name.removesuffix(".safetensors") if given.start else None
+    made = {
+        "name": given.name, "n": given.n or n, "m": given.m or m, "weight": given.weight,
+        "begun_as": given.start and given.start.name.removesuffix(".safetensors"),
+        "recipe": usual.model_dump() | {key: getattr(given, key) for key in ("steps", "batch", "lr")},
+        "seed": given.seed,
+    }  # fmt: skip
 
     def train() -> None:
         pictures = training_pictures(given.pictures)

@@ -114,15 +114,14 @@ def nesterov(parameters: list[nn.Parameter], lr: float, weight_decay: float) -> 
 
 
 def train_recognizer(
-    name: str, train: Pictures, test: Pictures, folder: Path, epochs: int = 0, seed: int = 0,
-    validation: Pictures | None = None, device: str = "auto",
+    name: str, train: Pictures, test: Pictures, folder: Path, epochs: int = 0, seed: int = 0, device: str = "auto",
 ) -> dict:  # fmt: skip
     """Train the family `name` on `train`, write `folder/name.safetensors` with its sidecar, and return the sidecar.
 
     `epochs` of 0 takes the cycles of the recognizers that ship. Each cycle has an optimizer of its own, and its
-    learning rate rises for a fifth of the steps and falls linearly to zero; `test` is looked at once, at the end, and
-    `validation` after every epoch. A killed run goes on from the checkpoints in `folder/name.run`, which is removed at
-    the end. Raises `ParameterError` for an unknown family, and `DataError` for fewer pictures than a batch.
+    learning rate rises for a fifth of the steps and falls linearly to zero; `test` is looked at once, at the end. A
+    killed run goes on from the checkpoints in `folder/name.run`, which is removed at the end. Raises `ParameterError`
+    for an unknown family, and `DataError` for fewer pictures than a batch.
     """
     if name not in CYCLES:
         raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(CYCLES)}.")
@@ -142,8 +141,7 @@ def train_recognizer(
             folder=run / str(number), steps=length * (len(train) // batch), batch=batch, drop_last=True,
             lr=recipe["peak_lr"], schedule="linear",
             optimiser=lambda parameters, lr: nesterov(parameters, lr, recipe["weight_decay"]),
-            seed=1000 * seed + number, device=device, precision="bf16", channels_last=True, validations=length,
-            validate=validation and (lambda: {"top1": accuracy(net, validation, recipe)}), name=name,
+            seed=1000 * seed + number, device=device, precision="bf16", channels_last=True, name=name,
         )  # fmt: skip
         seconds += report["wall_seconds"]
     facts = {

@@ -11,15 +11,14 @@ from torch import nn
 
 from ra_core.data import fingerprint
 from ra_core.files import atomic, write_json
-from ra_core.models.weights import load_tensors
 
 COUNTER = "num_batches_tracked"  # of batch normalisation, which no evaluation needs
 
 
 def halve(net: nn.Module) -> nn.Module:
     """Round the weights of a network to 16-bit floats, in place, so that it is measured as it is kept."""
-    tensors = {key: value.half() for key, value in net.state_dict().items() if not key.endswith(COUNTER)}
-    load_tensors(net, tensors)
+    for tensor in net.state_dict().values():
+        tensor.copy_(tensor.half() if tensor.is_floating_point() else tensor)
     return net
 
 

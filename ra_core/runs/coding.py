@@ -29,6 +29,8 @@ class AtStrength(nn.Module):
 
     def __init__(self, net: nn.Module, strength: float):
         super().__init__()
+        if net.adaptive and not strength > 0:
+            raise ValueError(f"a preprocessor of strength {strength} does not exist; give a number above 0.")
         self.net, self.strength = net, strength
 
     def forward(self, images):

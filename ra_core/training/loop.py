@@ -61,6 +61,25 @@ def fit(
     state.restore(team)
     models = distribute(networks, team)
 
+    def update(images, labels, generator, count, share) -> tuple[list[str], torch.Tensor]:
+        """Take one step and return the names of its terms, and their means over the batch of all processes."""
+        for net in networks.values():
+            net.train()
+        prepared = objective.prepare(to_device(images, place, memory), labels, generator)
+        for key, value in prepared.items():
+            if torch.is_tensor(value) and value.ndim == 4:
+                prepared[key] = value.contiguous(memory_format=memory)
+        team.divides = count >= team.size
+        with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+            terms = objective.terms(models, prepared)
+        optimizer.zero_grad()
+        (team.size * share * terms["loss"]).backward()  # processes average
+        for net in networks.values() if clip else ():  # one by one: none depends on what others learn
+            nn.utils.clip_grad_norm_(net.parameters(), clip)
+        optimizer.step()
+        values = torch.stack([share * value.detach().float() for value in terms.values()])
+        return list(terms), team.all_reduce(values)
+
     def is_due() -> bool:
         return state.step == steps or state.step % max(1, steps // max(1, validations)) == 0
 
@@ -75,41 +94,30 @@ def fit(
         validated()  # it was saved, and ended before it had validated
     batches = Batches(pictures, batch, seed, team, drop_last)
     progress = Progress(name, steps, first, shown=team.is_main)
-    sums, seen, started = 0, 0, time.monotonic()  # of the terms of the pictures since the last line of the log
-    saved = since = started
+    sums, seen = 0, 0  # of the terms, and the pictures, since the last line of the log
+    saved = since = started = time.monotonic()
     reading = prefetch(batches.read, range(first, steps), getattr(pictures, "prefetch", 0))
     advice = "give a smaller batch, or the same one to more processes"
     with team.connection(), out_of_memory_hint(place, f"{batch} pictures a training step", advice):
         for step, (images, labels, generator, count, share) in enumerate(reading, first):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, lr, schedule, drops)
-            for net in networks.values():
-                net.train()
-            prepared = objective.prepare(to_device(images, place, memory), labels, generator)
-            prepared = {key: _laid_out(value, memory) for key, value in prepared.items()}
-            team.divides = count >= team.size
-            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-                terms = objective.terms(models, prepared)
-            optimizer.zero_grad()
-            (team.size * share * terms["loss"]).backward()  # processes average
-            for net in networks.values() if clip else ():  # one by one: none depends on what others learn
-                nn.utils.clip_grad_norm_(net.parameters(), clip)
-            optimizer.step()
-            values = team.all_reduce(torch.stack([share * value.detach().float() for value in terms.values()]))
+            terms, values = update(images, labels, generator, count, share)
             sums, seen = sums + count * values, seen + count
+            state.step, now = step + 1, time.monotonic()
             progress.step()
 
-            state.step, now = step + 1, time.monotonic()
             saving = team.is_main and (is_due() or now - saved >= checkpoint_seconds)
             logged = team.is_main and (state.step % every == 0 or saving or progress.due())
             if logged:
                 values = sums.tolist()  # this waits for the device
                 means = {key: value / seen for key, value in zip(terms, values, strict=True)}
-                rate = seen / max(time.monotonic() - since, 1e-9)
                 state.check_finite(means)
-                left = (steps - state.step) * (now - started) / (state.step - first)
-                line = {"step": state.step, "steps": steps, **means, "lr": optimizer.param_groups[0]["lr"]}
-                state.log.append(line | {"images_per_s": rate, "seconds_left": left})
+                state.log.append({
+                    "step": state.step, "steps": steps, **means, "lr": optimizer.param_groups[0]["lr"],
+                    "images_per_s": seen / max(time.monotonic() - since, 1e-9),
+                    "seconds_left": (steps - state.step) * (now - started) / (state.step - first),
+                })  # fmt: skip
                 progress.show(state.log[-1], last=state.step == steps)
             if saving:  # before it is validated, for which memory may be short
                 state.save()
@@ -124,8 +132,3 @@ def fit(
     wall = state.seconds
     rate, validation = batches.pictures_in(steps) / max(wall, 1e-9), state.validations.get(steps, {})
     return {"wall_seconds": wall, "images_per_s": rate, "validation": validation}
-
-
-def _laid_out(value, memory: torch.memory_format):
-    """Return pictures as they lie in memory where the networks want them; anything else as it is."""
-    return value.contiguous(memory_format=memory) if torch.is_tensor(value) and value.ndim == 4 else value

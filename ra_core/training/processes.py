@@ -63,8 +63,7 @@ class Team:
     def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
         """Replace a tensor by its sum over all processes, to the bit the same in each, and return it."""
         if self.size > 1:
-            with self.connection():
-                distributed.all_reduce(tensor)
+            distributed.all_reduce(tensor)
         return tensor
 
     def gather(self, items: list) -> list:

@@ -1,27 +1,16 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from refusal import refusal
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.errors import ParameterError, WeightsError
-from ra_core.models.proxies import PROXIES, fill_proxy, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
-from ra_core.models.proxy_learned import (
-    GDN,
-    FlowDensity,
-    MaskedConv2d,
-    bits,
-    gaussian_likelihood,
-    lower_bound,
-    quantise,
-)
-from ra_core.models.weights import save_weights
+from ra_core.errors import WeightsError
+from ra_core.models import proxy_learned
+from ra_core.models.proxies import PROXIES, load_proxy_weights, make_proxy, proxy_stem, shipped_proxies
+from ra_core.models.proxy_learned import GDN, FlowDensity, MaskedConv2d, bits, gaussian_likelihood, quantise
 
 SMALL = {"Minnen2018": {"n": 4, "m": 6}, "Hyperprior": {"n": 4, "m": 6}, "BlockDCT": {"quality": 30}}
 LEARNED = ("Minnen2018", "Hyperprior")
-ANSWER = {"pictures", "raw", "bits_y", "bits_z", "bits"}
 
 
 def small(name: str) -> nn.Module:
@@ -63,16 +52,15 @@ def test_gdn_keeps_beta_and_gamma_positive_and_lets_them_come_back():
 
 def test_lower_bound_passes_only_gradients_that_lead_back():
     x = torch.tensor([-1.0, -1.0, 2.0, 2.0], requires_grad=True)
-    out = lower_bound(x, 0.5)
-    assert torch.equal(out, torch.tensor([0.5, 0.5, 2.0, 2.0]))
+    out = proxy_learned.lower_bound(x, 0.5)
     (out * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
-    assert torch.equal(x.grad, torch.tensor([0.0, -1.0, 1.0, -1.0]))
+    assert out.tolist() == [0.5, 0.5, 2.0, 2.0] and x.grad.tolist() == [0.0, -1.0, 1.0, -1.0]
 
 
 # Context
 
 
-def test_the_masked_convolution_is_causal():
+def test_the_masked_convolution_and_the_context_are_causal():
     torch.manual_seed(0)
     conv, x = MaskedConv2d(2, 3, 5, padding=2), torch.randn(1, 2, 7, 8)
     before = conv(x)
@@ -83,30 +71,16 @@ def test_the_masked_convolution_is_causal():
         place = row * 8 + column
         assert not touched[: place + 1].any(), "an earlier prediction, or its own, looked ahead"
         assert touched[place + 1 :].any() or place == 55
+    net, y = small("Minnen2018").eval(), torch.randn(1, 6, 4, 4)
+    changed = y + 5 * F.one_hot(torch.tensor(9), 16).view(4, 4)
+    for one, other in zip(*(net.moments(torch.ones(1, 12, 4, 4), latent) for latent in (y, changed)), strict=True):
+        touched = (one != other).any(1)[0].flatten()
+        assert not touched[:10].any() and touched[10:].any()
     before.square().sum().backward()
     assert (conv.weight.grad.flatten(2)[..., :12] != 0).all() and (conv.weight.grad.flatten(2)[..., 12:] == 0).all()
 
 
-def test_the_context_changes_only_later_moments():
-    net = small("Minnen2018").eval()
-    hyper, y = torch.randn(1, 12, 4, 4), torch.randn(1, 6, 4, 4)
-    changed = y.clone()
-    changed[..., 2, 1] += 5
-    for one, other in zip(net.moments(hyper, y), net.moments(hyper, changed), strict=True):
-        touched = (one != other).any(1)[0].flatten()
-        assert not touched[: 4 * 2 + 1 + 1].any() and touched[4 * 2 + 2 :].any()
-
-
 # Likelihoods
-
-
-@settings(max_examples=20)
-@given(st.floats(-6, 6), st.floats(0.11, 12))
-def test_gaussian_likelihoods_of_the_integers_sum_to_one(mean, scale):
-    values = torch.arange(-90.0, 91.0, dtype=torch.float64)
-    share = gaussian_likelihood(values, torch.tensor(mean), torch.tensor(scale, dtype=torch.float64))
-    assert share.sum().item() == pytest.approx(1, abs=1e-6)
-    assert share.argmax() - 90 in (torch.tensor(mean).floor(), torch.tensor(mean).ceil())
 
 
 def test_gaussian_likelihood_is_the_difference_of_two_cdf_and_stays_exact_far_out():
@@ -156,7 +130,7 @@ def test_quantise_adds_noise_of_one_bin_or_rounds_and_lets_the_gradient_through(
 def test_the_answer_has_the_pictures_size_whatever_it_is(name, training, size):
     proxy, images = small(name).train(training), torch.rand(2, 3, *size)
     answer = proxy(images)
-    assert set(answer) == ANSWER
+    assert set(answer) == {"pictures", "raw", "bits_y", "bits_z", "bits"}
     assert answer["pictures"].shape == answer["raw"].shape == images.shape
     assert torch.equal(answer["pictures"], answer["raw"].clamp(0, 1))
     for key in ("bits_y", "bits_z", "bits"):
@@ -164,48 +138,7 @@ def test_the_answer_has_the_pictures_size_whatever_it_is(name, training, size):
     assert torch.equal(answer["bits"], answer["bits_y"] + answer["bits_z"])
 
 
-@pytest.mark.parametrize("name", PROXIES)
-def test_each_picture_is_coded_by_itself(name):
-    proxy, images = small(name).eval(), torch.rand(3, 3, 24, 40)
-    together = proxy(images)
-    for i in range(3):
-        alone = proxy(images[i : i + 1])
-        assert torch.allclose(together["raw"][i : i + 1], alone["raw"], atol=1e-5)
-        assert torch.allclose(together["bits"][i : i + 1], alone["bits"], rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("training", [True, False])
-def test_gradients_of_pixels_and_bits_reach_the_picture_through_a_frozen_proxy(name, training):
-    proxy = small(name).train(training).requires_grad_(False)
-    for key in ("raw", "bits_y", "bits"):
-        images = torch.rand(2, 3, 48, 40, requires_grad=True)
-        proxy(images)[key].square().mean().backward()
-        assert images.grad.isfinite().all() and (images.grad != 0).float().mean() > 0.9, key
-    assert all(parameter.grad is None for parameter in proxy.parameters())
-
-
-@pytest.mark.parametrize("name", PROXIES)
-def test_pictures_of_another_shape_are_refused(name):
-    for shape in ((3, 8, 8), (1, 1, 8, 8)):
-        assert str(shape) in refusal(ParameterError, small(name), torch.rand(shape))
-
-
 # Learned proxies
-
-
-@pytest.mark.parametrize("name", LEARNED)
-def test_noise_in_training_and_rounding_in_evaluation(name):
-    proxy, images = small(name), torch.rand(1, 3, 64, 64)
-    seen = []
-    proxy.decoder.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
-    latent = proxy.encoder(images).detach()
-    with torch.no_grad():
-        for training in (True, True, False, False):
-            proxy.train(training)(images)
-    assert torch.equal(seen[2], latent.round()) and torch.equal(seen[2], seen[3])
-    assert not torch.equal(seen[0], seen[1])
-    assert (seen[0] - latent).abs().max() <= 0.5 and (seen[0] - latent).abs().max() > 0.3
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -220,34 +153,14 @@ def test_bits_are_those_of_the_models_own_likelihoods(name):
     assert torch.allclose(answer["bits_y"], bits(gaussian_likelihood(y, mean, scale)))
     assert torch.allclose(answer["bits_z"], bits(proxy.z_density.likelihood(z)))
     assert torch.allclose(answer["raw"], proxy.decoder(y), atol=1e-6)
+    noisy = [proxy.train()(images)["raw"] for _ in range(2)]  # in training
+    assert not torch.equal(*noisy) and not torch.equal(noisy[0], answer["raw"])
+    proxy.eval()
     part = images[..., :50, :70]
     padded = F.pad(part, (0, 58, 0, 14), mode="replicate")  # the border is repeated, and paid for
     with torch.no_grad():
         one, other = proxy(part), proxy(padded)
     assert torch.equal(one["bits"], other["bits"]) and torch.allclose(one["raw"], other["raw"][..., :50, :70])
-
-
-@pytest.mark.parametrize("name", LEARNED)
-def test_every_parameter_learns_from_rate_and_distortion(name):
-    proxy, images = small(name).train(), torch.rand(2, 3, 64, 64)
-    answer = proxy(images)
-    (answer["bits"].mean() / 64**2 + 100 * F.mse_loss(answer["raw"], images)).backward()
-    for key, parameter in proxy.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
-        assert parameter.grad.abs().max() > 0, key
-
-
-@pytest.mark.parametrize("name", LEARNED)
-def test_weights_of_other_sizes_are_refused(tmp_path, name):
-    path = tmp_path / f"{name.lower()}-1.safetensors"
-    save_weights(small(name).half(), path)
-    same = fill_proxy(name, 4, 6, path)
-    assert not same.training and not any(p.requires_grad for p in same.parameters())
-    for mine, stored in zip(same.parameters(), small(name).parameters(), strict=True):
-        assert mine.dtype == torch.float32 and torch.equal(mine, stored.half().float())
-    other = next(other for other in LEARNED if other != name)
-    for kind, n, m in ((name, 8, 6), (name, 4, 8), (other, 4, 6)):
-        assert kind in refusal(WeightsError, fill_proxy, kind, n, m, path)
 
 
 def test_weights_that_do_not_ship_are_refused_with_a_list_of_those_that_do(tmp_path):

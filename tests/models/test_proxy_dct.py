@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from refusal import refusal
 from torch.nn import functional as F
@@ -17,7 +15,7 @@ from ra_core.codecs.jpeg_files import block_bits
 from ra_core.data import cifar10
 from ra_core.errors import ParameterError
 from ra_core.metrics import psnr, to_8bit
-from ra_core.models.dct_rate import fit_weights, rate_features, soft_count, soft_runs, soft_size
+from ra_core.models.dct_rate import fit_weights, soft_count, soft_runs, soft_size
 from ra_core.models.proxy_dct import TRANSFORMS, BlockDCT
 
 QUALITIES = (10, 30, 75)
@@ -84,30 +82,19 @@ def test_jpeg_rates_are_those_of_real_files(pictures, quality):
     assert answer["bits_z"][0] / 8 == pytest.approx(HEADER, rel=0.02)
 
 
-@pytest.mark.parametrize("quality", QUALITIES)
-def test_a_step_against_the_gradient_makes_real_files_smaller(pictures, quality):
-    pictures = torch.cat([pictures[::3], pictures[1::3]])  # the smoothest already cost next to nothing
-    images = pictures.clone().requires_grad_()
-    BlockDCT("jpeg", quality)(images)["bits"].sum().backward()
-    assert (images.grad.flatten(1).abs().max(1).values > 0).all() and images.grad.isfinite().all()
+def test_the_gradient_says_what_makes_real_files_smaller_and_how_much_a_blurred_part_saves(pictures):
+    images = pictures[::3].clone().requires_grad_()  # those not enlarged, in which there is something to blur
+    BlockDCT("jpeg", 30)(images)["bits"].sum().backward()
     step = images.grad / images.grad.square().mean((1, 2, 3), keepdim=True).sqrt() * 1.5 / 255
-    before, down, up = (coded("jpeg", x, quality)[1] for x in (pictures, pictures - step, pictures + step))
-    assert (down < before).all() and (down < up).all()
-
-
-def test_the_gradient_says_how_much_a_blurred_part_saves(pictures):
-    quality, images = 30, pictures[::3]  # those not enlarged, in which there is something to blur
-    asking = images.clone().requires_grad_()
-    BlockDCT("jpeg", quality)(asking)["bits"].sum().backward()
+    before, down, up = (coded("jpeg", images.detach() + way * step, 30)[1] for way in (0, -1, 1))
+    assert (down < before).all() and (down < up).all()  # against the gradient real files become smaller
     foreseen, real = [], []
-    for y in range(0, 128, 32):
-        for x in range(0, 128, 32):
-            part = (..., slice(y, y + 32), slice(x, x + 32))
-            change = torch.zeros_like(images)
-            change[part] = (F.avg_pool2d(images, 3, 1, 1) - images)[part] / 2
-            foreseen.append((asking.grad * change).sum((1, 2, 3)))
-            more, less = (coded("jpeg", images + way * change, quality)[1] for way in (1, -1))
-            real.append((more - less) / 2)
+    for y, x in itertools.product(range(0, 128, 32), repeat=2):
+        part, change = (..., slice(y, y + 32), slice(x, x + 32)), torch.zeros_like(images)
+        change[part] = (F.avg_pool2d(images, 3, 1, 1) - images)[part].detach() / 2
+        foreseen.append((images.grad * change).sum((1, 2, 3)))
+        more, less = (coded("jpeg", images.detach() + way * change, 30)[1] for way in (1, -1))
+        real.append((more - less) / 2)
     foreseen, real = torch.stack(foreseen), torch.stack(real)
     assert F.cosine_similarity(foreseen, real, dim=0).min() > 0.95
     assert 0.5 < real.sum() / foreseen.sum() < 1.5
@@ -140,23 +127,18 @@ def test_heic_rates_follow_those_of_real_files(pictures, qp):
 # Quantisation
 
 
-def test_the_steps_are_those_of_pillows_files():
+def test_the_steps_are_those_of_pillows_files_and_of_hevc():
+    images = torch.zeros(3, 3, 8, 8)
     for quality in (1, 10, 49, 50, 75, 95, 100):
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
         tables = Image.open(buffer).quantization
-        steps = BlockDCT("jpeg")._steps(quality, torch.zeros(1, 3, 8, 8))[..., 0]
+        steps = BlockDCT("jpeg")._steps(quality, images)[..., 0]
         for ours, theirs in zip(steps.tolist(), (tables[0], tables[1]), strict=True):
-            assert sorted(ours) == sorted(theirs)
-            assert ours[0] == theirs[0]
-
-
-def test_the_steps_of_heic_double_every_six_qp_and_chroma_is_finer_at_high_qp():
-    proxy, images = BlockDCT("heic"), torch.zeros(3, 3, 8, 8)
-    luma, chroma = proxy._steps(torch.tensor([4.0, 34.0, 40.0]), images)[:, 0]
-    assert torch.allclose(luma, torch.tensor([1.0, 2**5, 2**6]))
+            assert sorted(ours) == sorted(theirs) and ours[0] == theirs[0]
+    luma, chroma = BlockDCT("heic")._steps(torch.tensor([4.0, 34.0, 40.0]), images)[:, 0]
+    assert torch.allclose(luma, torch.tensor([1.0, 2**5, 2**6]))  # doubled every six QP, chroma finer at high QP
     assert torch.allclose(chroma, 2 ** ((torch.tensor([4.0, 33.0, 36.0]) - 4) / 6))
-    assert torch.allclose(proxy._steps(36.5, images)[1], proxy._steps(36.5, images)[1, :, :1])
 
 
 @every
@@ -172,22 +154,18 @@ def test_a_higher_quality_costs_more_and_looks_better(pictures, codec):
 @every
 def test_a_quality_for_each_picture_is_one_call_for_each(pictures, codec):
     qualities, images = torch.tensor([20.0, 35.0, 45.0]), pictures[:3]
-    proxy = BlockDCT(codec, 30)
-    together = proxy(images, qualities)
+    together = BlockDCT(codec, 30)(images, qualities)
     for i, quality in enumerate(qualities.tolist()):
         alone = BlockDCT(codec, quality)(images[i : i + 1])
         assert torch.allclose(alone["bits"], together["bits"][i : i + 1], rtol=1e-5)
         assert torch.allclose(alone["raw"], together["raw"][i : i + 1], atol=1e-5)
-    assert torch.equal(proxy(images)["bits"], proxy(images, 30)["bits"])
 
 
 @every
 def test_gradients_of_pixels_are_those_of_a_soft_staircase(pictures, codec):
-    images = pictures[:2].clone().requires_grad_()
-    target = torch.rand_like(images)
-    (BlockDCT(codec, 40)(images)["raw"] * target).sum().backward()
+    images, fine = (pictures[:2].clone().requires_grad_() for _ in range(2))
+    (BlockDCT(codec, 40)(images)["raw"] * torch.rand_like(images)).sum().backward()
     assert images.grad.isfinite().all() and images.grad.abs().mean() > 0.05
-    fine = pictures[:2].clone().requires_grad_()
     raw = BlockDCT(codec, 100 if codec == "jpeg" else 0)(fine)["raw"]
     (raw - fine).square().mean().backward()  # nearly the identity
     assert fine.grad.abs().max() < 1e-5
@@ -242,28 +220,13 @@ def test_soft_runs_count_zeros_and_have_exact_gradients():
     assert torch.autograd.gradcheck(soft_runs, torch.rand(7, 2, dtype=torch.float64, requires_grad=True))
 
 
-@settings(max_examples=20)
-@given(st.integers(1, 62), st.floats(1, 30))
-def test_a_coefficient_costs_more_the_larger_and_the_farther_it_is(place, size):
-    weights = torch.tensor(TRANSFORMS["jpeg"].weights[:5])
-
-    def cost(at: int, value: float) -> float:
-        coefficients = torch.zeros(64, 1, 1, 1)
-        coefficients[at] = value
-        return float(rate_features(coefficients, torch.zeros(1, 1, 1), 0.6, True)[0, 0] @ weights)
-
-    assert cost(place, size + 1) > cost(place, size) > 0
-    assert cost(place + 1, size) > cost(place, size)
-    assert cost(place, size) == pytest.approx(cost(place, -size))
-
-
 def test_fitted_weights_are_found_again_and_never_negative():
     torch.manual_seed(0)
     features, truth = torch.rand(50, 4), torch.tensor([3.0, 0.0, 5.0, 100.0])
     features[:, 3] = 1
     assert torch.allclose(fit_weights(features, features @ truth), truth, atol=1e-3)
-    noisy = features @ torch.tensor([3.0, -2.0, 5.0, 100.0])
-    assert (fit_weights(features, noisy) >= 0).all() and fit_weights(features, noisy)[1] == 0
+    found = fit_weights(features, features @ torch.tensor([3.0, -2.0, 5.0, 100.0]))
+    assert (found >= 0).all() and found[1] == 0
 
 
 def test_bad_calls_are_refused():
@@ -271,5 +234,5 @@ def test_bad_calls_are_refused():
     assert "'webp'" in refusal(ParameterError, BlockDCT, "webp")
     for codec, (low, high) in {"jpeg": (1, 100), "heic": (0, 51)}.items():
         for quality in (None, low - 1, high + 1, math.nan, torch.tensor([30.0, 200.0])):
-            message = refusal(ParameterError, BlockDCT(codec), images, quality)
-            assert f"from {low} to {high}" in message and codec in message
+            assert f"{codec} was given" in (said := refusal(ParameterError, BlockDCT(codec), images, quality))
+            assert f"from {low} to {high}" in said

@@ -1,15 +1,10 @@
-import errno
-import os
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from refusal import refusal
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import save, save_file
 from torch import nn
 
-from ra_core.errors import OutputError, WeightsError
+from ra_core.errors import WeightsError
 from ra_core.models.processors import SRResNet
 from ra_core.models.weights import load_weights, save_weights
 
@@ -62,31 +57,12 @@ def test_a_tensor_that_is_missing_unknown_or_misshapen_is_named(tmp_path, name, 
     assert repr(name) in refused(tmp_path / "it", make(1))
 
 
-@settings(max_examples=30)
-@given(st.floats(0, 1, exclude_max=True))
-def test_a_truncated_file_is_refused_wherever_it_breaks_off(tmp_path_factory, share):
+def test_truncated_foreign_and_missing_files_are_refused(tmp_path):
     whole = save(make(0).state_dict())
-    path = tmp_path_factory.mktemp("weights") / "it.safetensors"
-    path.write_bytes(whole[: int(share * len(whole))])
-    refused(path, make(1))
-
-
-def test_foreign_and_missing_files_are_refused(tmp_path):
+    for share in (0, 0.001, 0.1, 0.5, 0.999):
+        (tmp_path / f"{share}.safetensors").write_bytes(whole[: int(share * len(whole))])
     torch.save(make(0).state_dict(), tmp_path / "torch.safetensors")
     (tmp_path / "text.safetensors").write_text("these are no weights\n" * 100)
     (tmp_path / "folder.safetensors").mkdir()
     for path in [*sorted(tmp_path.iterdir()), tmp_path / "none.safetensors"]:
         refused(path, make(1))
-
-
-def test_a_full_disk_leaves_the_old_weights(tmp_path, monkeypatch):
-    path = tmp_path / "it.safetensors"
-    save_weights(make(0), path)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left"):
-        save_weights(make(1), path)
-    assert equal(load_file(path), make(0).state_dict()) and list(tmp_path.iterdir()) == [path]

@@ -94,6 +94,9 @@ class Scale(nn.Module):
 
 def test_a_link_of_a_chain_is_told_its_strength():
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for strength in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="above 0"):
+            AtStrength(Scale(True), strength)
     for strength in (0.125, 2.0):
         assert torch.equal(AtStrength(Scale(True), strength)(images), (images * strength).clamp(0, 1))
         assert torch.equal(AtStrength(Scale(False), strength)(images), (images * 3).clamp(0, 1))

@@ -37,16 +37,13 @@ def test_the_next_is_made_while_the_present_one_is_used():
 
 
 @pytest.mark.parametrize("depth", [0, 2])
-def test_an_error_comes_in_its_turn(depth):
+def test_an_error_comes_in_its_turn_and_no_thread_is_left_behind(depth):
+    before = threading.active_count()
     numbers = prefetch(lambda n: 1 // (3 - n), range(10), depth)
     assert [next(numbers) for _ in range(3)] == [0, 0, 1]
     with pytest.raises(ZeroDivisionError):
         next(numbers)
-
-
-def test_whoever_stops_early_leaves_no_thread_behind():
-    before = threading.active_count()
-    numbers = prefetch(lambda n: n, range(100), 3)
+    numbers = prefetch(lambda n: n, range(100), depth)
     next(numbers)
     numbers.close()
     assert threading.active_count() == before
@@ -68,5 +65,3 @@ def test_what_is_read_ahead_teaches_the_same_to_the_byte(tmp_path, monkeypatch):
         monkeypatch.setattr(tiny.Pictures, "prefetch", depth, raising=False)
         tiny.train(tmp_path / name, steps=9, checkpoint_seconds=60)
     assert tiny.weights(tmp_path / "now") == tiny.weights(tmp_path / "ahead")
-    losses = [[line["loss"] for line in tiny.log(tmp_path / name)] for name in ("now", "ahead")]
-    assert losses[0] == losses[1]

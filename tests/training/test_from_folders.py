@@ -8,8 +8,9 @@ import pytest
 import tiny
 from PIL import Image
 from refusal import refusal
+from trouble import Interrupt, Interrupted
 
-from ra_core.data.folders import FolderPictures, load_tree
+from ra_core.data.folders import load_tree
 from ra_core.errors import DataError, TrainingError
 from ra_core.runs import resolve
 from ra_core.steps import evaluate_task, train
@@ -31,36 +32,22 @@ def profile(**overrides):
     return tiny.profile(**{"data": data, "modes": MODES} | overrides)
 
 
-def break_off(folder, pictures):
-    """Train until the sixth batch is asked for."""
-    calls = []
-
-    class Stops(FolderPictures):
-        def training_batch(self, indices, generator):
-            calls.append(indices)
-            if len(calls) == 6:
-                raise KeyboardInterrupt
-            return super().training_batch(indices, generator)
-
-    stopping = Stops(**{key: getattr(pictures, key) for key in pictures.__dataclass_fields__})
-    with pytest.raises(KeyboardInterrupt):
-        tiny.train(folder, pictures=stopping, steps=8)
-    assert not (folder / "processor.safetensors").exists()
-
-
 def test_a_run_goes_on_with_a_copy_and_not_with_a_picture_that_changed(tmp_path):
     for seed in range(12):
         noise.save(tmp_path / "tree" / "train" / "ab"[seed % 2] / f"{seed}.bmp", seed)
-    break_off(tmp_path / "run", load_tree(tmp_path / "tree", "train", 24, 16))
+
+    def go_on(name, **changes):
+        return tiny.train(tmp_path / name, pictures=load_tree(tmp_path / "tree", "train", 24, 16), steps=8, **changes)
+
+    with pytest.raises(Interrupt):
+        go_on("run", channel=Interrupted(6))
     path = tmp_path / "tree" / "train" / "a" / "0.bmp"
     picture, size = Image.open(path), path.stat().st_size
     Image.eval(picture, lambda value: 255 - value).save(path)
-    assert path.stat().st_size == size
-    changed = load_tree(tmp_path / "tree", "train", 24, 16)
-    assert "training pictures" in refusal(TrainingError, tiny.train, tmp_path / "run", pictures=changed, steps=8)
+    assert path.stat().st_size == size and "training pictures" in refusal(TrainingError, go_on, "run")
     picture.save(path)  # at another time
     for name in ("run", "once"):
-        tiny.train(tmp_path / name, pictures=load_tree(tmp_path / "tree", "train", 24, 16), steps=8)
+        go_on(name)
     assert tiny.weights(tmp_path / "run") == tiny.weights(tmp_path / "once")
 
 

@@ -20,8 +20,7 @@ from ra_core.objectives import Restoration
 from ra_core.training import fit
 
 HERE = Path(__file__).parents[1]
-
-
+MODES = ("ra", "ra_transformer")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -33,9 +32,6 @@ def killed(tmp_path_factory):
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
-
-
-MODES = ("ra", "ra_transformer")
 
 
 def timeless(folder: Path) -> list[dict]:
@@ -76,33 +72,24 @@ class Dropping(nn.Module):
         return self.net(nn.functional.dropout(x, 0.2, self.training))
 
 
-@pytest.mark.parametrize("how", [{}, {"precision": "bf16", "channels_last": True}], ids=["fp32", "bf16"])
-def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how):
+@pytest.mark.parametrize(
+    ("how", "left"), [({}, 3), ({"precision": "bf16", "channels_last": True}, 3), ({"checkpoint_seconds": 60}, 4)],
+    ids=["fp32", "bf16", "seldom"],
+)  # fmt: skip
+def test_an_interrupted_run_goes_on_with_all_its_states(tmp_path, how, left):
     def run(folder, channel):
         torch.manual_seed(3)
         objective = Restoration(find_method("ra"), channel, tiny.source())
-        return fit(
-            {"processor": Dropping()}, objective, tiny.pictures(), folder=folder, steps=6,
-            batch=5, lr=1e-3, device="cpu", checkpoint_seconds=0, **how,
-        )  # fmt: skip
+        arguments = {"steps": 6, "batch": 5, "lr": 1e-3, "device": "cpu", "checkpoint_seconds": 0, "validations": 3}
+        return fit({"processor": Dropping()}, objective, tiny.pictures(), folder=folder, **arguments | how)
 
     run(tmp_path / "once", channel=Noise(0.1))
-    for step in (3, 2):  # of the process: the second one goes on at step 3 and ends in step 4
+    for step in (3, 2):  # of the process: the second one goes on after step 2 and ends in step 4
         with pytest.raises(Interrupt):
             run(tmp_path / "again", channel=Interrupted(step))
     rest = Interrupted(-1)
     run(tmp_path / "again", channel=rest)
-    assert rest.left == [-1 - 3]  # three of the six steps were left
-    assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
-    assert [line["step"] for line in tiny.log(tmp_path / "again")] == [1, 2, 3, 4, 5, 6]
-
-
-def test_a_run_that_saved_long_ago_repeats_those_steps(tmp_path):
-    tiny.train(tmp_path / "once", validations=2)
-    with pytest.raises(Interrupt):  # the last checkpoint is that of the validation after three steps
-        tiny.train(tmp_path / "again", validations=2, checkpoint_seconds=60, channel=Interrupted(6))
-    assert torch.load(tmp_path / "again" / "checkpoint.pt", weights_only=True)["step"] == 3
-    tiny.train(tmp_path / "again", validations=2, checkpoint_seconds=60)
+    assert rest.left == [-1 - left]  # so many of the six steps; saved were all before, or every other one
     assert tiny.weights(tmp_path / "again") == tiny.weights(tmp_path / "once")
     assert [line["step"] for line in tiny.log(tmp_path / "again")] == [1, 2, 3, 4, 5, 6]
 

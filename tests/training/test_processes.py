@@ -75,9 +75,8 @@ def test_several_processes_end_as_one_does(root, results, name, count):
 
 
 def test_in_bf16_too_but_for_its_rounding(root, results):
-    single, shared = losses(root / "bf16 1"), losses(root / "bf16 2")
-    assert shared["loss"] == pytest.approx(single["loss"], rel=1e-2) and shared["loss"] != losses(root / "ra 1")["loss"]
-    assert losses(root / "ra 3")["loss"] != losses(root / "ra 1")["loss"]  # it was not one that did it all
+    single, shared, plain, three = (losses(root / name)["loss"] for name in ("bf16 1", "bf16 2", "ra 1", "ra 3"))
+    assert shared == pytest.approx(single, rel=1e-2) and shared != plain != three  # it was not one that did it all
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -142,8 +141,7 @@ def test_parts_are_even_and_make_up_the_batch(count, size):
     lengths = [len(pictures[one.part(count)]) for one in team]
     assert max(lengths) - min(lengths) <= 1
     counted = torch.zeros(count, dtype=torch.float64)
-    for one in team:
-        part, share = one.share(count)
+    for part, share in (one.share(count) for one in team):
         counted[part] += share / len(pictures[part])
     torch.testing.assert_close(counted, torch.full((count,), 1 / count, dtype=torch.float64))  # each picture the same
 
@@ -155,33 +153,29 @@ def test_one_process_is_a_team_that_needs_nobody(monkeypatch):
     assert team.gather([1]) == [1] and team.on_rank_zero(lambda: 2) == 2 and team.all_reduce(torch.ones(1)) == 1
 
 
-@pytest.mark.parametrize(
-    ("gpus", "mps", "device", "error", "named"),
-    [(1, False, "cuda", ParameterError, "2 processes"), (0, False, "cuda", ParameterError, "'cuda'"),
-     (0, True, "auto", ParameterError, "'mps'"), (0, False, "cpu", TrainingError, "accelerate")],
-)  # fmt: skip
-def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, mps, device, error, named):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    monkeypatch.setitem(sys.modules, "accelerate", None)
-    assert named in refusal(error, find_team, device)
+ALONE = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
 
 
 @pytest.mark.parametrize(
-    ("environment", "error", "named"),
-    [({"WORLD_SIZE": "abc"}, ParameterError, "WORLD_SIZE is 'abc'"), ({"WORLD_SIZE": "0"}, ParameterError, "is '0'"),
-     ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": ""}, ParameterError, "LOCAL_WORLD_SIZE is ''"),
-     ({"WORLD_SIZE": "2"}, TrainingError, "process 0 of 2")],
+    ("gpus", "mps", "device", "environment", "error", "named"),
+    [(1, False, "cuda", ALONE, ParameterError, "2 processes"), (0, False, "cuda", ALONE, ParameterError, "'cuda'"),
+     (0, True, "auto", ALONE, ParameterError, "'mps'"), (0, False, "cpu", ALONE, TrainingError, "accelerate"),
+     (0, False, "cpu", {"WORLD_SIZE": "abc"}, ParameterError, "WORLD_SIZE is 'abc'"),
+     (0, False, "cpu", {"WORLD_SIZE": "0"}, ParameterError, "is '0'"),
+     (0, False, "cpu", ALONE | {"LOCAL_WORLD_SIZE": ""}, ParameterError, "LOCAL_WORLD_SIZE is ''"),
+     (0, False, "cpu", {"WORLD_SIZE": "2"}, TrainingError, "process 0 of 2")],
 )  # fmt: skip
-def test_what_no_launcher_sets_is_refused(monkeypatch, environment, error, named):
+def test_processes_that_cannot_be_a_team_are_refused(monkeypatch, gpus, mps, device, environment, error, named):
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert named in refusal(error, find_team, "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    if named == "accelerate":
+        monkeypatch.setitem(sys.modules, "accelerate", None)
+    assert named in refusal(error, find_team, device)
 
 
 def test_a_connection_that_breaks_is_told_from_other_errors():

@@ -1,9 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusal import refusal
 
-from ra_core.errors import ParameterError
 from ra_core.training import learning_rate
 
 
@@ -21,11 +19,6 @@ def test_rates_drop_tenfold_at_the_published_epochs(per_epoch, epochs, peak):
 def test_others_rise_and_fall_to_nearly_nothing(schedule, warm_up, steps):
     rates = [learning_rate(step, steps, 1e-3, schedule) for step in range(steps)]
     top = max(1, round(warm_up * steps)) - 1
-    assert max(rates) == pytest.approx(1e-3) and rates[top] == pytest.approx(1e-3)
+    assert max(rates) == pytest.approx(1e-3) == rates[top]
     assert rates == sorted(rates[: top + 1]) + sorted(rates[top + 1 :], reverse=True)
     assert rates[0] > 0 and (steps < 150 or rates[-1] < 1e-5)
-
-
-def test_an_unknown_schedule_is_refused():
-    said = refusal(ParameterError, learning_rate, 0, 1, 1.0, "step")
-    assert "'step'" in said and "drops, cosine, linear" in said

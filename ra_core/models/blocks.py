@@ -1,0 +1,33 @@
+"""Blocks that several networks are made of."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+from torchvision.ops import Conv2dNormActivation
+
+conv_bn = partial(Conv2dNormActivation, activation_layer=None)  # kernel 3, sides kept at stride 1, no bias
+
+
+class Residual(nn.Module):
+    """Layers beside the identity, or alone where there is no `shortcut`; nothing after the sum."""
+
+    def __init__(self, *layers: nn.Module, shortcut: bool = True):
+        super().__init__()
+        self.body, self.shortcut = nn.Sequential(*layers), shortcut
+
+    def forward(self, x):
+        return x + self.body(x) if self.shortcut else self.body(x)
+
+
+class Appended(nn.Sequential):
+    """Layers whose answer stands behind their input, as in a densely connected network (Huang et al. 2017)."""
+
+    def forward(self, x):
+        return torch.cat([x, super().forward(x)], dim=1)
+
+
+def stage(block: Callable[[int, int, int], nn.Module], c_in: int, c_out: int, stride: int, count: int) -> list:
+    """Return blocks in a row, made by `block(c_in, c_out, stride)`; the first one changes channels and size."""
+    return [block(c_in, c_out, stride), *(block(c_out, c_out, 1) for _ in range(count - 1))]
