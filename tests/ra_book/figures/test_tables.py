@@ -19,7 +19,7 @@ from drawn import (
 )  # fmt: skip
 
 from ra_book import figures
-from ra_book.figures import rows
+from ra_book.figures import measured, tables
 from ra_core.errors import ParameterError
 
 ACCURACY = make_accuracy()
@@ -121,12 +121,13 @@ def test_status_table_sorts_the_runs_and_marks_changes():
 
 
 def test_what_rounds_to_zero_has_no_minus():
-    assert [rows.signed(value) for value in (-0.04, 0.0, -0.06)] == ["+0.0", "+0.0", f"{rows.MINUS}0.1"]
+    assert [measured.signed(value) for value in (-0.04, 0.0, -0.06)] == ["+0.0", "+0.0", f"{measured.MINUS}0.1"]
 
 
 def test_a_notebook_shows_tables_whole_the_same_every_time_and_beneath_their_units():
     records = [{"name": f"row {number}", "value in %": str(number)} for number in range(200)]
-    shown, again = (figures.tables.records_table(records, ["name"])._repr_html_() for _ in range(2))
+    rows = pd.DataFrame(records).rename(columns={"value in %": "value"})
+    shown, again = (tables.row_table(rows, {"name": "name"}, {"value in %": "value"})._repr_html_() for _ in range(2))
     assert all(f"row {number}<" in shown for number in range(200))
     assert shown == again and "value in %" in shown
 
