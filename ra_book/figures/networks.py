@@ -8,19 +8,7 @@ import pandas as pd
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from ra_book.figures import measured
-from ra_book.figures.look import (
-    INK,
-    PALETTE,
-    Figure,
-    Look,
-    codec_title,
-    look,
-    method_rank,
-    new_figure,
-    style,
-    task_name,
-    task_title,
-)
+from ra_book.figures.look import INK, PALETTE, Figure, Look, codec_title, look, new_figure, style, task_name, task_title
 from ra_book.figures.measured import listing
 from ra_book.figures.plots import curves, forest, heat_map, legend, log_axis, say
 from ra_book.figures.rate_tables import AGREEMENT
@@ -81,7 +69,7 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
 
     `logs` maps a mode to the lines of its `log.jsonl`.
     """
-    looks = {mode: look(mode) for mode in sorted(logs, key=method_rank) if logs[mode]}
+    looks = {mode: look(mode) for mode in sorted(logs, key=measured.RANKS["method"]) if logs[mode]}
     shown, title = {mode: logs[mode] for mode in looks}, task_title(task)
     figure, rows = _draw_logs(shown, TRAINING, looks, f"task {task!r}", title, 4.8, columns=2, ticks="auto")
     legend(figure, looks, kind="lines")

@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from ra_book.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, look, method_rank, new_figure, style, task_name
 from ra_book.figures.measured import listing
@@ -26,20 +25,6 @@ def pixels(picture) -> np.ndarray:
     return array.transpose(1, 2, 0)
 
 
-def paper(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure whose only axes measure inches from the top left corner."""
-    figure = new_figure(height, width, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    return figure, axes
-
-
-def put_picture(axes: Axes, picture, x: float, y: float, side: float, tall: float) -> None:
-    """Put a picture at (x, y), `side` wide and `tall` high, with every pixel plain, however large it is drawn."""
-    axes.imshow(pixels(picture), extent=(x, x + side, y + tall, y), interpolation="none")
-
-
 class Sheet:
     """Rows of K pictures beneath one another, with a label to the left of each and lines of small print under it."""
 
@@ -55,7 +40,10 @@ class Sheet:
         width = self.columns[-1] + self.side + right
         words = textwrap.wrap(title, int(15 * width))
         self.y = TOP + 0.16 * len(words)
-        self.figure, self.axes = paper(width, self.y + sum(map(self.height, lines)))
+        height = self.y + sum(map(self.height, lines))
+        self.figure = new_figure(height, width, layout=None)
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # inches from the top left
+        self.axes.axis("off")
         for number, text in enumerate(words):
             self.axes.text(0.08, 0.12 + 0.16 * number, text, va="center", size=8.5)
 
@@ -79,7 +67,8 @@ class Sheet:
         y, self.under, self.y = self.y, self.y + self.tall, self.y + self.height(lines)
         self.axes.text(self.left, y + self.tall / 2, label, ha="right", va="center", weight="bold")
         for x, picture in zip(self.columns, pictures, strict=False):
-            put_picture(self.axes, picture, x, y, self.side, self.tall)
+            place = (x, x + self.side, y + self.tall, y)  # every pixel stays plain, however large it is drawn
+            self.axes.imshow(pixels(picture), extent=place, interpolation="none")
         return y
 
     def small(self, column: int | None, line: int, text: str, colour: str = FAINT) -> None:

@@ -6,18 +6,7 @@ import pandas as pd
 
 from ra_book.figures import measured
 from ra_book.figures.look import TRANSFERRED, look
-from ra_book.figures.measured import (
-    BD,
-    RATES,
-    SAME_BYTES,
-    change,
-    checked,
-    in_order,
-    number,
-    one,
-    per_recognizer,
-    prepare,
-)
+from ra_book.figures.measured import BD, RATES, change, checked, in_order, number, one, per_recognizer, prepare
 from ra_book.figures.tables import NOTHING, Table, codec, method, recognizer, row_table, wide_table
 
 AGREEMENT = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
@@ -99,7 +88,7 @@ def same_bytes_table(same: pd.DataFrame) -> Table:
     In brackets the gain in points and its 95 % interval; `no overlap` where a method never has that many bytes.
     """
     order = ["codec", "role", "recognizer", "bytes_mean"]
-    rows = in_order(per_recognizer(prepare(same, SAME_BYTES)), *order, "method")
+    rows = in_order(per_recognizer(prepare(same, measured.SAME_BYTES)), *order, "method")
 
     def score(row) -> dict[str, str]:
         scored = change(row) if pd.isna(row.score) else f"{number(row.score)} ({change(row)})"

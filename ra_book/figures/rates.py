@@ -8,21 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
-from ra_book.figures import measured
+from ra_book.figures import measured, plots
 from ra_book.figures.look import INK, TRANSFERRED, Figure, codec_title, look, new_figure, style
 from ra_book.figures.measured import BD, change, in_order, listing, one, per_recognizer, prepare, signed, values_of
-from ra_book.figures.plots import (
-    FEWER_OR_MORE,
-    byte_axis,
-    curves,
-    forest,
-    heat_map,
-    legend,
-    log_axis,
-    looks_of,
-    panels,
-    wide,
-)
+from ra_book.figures.plots import curves, legend, log_axis, looks_of
 from ra_core.errors import ParameterError
 
 GAP = 0.7  # rows of a forest left free between two methods
@@ -59,7 +48,7 @@ def rate_accuracy_curves(rates: pd.DataFrame, recognizer: str | None = None) -> 
     (who, metric), codecs, sentences = _who(found), values_of(rows, "codec"), []
     ratio = (rows["bytes_mean"] / rows["bpp"]).median()  # bytes for each bit a pixel
     figure = new_figure(height=1.2 + 2.9 * math.ceil(len(codecs) / 2))
-    for axes, codec in zip(panels(figure, len(codecs), sharex=True, sharey=True), codecs, strict=True):
+    for axes, codec in zip(plots.panels(figure, len(codecs), sharex=True, sharey=True), codecs, strict=True):
         mine = rows[rows["codec"] == codec]
         axes.set_xscale("log")
         curves(axes, mine, "bpp")
@@ -116,7 +105,7 @@ def _forest(axes: Axes, rows: pd.DataFrame) -> None:
     methods = rows["method"].map(list(dict.fromkeys(rows["method"])).index)
     rows = rows.assign(y=np.arange(len(rows)) + GAP * methods.to_numpy(), hollow=rows["role"] == "unseen")
     labels = {look(method).label: y for method, y in rows.groupby("method", sort=False)["y"].mean().items()}
-    forest(axes, rows, labels, [f"{change(row)}  {row.recognizer}" for row in rows.itertuples()])
+    plots.forest(axes, rows, labels, [f"{change(row)}  {row.recognizer}" for row in rows.itertuples()])
     axes.axvline(0, color=INK, linewidth=1)
 
 
@@ -135,7 +124,7 @@ def bd_forest(bd: pd.DataFrame) -> Figure:
     for axes, (codec, mine) in zip(shown, groups.items(), strict=True):
         _forest(axes, mine)
         axes.set(title=codec_title(codec), xlabel="")
-    byte_axis(shown[-1], rows)
+    plots.byte_axis(shown[-1], rows)
     metric = listing(measured.metric_name(name) for name in rows["metric"].unique())
     shown[-1].set_xlabel(f"bytes beside the codec alone at equal {metric}, % (left of zero: fewer)")
     legend(figure, {}, "BD-rate with 95 % interval; full markers: source, hollow ones: unseen")
@@ -167,8 +156,8 @@ def _transfer(axes: Axes, rows: pd.DataFrame, recognizers: dict[str, str], limit
     words = [change(row).replace(" [", "\n[") + ("\ntrained for" if row.own else "") for row in rows.itertuples()]
     rows = rows.assign(line=rows["codec"], column=rows["recognizer"], text=words)
     lines = {codec: codec_title(codec) for codec in codecs if codec in set(rows["codec"])}
-    values, texts = wide(rows, lines, {name: f"{name}\n{role}" for name, role in recognizers.items()})
-    heat_map(axes, values, texts.fillna("not measured"), FEWER_OR_MORE, (-limit, limit))
+    values, texts = plots.wide(rows, lines, {name: f"{name}\n{role}" for name, role in recognizers.items()})
+    plots.heat_map(axes, values, texts.fillna("not measured"), plots.FEWER_OR_MORE, (-limit, limit))
     for name in rows.loc[rows["own"], "recognizer"]:
         corner = list(recognizers).index(name), 0
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, ec=INK, lw=2.2, clip_on=False, zorder=3))

@@ -10,17 +10,7 @@ import pandas as pd
 
 from ra_book.figures import measured
 from ra_book.figures.look import TASKS, codec_title, look, task_title
-from ra_book.figures.measured import (
-    ACCURACY,
-    NOTHING,
-    PAIRED,
-    change,
-    number,
-    per_recognizer,
-    per_role,
-    prepare,
-    signed,
-)
+from ra_book.figures.measured import ACCURACY, NOTHING, PAIRED, change, number, per_recognizer, per_role, prepare
 
 RULES = [
     {"selector": "th, td", "props": "text-align: left; padding: 0.25em 0.8em; border: none; vertical-align: top"},
@@ -165,7 +155,7 @@ def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = 
     rows = rows[rows["method"].isin(["plain", *measured.PAPER_METHODS])]
 
     def top1(row) -> dict[str, str]:
-        gain = "" if pd.isna(row.gain) else f" ({signed(row.gain)})"
+        gain = "" if pd.isna(row.gain) else f" ({measured.signed(row.gain)})"
         return {f"{row.side}, {row.role}: top-1 in % (gain on plain in points)": number(row.value) + gain}
 
     return wide_table(rows, ["task", "method"], {"task": _task, "mode": method}, top1)
@@ -181,10 +171,10 @@ def beside_published(accuracy: pd.DataFrame, published: pd.DataFrame, task: str)
     both = measured.on_plain(theirs).merge(ours, on=["method", "recognizer"], suffixes=("_published", ""))
     return row_table(both, {"mode": method, "recognizer": "recognizer"}, {
         "here, top-1 in %": measured.interval, "published, top-1 in %": ("value_published", 1),
-        "difference in points": lambda row: signed(row.value - row.value_published),
-        "here, gain on plain": lambda row: signed(row.gain),
-        "published, gain on plain": lambda row: signed(row.gain_published),
-        "difference of the gains": lambda row: signed(row.gain - row.gain_published),
+        "difference in points": lambda row: measured.signed(row.value - row.value_published),
+        "here, gain on plain": lambda row: measured.signed(row.gain),
+        "published, gain on plain": lambda row: measured.signed(row.gain_published),
+        "difference of the gains": lambda row: measured.signed(row.gain - row.gain_published),
     })  # fmt: skip
 
 
