@@ -19,6 +19,7 @@ RULES = [
     {"selector": "thead tr:last-child th, tbody tr:last-child > *", "props": "border-bottom: 1px solid #888888"},
     {"selector": "caption", "props": "caption-side: top; text-align: left"},
 ]
+NARROW = {"selector": "th, td", "props": "white-space: normal; padding: 0.25em 0.3em"}
 
 
 class Table(pd.DataFrame):
@@ -29,14 +30,16 @@ class Table(pd.DataFrame):
         return Table
 
     def titled(self, caption: str) -> "Table":
-        """Return the table beneath a caption."""
+        """Return the table beneath a caption, each interval free to stand below its number: it has many columns."""
         self.attrs["caption"] = caption
         return self
 
     def _repr_html_(self) -> str:
         uuid = f"{zlib.crc32(to_markdown(self).encode()):08x}"  # by content: the same page every time
-        styler = self.style.set_uuid(uuid).set_table_styles(RULES).set_table_attributes('class="dataframe"')
-        return styler.to_html(max_rows=None, caption=self.attrs.get("caption"))
+        caption = self.attrs.get("caption")
+        shown = self.replace(", ", ",\N{NO-BREAK SPACE}", regex=True) if caption else self
+        styler = shown.style.set_uuid(uuid).set_table_styles([*RULES, NARROW] if caption else RULES)
+        return styler.set_table_attributes('class="dataframe"').to_html(max_rows=None, caption=caption)
 
 
 def to_markdown(table: pd.DataFrame) -> str:

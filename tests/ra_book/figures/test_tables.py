@@ -195,9 +195,7 @@ FILTERS = pd.DataFrame(
     [("gaussian", "sigma 1", -3.25, False), ("gaussian", "sigma 2", -9.0, True), ("bilateral", "x", np.nan, True)],
     columns=["filter", "setting", "bd", "chosen"],
 )
-HEADERS = pd.DataFrame(
-    {"quality": (50, 5), "bytes_mean": (2000.0, 800.4), "header_mean": 400.0, "payload_mean": (1600.0, 400.4)}
-)
+HEADERS = pd.DataFrame({"quality": (50, 5), "bytes_mean": (2000.0, 800.4), "payload_mean": (1600.0, 400.4)})
 COST = pd.DataFrame(
     [("NPP", "before", 9_422_235, 186_500.4, 812.345, 296, 224, 2), ("jpeg", "encode", np.nan, np.nan, 0.25, 8, 8, 1)],
     columns=["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"],
@@ -215,7 +213,9 @@ HELD_OUT = {"pictures": 24, "fingerprint": "x", "bpp": 0.1504, "bpp_y": 0.1391, 
             ("Gaussian filter", "sigma 1"): ["−3.2", ""], ("Gaussian filter", "sigma 2"): ["−9.0", "yes"],
             ("bilateral filter", "x"): ["–", "yes"],
         }),
-        (figures.header_table(HEADERS.assign(header_mean=400.0)), {"5": ["800", "400", "400", "50.0"], "50": ["2,000", "400", "1,600", "20.0"]}),
+        (figures.header_table(HEADERS.assign(header_mean=400.0)), {
+            "5": ["800", "400", "400", "50.0"], "50": ["2,000", "400", "1,600", "20.0"],
+        }),
         (figures.cost_table(COST), {
             ("NPP", "before"): ["9,422,235", "186,500", "812.3", "296 × 224", "2"],
             ("jpeg", "encode"): ["–", "–", "0.2", "8 × 8", "1"],
