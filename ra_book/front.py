@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 
 from ra_book.figures import Figure, style, task_title
-from ra_book.figures.rows import PAIRED, per_role, prepare
+from ra_book.figures.measured import PAIRED, per_role, prepare
 from ra_core.data.cifar10 import CLASSES, load
 from ra_core.errors import exit_status
 from ra_core.files import atomic

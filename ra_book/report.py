@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 
 from ra_book import figures
-from ra_book.figures.rows import PAIRED, per_role, prepare
+from ra_book.figures.measured import PAIRED, per_role, prepare
 from ra_core.params import Profile
 from ra_core.paths import run_folder
 from ra_core.runs import versions

@@ -11,8 +11,8 @@ import torch
 from IPython.display import display
 from PIL import Image, ImageOps
 
-from ra_book.figures.look import WIDTH, Figure, new_figure, style
-from ra_book.figures.pictures import GAP, LINE, paper, put_picture
+from ra_book.figures.look import Figure, new_figure, style
+from ra_book.figures.pictures import GAP, Sheet
 from ra_core.progress import BATCH_VARIABLE
 
 LETTERS = 11  # of a class under a picture
@@ -117,14 +117,13 @@ def term_curves(lines: Sequence[Mapping[str, float]]) -> Figure:
     `lines` hold `step` and the terms.
     """
     table = pd.DataFrame(lines).set_index("step")
-    means, terms = table.rolling(10, min_periods=1).mean(), list(table)
-    figure = new_figure(height=2.3)
-    for axes, term in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+    means, figure = table.rolling(10, min_periods=1).mean(), new_figure(height=2.3)
+    for axes, term in zip(figure.subplots(1, len(table.columns), squeeze=False)[0], table, strict=True):
         axes.plot(table.index, table[term], linewidth=0.8, alpha=0.3)
         axes.plot(means.index, means[term], linewidth=1.6, color=axes.lines[0].get_color())
         axes.set(title=term, xlabel="step", ylim=(0, None))
         axes.grid()
-    ends = ", ".join(f"{term} {means[term].iloc[0]:.3g} to {means[term].iloc[-1]:.3g}" for term in terms)
+    ends = ", ".join(f"{term} {means[term].iloc[0]:.3g} to {means[term].iloc[-1]:.3g}" for term in table)
     figure.alt = f"The terms of the loss over {len(lines)} steps: {ends}."
     return figure
 
@@ -132,18 +131,16 @@ def term_curves(lines: Sequence[Mapping[str, float]]) -> Figure:
 @style()
 def picture_row(images: Sequence, heads: Sequence[str], below: Sequence[str] = ()) -> Figure:
     """Draw pictures (3, H, W) large and side by side, with a line above each and any number of lines beneath."""
-    side, top = min(2.0, (WIDTH - GAP) / len(images) - GAP), 0.3
-    lines = max((text.count("\n") + 1 for text in below), default=0)
-    figure, axes = paper(GAP + len(images) * (side + GAP), top + side + 1.2 * lines * LINE + GAP)
-    for place, (image, head) in enumerate(zip(images, heads, strict=True)):
-        x = GAP + place * (side + GAP)
-        put_picture(axes, image, x, top, side, side)
-        axes.text(x + side / 2, top - 0.1, head, ha="center", va="center", fontsize=9)
-        if below:
-            axes.text(x + side / 2, top + side + 0.04, below[place], ha="center", va="top", fontsize=8)
-    beneath = [text.replace("\n", ", ") for text in below or [""] * len(images)]
-    figure.alt = "; ".join(f"{head}: {text}" for head, text in zip(heads, beneath, strict=True))
-    return figure
+    beneath = [text.splitlines() for text in below or [""] * len(images)]
+    lines = max(map(len, beneath))
+    sheet = Sheet((len(images), 3, 1, 1), [lines], left=GAP, most=2.0)
+    sheet.names(heads)
+    sheet.row("", images, lines)
+    for k, texts in enumerate(beneath):
+        for line, text in enumerate(texts):
+            sheet.small(k, line, text)
+    sheet.figure.alt = "; ".join(f"{head}: {', '.join(texts)}" for head, texts in zip(heads, beneath, strict=True))
+    return sheet.figure
 
 
 @torch.inference_mode()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.data import as_batch, elpv, scenes
 from ra_core.errors import ParameterError
@@ -27,6 +26,7 @@ from ra_core.pretraining.proxies import is_made, made_by
 from ra_core.runs import CodingRun, RestorationRun, Run
 from ra_core.runs import planned as runs_of
 from ra_core.runs.shipped import matching
+from ra_core.steps.costs import macs
 
 COUNTS = {"download": 50_000, "imagenet": 1_281_167}  # pictures to train on, where they are not here
 SIDES = {"cells": elpv.CROP, "scenes": scenes.SIDE}
@@ -106,7 +106,7 @@ def _restoration(run: RestorationRun, judge: Judge) -> float:
         networks, objective = run.networks(), run.objective(judge, {})
         small, large = (torch.zeros(1, 3, size, size) for size in (side // scale, side))
         batch = {"degraded": small, "target": large, "labels": torch.zeros(1, dtype=torch.long)}
-        return _macs(lambda: objective.terms(networks, batch)["loss"])
+        return _counted(lambda: objective.terms(networks, batch)["loss"])
 
 
 def _coding(run: CodingRun, judge: Judge) -> float:
@@ -124,7 +124,7 @@ def _coding(run: CodingRun, judge: Judge) -> float:
             # What was decoded is restored once more, for the distortion.
             return loss + post(coded.detach()).sum() if pre and post else loss
 
-        return _macs(step)
+        return _counted(step)
 
 
 def _side(run: Run) -> int:
@@ -132,14 +132,12 @@ def _side(run: Run) -> int:
     return round(math.prod(as_batch(run.splits()["train"], 1)[0].shape[-2:]) ** 0.5)
 
 
-def _macs(step: Callable[[], torch.Tensor]) -> float:
+def _counted(step: Callable[[], torch.Tensor]) -> float:
     """Return the multiply-accumulates of a step and its way back; NaN where an operator knows no shapes alone."""
     try:
-        with FlopCounterMode(display=False) as counter:
-            step().backward()
+        return macs(lambda: step().backward())
     except NotImplementedError:  # a loss of one's own may use such a one
         return math.nan
-    return counter.get_total_flops() / 2
 
 
 @cache

@@ -4,64 +4,36 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ra_book.figures import measured, plots
 from ra_book.figures.look import FAINT, INK, LINES, Figure, look, new_figure, style, task_name, task_title
-from ra_book.figures.plots import bars, ends, forest, heat_map, legend, looks_of, offsets, panels
-from ra_book.figures.rows import (
-    ACCURACY,
-    PAIRED,
-    PAPER_METHODS,
-    change,
-    fronts,
-    gains,
-    listing,
-    note,
-    per_recognizer,
-    per_role,
-    prepare,
-    prepare_published,
-    recognizers_of,
-    role_names,
-    signed,
-    values_of,
-)  # fmt: skip
+from ra_book.figures.measured import ACCURACY, PAIRED, change, listing, note, per_recognizer, per_role, prepare, signed
+from ra_book.figures.plots import legend, looks_of, offsets
 
 
 def _role_sentence(rows: pd.DataFrame) -> str:
     """Say the accuracy of each method on the source and on the mean of the unseen recognizers."""
     cells, parts = per_role(rows), []
-    for role, words in role_names(rows).items():
+    for role, words in measured.role_names(rows).items():
         mine = cells[cells["role"] == role]
         parts.append(f"{words}: {listing(f'{look(row.method).label} {row.value:.1f} %' for row in mine.itertuples())}")
     return "; ".join(parts)
-
-
-def _place(rows: pd.DataFrame) -> pd.Series:
-    """Return the words for the recognizer of each row: its name above its role."""
-    return rows["recognizer"] + "\n" + rows["role"]
 
 
 @style()
 def accuracy_heatmap(accuracy: pd.DataFrame, task: str) -> Figure:
     """Draw top-1 by mode (rows) and recognizer (columns) of one task, with the gain on `plain` beneath."""
     rows = prepare(accuracy, ACCURACY, task)
-    cells = per_recognizer(rows)
-    gained = gains(rows[~rows["method"].isin(["oracle", "unprocessed"])]).set_index(["method", "recognizer"])["value"]
-    brackets = [gained.get(key) for key in zip(cells["method"], cells["recognizer"], strict=True)]
-    brackets = ["" if gain is None else f"\n({signed(gain)})" for gain in brackets]
-    texts = [f"{value:.1f}{gain}" for value, gain in zip(cells["value"], brackets, strict=True)]
-    cells = cells.assign(place=_place(cells), label=[look(m).label for m in cells["method"]], text=texts)
-    places = list(dict.fromkeys(cells["place"]))
-    values, texts = (
-        cells.pivot(index="label", columns="place", values=name).loc[
-            [each.label for each in looks_of(rows).values()], places
-        ]
-        for name in ("value", "text")
-    )
+    cells, recognizers = measured.on_plain(per_recognizer(rows)), measured.recognizers_of(rows)
+    gains = cells["gain"].mask(cells["method"].isin(["oracle", "unprocessed"]))
+    texts = cells["value"].map("{:.1f}".format) + [f"\n({signed(gain)})" * (gain == gain) for gain in gains]
+    cells = cells.assign(line=cells["method"], column=cells["recognizer"], text=texts)
+    lines = {method: each.label for method, each in looks_of(rows).items()}
+    values, texts = plots.wide(cells, lines, {name: f"{name}\n{role}" for name, role in recognizers.items()})
     figure = new_figure(height=1.1 + 0.5 * len(values))
     axes = figure.subplots()
-    heat_map(axes, values, texts.fillna(""))
+    plots.heat_map(axes, values, texts.fillna(""))
     axes.xaxis.tick_top()
-    axes.axvline(list(recognizers_of(rows).values()).count("source"), color="white", linewidth=7)
+    axes.axvline(list(recognizers.values()).count("source"), color="white", linewidth=7)
     figure.suptitle(f"{task_title(task)}: top-1 accuracy in %, in brackets the gain on plain in points")
     figure.alt = f"Heat map of top-1 accuracy in {task_name(task)}; {_role_sentence(rows)}."
     return figure
@@ -71,13 +43,13 @@ def accuracy_heatmap(accuracy: pd.DataFrame, task: str) -> Figure:
 def accuracy_bars(accuracy: pd.DataFrame, task: str) -> Figure:
     """Draw top-1 of one task as bars with 95 % intervals, grouped by recognizer; dots are single seeds."""
     rows = prepare(accuracy, ACCURACY, task)
-    rows = rows.assign(place=_place(rows))
-    cells, groups = per_recognizer(rows), list(dict.fromkeys(rows["place"]))
+    names = {name: f"{name}\n{role}" for name, role in measured.recognizers_of(rows).items()}
+    cells = per_recognizer(rows)
     figure = new_figure(height=3.8)
     axes = figure.subplots()
-    bars(axes, cells.assign(place=_place(cells)), "place")
+    plots.bars(axes, cells.assign(place=cells["recognizer"].map(names)), "place")
     repeated = rows.groupby("method")["seed"].transform("nunique") > 1
-    x = (rows["place"].map(groups.index) + offsets(rows))[repeated]
+    x = (rows["recognizer"].map(list(names).index) + offsets(rows))[repeated]
     axes.scatter(x, rows["value"][repeated], s=9, color="white", edgecolor=INK, linewidth=0.6, zorder=3)
     axes.set(ylabel="top-1 accuracy, %", title=f"{task_title(task)}: top-1 accuracy by recognizer")
     legend(figure, looks_of(rows), note(rows) + ("; dots are single seeds" if repeated.any() else ""), "bars")
@@ -89,14 +61,15 @@ def accuracy_bars(accuracy: pd.DataFrame, task: str) -> Figure:
 def headline(accuracy: pd.DataFrame) -> Figure:
     """Draw a panel for each task: top-1 of every mode on the source and on the mean of the unseen."""
     rows = prepare(accuracy, ACCURACY)
-    tasks, sentences = values_of(rows, "task"), []
+    tasks, sentences = measured.values_of(rows, "task"), []
     figure = new_figure(height=3.7)
-    for axes, task in zip(panels(figure, len(tasks), len(tasks), sharey=True), tasks, strict=True):
+    for axes, task in zip(plots.panels(figure, len(tasks), len(tasks), sharey=True), tasks, strict=True):
         mine = rows[rows["task"] == task]
         # A line break before the name or the number keeps the two labels of a narrow panel apart.
-        words = {role: w.replace(" (", "\n(").replace(" of ", " of\n") for role, w in role_names(mine).items()}
+        names = measured.role_names(mine).items()
+        words = {role: name.replace(" (", "\n(").replace(" of ", " of\n") for role, name in names}
         cells = per_role(mine)
-        bars(axes, cells.assign(group=cells["role"].map(words)), "group", labels=True)
+        plots.bars(axes, cells.assign(group=cells["role"].map(words)), "group", labels=True)
         axes.set(title=task_title(task), ylabel="")
         sentences.append(f"{task_title(task)}, {_role_sentence(mine)}")
     figure.axes[0].set_ylabel("top-1 accuracy, %")
@@ -112,18 +85,17 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
     The oracle has no PSNR and is a dashed line. The lambdas of a sweep are joined by a line: the front.
     """
     rows = prepare(accuracy, ACCURACY, task)
-    cells, words = per_role(rows), role_names(rows)
-    measured = cells.dropna(subset="psnr")
+    cells, words = per_role(rows), measured.role_names(rows)
     figure = new_figure(height=3.9)
-    shown = panels(figure, len(words), sharex=True, sharey=True)
+    shown = plots.panels(figure, len(words), sharex=True, sharey=True)
     for axes, (role, title) in zip(shown, words.items(), strict=True):
         _against_psnr(axes, cells[cells["role"] == role])
         axes.set(title=title, xlabel="PSNR, dB")
         axes.margins(0.12)
     shown[0].set_ylabel("top-1 accuracy, %")
     figure.suptitle(f"{task_title(task)}: accuracy against fidelity")
-    legend(figure, looks_of(measured), note(rows))
-    psnr = measured.groupby("method", sort=False)["psnr"].mean()
+    psnr = cells.dropna(subset="psnr").groupby("method", sort=False)["psnr"].mean()
+    legend(figure, {method: look(method) for method in psnr.index}, note(rows))
     fidelity = listing([f"{look(name).label} {value:.2f} dB" for name, value in psnr.items()] or ["not measured"])
     figure.alt = f"Top-1 accuracy against PSNR in {task_name(task)}; {_role_sentence(rows)}; PSNR: {fidelity}."
     return figure
@@ -131,30 +103,31 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
 
 def _against_psnr(axes: Axes, cells: pd.DataFrame) -> None:
     """Draw the points of one role, a line for what has no PSNR, and the fronts of sweeps with their lambdas."""
-    above = {"textcoords": "offset points", "size": 8}
-    for row in cells[cells["psnr"].isna()].itertuples():
+    above, known = {"textcoords": "offset points", "size": 8}, cells["psnr"].notna()
+    for row in cells[~known].itertuples():
         axes.axhline(row.value, color=look(row.method).colour, linestyle="--", linewidth=1.2)
         text = f"{look(row.method).label} {row.value:.1f}"
         axes.annotate(text, (1, row.value), (-2, -3), va="top", ha="right", xycoords=("axes fraction", "data"), **above)
-    for row in cells.dropna(subset="psnr").itertuples():
-        mine, shown = cells.loc[[row.Index]], look(row.method)
+    for method, mine in cells[known].groupby("method", sort=False):
+        shown = look(method)
         axes.errorbar(
-            mine["psnr"], mine["value"], ends(mine), fmt=shown.marker, color=shown.colour, markersize=7,
+            mine["psnr"], mine["value"], plots.ends(mine), fmt=shown.marker, color=shown.colour, markersize=7,
             markeredgecolor="white", markeredgewidth=0.6, elinewidth=1.4,
         )  # fmt: skip
-    for front in fronts(cells.dropna(subset="psnr")):
-        axes.plot(front["psnr"], front["value"], color=look(front["base"].iloc[0]).colour, linewidth=1, zorder=1)
+    swept = cells[known & cells["method"].str.contains("@")]
+    for base, front in swept.groupby(swept["method"].str.partition("@")[0]) if len(swept) else ():
+        axes.plot(front["psnr"], front["value"], color=look(base).colour, linewidth=1, zorder=1)
         for row in front.itertuples():
-            axes.annotate(f"{row.weight:g}", (row.psnr, row.value), (6, 4), color=FAINT, **above)
+            axes.annotate(row.method.partition("@")[2], (row.psnr, row.value), (6, 4), color=FAINT, **above)
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _forest(axes: Axes, cells: pd.DataFrame, texts: bool = False) -> None:
     """Draw gains on `plain`, recognizers from top to bottom and methods within them, `texts` at the right edge."""
-    recognizers = recognizers_of(cells)
+    recognizers = measured.recognizers_of(cells)
     labels = {f"{name} (source)" if role == "source" else name: y for y, (name, role) in enumerate(recognizers.items())}
     cells = cells.assign(y=cells["recognizer"].map(list(recognizers).index) + offsets(cells, 0.8))
-    forest(axes, cells, labels, map(change, cells.itertuples()) if texts else ())
+    plots.forest(axes, cells, labels, map(change, cells.itertuples()) if texts else ())
     axes.axvline(0, color=INK, linewidth=1)
     for boundary in range(1, len(recognizers)):
         axes.axhline(boundary - 0.5, color=LINES, linewidth=0.8)
@@ -164,7 +137,7 @@ def _forest(axes: Axes, cells: pd.DataFrame, texts: bool = False) -> None:
 def paired_forest(paired: pd.DataFrame, task: str) -> Figure:
     """Draw each mode's paired difference to `plain` by recognizer, with 95 % intervals around zero."""
     rows = prepare(paired, PAIRED, task)
-    words = role_names(rows)
+    words = measured.role_names(rows)
     figure = new_figure(height=1.5 + 0.21 * rows["recognizer"].nunique() * max(rows["method"].nunique(), 2))
     axes = figure.subplots()
     _forest(axes, per_recognizer(rows), texts=True)
@@ -185,12 +158,10 @@ def against_the_paper(paired: pd.DataFrame, published: pd.DataFrame, dataset: st
 
     `published` has the columns task, mode, recognizer, top1 in percent, `plain` among its modes.
     """
-    rows = prepare(paired, PAIRED)
-    tasks, sentences = values_of(rows, "task"), []
-    sides = {
-        f"{dataset}, this book": per_recognizer(rows), "ImageNet, published": gains(prepare_published(published))
-    }  # fmt: skip
-    sides = {name: c[c["method"].isin(PAPER_METHODS) & c["task"].isin(tasks)] for name, c in sides.items()}
+    rows, paper = prepare(paired, PAIRED), measured.on_plain(measured.prepare_published(published))
+    tasks, sentences = measured.values_of(rows, "task"), []
+    sides = {f"{dataset}, this book": per_recognizer(rows), "ImageNet, published": paper.assign(value=paper["gain"])}
+    sides = {name: c[c["method"].isin(measured.PAPER_METHODS) & c["task"].isin(tasks)] for name, c in sides.items()}
     most = max(side["recognizer"].nunique() for side in sides.values())
     figure = new_figure(height=1.2 + len(tasks) * (0.2 + 0.31 * most))
     shown = figure.subplots(len(tasks), 2, sharex=True, squeeze=False)
@@ -198,8 +169,7 @@ def against_the_paper(paired: pd.DataFrame, published: pd.DataFrame, dataset: st
         for axes, (name, side) in zip(line, sides.items(), strict=True):
             cells = side[side["task"] == task]
             if cells.empty:
-                axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=FAINT)
-                axes.set_yticks([])
+                plots.say(axes, "not measured")
             else:
                 _forest(axes, cells)
             axes.set(xlabel="gain on plain, points of top-1" if task == tasks[-1] else "")

@@ -10,8 +10,8 @@ from matplotlib.patheffects import withStroke
 from torchvision.ops import box_iou
 
 from ra_book.figures.look import FAINT, RIGHT, WRONG, Figure, style
-from ra_book.figures.pictures import LETTER, Sheet, answer_text
-from ra_book.figures.rows import signed
+from ra_book.figures.measured import signed
+from ra_book.figures.pictures import LETTER, Sheet
 
 BAR = 0.75  # inches to the right of the pictures for a colour bar
 OVERLAP = 0.5  # of a found box with a true one, from which it is right
@@ -28,11 +28,14 @@ def amplified(clean: np.ndarray, sent: np.ndarray) -> tuple[np.ndarray, int]:
     return (128 + factor * difference).clip(0, 255).astype(np.uint8), factor
 
 
-def _names(panel: Mapping, count: int) -> list[str]:
-    """Return what is above each column: its true class, or where there is none its number."""
-    if "labels" not in panel:
-        return [f"picture {number}" for number in range(1, count + 1)]
-    return [str(panel["classes"][label]) for label in panel["labels"]]
+def _sheet(panel: Mapping, pictures: np.ndarray, lines: list[int], **room) -> Sheet:
+    """Return a sheet for pictures, each beneath its true class, or where there is none its number."""
+    sheet = Sheet(pictures.shape, lines, str(panel.get("compared", "")), **room)
+    if "labels" in panel:
+        sheet.names([sheet.shorten(str(panel["classes"][label])) for label in panel["labels"]])
+    elif "clean" in panel:
+        sheet.names([f"picture {number}" for number in range(1, len(pictures) + 1)])
+    return sheet
 
 
 def _ways(panel: Mapping) -> dict[str, str]:
@@ -63,22 +66,21 @@ def coding_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     """
     difference, factor = amplified(panel["clean"], panel["sent"])
     count, lines, right = len(panel["clean"]), 2 if "labels" in panel else 1, []
-    sheet = Sheet(panel["clean"].shape, [0, 0, 0, lines, lines], str(panel.get("compared", "")))
-    sheet.names(_names(panel, count))
+    sheet = _sheet(panel, panel["clean"], [0, 0, 0, lines, lines])
     sheet.row("clean", panel["clean"])
     sheet.row("sent to\nthe codec", panel["sent"])
     sheet.row(f"difference\n× {factor}", difference)
-    for (kind, label), pictures, answers in zip(
+    for (kind, label), pictures, said in zip(
         _ways(panel).items(), ("alone", "decoded"), ("answers_alone", "answers"), strict=True
     ):
         sheet.row(f"decoded,\n{label}", panel[pictures], lines)
         for k in range(count):
             sheet.small(k, 0, _bytes(panel, kind, k))
-            if "labels" in panel:
-                answer, label = panel[answers][k], panel["labels"][k]
-                sheet.small(k, 1, *answer_text(str(panel["classes"][answer]), answer == label, sheet.side))
         if "labels" in panel:
-            right.append(int((np.asarray(panel[answers]) == np.asarray(panel["labels"])).sum()))
+            ok = np.asarray(panel[said]) == panel["labels"]
+            right.append(ok.sum())
+            for k, answer in enumerate(panel[said]):
+                sheet.answer(k, 1, str(panel["classes"][answer]), ok[k])
     sheet.figure.alt = (
         f"{count} pictures before and behind the preprocessor, their difference {factor} times enlarged, and "
         f"both decoded: {_bytes_sentence(panel)}"
@@ -96,8 +98,7 @@ def bit_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     """
     count, bits = len(panel["clean"]), {kind: panel[f"bits_{kind}"] for kind in ("alone", "sent")}
     most = max(float(np.max(each)) for each in bits.values()) or 1.0
-    sheet = Sheet(panel["clean"].shape, [0, 1, 1], str(panel.get("compared", "")), BAR)
-    sheet.names(_names(panel, count))
+    sheet = _sheet(panel, panel["clean"], [0, 1, 1], right=BAR)
     sheet.row("clean", panel["clean"])
     top = sheet.y
     for kind, label in _ways(panel).items():
@@ -163,7 +164,7 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
     at least `least`: right ones solid, wrong ones dashed; true boxes that were not found are dotted.
     """
     classes, parts = ["", *map(str, panel["classes"])], []
-    sheet = Sheet(panel["alone"].shape, [2, 2], str(panel.get("compared", "")))
+    sheet = _sheet({key: panel[key] for key in panel if key == "compared"}, panel["alone"], [2, 2])
     scale = sheet.side / panel["alone"].shape[-1]
     for (kind, label), shown in zip(_ways(panel).items(), ("alone", "decoded"), strict=True):
         y, counts = sheet.row(label, panel[shown], 2), np.zeros(3, int)

@@ -5,7 +5,9 @@ import html
 import io
 import math
 import zlib
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,21 +105,20 @@ def look(name: str) -> Look:
     return Look(f"{row.label}, λ {weight}", colour, row.marker)
 
 
+def rank(known: Iterable[str], name: str) -> tuple[int, str]:
+    """Return the place of a name among others: in the order of those that are known, then by name."""
+    known = list(known)
+    return (known.index(name) if name in known else len(known)), name
+
+
 def method_rank(name: str) -> tuple:
     """Return the place of a row among others: in the order of the book, a sweep by lambda, a transfer by codec."""
     base, _, weight = name.partition("@")
-    known, codec = [*BEFORE, *METHODS, *AFTER], name.removeprefix(TRANSFERRED)
-    return (known.index(base) if base in known else len(known)), float(weight or 0), codec_rank(codec)
+    place, _ = rank([*BEFORE, *METHODS, *AFTER], base)
+    return place, float(weight or 0), codec_rank(name.removeprefix(TRANSFERRED))
 
 
-def task_rank(task: str) -> tuple[int, str]:
-    """Return the place of a task among others: in the order of the registry, then by name."""
-    return (list(TASKS).index(task) if task in TASKS else len(TASKS)), task
-
-
-def codec_rank(codec: str) -> tuple[int, str]:
-    """Return the place of a codec among others: in the order of the registry, then by name."""
-    return (list(CODECS).index(codec) if codec in CODECS else len(CODECS)), codec
+task_rank, codec_rank = partial(rank, TASKS), partial(rank, CODECS)
 
 
 def codec_title(codec: str) -> str:
@@ -132,8 +133,7 @@ def task_name(task: str) -> str:
 
 def task_title(task: str) -> str:
     """Return the name of a task for readers, with a capital letter."""
-    name = task_name(task)
-    return name[:1].upper() + name[1:]
+    return task_name(task)[:1].upper() + task_name(task)[1:]
 
 
 def style() -> AbstractContextManager:
@@ -159,19 +159,18 @@ def new_figure(height: float, width: float = WIDTH, layout: str | None = "constr
     return figure
 
 
-def render(figure: MatplotlibFigure, kind: str) -> bytes:
+def render(figure: Figure, kind: str) -> bytes:
     """Return the figure as the bytes of an `svg` or a `png`, the same for the same figure at any time."""
     if kind not in ("svg", "png"):
         raise ParameterError(f"a figure cannot be saved as {kind!r}: name its file .svg or .png.")
-    title = getattr(figure, "alt", "") or None
-    metadata = {"Date": None, "Title": title} if kind == "svg" else {"Software": None}
+    metadata = {"Date": None, "Title": figure.alt} if kind == "svg" else {"Software": None}
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=kind, dpi=180, metadata=metadata)
     return buffer.getvalue()
 
 
-def save(figure: MatplotlibFigure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write the figure atomically to `path`, as SVG or PNG by its suffix."""
     content = render(figure, Path(path).suffix.lstrip(".").lower())
     with atomic(path) as temporary:

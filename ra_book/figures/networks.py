@@ -1,50 +1,66 @@
-"""Figures of the networks themselves: how they trained, and how large and how right the recognizers are."""
+"""Figures of networks: how they trained, how large and right recognizers are, how well proxies agree with codecs."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ra_book.figures.look import (
-    FAINT,
-    INK,
-    Figure,
-    codec_title,
-    look,
-    method_rank,
-    new_figure,
-    style,
-    task_name,
-    task_title,
-)
-from ra_book.figures.plots import curves, heat_map, legend, log_axis
-from ra_book.figures.rows import listing
+from ra_book.figures import measured
+from ra_book.figures.look import INK, PALETTE, Figure, Look, codec_title, look, new_figure, style, task_name, task_title
+from ra_book.figures.measured import listing
+from ra_book.figures.plots import curves, forest, heat_map, legend, log_axis, say
+from ra_book.figures.rate_tables import AGREEMENT
 from ra_core.errors import ParameterError
 
 MOST_CLASSES = 20  # that a confusion matrix can show
-TERMS = {  # title -> where a line of the log keeps the number
-    "distortion (mean squared error)": ("distortion",),
-    "recognition term (each mode its own)": ("recognition",),
-    "validation PSNR, dB": ("validation", "psnr"),
-    "validation top-1, %": ("validation", "top1"),
+TRAINING = {  # where a line of the log keeps a number -> title
+    "distortion": "distortion (mean squared error)",
+    "recognition": "recognition term (each mode its own)",
+    "validation.psnr": "validation PSNR, dB",
+    "validation.top1": "validation top-1, %",
 }
-PREPROCESSING = {
-    "bpp": "bits a pixel", "distortion": "distortion", "recognition": "recognition", "restoration": "restoration"
-}  # fmt: skip
+PREPROCESSING = {"bpp": "bits a pixel"} | {name: name for name in ("distortion", "recognition", "restoration")}
+PROXIES = {"loss": "loss", "bpp_y": "bits a pixel of y", "bpp_z": "bits a pixel of z"}
+AGREED = {  # column of agreement.csv -> title, alt text, digits
+    "rate_correlation": ("correlation\nof the rates", "correlation of rates", 2),
+    "gradient_cosine": ("cosine of the\ngradients of the rate", "cosine of gradients", 2),
+    "rate_ratio": ("bits: proxy /\ncodec", "ratio of bits", 2),
+    "psnr": ("PSNR of what\nis decoded, dB", "PSNR in dB", 1),
+}
+MARKERS = "osD^vP"
 
 
-def points(logs: Mapping[str, Sequence[dict]], *keys: str) -> pd.DataFrame:
-    """Return rows (`method`, `step`, `value`) of every log line that holds a number under `keys`."""
-    found = []
-    for name, lines in logs.items():
-        for line in lines:
-            value = line
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
-            if value is not None:
-                found.append({"method": name, "step": line["step"], "value": value})
-    return pd.DataFrame(found, columns=["method", "step", "value"])
+def _draw_logs(
+    logs: Mapping[str, Sequence[dict]], terms: Mapping[str, str], looks: Mapping[str, Look], name: str, title: str,
+    height: float, columns: int = 0, log: bool = True, ticks: int | str = 4,
+) -> tuple[Figure, pd.DataFrame]:  # fmt: skip
+    """Draw a panel for each of the terms that lines of logs hold, a line for each log; return all numbers as well.
+
+    `log` scales what is positive, but for what was validated. Without `columns`, terms that nothing holds are left out.
+    """
+    if not logs or not all(logs.values()):
+        raise ParameterError(f"there is no log line of {name} to draw: give the lines of a log.jsonl.")
+    rows = pd.concat([pd.json_normalize(list(lines)).assign(method=method) for method, lines in logs.items()])
+    rows = rows.reset_index().reindex(columns=["method", "step", *terms])
+    terms = {key: words for key, words in terms.items() if columns or rows[key].notna().any()}
+    columns, figure = columns or len(terms), new_figure(height)
+    shown = figure.subplots(math.ceil(len(terms) / columns), columns, sharex=True, squeeze=False).flat
+    for axes, (key, words) in zip(shown, terms.items(), strict=True):
+        mine, validation = rows.dropna(subset=key), key.startswith("validation")
+        if mine.empty:
+            say(axes, "none in these runs")
+        else:
+            once = mine.groupby("method").size().max() == 1
+            curves(axes, mine.assign(value=mine[key]), "step", markers=validation or once, looks=looks)
+            if log and not validation and (mine[key] > 0).all():
+                axes.set_yscale("log")
+                log_axis(axes.yaxis, "{x:g}")
+        axes.set(title=words, ylabel="")
+        axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
+    figure.suptitle(f"{title}: training")
+    return figure, rows
 
 
 @style()
@@ -53,29 +69,14 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
 
     `logs` maps a mode to the lines of its `log.jsonl`.
     """
-    modes = sorted((mode for mode in logs if logs[mode]), key=method_rank)
-    if not modes:
-        raise ParameterError(f"there is no log line of task {task!r} to draw: give the lines of a log.jsonl.")
-    figure = new_figure(height=4.8)
-    for axes, (title, keys) in zip(figure.subplots(2, 2, sharex=True).flat, TERMS.items(), strict=True):
-        rows, validation = points({mode: logs[mode] for mode in modes}, *keys), keys[0] == "validation"
-        if rows.empty:
-            axes.text(0.5, 0.5, "none in these runs", transform=axes.transAxes, ha="center", color=FAINT)
-            axes.set_yticks([])
-        else:
-            curves(axes, rows, "step", markers=validation or rows.groupby("method").size().max() == 1)
-        if len(rows) and not validation and (rows["value"] > 0).all():
-            axes.set_yscale("log")
-            log_axis(axes.yaxis, "{x:g}")
-        axes.set(title=title, ylabel="")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle(f"{task_title(task)}: training")
-    legend(figure, {mode: look(mode) for mode in modes}, kind="lines")
-    last = rows.groupby("method", sort=False)["value"].last()  # of the last panel: top-1
-    ending = listing([f"{look(mode).label} {value:.1f} %" for mode, value in last.items()] or ["no number"])
-    names = listing(look(mode).label for mode in modes)
+    looks = {mode: look(mode) for mode in sorted(logs, key=measured.RANKS["method"]) if logs[mode]}
+    shown, title = {mode: logs[mode] for mode in looks}, task_title(task)
+    figure, rows = _draw_logs(shown, TRAINING, looks, f"task {task!r}", title, 4.8, columns=2, ticks="auto")
+    legend(figure, looks, kind="lines")
+    last = rows.dropna(subset="validation.top1").groupby("method", sort=False)["validation.top1"].last()
+    ending = listing([f"{looks[mode].label} {value:.1f} %" for mode, value in last.items()] or ["no number"])
     figure.alt = (
-        f"Losses, PSNR and top-1 by step of {names} in {task_name(task)}; "
+        f"Losses, PSNR and top-1 by step of {listing(each.label for each in looks.values())} in {task_name(task)}; "
         f"top-1 on the validation pictures ends at {ending}."
     )
     return figure
@@ -84,18 +85,52 @@ def training_curves(logs: Mapping[str, Sequence[dict]], task: str) -> Figure:
 @style()
 def preprocessing_curves(log: Sequence[dict], method: str, codec: str) -> Figure:
     """Draw the terms of one preprocessor's loss against the step, from the lines of its `log.jsonl`."""
-    terms = {term: rows for term in PREPROCESSING if len(rows := points({method: log}, term))}
-    if not terms:
-        raise ParameterError(f"there is no log line of {method} to draw: give the lines of a log.jsonl.")
     name = f"{look(method).label}, {codec_title(codec)}"
-    figure = new_figure(height=2.6)
-    for axes, (term, rows) in zip(figure.subplots(1, len(terms), squeeze=False).flat, terms.items(), strict=True):
-        curves(axes, rows, "step", markers=len(rows) == 1)
-        axes.set(title=PREPROCESSING[term], ylabel="")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    figure.suptitle(f"{name}: training")
-    ends = [f"{PREPROCESSING[term]} {rows['value'].iloc[-1]:.3g}" for term, rows in terms.items()]
+    figure, rows = _draw_logs({method: log}, PREPROCESSING, {method: look(method)}, method, name, 2.6, log=False)
+    ends = [f"{words} {rows[key].dropna().iloc[-1]:.3g}" for key, words in PREPROCESSING.items() if rows[key].any()]
     figure.alt = f"Loss terms of {name} by step; at the end {listing(ends)}."
+    return figure
+
+
+def _looks(names: Sequence[str]) -> dict[str, Look]:
+    return {n: Look(n, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, n in enumerate(names)}
+
+
+@style()
+def proxy_curves(logs: Mapping[str, Sequence[dict]]) -> Figure:
+    """Draw loss and bits a pixel, split into y and z, against the step; `logs` maps a proxy to the lines of its log."""
+    looks = _looks(list(logs))
+    figure, rows = _draw_logs(logs, PROXIES, looks, "a proxy", "Learned proxies", 3.0)
+    legend(figure, looks, kind="lines")
+    last = rows.groupby("method", sort=False).last().itertuples()
+    ends = [f"{row.Index} at {row.bpp_y:.3g} bits a pixel for y and {row.bpp_z:.3g} for z" for row in last]
+    figure.alt = f"Loss and bits a pixel of learned proxies by step; {listing(ends)} in the last lines."
+    return figure
+
+
+@style()
+def agreement_forest(agreement: pd.DataFrame) -> Figure:
+    """Draw how well each proxy agrees with each codec: a point at the middle quality, a line over all qualities.
+
+    Do the rates rise together, do their gradients point the same way, how many bits does the proxy count, and how
+    close are its pictures? `agreement` are the rows of agreement.csv.
+    """
+    rows = measured.in_order(measured.checked(agreement, AGREEMENT), "codec", "proxy")
+    pairs = rows.groupby(["codec", "proxy"], sort=False)[list(AGREED)]
+    middle, low, high = pairs.median(), pairs.min(), pairs.max()
+    figure, looks = new_figure(height=1.3 + 0.24 * len(middle)), _looks(sorted(rows["proxy"].unique()))
+    labels = {f"{proxy} for {codec_title(codec)}": y for y, (codec, proxy) in enumerate(middle.index)}
+    spans = {label: [] for label in labels}
+    for axes, (key, (title, words, digits)) in zip(figure.subplots(1, 4, sharey=True), AGREED.items(), strict=True):
+        shown = pd.DataFrame({"value": middle[key], "low": low[key], "high": high[key]}).reset_index()
+        forest(axes, shown.assign(y=range(len(shown)), method=shown["proxy"]), labels, looks=looks)
+        axes.set_xlabel(title)
+        for label, *ends in zip(labels, low[key], high[key], strict=True):
+            spans[label].append(f"{words} {' to '.join(dict.fromkeys(measured.number(end, digits) for end in ends))}")
+    figure.suptitle("Proxy and codec: how well they agree")
+    legend(figure, looks, f"{measured.pictures_of(rows)}; points are medians of the qualities, lines their range")
+    parts = "; ".join(f"{label}: {', '.join(each)}" for label, each in spans.items())
+    figure.alt = f"Agreement of proxies with codecs over their qualities; {parts}."
     return figure
 
 
@@ -124,8 +159,7 @@ def recognizer_overview(sidecars: Sequence[dict], source: str | None = None) -> 
         axes.margins(x=0.3, y=0.2)
         log_axis(axes.xaxis, EngFormatter(sep=""))
     else:
-        text = "no test accuracy is recorded for these recognizers"
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT)
+        say(axes, "no test accuracy is recorded for these recognizers")
     axes.set(xlabel="parameters", ylabel="top-1 on clean test pictures, %", title="Recognizers: accuracy against size")
     parts = [f"{s['name']} {s['test_top1']:.1f} % with {s['parameters']:,} parameters" for s in sidecars]
     figure.alt = f"Test accuracy of the recognizers against their size: {listing(parts or ['not recorded'])}."

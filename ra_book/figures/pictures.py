@@ -4,10 +4,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from ra_book.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, look, method_rank, new_figure, style, task_name
-from ra_book.figures.rows import listing
+from ra_book.figures.measured import listing
 from ra_core.errors import ParameterError
 
 VERSIONS = {"clean": "oracle", "degraded": "unprocessed"}  # other words for two rows of the tables
@@ -26,45 +25,25 @@ def pixels(picture) -> np.ndarray:
     return array.transpose(1, 2, 0)
 
 
-def paper(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure whose only axes measure inches from the top left corner."""
-    figure = new_figure(height, width, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.axis("off")
-    return figure, axes
-
-
-def put_picture(axes: Axes, picture, x: float, y: float, side: float, tall: float) -> None:
-    """Put a picture at (x, y), `side` wide and `tall` high, with every pixel plain, however large it is drawn."""
-    axes.imshow(pixels(picture), extent=(x, x + side, y + tall, y), interpolation="none")
-
-
-def shorten(name: str, side: float) -> str:
-    """Cut a class name so that it fits, with mark and confidence, under a picture `side` inches wide."""
-    letters = round((side + GAP) / LETTER) - 7
-    return name if len(name) <= letters else name[: letters - 1] + "…"
-
-
-def answer_text(name: str, right: bool, side: float, sure: float | None = None) -> tuple[str, str]:
-    """Return an answer with a tick or a cross before it, and the colour to write it in."""
-    confidence = "" if sure is None else f" {100 * sure:.0f}%"
-    return f"{'✓' if right else '✗'} {shorten(name, side)}{confidence}", RIGHT if right else WRONG
-
-
 class Sheet:
     """Rows of K pictures beneath one another, with a label to the left of each and lines of small print under it."""
 
-    def __init__(self, shape: Sequence[int], lines: Sequence[int], title: str = "", right: float = GAP) -> None:
-        """Make room for a row of pictures (K, 3, H, W) for each of `lines`, and `right` inches beside them."""
+    def __init__(
+        self, shape: Sequence[int], lines: Sequence[int], title: str = "", left: float = LEFT, right: float = GAP,
+        most: float = 1.9,
+    ) -> None:  # fmt: skip
+        """Make room for a row of pictures (K, 3, H, W), at most `most` wide, for each of `lines`, in inches."""
         count, _, high, wide = shape
-        self.side = min(1.9, max(0.95, (WIDTH - LEFT - right) / count - GAP))
-        self.tall = self.side * high / wide
-        self.columns = [LEFT + k * (self.side + GAP) for k in range(count)]
+        self.side = min(most, max(0.95, (WIDTH - left - right) / count - GAP))
+        self.tall, self.left = self.side * high / wide, left - 0.14
+        self.columns = [left + k * (self.side + GAP) for k in range(count)]
         width = self.columns[-1] + self.side + right
         words = textwrap.wrap(title, int(15 * width))
         self.y = TOP + 0.16 * len(words)
-        self.figure, self.axes = paper(width, self.y + sum(map(self.height, lines)))
+        height = self.y + sum(map(self.height, lines))
+        self.figure = new_figure(height, width, layout=None)
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # inches from the top left
+        self.axes.axis("off")
         for number, text in enumerate(words):
             self.axes.text(0.08, 0.12 + 0.16 * number, text, va="center", size=8.5)
 
@@ -72,24 +51,36 @@ class Sheet:
         """Return how high a row with so many lines of small print is, in inches."""
         return self.tall + GAP + lines * LINE + (0.05 if lines else 0)
 
+    def shorten(self, name: str) -> str:
+        """Cut a name so that it fits, with mark and confidence, under a picture."""
+        letters = round((self.side + GAP) / LETTER) - 7
+        return name if len(name) <= letters else name[: letters - 1] + "…"
+
     def names(self, names: Sequence[str]) -> None:
         """Write a name above each column."""
         for x, name in zip(self.columns, names, strict=True):
             where = (x + self.side / 2, self.y - 0.13)
-            self.axes.text(*where, shorten(name, self.side), ha="center", va="center", size=9, weight="bold")
+            self.axes.text(*where, name, ha="center", va="center", size=9, weight="bold")
 
     def row(self, label: str, pictures: Sequence = (), lines: int = 0) -> float:
         """Put a row of pictures with its label, go on to the next one, and return where this one began."""
         y, self.under, self.y = self.y, self.y + self.tall, self.y + self.height(lines)
-        self.axes.text(LEFT - 0.14, y + self.tall / 2, label, ha="right", va="center", weight="bold")
+        self.axes.text(self.left, y + self.tall / 2, label, ha="right", va="center", weight="bold")
         for x, picture in zip(self.columns, pictures, strict=False):
-            put_picture(self.axes, picture, x, y, self.side, self.tall)
+            place = (x, x + self.side, y + self.tall, y)  # every pixel stays plain, however large it is drawn
+            self.axes.imshow(pixels(picture), extent=place, interpolation="none")
         return y
 
     def small(self, column: int | None, line: int, text: str, colour: str = FAINT) -> None:
         """Write a line of small print under a picture of the last row, or without a column to the left of them."""
-        x, side = (LEFT - 0.14, "right") if column is None else (self.columns[column], "left")
+        x, side = (self.left, "right") if column is None else (self.columns[column], "left")
         self.axes.text(x, self.under + LINE * (line + 0.6), text, ha=side, va="center", size=7, color=colour)
+
+    def answer(self, column: int, line: int, name: str, right: bool, sure: float | None = None) -> None:
+        """Write an answer in small print, with a tick or a cross before it, and how sure it is."""
+        confidence = "" if sure is None else f" {100 * sure:.0f}%"
+        text = f"{'✓' if right else '✗'} {self.shorten(name)}{confidence}"
+        self.small(column, line, text, RIGHT if right else WRONG)
 
 
 @style()
@@ -105,23 +96,15 @@ def picture_grid(
             f"{len(images)} pictures with {len(titles)} titles do not fill {len(rows)} rows "
             f"and {len(columns)} columns: give one picture for each place, and no title or one for each."
         )
-    left, top = 0.25 + 0.078 * max(map(len, rows)), 0.3
-    side = min(1.3, (WIDTH - left) / len(columns) - GAP)
-    step = side + GAP + (LINE + 0.05 if titles else 0.0)
-    figure, axes = paper(left + len(columns) * (side + GAP), top + len(rows) * step)
-    middle = {"ha": "center", "va": "center"}
-    for column, label in enumerate(columns):
-        axes.text(left + column * (side + GAP) + side / 2, top - 0.1, label, size=9, **middle)
-    for place, image in enumerate(images):
-        row, column = divmod(place, len(columns))
-        x, y = left + column * (side + GAP), top + row * step
-        put_picture(axes, image, x, y, side, side)
-        if titles:
-            axes.text(x + side / 2, y + side + 0.09, titles[place], size=8, **middle)
-        if not column:
-            axes.text(left - 0.12, y + side / 2, rows[row], ha="right", va="center")
-    figure.alt = alt or f"Pictures in rows ({listing(rows)}) and columns ({listing(columns)})."
-    return figure
+    count, lines = len(columns), 1 if titles else 0
+    sheet = Sheet((count, 3, 1, 1), [lines] * len(rows), left=0.3 + 0.085 * max(map(len, rows)), most=1.3)
+    sheet.names([sheet.shorten(name) for name in columns])
+    for number, label in enumerate(rows):
+        sheet.row(label, images[number * count : (number + 1) * count], lines)
+        for k, title in enumerate(titles[number * count : (number + 1) * count]):
+            sheet.small(k, 0, title)
+    sheet.figure.alt = alt or f"Pictures in rows ({listing(rows)}) and columns ({listing(columns)})."
+    return sheet.figure
 
 
 def degradations(clean: Sequence, degraded: Mapping[str, Sequence], columns: Sequence[str]) -> Figure:
@@ -158,7 +141,7 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
     versions = [VERSIONS.get(version, version) for version in map(str, panel["versions"])]
     ends, parts = {"unprocessed": -1, "oracle": 1}, []  # above and below the others
     sheet = Sheet(panel["images"].shape[1:], [len(names)] * len(versions))
-    sheet.names([classes[label] for label in labels])
+    sheet.names([sheet.shorten(classes[label]) for label in labels])
     for v in sorted(range(len(versions)), key=lambda v: (ends.get(versions[v], 0), method_rank(versions[v]))):
         shown = look(versions[v])
         y = sheet.row(textwrap.fill(shown.label, 13), panel["images"][v], len(names))
@@ -166,7 +149,7 @@ def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
         for r, name in enumerate(names):
             sheet.small(None, r, name)
             for k, (answer, sure) in enumerate(zip(answers[v, r], confidences[v, r], strict=True)):
-                sheet.small(k, r, *answer_text(classes[answer], answer == labels[k], sheet.side, sure))
+                sheet.answer(k, r, classes[answer], answer == labels[k], sure)
         parts.append(f"{shown.label} {(answers[v] == labels).sum()} of {answers[v].size}")
     sheet.figure.alt = (
         f"{len(labels)} pictures in each version, with the answers of {listing(names)}; right are {listing(parts)}."

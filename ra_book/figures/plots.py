@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ra_book.figures.look import FAINT, INK, TRANSFERRED, Figure, Look, look
-from ra_book.figures.rows import values_of
+from ra_book.figures.measured import values_of
 
 LETTERS = 112  # of a legend that fit into one line
 GROUP = 0.86  # share of the space that the bars of a group fill
@@ -103,6 +103,13 @@ def heat_map(axes: Axes, values: pd.DataFrame, texts: pd.DataFrame, cmap=CELLS, 
     axes.set(xlabel="", ylabel="")
 
 
+def wide(rows: pd.DataFrame, lines: Mapping[str, str], columns: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the values and the texts of rows for a heat map, by `line` and `column`, each mapped to its label."""
+    parts = (rows.pivot(index="line", columns="column", values=name) for name in ("value", "text"))
+    parts = (each.reindex(index=list(lines), columns=list(columns)) for each in parts)
+    return tuple(each.set_axis(lines.values()).set_axis(columns.values(), axis=1) for each in parts)
+
+
 def curves(
     axes: Axes, rows: pd.DataFrame, x: str, markers: bool = True, looks: Mapping[str, Look] | None = None
 ) -> None:
@@ -122,6 +129,12 @@ def curves(
         if len(line) == 1:  # a band of one point has no width
             axes.errorbar(line[x], line["value"], ends(line), fmt="none", ecolor=looks[name].colour, elinewidth=1.4)
         axes.fill_between(line[x], line["low"], line["high"], color=looks[name].colour, alpha=0.12, linewidth=0)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write in the middle of empty axes why nothing is drawn."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT)
+    axes.set_yticks([])
 
 
 def _line(name: str) -> str:

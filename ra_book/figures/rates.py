@@ -8,25 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
+from ra_book.figures import measured, plots
 from ra_book.figures.look import INK, TRANSFERRED, Figure, codec_title, look, new_figure, style
-from ra_book.figures.plots import FEWER_OR_MORE, byte_axis, curves, forest, heat_map, legend, log_axis, looks_of, panels
-from ra_book.figures.rows import (
-    BD,
-    RATES,
-    SAME_BYTES,
-    change,
-    in_order,
-    listing,
-    metric_name,
-    note,
-    one,
-    only,
-    per_recognizer,
-    prepare,
-    recognizers_of,
-    signed,
-    values_of,
-)  # fmt: skip
+from ra_book.figures.measured import BD, change, in_order, listing, one, per_recognizer, prepare, signed, values_of
+from ra_book.figures.plots import curves, legend, log_axis, looks_of
 from ra_core.errors import ParameterError
 
 GAP = 0.7  # rows of a forest left free between two methods
@@ -34,13 +19,13 @@ GAP = 0.7  # rows of a forest left free between two methods
 
 def _of_one(rows: pd.DataFrame, recognizer: str | None) -> pd.DataFrame:
     """Return the rows of one recognizer or detector, of the source where none is named."""
-    return only(rows, "recognizer", recognizer or one(rows[rows["role"] == "source"], "recognizer"))
+    return measured.only(rows, "recognizer", recognizer or one(rows[rows["role"] == "source"], "recognizer"))
 
 
 def _who(rows: pd.DataFrame) -> tuple[str, str]:
     """Return the words for the one recognizer of the rows, and for what it is measured by."""
     first = rows.iloc[0]
-    return f"{first['recognizer']} ({first['role']})", metric_name(first["metric"])
+    return f"{first['recognizer']} ({first['role']})", measured.metric_name(first["metric"])
 
 
 def _range(rows: pd.DataFrame) -> str:
@@ -57,13 +42,13 @@ def rate_accuracy_curves(rates: pd.DataFrame, recognizer: str | None = None) -> 
     `rates` are rows of `rate_accuracy.csv`; `recognizer` is the source where none is named. The upper scale counts
     bytes a picture.
     """
-    measured = _of_one(prepare(rates, RATES), recognizer)
-    one(measured, "dataset")
-    rows = in_order(per_recognizer(measured), "codec", "method", "bpp")
-    (who, metric), codecs, sentences = _who(measured), values_of(rows, "codec"), []
+    found = _of_one(prepare(rates, measured.RATES), recognizer)
+    one(found, "dataset")
+    rows = in_order(per_recognizer(found), "codec", "method", "bpp")
+    (who, metric), codecs, sentences = _who(found), values_of(rows, "codec"), []
     ratio = (rows["bytes_mean"] / rows["bpp"]).median()  # bytes for each bit a pixel
     figure = new_figure(height=1.2 + 2.9 * math.ceil(len(codecs) / 2))
-    for axes, codec in zip(panels(figure, len(codecs), sharex=True, sharey=True), codecs, strict=True):
+    for axes, codec in zip(plots.panels(figure, len(codecs), sharex=True, sharey=True), codecs, strict=True):
         mine = rows[rows["codec"] == codec]
         axes.set_xscale("log")
         curves(axes, mine, "bpp")
@@ -77,7 +62,7 @@ def rate_accuracy_curves(rates: pd.DataFrame, recognizer: str | None = None) -> 
         parts = [f"{look(method).label} {_range(mine[mine['method'] == method])}" for method in methods]
         sentences.append(f"{codec_title(codec)}: {listing(parts)}")
     figure.suptitle(f"{who}: {metric} against bytes")
-    legend(figure, looks_of(rows), note(measured), "lines")
+    legend(figure, looks_of(rows), measured.note(found), "lines")
     figure.alt = f"Curves of {metric} of {who} against bits a pixel; {'; '.join(sentences)}."
     return figure
 
@@ -89,7 +74,9 @@ def same_bytes_gains(same: pd.DataFrame, recognizer: str | None = None) -> Figur
     `same` are rows of `same_bytes-<codec>.csv` of one codec; `recognizer` is the source where none is named. A method
     has no point where its own files never have that many bytes.
     """
-    rows = _of_one(in_order(per_recognizer(prepare(same, SAME_BYTES)), "role", "recognizer", "method"), recognizer)
+    rows = _of_one(
+        in_order(per_recognizer(prepare(same, measured.SAME_BYTES)), "role", "recognizer", "method"), recognizer
+    )
     (who, metric), codec, parts = _who(rows), one(rows, "codec"), []
     figure = new_figure(height=3.6)
     axes = figure.subplots()
@@ -118,7 +105,7 @@ def _forest(axes: Axes, rows: pd.DataFrame) -> None:
     methods = rows["method"].map(list(dict.fromkeys(rows["method"])).index)
     rows = rows.assign(y=np.arange(len(rows)) + GAP * methods.to_numpy(), hollow=rows["role"] == "unseen")
     labels = {look(method).label: y for method, y in rows.groupby("method", sort=False)["y"].mean().items()}
-    forest(axes, rows, labels, [f"{change(row)}  {row.recognizer}" for row in rows.itertuples()])
+    plots.forest(axes, rows, labels, [f"{change(row)}  {row.recognizer}" for row in rows.itertuples()])
     axes.axvline(0, color=INK, linewidth=1)
 
 
@@ -137,8 +124,8 @@ def bd_forest(bd: pd.DataFrame) -> Figure:
     for axes, (codec, mine) in zip(shown, groups.items(), strict=True):
         _forest(axes, mine)
         axes.set(title=codec_title(codec), xlabel="")
-    byte_axis(shown[-1], rows)
-    metric = listing(metric_name(name) for name in rows["metric"].unique())
+    plots.byte_axis(shown[-1], rows)
+    metric = listing(measured.metric_name(name) for name in rows["metric"].unique())
     shown[-1].set_xlabel(f"bytes beside the codec alone at equal {metric}, % (left of zero: fewer)")
     legend(figure, {}, "BD-rate with 95 % interval; full markers: source, hollow ones: unseen")
     sources = rows[rows["role"] == "source"]
@@ -154,30 +141,25 @@ def bd_forest(bd: pd.DataFrame) -> Figure:
 
 
 def _adaptive(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of adaptive preprocessors, with the codec that each was trained for in `trained`."""
+    """Return the rows of adaptive preprocessors, with `trained`, its codec, and `own`, whether it is as trained."""
     rows = rows[(rows["method"] == "npp_qa") | rows["method"].str.startswith(TRANSFERRED)]
     if rows.empty:
         raise ParameterError("the table has no row of npp_qa: train an adaptive preprocessor and measure it first.")
-    own = rows["method"] == "npp_qa"
-    return rows.assign(trained=rows["codec"].where(own, rows["method"].str.removeprefix(TRANSFERRED)))
+    trained = rows["codec"].where(rows["method"] == "npp_qa", rows["method"].str.removeprefix(TRANSFERRED))
+    return rows.assign(trained=trained, own=(rows["codec"] == trained) & (rows["role"] == "source"))
 
 
 def _transfer(axes: Axes, rows: pd.DataFrame, recognizers: dict[str, str], limit: float) -> None:
     """Draw one preprocessor behind every codec, its own first, and frame what it was trained for."""
-    trained, names = rows["trained"].iloc[0], list(recognizers)
-    codecs = sorted(values_of(rows, "codec"), key=lambda codec: codec != trained)
-    own = (rows["codec"] == trained) & (rows["role"] == "source")
-    words = [change(row).replace(" [", "\n[") for row in rows.itertuples()]
-    rows = rows.assign(text=[f"{word}\ntrained for" if mine else word for word, mine in zip(words, own, strict=True)])
-    once = rows.drop_duplicates(["codec", "recognizer"])
-    values, texts = (
-        once.pivot(index="codec", columns="recognizer", values=name).reindex(index=codecs, columns=names)
-        for name in ("value", "text")
-    )
-    values = values.set_axis(map(codec_title, codecs)).set_axis([f"{n}\n{r}" for n, r in recognizers.items()], axis=1)
-    heat_map(axes, values, texts.fillna("not measured"), FEWER_OR_MORE, (-limit, limit))
-    for row in once[own[once.index]].itertuples():
-        corner = names.index(row.recognizer), codecs.index(trained)
+    codecs = dict.fromkeys([rows["trained"].iloc[0], *values_of(rows, "codec")])
+    rows = rows.drop_duplicates(["codec", "recognizer"])
+    words = [change(row).replace(" [", "\n[") + ("\ntrained for" if row.own else "") for row in rows.itertuples()]
+    rows = rows.assign(line=rows["codec"], column=rows["recognizer"], text=words)
+    lines = {codec: codec_title(codec) for codec in codecs if codec in set(rows["codec"])}
+    values, texts = plots.wide(rows, lines, {name: f"{name}\n{role}" for name, role in recognizers.items()})
+    plots.heat_map(axes, values, texts.fillna("not measured"), plots.FEWER_OR_MORE, (-limit, limit))
+    for name in rows.loc[rows["own"], "recognizer"]:
+        corner = list(recognizers).index(name), 0
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, ec=INK, lw=2.2, clip_on=False, zorder=3))
 
 
@@ -195,7 +177,7 @@ def transfer_heatmap(bd: pd.DataFrame) -> Figure:
     figure = new_figure(height=1.0 + 0.55 * sum(sizes) + 0.35 * len(groups))
     shown = figure.subplots(len(groups), 1, squeeze=False, height_ratios=sizes)[:, 0]
     for axes, (trained, mine) in zip(shown, groups.items(), strict=True):
-        _transfer(axes, mine, recognizers_of(rows), limit)
+        _transfer(axes, mine, measured.recognizers_of(rows), limit)
         axes.set_title(f"NPP-QA trained for {codec_title(trained)}")
         axes.tick_params(labelbottom=axes is shown[-1])
     figure.suptitle("Bytes beside the codec alone at equal accuracy, % [95 % interval]")
@@ -206,9 +188,8 @@ def transfer_heatmap(bd: pd.DataFrame) -> Figure:
 
 def _transfer_sentence(trained: str, rows: pd.DataFrame) -> str:
     """Say what a preprocessor does where it was trained for, and from where to where the rest goes."""
-    own = (rows["codec"] == trained) & (rows["role"] == "source")
-    parts = [f"on {row.recognizer} (source) {change(row)}" for row in rows[own].itertuples()]
-    others = rows.loc[~own, "value"]
+    parts = [f"on {row.recognizer} (source) {change(row)}" for row in rows[rows["own"]].itertuples()]
+    others = rows.loc[~rows["own"], "value"]
     known, lost = others.dropna(), int(others.isna().sum())
     if len(known):
         low, high = signed(known.min()), signed(known.max())

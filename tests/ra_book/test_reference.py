@@ -149,19 +149,16 @@ def test_own_results_stand_last(project):
     assert list(reference.beside(load_profile("other"), "bd_rate")) == ["mine"]
 
 
-def test_gains_of_profiles_stand_side_by_side():
+def test_profiles_stand_side_by_side_and_what_one_did_not_run_is_a_dash():
     table = figures.gains_beside({"a": paired(5.0), "b": paired(2.0, "ra_unsupervised")})
-    assert list(table.columns) == ["a: gain on plain in points", "b: gain on plain in points"]
-    assert list(table.loc[("Denoising", "RA", "source")]) == ["+5.0 [+4.0, +6.0]", "–"]
-    assert list(table.loc[("Denoising", "RA unsupervised", "source")]) == ["–", "+2.0 [+1.0, +3.0]"]
-
-
-def test_bd_rates_of_profiles_stand_side_by_side():
+    assert table.to_dict("split") == {
+        "columns": ["a", "b"], "data": [["+5.0 [+4.0, +6.0]", "–"], ["–", "+2.0 [+1.0, +3.0]"]],
+        "index": [("Denoising", "RA", "source"), ("Denoising", "RA unsupervised", "source")],
+    }  # fmt: skip
+    assert "points of top-1 [95 % interval]</caption>" in table._repr_html_()
     table = figures.bd_beside({"a": bd("npp_qa", -20.0), "b": bd("npp", float("nan"))})
     assert [key[2] for key in table.index] == ["NPP-QA", "NPP, one a quality"]
-    cells = {key[2]: list(row) for key, row in table.iterrows()}
-    assert cells["NPP-QA"] == ["\N{MINUS SIGN}20.0 [\N{MINUS SIGN}25.0, \N{MINUS SIGN}15.0]", "–"]
-    assert cells["NPP, one a quality"][1] == "no overlap"
+    assert table.to_numpy().tolist() == [["−20.0 [−25.0, −15.0]", "–"], ["–", "no overlap"]]
 
 
 def test_trainings_are_summed_by_profile_and_data():
@@ -169,6 +166,7 @@ def test_trainings_are_summed_by_profile_and_data():
     table = figures.trainings_table(rows)
     assert list(table.loc[("mine", "Denoising"), ["trainings", "pictures seen", "minutes"]]) == ["3", "720", "1.0"]
     assert list(table.loc[("mine", "cells"), ["trainings", "pictures seen", "images/s"]]) == ["1", "240", "12"]
+    assert "device" not in table and "device" in figures.trainings_table(pd.concat([rows, rows.assign(device="mps")]))
 
 
 KEPT = sorted(path.parent for path in Path(__file__).parents[2].glob("results/*/about.json"))

@@ -4,6 +4,7 @@ import pandas as pd
 from drawn import make_accuracy
 
 from ra_book import figures
+from ra_book.figures import measured
 from ra_book.report import published_tables
 from ra_core.params import load_profile
 from ra_core.paths import project_root
@@ -22,9 +23,9 @@ def test_a_table_gives_every_difference_to_the_paper():
     row = table.loc[("RA", "resnet50")]
     assert row["here, top-1 in %"].startswith(f"{means['ra']:.1f} [")
     assert row["published, top-1 in %"] == "66.7"
-    assert row["difference in points"] == figures.tables.signed(means["ra"] - 66.7)
-    assert row["here, gain on plain"] == figures.tables.signed(means["ra"] - means["plain"])
-    assert row["published, gain on plain"] == figures.tables.signed(66.7 - 58.8)
+    assert row["difference in points"] == measured.signed(means["ra"] - 66.7)
+    assert row["here, gain on plain"] == measured.signed(means["ra"] - means["plain"])
+    assert row["published, gain on plain"] == measured.signed(66.7 - 58.8)
     assert table.loc[("plain", "resnet18"), "difference of the gains"] == "–"
 
 

@@ -7,18 +7,7 @@ import torch
 from PIL import Image
 
 from ra_book import widgets
-from ra_book.widgets import (
-    Choice,
-    Slider,
-    Upload,
-    answers,
-    interactive,
-    opened,
-    picture_row,
-    term_curves,
-    turn,
-    watched,
-)
+from ra_book.widgets import Choice, Slider, Upload, answers, interactive, opened, turn, watched
 from ra_core.progress import BATCH_VARIABLE
 
 
@@ -112,8 +101,8 @@ def test_an_uploaded_picture_becomes_its_middle_square():
 
 
 def test_figures_say_what_they_show():
-    row = picture_row(torch.rand(2, 3, 8, 8), ["clean", "coded"], ["cat", "dog\n20 bytes"])
+    row = widgets.picture_row(torch.rand(2, 3, 8, 8), ["clean", "coded"], ["cat", "dog\n20 bytes"])
     assert row.alt == "clean: cat; coded: dog, 20 bytes" and len(row.axes[0].images) == 2
-    curves = term_curves([{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.0}])
+    curves = widgets.term_curves([{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.0}])
     assert [list(line.get_ydata()) for line in curves.axes[0].lines] == [[2.0, 1.0], [2.0, 1.5]]
     assert "2 to 1.5" in curves.alt

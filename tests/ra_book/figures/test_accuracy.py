@@ -1,19 +1,9 @@
 """Figures of restoration say what the data say: heights, ends of intervals, texts, colours."""
 
+import drawn
 import numpy as np
 import pytest
-from drawn import (
-    MODES,
-    RECOGNIZERS,
-    TRAINED,
-    bars,
-    colour,
-    make_accuracy,
-    make_paired,
-    make_published,
-    points,
-    texts,
-)  # fmt: skip
+from drawn import MODES, RECOGNIZERS, TRAINED, bars, colour, make_accuracy, points, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +12,7 @@ from ra_core.errors import ParameterError
 
 TASK_FIGURES = [figures.accuracy_heatmap, figures.accuracy_bars, figures.accuracy_against_psnr]
 ACCURACY = make_accuracy()
-PAIRED = make_paired(ACCURACY)
+PAIRED = drawn.make_paired(ACCURACY)
 COLUMNS = ["top1", "top1_low", "top1_high"]
 
 
@@ -117,7 +107,7 @@ def test_headline_has_a_panel_for_each_task_with_source_and_unseen():
 
 
 def test_the_paper_stands_beside_with_its_own_gains_and_name():
-    figure = figures.against_the_paper(PAIRED, make_published())
+    figure = figures.against_the_paper(PAIRED, drawn.make_published())
     ours, theirs = figure.axes[:2]
     assert (ours.get_title(), theirs.get_title()) == ("CIFAR-10, this book", "ImageNet, published")
     ra, unsupervised = ((figures.look(mode).colour, True) for mode in ("ra", "ra_unsupervised"))
@@ -148,7 +138,7 @@ def test_any_part_of_the_table_can_be_shown(modes, names, tasks, seeds):
     """Whatever modes, recognizers, tasks and seeds a profile has: figures and tables show exactly those."""
     recognizers = {name: role for name, role in RECOGNIZERS.items() if name in names}
     accuracy = make_accuracy(sorted(tasks), [m for m in [*MODES, "mine"] if m in modes], recognizers, seeds)
-    paired = make_paired(accuracy) if "plain" in modes else PAIRED.iloc[:0]
+    paired = drawn.make_paired(accuracy) if "plain" in modes else PAIRED.iloc[:0]
     task, labels = min(tasks), [figures.look(mode).label for mode in [*MODES, "mine"] if mode in modes]
     for draw in TASK_FIGURES:
         alt = draw(accuracy, task).alt
@@ -158,8 +148,8 @@ def test_any_part_of_the_table_can_be_shown(modes, names, tasks, seeds):
     assert list(table.index) == labels and table.shape[1] == len(names) + 2
     assert len(figures.headline_table(accuracy, paired)) == len(tasks) * len(modes)
     compared = modes & {"plain", "ra", "ra_unsupervised"}
-    assert len(figures.paper_table(accuracy, make_published())) == len(tasks) * len(compared)
+    assert len(figures.paper_table(accuracy, drawn.make_published())) == len(tasks) * len(compared)
     if not paired.empty:
         assert len(figures.paired_table(paired, task)) == len(modes & set(TRAINED[1:]))
         assert len(figures.paired_forest(paired, task).axes[0].get_yticks()) == len(names)
-        assert len(figures.against_the_paper(paired, make_published()).axes) == 2 * len(tasks)
+        assert len(figures.against_the_paper(paired, drawn.make_published()).axes) == 2 * len(tasks)

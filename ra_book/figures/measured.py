@@ -1,4 +1,4 @@
-"""From the tables that the runs wrote to the rows a figure or a table shows.
+"""From the tables that the runs wrote to the rows a figure or a table shows, and how their numbers are written.
 
 Whatever the table, a prepared row has its number in `value` with a 95 % interval `low`, `high`, and says what it is of
 in `task`, or `dataset` and `codec`, and in `method`, `recognizer` and `role`.
@@ -29,16 +29,14 @@ RATES = Kind({"value_low": "low", "value_high": "high"}, 0, 100)
 BD = Kind({"value_low": "over_low", "value_high": "over_high", "bd": "value"}, -100, float("inf"))  # over: accuracies
 SAME_BYTES = Kind({"value": "score", "gain": "value"}, -100, 100)
 WHERE = ["task", "dataset", "codec", "method", "quality", "recognizer", "role", "metric"]  # what a row is of
-MEANS = [
-    "value", "low", "high", "psnr", "ssim", "bpp", "bytes_mean", "alone", "score", "over_low", "over_high",
-    "no_overlap", "least", "most",
-]  # fmt: skip
+MEANS = ["value", "low", "high", "least", "most", "psnr", "ssim", "bpp", "bytes_mean"]
+MEANS += ["alone", "score", "over_low", "over_high", "no_overlap"]
 ROLES = ("source", "unseen")
 RANKS = {"task": task_rank, "codec": codec_rank, "method": method_rank, "role": ROLES.index}
 METRICS = {"top1": "top-1", "map50": "mAP@0.5"}
 PAPER_METHODS = ("ra", "ra_unsupervised")  # the paper publishes numbers for these, beside `plain`
 PAPER_SOURCE = "resnet18"  # the recognizer the paper trains with
-MINUS = "\N{MINUS SIGN}"
+MINUS, NOTHING = "\N{MINUS SIGN}", "–"
 
 
 def checked(frame: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
@@ -91,25 +89,20 @@ def in_order(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """Sort rows by columns: tasks, codecs, methods and roles in the order of the book, others by value."""
 
     def places(column: pd.Series) -> pd.Series:
-        rank = RANKS.get(column.name)
-        order = {name: place for place, name in enumerate(sorted(column.unique(), key=rank))} if rank else None
-        return column.map(order) if rank else column
+        order = {name: place for place, name in enumerate(values_of(rows, column.name))}
+        return column.map(order) if column.name in RANKS else column
 
     return rows.sort_values(list(columns), key=places, kind="stable")
 
 
-def values_of(rows: pd.DataFrame, column: str) -> list[str]:
+def values_of(rows: pd.DataFrame, column: str) -> list:
     """Return what occurs in a column, in the order of the book."""
-    return sorted(rows[column].unique(), key=RANKS[column])
-
-
-def _keys(rows: pd.DataFrame, *without: str) -> list[str]:
-    return [name for name in WHERE if name in rows and name not in without]
+    return sorted(rows[column].unique(), key=RANKS.get(column))
 
 
 def per_recognizer(rows: pd.DataFrame) -> pd.DataFrame:
     """Average the seeds of prepared rows, with intervals over pictures and seeds (`over_seeds`)."""
-    return over_seeds(rows, _keys(rows), [name for name in MEANS if name in rows])
+    return over_seeds(rows, [name for name in WHERE if name in rows], [name for name in MEANS if name in rows])
 
 
 def per_role(rows: pd.DataFrame) -> pd.DataFrame:
@@ -118,9 +111,15 @@ def per_role(rows: pd.DataFrame) -> pd.DataFrame:
     All recognizers see the same pictures, and the half-width of a mean is at most the mean of the half-widths: so
     the mean of the ends of their intervals covers at least what it says.
     """
-    numbers, keys = [name for name in MEANS if name in rows], _keys(rows, "recognizer")
-    seeds = [*keys, "seed"] if "seed" in rows else keys
-    return over_seeds(rows.groupby(seeds, sort=False)[numbers].mean().reset_index(), keys, numbers)
+    keys = [name for name in [*WHERE, "seed"] if name in rows and name != "recognizer"]
+    return per_recognizer(rows.groupby(keys, sort=False)[[name for name in MEANS if name in rows]].mean().reset_index())
+
+
+def on_plain(cells: pd.DataFrame, by: str = "recognizer") -> pd.DataFrame:
+    """Return averaged rows of accuracy with `gain`, that of every other method on `plain`, in points; else NaN."""
+    plain = cells[cells["method"] == "plain"].set_index(["task", by])["value"]
+    gain = cells["value"] - plain.reindex(pd.MultiIndex.from_frame(cells[["task", by]])).to_numpy()
+    return cells.assign(gain=gain.mask(cells["method"] == "plain"))
 
 
 def recognizers_of(rows: pd.DataFrame) -> dict[str, str]:
@@ -130,37 +129,23 @@ def recognizers_of(rows: pd.DataFrame) -> dict[str, str]:
 
 def role_names(rows: pd.DataFrame) -> dict[str, str]:
     """Return, for each role that occurs, the words for it: one recognizer by name, several as their mean."""
-    recognizers = recognizers_of(rows)
-    named = {role: [name for name in recognizers if recognizers[name] == role] for role in ROLES}
+    named = in_order(rows, "role").groupby("role", sort=False)["recognizer"].unique()
     return {
         role: f"{role} ({names[0]})" if len(names) == 1 else f"mean of {len(names)} {role}"
         for role, names in named.items()
-        if names
     }
-
-
-def gains(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what every other method of prepared accuracy rows gains on `plain`, in points."""
-    cells, keys = per_recognizer(rows), ["task", "recognizer"]
-    plain = cells[cells["method"] == "plain"].set_index(keys)["value"]
-    cells["value"] -= plain.reindex(pd.MultiIndex.from_frame(cells[keys])).to_numpy()
-    return cells[cells["method"] != "plain"].drop(columns=["low", "high"], errors="ignore").dropna(subset="value")
-
-
-def fronts(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the rows of each method that was swept, `base`, in the order of lambda, `weight`."""
-    swept = rows[rows["method"].str.contains("@")]
-    parts = swept["method"].str.partition("@") if len(swept) else pd.DataFrame({0: [], 2: []})
-    swept = swept.assign(base=parts[0], weight=parts[2].astype(float)).sort_values("weight")
-    return [front for _, front in swept.groupby("base")]
 
 
 def note(rows: pd.DataFrame) -> str:
     """Return what a reader must know of rows: how many pictures and seeds, and what the intervals cover."""
-    pictures = " or ".join(f"{n:,.0f}" for n in sorted(rows["n"].unique()))
     seeds = rows.groupby("method")["seed"].nunique().max()
     several = f"mean of {seeds} seeds, 95 % intervals over pictures and seeds"
-    return f"{pictures} pictures, {several if seeds > 1 else '95 % intervals'}"
+    return f"{pictures_of(rows)}, {several if seeds > 1 else '95 % intervals'}"
+
+
+def pictures_of(rows: pd.DataFrame) -> str:
+    """Say on how many pictures rows were measured."""
+    return " or ".join(f"{n:,.0f}" for n in sorted(rows["n"].unique())) + " pictures"
 
 
 def metric_name(metric: str) -> str:
@@ -170,12 +155,12 @@ def metric_name(metric: str) -> str:
 
 def number(value: float | None, digits: int = 1) -> str:
     """Return a number with its digits, or a dash where there is none."""
-    return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}".replace("-", MINUS)
+    return NOTHING if pd.isna(value) else f"{value:,.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
-    """Return a difference with one digit and its sign, such as +3.1; what rounds to zero is +0.0."""
-    return f"{value:+z.1f}".replace("-", MINUS)
+    """Return a difference with one digit and its sign, such as +3.1; what rounds to zero is +0.0, none a dash."""
+    return NOTHING if pd.isna(value) else f"{value:+z.1f}".replace("-", MINUS)
 
 
 def interval(row) -> str:
@@ -195,8 +180,3 @@ def listing(parts: Iterable[str]) -> str:
     """Join words as a sentence does: a, b and c."""
     *head, last = parts
     return f"{', '.join(head)} and {last}" if head else last
-
-
-def trained(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `trainings.csv` without runs that ship, which cost nobody who takes them."""
-    return trainings[~trainings["shipped"].astype(bool)]
