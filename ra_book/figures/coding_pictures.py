@@ -7,7 +7,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from torchvision.ops import box_iou
 
 from ra_book.figures.look import FAINT, RIGHT, WRONG, Figure, style
 from ra_book.figures.measured import signed
@@ -126,6 +125,8 @@ def matched(boxes, labels, scores, true_boxes, true_labels) -> tuple[np.ndarray,
 
     The surest comes first and takes the true box of its class that it covers best, from half overlap on.
     """
+    from torchvision.ops import box_iou  # slow to import
+
     right, found = np.zeros(len(boxes), bool), np.zeros(len(true_boxes), bool)
     shares = box_iou(*(torch.as_tensor(np.asarray(each, float).reshape(-1, 4)) for each in (boxes, true_boxes))).numpy()
     for i in np.argsort(-np.asarray(scores, float), kind="stable"):

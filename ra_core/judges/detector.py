@@ -13,7 +13,7 @@ from ra_core.data.boxes import Target, common_name
 from ra_core.detection import drawn_mean_ap, interval_of, mean_ap
 from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES, Judge
-from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
+from ra_core.judges.trunks import TRUNKS
 from ra_core.metrics import Interval
 from ra_core.models.weights import fetched, load_weights, read_sidecar
 from ra_core.paths import ASSETS, project_root
@@ -33,6 +33,8 @@ class Detector(Judge):
 
     def __init__(self, net: nn.Module, name: str, classes: Iterable[str]):
         super().__init__(net, name)
+        from ra_core.judges.detector_nets import Unresized  # slow to import
+
         self.classes = tuple(classes)
         self.net.transform = Unresized(net.transform.image_mean, net.transform.image_std)
         self.own_labels: torch.Tensor | None = None  # of `classes`, where these are not the network's
@@ -157,6 +159,8 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
         return _torchvision(name, weights)
     if kind != name:
         folder = project_root() / Path(name).expanduser().parent
+    from ra_core.judges.detector_nets import make_detector
+
     classes = read_sidecar(folder / f"{kind}.json", {"classes"}, f"train {kind} or install again")["classes"]
     net = load_weights(make_detector(kind, len(classes)), weights or folder / f"{kind}.safetensors")
     return Detector(net, name, classes)

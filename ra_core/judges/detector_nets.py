@@ -6,8 +6,7 @@ Sources: Tian et al. 2019 (FCOS), Ren et al. 2015 (Faster R-CNN), Lin et al. 201
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -18,8 +17,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from ra_core.judges.recognizer import load_recognizer, sidecar_of
+from ra_core.judges.trunks import TRUNKS
 from ra_core.models.cifar_nets import FAMILIES
-from ra_core.registry import Registry
 
 CHANNELS = 64  # of each level of the pyramid
 NEW_WIDTH = 128  # of the stages that a recognizer lacks
@@ -112,19 +111,7 @@ def _faster_rcnn(features: Pyramid, labels: int) -> FasterRCNN:
     )  # fmt: skip
 
 
-class Trunk(NamedTuple):
-    """Which recognizer gives the features: after how many layers strides 8 (and 16) are reached, and how wide."""
-
-    recognizer: str
-    cuts: tuple[int, ...]
-    widths: tuple[int, ...]
-    build: Callable[[Pyramid, int], nn.Module]
-
-
-TRUNKS = Registry("small detector")
-TRUNKS.add("fcos", Trunk("resnet20", (11,), (64,), _fcos))
-TRUNKS.add("faster_rcnn", Trunk("resnet26", (14,), (64,), _faster_rcnn))
-TRUNKS.add("retinanet", Trunk("vgg8", (14, 17), (128, 192), _retinanet))
+BUILD = {"fcos": _fcos, "faster_rcnn": _faster_rcnn, "retinanet": _retinanet}
 
 
 def make_detector(name: str, classes: int, trained_features: bool = False) -> nn.Module:
@@ -133,12 +120,12 @@ def make_detector(name: str, classes: int, trained_features: bool = False) -> nn
     `trained_features` lets its features begin as those of the shipped recognizer of its trunk. Raises `ParameterError`
     for another name.
     """
-    recognizer, cuts, widths, build = TRUNKS.find(name)
+    recognizer, cuts, widths = TRUNKS.find(name)
     sidecar = sidecar_of(recognizer)
     if trained_features:
         classifier = load_recognizer(recognizer).net.requires_grad_(True)
     else:
         classifier = FAMILIES[recognizer](len(sidecar["classes"]))
-    net = build(Pyramid(classifier, cuts, widths), classes + 1)  # 0 is the background
+    net = BUILD[name](Pyramid(classifier, cuts, widths), classes + 1)  # 0 is the background
     net.transform = Unresized(sidecar["mean"], sidecar["std"])
     return net

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.detector import load_detector, torchvision_detectors
-from ra_core.judges.detector_nets import TRUNKS
 from ra_core.judges.recognizer import load_recognizer
+from ra_core.judges.trunks import TRUNKS
 
 
 def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:

@@ -13,7 +13,8 @@ from ra_core.data.boxes import BoxedPictures, by_size
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, exit_status
 from ra_core.judges.detector import SHIPPED
-from ra_core.judges.detector_nets import TRUNKS, make_detector
+from ra_core.judges.detector_nets import make_detector
+from ra_core.judges.trunks import TRUNKS
 from ra_core.params import BoxFolder
 from ra_core.pretraining.shipping import halve, ship
 from ra_core.training import fit

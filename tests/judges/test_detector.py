@@ -13,8 +13,9 @@ from ra_core.data import cifar10, scenes
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.judges.detector import SHIPPED, Detector, load_detector
-from ra_core.judges.detector_nets import TRUNKS, Unresized, make_detector
+from ra_core.judges.detector_nets import Unresized, make_detector
 from ra_core.judges.recognizer import load_recognizer
+from ra_core.judges.trunks import TRUNKS
 from ra_core.models.weights import save_weights
 
 LOSSES = {
