@@ -13,6 +13,7 @@ from ra_core.data.crops import Crops
 from ra_core.data.folders import list_unlabelled
 from ra_core.errors import ParameterError, exit_status
 from ra_core.files import write_text
+from ra_core.locks import file_lock
 from ra_core.metrics import psnr, to_8bit
 from ra_core.models.proxies import SHIPPED, make_proxy, proxy_stem, read_proxy_sidecar
 from ra_core.models.weights import load_weights
@@ -109,7 +110,8 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
 def trained_proxies(settings: LearnedProxy, own: Path, device: str = "auto") -> list[Path]:
     """Return the weights of a learned proxy, one file a rate, and train into the folder `own` those that are missing.
 
-    Weights that ship are taken where they were made in the very same way.
+    Weights that ship are taken where they were made in the very same way. Raises `OutputError` where another process
+    trains the same.
     """
     data, found = None, []
     for weight in settings.weights:
@@ -117,7 +119,8 @@ def trained_proxies(settings: LearnedProxy, own: Path, device: str = "auto") -> 
         folder = next((f for f in (SHIPPED, own) if is_made(made, f / f"{stem}.json")), None)
         if folder is None:
             data, folder = data or training_pictures(), own
-            train_proxy(made, *data, own, start=found[-1] if found else None, device=device)
+            with file_lock(own / f".{stem}.lock", f"the training of {stem} in {own}"):
+                train_proxy(made, *data, own, start=found[-1] if found else None, device=device)
         found.append(folder / f"{stem}.safetensors")
     return found
 

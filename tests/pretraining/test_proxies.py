@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from ra_core.data import fingerprint
 from ra_core.data.crops import Crops
-from ra_core.errors import ParameterError, WeightsError
+from ra_core.errors import OutputError, ParameterError, WeightsError
+from ra_core.locks import file_lock
 from ra_core.models.proxies import load_proxy_weights, proxy_stem, read_proxy_sidecar, shipped_proxies
 from ra_core.params import LearnedProxy
 from ra_core.pretraining import proxies
@@ -86,6 +87,9 @@ def test_what_is_missing_is_trained_and_only_that(tmp_path, monkeypatch):
     monkeypatch.setattr(
         proxies, "train_proxy", lambda made, *a, **k: begun.append(made["weight"]) or train_(made, *a, **k)
     )
+    with file_lock(tmp_path / ".hyperprior-256.lock", "another's"):
+        assert "hyperprior-256" in refusal(OutputError, trained_proxies, wanted, tmp_path, "cpu")
+    assert not begun
     files = trained_proxies(wanted, tmp_path, "cpu")
     stems = ["hyperprior-256", "hyperprior-64", "hyperprior-16"]
     assert files == [tmp_path / f"{stem}.safetensors" for stem in stems] and begun == [256, 64, 16]
