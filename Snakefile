@@ -25,13 +25,14 @@ NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
 CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings.nodes or 0
 CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
 THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
-HASHES = Hashes(Path(), getattr(PROFILE, "extensions", []))
+HASHES = Hashes(Path(), PROFILE.extensions)
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME} {{params.given}}"
 # What a training left is deleted where other code made it; else only its page is drawn anew.
-KEEP = "([ ! -e {log.notebook}.code ] || grep -qx {params.made} {log.notebook}.code || rm -rf {params.keeps}) && "
-KEEP += EXECUTE + " && echo {params.made} > {log.notebook}.code"
+MADE_BY = "{log.notebook}.code"
+FORGET = f"if [ -e {MADE_BY} ] && ! grep -qx {{params.made}} {MADE_BY}; then rm -rf {{params.keeps}}; fi"
+KEEP = f"{FORGET} && {EXECUTE} && echo {{params.made}} > {MADE_BY}"
 
 
 def of(steps, part):
