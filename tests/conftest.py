@@ -18,7 +18,7 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` that run
 runpy.run_path(str(GUARD / "sitecustomize.py"))
 
 # Failing examples are not kept in the repository; a busy machine is no reason to fail.
-hypothesis.settings.register_profile("project", database=None, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("project", database=None, deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("project")
 
 
@@ -42,6 +42,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def empty_project(tmp_path, monkeypatch):
+    """A project in a folder of its own, with nothing in it."""
+    for name in ("params", "notebooks"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from refusal import refusal
@@ -41,6 +42,7 @@ def test_lambda_can_be_chosen_and_says_nothing_in_plain():
     assert find_method("plain", 0.5) == METHODS["plain"] and find_method("ra").weight == 1e-3
     swept = find_method("ra@1e-02")
     assert (swept.name, swept.weight, swept.recognition) == ("ra@0.01", 0.01, "labels")
+    assert find_method("ra_transform@0.5") == replace(METHODS["ra_transformer"], name="ra_transformer@0.5", weight=0.5)
 
 
 @pytest.mark.parametrize("name", ["sr", "", "RA", "ra_transformers"])
@@ -54,7 +56,7 @@ def test_an_impossible_lambda_is_refused(weight):
     assert str(weight) in refusal(ParameterError, find_method, "ra", weight)
 
 
-@pytest.mark.parametrize("name", ["plain@0.1", "ra@", "ra@x", "ra@0", "ra@-1", "ra@inf", "npp@0.1"])
+@pytest.mark.parametrize("name", ["plain@0.1", "ra@", "ra@x", "ra@0", "ra@-1", "ra@inf", "ra@nan", "npp@0.1"])
 def test_a_lambda_that_cannot_be_swept_is_refused(name):
     assert repr(name) in refusal(ParameterError, find_method, name)
 

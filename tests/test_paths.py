@@ -7,19 +7,11 @@ from ra_core import paths
 from ra_core.errors import ParameterError
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    for name in ("params", "notebooks"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("below", [".", "notebooks", "params", "deep/er"])
-def test_the_project_is_found_from_anywhere_in_it(project, monkeypatch, below):
-    (project / below).mkdir(parents=True, exist_ok=True)
-    monkeypatch.chdir(project / below)
-    assert paths.project_root() == project
+def test_the_project_is_found_from_anywhere_in_it(empty_project, monkeypatch, below):
+    (empty_project / below).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(empty_project / below)
+    assert paths.project_root() == empty_project
 
 
 def test_elsewhere_it_is_the_one_of_the_package(tmp_path, monkeypatch):
@@ -35,6 +27,6 @@ def test_no_project_at_all_is_refused(tmp_path, monkeypatch):
     assert said == f"no project is found at or above {tmp_path}; go into the cloned folder and run again."
 
 
-def test_folders_are_as_contracted(project):
-    assert paths.profile_folder("quick") == project / "runs" / "quick"
-    assert paths.run_folder("quick", "sr", "ra", 3) == project / "runs" / "quick" / "sr" / "ra" / "seed3"
+def test_folders_are_as_contracted(empty_project):
+    assert paths.profile_folder("quick") == empty_project / "runs" / "quick"
+    assert paths.run_folder("quick", "sr", "ra", 3) == empty_project / "runs" / "quick" / "sr" / "ra" / "seed3"

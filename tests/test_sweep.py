@@ -3,31 +3,17 @@
 import drawn
 import pandas as pd
 import pytest
-import tiny
 from refusal import refusal
 
 from ra_book import figures
 from ra_book.figures.look import look, method_rank
 from ra_book.report import _plain_name, report_values
 from ra_core.errors import ParameterError
-from ra_core.methods import find_method
 from ra_core.params import load_profile
 from ra_core.runs import resolve
 from ra_core.steps import evaluate_task
 
 SWEEP = ["plain", "ra@0.0001", "ra@0.01", "ra", "ra_unsupervised@0.1"]
-
-
-def test_a_mode_may_carry_its_lambda():
-    assert find_method("ra@1e-2") == find_method("ra@0.01")
-    mode, usual = find_method("ra_transform@0.5"), find_method("ra_transformer")
-    assert (mode.name, mode.weight) == ("ra_transformer@0.5", 0.5)
-    assert (mode.recognition, mode.transformer) == (usual.recognition, usual.transformer)
-
-
-@pytest.mark.parametrize("name", ["plain@0.1", "ra@0", "ra@", "ra@-1", "ra@inf", "ra@nan", "ra@much"])
-def test_a_lambda_that_cannot_be_is_refused(name):
-    assert repr(name) in refusal(ParameterError, find_method, name)
 
 
 def test_a_profile_lists_its_sweep(write):
@@ -87,18 +73,12 @@ def test_every_figure_and_table_takes_a_sweep():
     assert "RA, λ 0.01" in figures.picture_panel(panel).alt
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    with tiny.at_project(tmp_path, monkeypatch):
-        yield tmp_path
-
-
-def test_a_sweep_trains_and_reports_every_lambda(project):
+def test_a_sweep_trains_and_reports_every_lambda(tiny_project):
     settings = load_profile("tiny", {"modes": SWEEP, "tasks": {"dn": {"training": {"steps": 2}}}})
     accuracy, paired = evaluate_task(settings, "dn")
     assert list(accuracy["mode"].unique()) == ["oracle", "unprocessed", *SWEEP]
     assert list(paired["mode"].unique()) == SWEEP[1:]
-    runs = project / "runs" / "tiny-custom" / "dn"
+    runs = tiny_project / "runs" / "tiny-custom" / "dn"
     weights = {mode: (runs / mode / "seed0" / "processor.safetensors").read_bytes() for mode in SWEEP}
     assert len(set(weights.values())) == len(SWEEP)
     values = report_values(settings, accuracy, paired)

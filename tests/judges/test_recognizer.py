@@ -174,12 +174,12 @@ def test_a_shipped_recognizer_is_small_documented_and_as_good_as_stated(name, te
     assert sidecar["parameters"] == sum(p.numel() for p in recognizer.parameters())
     assert describe(recognizer) == sidecar
     with torch.inference_mode():
-        batches = [test_pictures.batch(indices) for indices in torch.arange(2000).split(250)]
+        batches = [test_pictures.batch(indices) for indices in torch.arange(500).split(250)]
         right = sum((recognizer(images).argmax(1) == labels).sum().item() for images, labels in batches)
         images = batches[0][0][:2]
         wanted = recognizer.net(normalised(images, sidecar["mean"], sidecar["std"]))
         assert torch.equal(recognizer(images), wanted)
-    assert abs(100 * right / 2000 - sidecar["test_top1"]) < 2.5
+    assert abs(100 * right / 500 - sidecar["test_top1"]) < 3.5
 
 
 def test_broken_files_of_a_recognizer_are_refused(tmp_path):

@@ -10,7 +10,8 @@ from ra_core.data.boxes import BoxedPictures
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import DataError, ParameterError
 from ra_core.judges.detector import load_detector
-from ra_core.judges.detector_nets import TRUNKS, make_detector
+from ra_core.judges.detector_nets import make_detector
+from ra_core.judges.trunks import TRUNKS
 from ra_core.pretraining import detectors
 from ra_core.pretraining.detectors import RECIPE, Detection, main
 

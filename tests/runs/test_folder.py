@@ -25,14 +25,6 @@ PARAMETERS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    for name in ("params", "notebooks"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 # What is begun, what is complete
 
 
@@ -97,11 +89,11 @@ def test_beginning_makes_the_folder(tmp_path):
     assert tiny.names(tmp_path / "a" / "b") == ["params.yaml"]
 
 
-def test_a_record_says_all_that_is_known_of_a_run(project):
+def test_a_record_says_all_that_is_known_of_a_run(empty_project):
     splits = {"train": tiny.pictures(9, name="t"), "validation": tiny.pictures(3, seed=1, name="v")}
     nets = tiny.networks("ra_transformer")
     done = {"wall_seconds": 12.3456, "images_per_s": 7.891, "validation": {"psnr": 31.5}}
-    folder, keys, cpu = project / "run", {"profile": "tiny", "seed": 3}, torch.device("cpu")
+    folder, keys, cpu = empty_project / "run", {"profile": "tiny", "seed": 3}, torch.device("cpu")
     folders.begin(folder, PARAMETERS)
     runs.record(folder, keys, splits, nets, cpu, "2024-05-06T07:08:09+00:00", done)
     found = json.loads((folder / "run.json").read_text())
@@ -122,12 +114,12 @@ def test_a_record_says_all_that_is_known_of_a_run(project):
     assert runs.is_complete(folder, PARAMETERS)
 
 
-def test_a_run_on_a_gpu_notes_the_memory_of_the_gpu(project, monkeypatch):
+def test_a_run_on_a_gpu_notes_the_memory_of_the_gpu(empty_project, monkeypatch):
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 2_345_600_000)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Big One")
     done = {"wall_seconds": 1.0, "images_per_s": 2.0, "validation": {}}
-    runs.record(project, {}, {}, {}, torch.device("cuda"), "2024-05-06T07:08:09+00:00", done)
-    found = json.loads((project / "run.json").read_text())
+    runs.record(empty_project, {}, {}, {}, torch.device("cuda"), "2024-05-06T07:08:09+00:00", done)
+    found = json.loads((empty_project / "run.json").read_text())
     assert found["gpu_memory_mb"] == 2345.6 != found["peak_memory_mb"]
 
 
@@ -183,22 +175,22 @@ def git(folder, *arguments):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_the_commit_and_whether_files_differ_from_it(project):
+def test_the_commit_and_whether_files_differ_from_it(empty_project):
     assert runs.git_state() == {"commit": None, "dirty": None}  # no repository yet
-    git(project, "init", "-q")
+    git(empty_project, "init", "-q")
     assert runs.git_state() == {"commit": None, "dirty": None}  # no commit yet
-    (project / "params" / "a.yaml").write_text("a: 1")
-    git(project, "add", ".")
-    git(project, "commit", "-q", "-m", "one")
-    commit = git(project, "rev-parse", "HEAD")
-    (project / "results").mkdir()
-    (project / "results" / "kept.csv").write_text("a")
+    (empty_project / "params" / "a.yaml").write_text("a: 1")
+    git(empty_project, "add", ".")
+    git(empty_project, "commit", "-q", "-m", "one")
+    commit = git(empty_project, "rev-parse", "HEAD")
+    (empty_project / "results").mkdir()
+    (empty_project / "results" / "kept.csv").write_text("a")
     assert runs.git_state() == {"commit": commit, "dirty": False}  # no run depends on what was kept of others
-    (project / "params" / "a.yaml").write_text("a: 2")
+    (empty_project / "params" / "a.yaml").write_text("a: 2")
     assert runs.git_state() == {"commit": commit, "dirty": True}
 
 
-def test_without_git_there_is_no_commit(project, monkeypatch):
+def test_without_git_there_is_no_commit(empty_project, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert runs.git_state() == {"commit": None, "dirty": None}
 
