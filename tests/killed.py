@@ -1,6 +1,6 @@
 """Kills trainings with SIGKILL at many moments, lets each start again, and prints what came of them as JSON.
 
-`python killed.py FOLDER`. Every training is a process of its own, forked from this one, which has paid for
+`python killed.py FOLDER MODE`. Every training is a process of its own, forked from this one, which has paid for
 importing torch and has not computed anything yet. A moment is a number of lines of the package: a training is
 killed when it has executed that many, wherever that is. Every step ends with a checkpoint, so many moments lie
 within one.
@@ -24,7 +24,7 @@ from ra_core.runs import resolve
 from ra_core.steps import trainings
 
 PACKAGE = str(Path(ra_core.__file__).parent)
-MODES, MOMENTS = ("ra", "ra_transformer"), 7
+MOMENTS = 5
 
 
 def kill() -> None:
@@ -102,21 +102,17 @@ def killed_and_started_again(project: Path, mode: str, *rounds: dict) -> dict:
     return {"run": str(run), "signals": signals, "left": left, "end": started(project, mode)}
 
 
-def main(root: Path) -> dict:
-    """Do all of it; return the runs by mode, the undisturbed one first."""
+def main(root: Path, mode: str) -> list[dict]:
+    """Do all of it; return the runs, the undisturbed one first."""
     torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch
-    results = {}
-    for mode in MODES:
-        results[mode] = [killed_and_started_again(root / mode, mode)]
-        total = int((root / mode / "lines").read_text())
-        moments = [round(total * (i + 0.5) / MOMENTS) for i in range(MOMENTS)]
-        plans = [[{"limit": limit}] for limit in moments]
-        plans += [[{"checkpoint": 1}], [{"checkpoint": 2}, {"checkpoint": 2}], [{"limit": moments[2]}] * 3]
-        plans += [[{"before": "record"}], [{"before": "tidy"}]]
-        for number, plan in enumerate(plans):
-            results[mode].append(killed_and_started_again(root / f"{mode}{number}", mode, *plan))
-    return results
+    once = killed_and_started_again(root / mode, mode)
+    total = int((root / mode / "lines").read_text())
+    moments = [round(total * (i + 0.5) / MOMENTS) for i in range(MOMENTS)]
+    plans = [[{"limit": limit}] for limit in moments]
+    plans += [[{"checkpoint": 1}], [{"checkpoint": 2}, {"checkpoint": 2}], [{"limit": moments[2]}] * 3]
+    plans += [[{"before": "record"}], [{"before": "tidy"}]]
+    return [once, *(killed_and_started_again(root / f"{mode}{n}", mode, *plan) for n, plan in enumerate(plans))]
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2])))

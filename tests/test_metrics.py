@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refusal
 from scipy.stats import binom
@@ -28,7 +28,6 @@ def answers(right: int, total: int) -> torch.Tensor:
 sizes = st.integers(1, 16)
 pairs = st.builds(random_pair, st.integers(0, 10**6), st.integers(1, 4), sizes, sizes)
 bools = st.lists(st.booleans(), min_size=1, max_size=60).map(torch.tensor)
-law = settings(deadline=None)  # a busy machine breaks no law
 
 
 # PSNR
@@ -124,7 +123,6 @@ def test_scores_on_a_gpu_equal_those_on_a_cpu():
 # Laws of both
 
 
-@law
 @given(pairs, st.sampled_from([(metrics.psnr, -torch.inf, 100), (metrics.ssim, -1, 1)]))
 def test_scores_are_symmetric_do_not_change_under_flips_nor_with_the_batch_and_stay_in_range(pair, kind):
     (images, target), (score, lowest, highest) = pair, kind
@@ -164,7 +162,6 @@ def test_to_8bit_keeps_stored_pictures_exactly_and_rounds_others_half_up():
     assert stored.dtype == torch.float32 and not stored.requires_grad
 
 
-@law
 @given(st.lists(st.floats(-1, 2, width=32), min_size=1))
 def test_to_8bit_is_idempotent_and_nearest(values):
     values = torch.tensor(values)
@@ -177,7 +174,6 @@ def test_to_8bit_is_idempotent_and_nearest(values):
 # Top-k
 
 
-@law
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(2, 12))
 def test_topk_correct_counts_the_better_answers(seed, batch, classes):
     generator = torch.Generator().manual_seed(seed)
@@ -202,7 +198,6 @@ def test_proportion_interval_gives_published_numbers(right, total, low, high):
     assert ends == pytest.approx([low, high], abs=0.005)
 
 
-@law
 @given(bools)
 def test_proportion_interval_holds_the_share_and_mirrors(correct):
     percent, low, high = metrics.proportion_interval(correct)
@@ -232,7 +227,6 @@ def test_paired_difference_gives_published_numbers():
     assert (low, high) == pytest.approx((-50.8, -1.3), abs=0.05)
 
 
-@law
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.randoms())
 def test_paired_difference_holds_its_estimate_and_turns_with_its_arguments(rows, random):
     a, b = torch.tensor(rows).unbind(1)

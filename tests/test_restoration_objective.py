@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from trouble import Raises
 
 from ra_core.channels import make_channel
 from ra_core.data import cifar10, first_per_class
-from ra_core.judges import Judge, load_recognizer
+from ra_core.judges import load_recognizer
 from ra_core.methods import METHODS, find_method
 from ra_core.models.processors import ResnetGenerator, SRResNet
 from ra_core.models.weights import load_weights
@@ -16,20 +17,6 @@ from ra_core.training import fit
 
 NAMES = ["plain", "ra", "ra_transformer", "ra_unsupervised"]
 Gradients = dict[str, torch.Tensor]
-
-
-class Raises(Judge):
-    """A judge that must not be run."""
-
-    name = "raises"
-
-    def __init__(self):
-        super().__init__(nn.Identity(), "raises")
-
-    def task_loss(self, images, labels):
-        raise AssertionError("the recognizer was run")
-
-    distance = task_loss
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +101,6 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(recognizer, batch, name):
 # --- which gradient reaches which network
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_lambda_only_scales_the_recognition_term(recognizer, batch, name):
-    weak, strong = (after_backward(find_method(name, weight), recognizer, batch)[0] for weight in (0.25, 4))
-    assert {k: v for k, v in weak.items() if k != "loss"} == {k: v for k, v in strong.items() if k != "loss"}
-
-
 def test_plain_is_the_gradient_of_the_distortion(batch):
     degraded, target, _ = batch
     processor = make_networks(METHODS["plain"])["processor"]
@@ -133,12 +114,6 @@ def test_plain_never_runs_the_recognizer(batch, recognizer):
     for mode in (METHODS["plain"], find_method("ra", 0)):
         terms, _ = after_backward(mode, recognizer, batch, labels=None)
         assert terms["loss"] > 0
-
-
-def test_the_other_modes_do_run_the_recognizer(batch):
-    for name in NAMES[1:]:
-        with pytest.raises(AssertionError, match="recognizer was run"):
-            after_backward(METHODS[name], Raises(), batch)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("ra", "labels"), ("ra_unsupervised", "soft_labels")])
@@ -182,14 +157,6 @@ def test_unsupervised_needs_no_labels(recognizer, batch):
     assert with_labels[0] == without[0]
     processor = without[1]["processor"]
     assert all(torch.equal(grad, with_labels[1]["processor"][key]) for key, grad in processor.items())
-
-
-@pytest.mark.parametrize("name", ["ra", "ra_transformer"])
-def test_the_supervised_modes_follow_their_labels(recognizer, batch, name):
-    degraded, target, labels = batch
-    right, _ = after_backward(METHODS[name], recognizer, batch)
-    wrong, _ = after_backward(METHODS[name], recognizer, (degraded, target, (labels + 1) % 10))
-    assert right["distortion"] == wrong["distortion"] and right["recognition"] != wrong["recognition"]
 
 
 def test_the_target_side_of_unsupervised_carries_no_graph(recognizer, batch):
@@ -254,14 +221,11 @@ def test_training_never_changes_the_recognizer(tmp_path, recognizer, pictures, n
     assert not any(module.training for module in frozen.modules())
 
 
-def test_training_plain_never_runs_the_recognizer(tmp_path, pictures):
-    train(tmp_path, "plain", Raises(), pictures)
-
-
 @pytest.mark.parametrize("name", ["plain", "ra_unsupervised"])
 def test_training_without_labels_never_touches_them(tmp_path, recognizer, pictures, name):
-    first = train(tmp_path / "with", name, recognizer, pictures)["processor"]
-    second = train(tmp_path / "without", name, recognizer, WithoutLabels(pictures))["processor"]
+    judge = Raises() if name == "plain" else recognizer
+    first = train(tmp_path / "with", name, judge, pictures)["processor"]
+    second = train(tmp_path / "without", name, judge, WithoutLabels(pictures))["processor"]
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
@@ -280,9 +244,3 @@ def test_the_processor_of_ra_transformer_is_that_of_plain(tmp_path, recognizer, 
         assert all(not torch.equal(before, after) for before, after in pairs)
     assert (tmp_path / "ra_transformer" / "transformer.safetensors").exists()
     assert not (tmp_path / "plain" / "transformer.safetensors").exists()
-
-
-def test_the_other_modes_train_another_processor(tmp_path, recognizer, pictures):
-    trained = {name: train(tmp_path, name, recognizer, pictures)["processor"] for name in NAMES}
-    flat = {name: torch.cat([p.flatten() for p in net.parameters()]) for name, net in trained.items()}
-    assert not torch.equal(flat["plain"], flat["ra"]) and not torch.equal(flat["ra"], flat["ra_unsupervised"])

@@ -4,12 +4,26 @@ import math
 from contextlib import contextmanager
 
 import pytest
+from torch import nn
 
 from ra_core.channels import Noise
+from ra_core.judges import Judge
 
 
 class Interrupt(BaseException):
     """Stands for whatever ends a process in the middle."""
+
+
+class Raises(Judge):
+    """A judge that must not be run."""
+
+    def __init__(self):
+        super().__init__(nn.Identity(), "raises")
+
+    def task_loss(self, *given):
+        raise AssertionError("the judge was run")
+
+    distance = task_loss
 
 
 class Troubled(Noise):

@@ -19,19 +19,18 @@ from ra_core.methods import find_method
 from ra_core.objectives import Restoration
 from ra_core.training import fit
 
-HERE = Path(__file__).parents[1]
-MODES = ("ra", "ra_transformer")
+HERE, MODES = Path(__file__).parents[1], ("ra", "ra_transformer")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """What `killed.py` found: trainings killed with SIGKILL at many moments, and the same undisturbed."""
-    root = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, str(HERE / "killed.py"), str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    command = [sys.executable, str(HERE / "killed.py"), str(tmp_path_factory.mktemp("killed"))]
+    started = {mode: subprocess.Popen([*command, mode], stdout=subprocess.PIPE, text=True) for mode in MODES}
+    said = {mode: process.communicate(timeout=500)[0] for mode, process in started.items()}
+    assert not any(process.returncode for process in started.values())
+    return {mode: json.loads(text.splitlines()[-1]) for mode, text in said.items()}
 
 
 def timeless(folder: Path) -> list[dict]:
