@@ -24,11 +24,11 @@ REGISTRY_HOSTS = (
     "conda" + ".io", "deb" + "ian.org", "download." + "pytorch", "unpkg" + ".com", "jsdelivr" + ".net",
 )  # fmt: skip
 
-HEAVY = ("matplotlib", "pandas", "papermill", "pydantic", "torchmetrics")
+HEAVY = ("matplotlib", "pandas", "papermill", "pydantic", "torchmetrics", "torchvision")
 IMPORT_COST = f"""
 import sys, time
 start = time.process_time()
-import torch, torchvision
+import torch
 between = time.process_time()
 sys.modules.update(dict.fromkeys({HEAVY}))  # to import one of these now raises ImportError
 import ra_core, ra_core.data, ra_core.training
@@ -188,12 +188,6 @@ def test_imports_run_in_no_circle():
     list(graphlib.TopologicalSorter(imports()).static_order())  # else a CycleError that names the circle
 
 
-def test_readme_names_the_two_commands():
-    text = (ROOT / "README.md").read_text()
-    assert "make book" in text
-    assert "make test" in text
-
-
 def run(*command: str, **options) -> subprocess.CompletedProcess:
     """Run a command in the root and return what it said."""
     return subprocess.run(command, **{"cwd": ROOT, "capture_output": True, "text": True, **options})
@@ -201,11 +195,11 @@ def run(*command: str, **options) -> subprocess.CompletedProcess:
 
 def test_import_costs_little_more_than_torch_and_pulls_in_nothing_heavy():
     ratios = []
-    while len(ratios) < 3 and min(ratios, default=9) > 1.3:  # the best of three: machines are busy at times
+    while len(ratios) < 3 and min(ratios, default=9) > 1.5:  # the best of three: machines are busy at times
         said = run(sys.executable, "-c", IMPORT_COST)
         assert said.returncode == 0, said.stderr
         ratios.append(float(said.stdout))
-    assert min(ratios) <= 1.3, ratios
+    assert min(ratios) <= 1.5, ratios
 
 
 def test_make_lists_its_targets():
