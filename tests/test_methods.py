@@ -43,6 +43,7 @@ def test_lambda_can_be_chosen_and_says_nothing_in_plain():
     swept = find_method("ra@1e-02")
     assert (swept.name, swept.weight, swept.recognition) == ("ra@0.01", 0.01, "labels")
     assert find_method("ra_transform@0.5") == replace(METHODS["ra_transformer"], name="ra_transformer@0.5", weight=0.5)
+    assert find_method("ra_unsupervised@0.5").recognition == "soft_labels"
 
 
 @pytest.mark.parametrize("name", ["sr", "", "RA", "ra_transformers"])
