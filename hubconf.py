@@ -4,4 +4,4 @@ from ra_core import load as restore
 from ra_core import models
 
 __all__ = ["models", "restore"]
-dependencies = ["torch", "torchvision", "numpy", "pandas", "PIL", "pydantic", "yaml", "safetensors", "scipy", "filelock"]
+dependencies = ["torch", "torchvision", "filelock", "pandas", "pydantic", "safetensors", "scipy", "tqdm", "yaml"]

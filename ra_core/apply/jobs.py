@@ -114,4 +114,6 @@ class Job:
             raise DataError(f"{file} would become {width} x {height} pixels, of {MAX_PIXELS} allowed; make it smaller.")
         with self.lock:
             made = network(colours if alpha is None else np.dstack([colours, alpha]))
-        return replace(picture, colours=np.ascontiguousarray(made[..., :3]), alpha=None if alpha is None else made[..., 3])
+        if alpha is None:
+            return replace(picture, colours=made)
+        return replace(picture, colours=np.ascontiguousarray(made[..., :3]), alpha=made[..., 3])

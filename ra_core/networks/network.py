@@ -56,7 +56,7 @@ class Network:
         picture, profile = upright(picture), picture.info.get("icc_profile", b"")
         if picture.mode[0] in "IF":  # deep grey
             values = np.asarray(picture)
-            whole = picture.mode != "F" and 0 <= values.min() and values.max() <= WHITE[torch.uint16]
+            whole = picture.mode != "F" and values.min() >= 0 and values.max() <= WHITE[torch.uint16]
             return Image.fromarray(self(values.astype(np.uint16 if whole else np.float32)))
         mode = "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
         made = Image.fromarray(self(np.asarray(picture.convert(mode + "A" * picture.has_transparency_data))))
@@ -105,7 +105,6 @@ def _resized(alpha: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if alpha.dtype != torch.uint8:
         made = made.clamp(0, white) if white == 1 else made.clamp(0, white).round()
     return made.to(alpha.device, alpha.dtype)
-
 
 
 def load(

@@ -69,9 +69,7 @@ def run_net(
         inner = net(padded(tile, grid))[..., (top - above) * scale :, (left - before) * scale :]
         made = _levels(inner[..., : (bottom - top) * scale, : (right - left) * scale].float(), white)
         if grey is not None and grey[some].any():
-            weights = made.new_tensor(LUMA)[:, None, None]
-            value = (made * weights).sum(1, keepdim=True) / sum(LUMA)
-            made = torch.where(grey[some, None, None, None].to(device), value if white == 1 else _halves_up(value), made)
+            made = torch.where(grey[some, None, None, None].to(device), _in_grey(made, white), made)
         result[some, :, rows, columns] = made.to(images.dtype).to(images.device)
     return result
 
@@ -86,6 +84,11 @@ def _levels(images: torch.Tensor, white: int) -> torch.Tensor:
     """Return pictures in [0, 1] as they are stored, in floats: clamped, and rounded where they are whole numbers."""
     images = images.clamp(0, 1)
     return images if white == 1 else _halves_up(images.mul_(white))
+
+
+def _in_grey(images: torch.Tensor, white: int) -> torch.Tensor:
+    value = (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True) / sum(LUMA)
+    return value if white == 1 else _halves_up(value)
 
 
 def _halves_up(values: torch.Tensor) -> torch.Tensor:
