@@ -33,8 +33,8 @@ between = time.process_time()
 sys.modules.update(dict.fromkeys({HEAVY}))  # to import one of these now raises ImportError
 import ra_core, ra_core.data, ra_core.training
 print((time.process_time() - start) / (between - start))
-import importlib, pkgutil, ra_core.models
-for module in pkgutil.iter_modules(ra_core.models.__path__):
+import importlib, pkgutil
+for module in pkgutil.iter_modules(importlib.import_module("ra_core.models").__path__):
     importlib.import_module("ra_core.models." + module.name)
 """
 

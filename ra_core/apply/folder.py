@@ -25,6 +25,7 @@ from ra_core.apply.jobs import COLUMNS, Job, output_names
 from ra_core.apply.pipeline import make_pipeline
 from ra_core.apply.sheet import write_sheet
 from ra_core.cores import cores
+from ra_core.data.decoding import reason
 from ra_core.errors import DataError, ParameterError, RAError
 from ra_core.files import write_json, write_text
 from ra_core.training import pick_device
@@ -45,7 +46,9 @@ def apply(
     source, target, device = Path(source).resolve(), Path(target).resolve(), pick_device(device)
     if target.is_relative_to(source) or (target.exists() and not target.is_dir()):
         raise ParameterError(f"the output {target} lies in the input folder, or is a file; name a folder elsewhere.")
-    job = Job(source, target, make_pipeline(run, device=device, **options), device)
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers {workers} are not allowed; give a whole number from 1.")
+    job = Job(source, target, make_pipeline(run, device=device, **options))
     files, skipped = find_files(source)
     _check_settings(target, {"input": str(source)} | job.pipeline.settings)
     with suppress(ImportError):
@@ -96,7 +99,10 @@ def _check_settings(target: Path, settings: dict) -> None:
         raise ParameterError(f"{target} holds other files; name a new folder for the output.")
     if not path.exists():
         write_json(path, settings)
-    known, settings = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(settings))
+    try:
+        known, settings = dict(json.loads(path.read_text(encoding="utf-8"))), json.loads(json.dumps(settings))
+    except (OSError, ValueError, TypeError) as error:
+        raise ParameterError(f"{path} cannot be read ({reason(error)}); name another folder for the output.") from error
     if changed := [key for key in settings if known.get(key) != settings[key]]:
         raise ParameterError(f"{target} was made with other settings ({', '.join(changed)}); name another folder.")
 

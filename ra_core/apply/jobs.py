@@ -6,17 +6,13 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 
 from ra_core.apply.pictures import Picture, picture_psnr, read_picture, write_png
 from ra_core.apply.pipeline import Pipeline
-from ra_core.apply.tiles import geometry, run_net
-from ra_core.codecs.base import MAX_PIXELS, is_grey
+from ra_core.codecs.base import MAX_PIXELS
 from ra_core.errors import DataError
 from ra_core.files import atomic, write_text
 
@@ -43,7 +39,6 @@ class Job:
     source: Path
     target: Path
     pipeline: Pipeline
-    device: torch.device | str = "cpu"
     lock: threading.Lock = field(default_factory=threading.Lock)  # a network takes all cores, and much memory
 
     def finished_rows(self, names: dict[str, str], delete_others: bool) -> tuple[dict[str, dict], int]:
@@ -110,16 +105,15 @@ class Job:
         return [name, found.st_size, found.st_mtime_ns]
 
     def _through_networks(self, picture: Picture, file: str) -> Picture:
-        """Return what the networks make of a picture; grey stays grey, and the transparency is brought to size."""
-        colours, alpha, nets = picture.colours, picture.alpha, self.pipeline.nets
-        height, width = (side * prod(geometry(net).scale for net in nets) for side in colours.shape[:2])
+        """Return what the networks make of a picture with its transparency."""
+        network, colours, alpha = self.pipeline.network, picture.colours, picture.alpha
+        if network is None:
+            return picture
+        height, width = (side * network.scale for side in colours.shape[:2])
         if height * width > MAX_PIXELS:
             raise DataError(f"{file} would become {width} x {height} pixels, of {MAX_PIXELS} allowed; make it smaller.")
-        for net in nets:
-            with self.lock:
-                colours = run_net(net, colours, self.device)
-        if nets and is_grey(picture.colours):
-            colours = np.array(Image.fromarray(colours).convert("L").convert("RGB"))
-        if alpha is not None:
-            alpha = np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
-        return replace(picture, colours=colours, alpha=alpha)
+        with self.lock:
+            made = network(colours if alpha is None else np.dstack([colours, alpha]))
+        if alpha is None:
+            return replace(picture, colours=made)
+        return replace(picture, colours=np.ascontiguousarray(made[..., :3]), alpha=made[..., 3])

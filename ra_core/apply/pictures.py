@@ -52,7 +52,10 @@ def read_picture(path: Path) -> Picture:
         if stored.has_transparency_data:
             layers = np.array(upright(stored).convert("RGBA"))
             picture, alpha = layers[..., :3], layers[..., 3]
-        notes += ("it has several frames, of which one is used",) * getattr(stored, "is_animated", False)
+        several = True  # where they cannot be counted because one is damaged
+        with suppress(Exception):
+            several = getattr(stored, "is_animated", False)
+        notes += ("it has several frames, of which one is used",) * several
     return Picture(np.array(picture), None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
 
 

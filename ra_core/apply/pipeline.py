@@ -1,25 +1,24 @@
 """What is done to every picture of a folder: the networks of a finished run, then a codec."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ra_core.codecs import Codec, load_codec
 from ra_core.errors import ParameterError
-from ra_core.runs import AtStrength, find_run
+from ra_core.networks import Network, load
+from ra_core.runs import find_run
 
 KEYS = ("profile", "dataset", "task", "method", "mode", "codec", "quality", "seed")  # by which a run is known
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Networks, one after the other, then `codec` at `quality` (None: PNG); `settings` decide the result, for JSON."""
+    """Networks, then `codec` at `quality` (None: PNG); `settings` decide the result, for JSON."""
 
-    nets: tuple[nn.Module, ...]
+    network: Network | None
     codec: Codec | None
     quality: float | None
     settings: dict
@@ -41,37 +40,25 @@ def make_pipeline(
     Raises `ParameterError` for what is no finished run, and for what does not go together.
     """
     found = None if run is None else find_run(run)
-    parameters, networks = (found.parameters, found.load()) if found else ({}, {})
-    kind = "preprocessor" if "preprocessor" in networks else "processor"
-    if found and (kind not in networks or "postprocessor" in networks):
-        raise ParameterError(
-            f"{run} has a network behind the codec, which no standard file can hold, or none for pictures; "
-            "name the run of a processor, or of a preprocessor alone, such as npp_qa."
-        )
-    codec = codec or parameters.get("codec")
+    parameters = found.parameters if found else {}
+    own = parameters.get("codec")
+    codec = codec or own
     if codec is None and (run is None or quality is not None):
         raise ParameterError("no codec was named; give --codec with its --quality, or --run with a run's folder.")
-    if quality is None and codec == parameters.get("codec"):
+    if quality is None and codec == own:
         quality = parameters.get("quality")
     coder = load_codec(codec) if codec else None
     quality = coder.qualities.checked(quality) if coder else None
-    adaptive = found is not None and found.method.adaptive
-    if adaptive and strength is None and codec == parameters["codec"]:
-        strength = found.strength_at(quality)
-    if adaptive == (strength is None) or (adaptive and not 0 < strength < math.inf):
-        raise ParameterError(
-            f"strength {strength!r} is not allowed; give --strength, a number from about 0.01 (few bytes) to 2 (many), "
-            "to an adaptive preprocessor (npp_qa) alone, which needs it before another codec than its own."
-        )
-    if transformer and not networks.get("transformer"):
-        raise ParameterError("a transformer was asked for, but the run has none; leave --transformer out.")
-    nets = {name: networks[name] for name in (kind, *["transformer"] * transformer) if name in networks}
-    weights = {name: (found.folder / f"{name}.safetensors").read_bytes() for name in nets}
+    network, weights = None, {}
+    if found:
+        told = quality if found.method.adaptive and codec == own else None
+        network = load(run, device, quality=told, strength=strength, transformer=transformer)
+        weights = {name: (found.folder / f"{name}.safetensors").read_bytes() for name in network.nets}
+    elif transformer or strength is not None:
+        raise ParameterError(f"strength {strength!r} and --transformer are of networks; name some by --run too.")
     settings = {
         "run": {key: parameters[key] for key in KEYS if key in parameters} or None,
         "weights": {name: hashlib.sha256(content).hexdigest() for name, content in weights.items()},
-        "strength": strength, "codec": coder.describe() if coder else "png", "quality": quality,
+        "strength": network and network.strength, "codec": coder.describe() if coder else "png", "quality": quality,
     }  # fmt: skip
-    if "preprocessor" in nets:
-        nets["preprocessor"] = AtStrength(nets["preprocessor"], strength)
-    return Pipeline(tuple(net.to(device).eval() for net in nets.values()), coder, quality, settings)
+    return Pipeline(network, coder, quality, settings)

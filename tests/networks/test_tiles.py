@@ -6,11 +6,11 @@ import torch
 from applied import array, shaken
 from torch import nn
 
-from ra_core.apply import tiles
-from ra_core.apply.tiles import geometry, run_net
 from ra_core.channels import from_arrays, to_arrays
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.processors import make_processor
+from ra_core.networks import tiles
+from ra_core.networks.tiles import geometry, run_net
 
 NETS = {
     "NPP": lambda: make_preprocessor("NPP", width=2, identity=True),
@@ -55,25 +55,32 @@ def test_a_network_sees_no_farther_than_its_reach_and_nearly_as_far(net):
         assert 0.7 * reach - grid <= far <= reach
 
 
+def levels(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Return a picture (1, 3, H, W), uint8."""
+    return torch.from_numpy(array(height, width, seed)).permute(2, 0, 1)[None]
+
+
 def test_tiles_join_to_the_picture_that_comes_out_in_one_piece(net, monkeypatch):
     grid, reach, scale = geometry(net)
-    picture = array(2 * reach + CORE + 17, 2 * reach + CORE + 34)
-    once, cut = run_net(net, picture, core=10**6).astype(int), run_net(net, picture, core=CORE)
-    assert np.abs(once - cut).max() <= 1  # the order of a sum may round a value the other way
-    assert (once != cut).mean() < 1e-3 and len(np.unique(once)) > 50
+    picture = levels(2 * reach + CORE + 17, 2 * reach + CORE + 34)
+    once, cut = run_net(net, picture, core=10**6).int(), run_net(net, picture, core=CORE).int()
+    assert (once - cut).abs().max() <= 1  # the order of a sum may round a value the other way
+    assert (once != cut).float().mean() < 1e-3 and len(once.unique()) > 50
     monkeypatch.setattr(tiles, "geometry", lambda net: (grid, 0, scale))  # without the margin there are seams
-    assert np.abs(once - run_net(net, picture, core=CORE)).max() > 1
+    assert (once - run_net(net, picture, core=CORE).int()).abs().max() > 1
 
 
-def test_a_small_picture_is_what_the_network_makes_of_it():
-    net, picture = shaken(NETS["NPP"]()), array(37, 50)
+def test_small_pictures_are_what_the_network_makes_of_them_also_a_few_at_a_time():
+    net, arrays = shaken(NETS["NPP"]()), [array(37, 50, seed) for seed in range(5)]
     with torch.inference_mode():
-        expected = to_arrays(net(from_arrays([picture])))[0]
-    assert np.array_equal(run_net(net, picture), expected)
-    assert not np.array_equal(expected, picture)
+        expected = torch.from_numpy(np.stack(to_arrays(net(from_arrays(arrays))))).permute(0, 3, 1, 2)
+    pictures = torch.cat([levels(37, 50, seed) for seed in range(5)])
+    assert torch.equal(run_net(net, pictures), expected) and not torch.equal(pictures, expected)
+    few = run_net(net, pictures, core=64).int()  # two at a time
+    assert few.shape == expected.shape and (few - expected.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (9, 200), (5, 1)])
 def test_any_size_comes_out_at_its_scale(net, size):
     scale = geometry(net).scale
-    assert run_net(net, array(*size), core=32).shape == (size[0] * scale, size[1] * scale, 3)
+    assert run_net(net, levels(*size), core=32).shape == (1, 3, size[0] * scale, size[1] * scale)

@@ -1,0 +1,15 @@
+"""What `import ra_core` offers; all that it needs is imported when it is called."""
+
+
+def load(name, device="auto", **options):
+    """Return a trained network by its name or folder, which takes pictures; see `ra_core.networks.load`."""
+    from ra_core import networks
+
+    return networks.load(name, device, **options)
+
+
+def models():
+    """Return the table of the networks that ship; see `ra_core.networks.models`."""
+    from ra_core import networks
+
+    return networks.models()
