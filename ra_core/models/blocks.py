@@ -1,13 +1,15 @@
 """Blocks that several networks are made of."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import nn
-from torchvision.ops import Conv2dNormActivation
 
-conv_bn = partial(Conv2dNormActivation, activation_layer=None)  # kernel 3, sides kept at stride 1, no bias
+
+def conv_bn(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Return a convolution and its normalisation; sides are kept at stride 1."""
+    conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out))
 
 
 class Residual(nn.Module):
