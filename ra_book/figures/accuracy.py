@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ra_book.figures import measured, plots
+import ra_book.figures.measured as measured
+import ra_book.figures.plots as plots
 from ra_book.figures.look import FAINT, INK, LINES, Figure, look, new_figure, style, task_name, task_title
 from ra_book.figures.measured import ACCURACY, PAIRED, change, listing, note, per_recognizer, per_role, prepare, signed
 from ra_book.figures.plots import legend, looks_of, offsets

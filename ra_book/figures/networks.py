@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from ra_book.figures import measured
+import ra_book.figures.measured as measured
 from ra_book.figures.look import INK, PALETTE, Figure, Look, codec_title, look, new_figure, style, task_name, task_title
 from ra_book.figures.measured import listing
 from ra_book.figures.plots import curves, forest, heat_map, legend, log_axis, say

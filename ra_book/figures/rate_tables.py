@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ra_book.figures import measured
+import ra_book.figures.measured as measured
 from ra_book.figures.look import TRANSFERRED, look
 from ra_book.figures.measured import BD, RATES, change, checked, in_order, number, one, per_recognizer, prepare
 from ra_book.figures.tables import NOTHING, Table, codec, method, recognizer, row_table, wide_table

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter
 
-from ra_book.figures import measured, plots
+import ra_book.figures.measured as measured
+import ra_book.figures.plots as plots
 from ra_book.figures.look import INK, TRANSFERRED, Figure, codec_title, look, new_figure, style
 from ra_book.figures.measured import BD, change, in_order, listing, one, per_recognizer, prepare, signed, values_of
 from ra_book.figures.plots import curves, legend, log_axis, looks_of

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
-from ra_book.figures import measured
+import ra_book.figures.measured as measured
 from ra_book.figures.look import TASKS, codec_title, look, task_title
 from ra_book.figures.measured import ACCURACY, NOTHING, PAIRED, change, number, per_recognizer, per_role, prepare
 

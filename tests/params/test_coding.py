@@ -146,6 +146,7 @@ def test_a_data_set_of_ones_own_has_any_name(write):
         ("street:", "a-b:", "preprocessing.a-b cannot be the name of a data set; use small letters,"),
         ("{train: a, test: b}", "{test: b}", "parts must name train and test, or nothing"),
         ("parts: {train: a, test: b}", "test_share: 0.9", "test_share and validation_share leave nothing to train on"),
+        ("parts: {train: a, test: b}", "resize: -1", "data.resize = -1: Input should be greater than or equal to 0"),
         ("parts: {train: a, test: b}", "kind: voc", "data: 'kind' is an unknown key; known here are folder,"),
     ],
 )  # fmt: skip
