@@ -21,7 +21,6 @@ PROFILE = profile_model().model_validate({
     "tasks": {
         "sr": {"processor": NETWORK, "transformer": NETWORK},
         "dn": {"processor": {"name": "ResnetGenerator", "width": 2, "blocks": 1}, "transformer": NETWORK},
-        "jpeg": {"processor": {"name": "SRResNet"}},  # of the published size
     },
     "preprocessing": {"cells": {
         "source": "resnet20",

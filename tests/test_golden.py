@@ -19,8 +19,9 @@ from ra_core.runs import planned
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).with_name("golden.json")
 COMMANDS = (
-    "ra_core.apply", "ra_core.training", "ra_core.data.check", "ra_core.shipped_runs", "ra_core.pretraining.detectors",
-    "ra_core.pretraining.proxies", "ra_book.book", "ra_book.reference", "ra_book.costs",
+    "ra_core.apply", "ra_core.training", "ra_core.data.check", "ra_core.shipped_runs", "ra_core.export",
+    "ra_core.pretraining.detectors", "ra_core.pretraining.proxies", "ra_book.book", "ra_book.reference",
+    "ra_book.costs",
 )  # fmt: skip
 
 

@@ -28,13 +28,14 @@ def models() -> pd.DataFrame:
 def _row(name: str, told: dict[str, dict]) -> dict:
     run = find_run(name)
     said = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    place = next(place for place in (name.split("/")[0], "/".join(name.split("/")[:2])) if place in told)
+    first, second, *_ = name.split("/")
+    stated, train = told.get(first) or told.get(f"{first}/{second}") or {}, said["data"]["train"]
     with torch.device("meta"):  # no weights are drawn
         net = next(iter(run.networks().values()))
     return {
         "task": said.get("task") or f"before {said['codec']}", "mode": said.get("mode") or said["method"],
         "input": "RGB, [0, 1]", "scale": geometry(net).scale, "parameters": sum(said["parameters"].values()),
-        "learned_from": told[place]["learned_from"], "pictures": said["data"]["train"]["pictures"],
-        "licence": told[place]["licence"], "source": said["source"],
+        "learned_from": stated.get("learned_from", train["name"]), "pictures": train["pictures"],
+        "licence": stated.get("licence", "not stated"), "source": said["source"],
         **{key: said["metrics"].get(key) for key in MEASURED},
     }  # fmt: skip

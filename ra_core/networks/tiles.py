@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-CORE = 768  # pixels of a tile's side, without margin, as the network's output has them
+CORE = 512  # pixels of a tile's side, without margin, as the network's output has them
 WHITE = {torch.uint8: 255, torch.uint16: 65535}  # of pictures in whole numbers; else it is 1
 LUMA = (19595, 38470, 7471)  # of red, green and blue in a grey value, of 65536, as Pillow has them (ITU-R BT.601)
 

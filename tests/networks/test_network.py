@@ -126,6 +126,15 @@ def test_what_is_no_picture_is_refused(sr, wrong):
     assert "give" in refusal(ParameterError, sr, wrong)
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_and_a_tensor_stays_where_it_is(expected):
+    net, picture = ra_core.load(SR, "cuda"), torch.from_numpy(array(20, 30)).permute(2, 0, 1)
+    for given in (picture, picture.cuda()):
+        made = net(given)
+        assert made.device == given.device
+        assert np.abs(made.cpu().permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
+
+
 # --- by name
 
 
@@ -158,6 +167,7 @@ def test_the_table_has_every_network_that_ships_and_what_it_learned_from():
     table = ra_core.models()
     assert list(table.index) == [name.removesuffix("/seed0") for name in shipped_names()]
     assert (table["pictures"] > 0).all() and table.loc[:, "task":"source"].notna().all(axis=None)
+    assert "not stated" not in set(table["licence"])
     assert table.loc[SR, ["task", "mode", "scale", "parameters"]].tolist() == ["sr", "ra", 4, 154698]
     assert table.loc[SR, "top1"] == pytest.approx(53.6) and table[["top1", "map50"]].notna().any(axis=1).all()
 
@@ -171,10 +181,8 @@ def test_torch_hub_finds_it_in_a_clone(sr, expected):
 
 
 @pytest.mark.slow
-def test_a_picture_of_12_megapixels_needs_little_memory(tmp_path):
+def test_a_picture_of_12_megapixels_needs_little_memory():
     """In a process of its own, with a network of the published size; in one piece this takes 10 GB."""
-    processor_run(tmp_path / "run", "jpeg")
-    said = subprocess.run(
-        [sys.executable, "-c", BIG, str(tmp_path / "run")], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    command = [sys.executable, "-c", BIG, "photos/jpeg/ra_unsupervised"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert int(said.stdout) < 1.5e9
