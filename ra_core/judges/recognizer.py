@@ -167,7 +167,8 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     if name not in models.list_models(module=models):
         raise ParameterError(
             f"recognizer {name!r} is unknown; choose one of {', '.join([*OURS, *PUBLISHED])}, a classifier of "
-            "torchvision (for instance resnet18), or give package.module:function."
+            "torchvision (for instance resnet18), give package.module:function, or describe a file of weights in "
+            f"judges/{name}.json."
         )
     published = models.get_model_weights(name)
     # The first weights are those of the paper's tables; a few large models have only others.
