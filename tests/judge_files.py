@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from ai_edge_litert import schema_py_generated as tflite
 from flatbuffers import Builder
@@ -14,7 +13,8 @@ SIDE = 8
 CLASSES = ["red", "green", "blue"]
 SIDECAR = {
     "framework": "onnx", "family": "means", "input": [SIDE, SIDE], "resize": "squeeze",
-    "scaling": {"channels": "RGB", "divisor": 255}, "classes": CLASSES, "source": "a test", "licence": "none", "top1": 90,
+    "scaling": {"channels": "RGB", "divisor": 255}, "classes": CLASSES, "source": "a test", "licence": "none",
+    "top1": 90,
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def root(folder: Path) -> Path:
 
 
 def write(name: str, weights: bytes | None, **fields) -> dict:
-    """Write a sidecar, with some fields other or (None) absent, and its weights into the project in the present folder."""
+    """Write a sidecar, with some fields other or (None) absent, and its weights into the present project."""
     sidecar = {key: value for key, value in (SIDECAR | fields).items() if value is not None}
     Path("judges", f"{name}.json").write_text(json.dumps(sidecar))
     suffix = {"onnx": ".onnx", "tflite": ".tflite", "torchscript": ".pt"}.get(sidecar["framework"], ".safetensors")
@@ -45,7 +45,9 @@ def onnx_file(nodes: list, shape: list, kind: int = TensorProto.FLOAT, inputs: i
     return model.SerializeToString()
 
 
-def onnx_means(batch: int | str = "n", side: int | str = SIDE, nhwc: bool = False, kind: int = TensorProto.FLOAT) -> bytes:
+def onnx_means(
+    batch: int | str = "n", side: int | str = SIDE, nhwc: bool = False, kind: int = TensorProto.FLOAT
+) -> bytes:
     """Return a classifier as an ONNX file."""
     axes = [1, 2] if nhwc else [2, 3]
     shape = [batch, side, side, 3] if nhwc else [batch, 3, side, side]

@@ -4,9 +4,8 @@ from ra_core.judges.base import JUDGES, Judge, Verdict
 from ra_core.judges.detector import Detected, Detector, load_detector
 from ra_core.judges.load import load_judge
 from ra_core.judges.recognizer import Classified, Recognizer, describe, load_recognizer
-from ra_core.judges.sidecar import Sidecar, checked_judge, checked_source, find_sidecar
 
 __all__ = [
-    "JUDGES", "Classified", "Detected", "Detector", "Judge", "Recognizer", "Sidecar", "Verdict",
-    "checked_judge", "checked_source", "describe", "find_sidecar", "load_detector", "load_judge", "load_recognizer",
+    "JUDGES", "Classified", "Detected", "Detector", "Judge", "Recognizer", "Verdict",
+    "describe", "load_detector", "load_judge", "load_recognizer",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from ra_core.judges.decoders import DECODERS, best
 from ra_core.judges.detector import Detector, torchvision_detectors
 from ra_core.judges.recognizer import Recognizer
 from ra_core.judges.runtimes import Opened, open_onnx, open_tflite, open_torchscript
-from ra_core.judges.sidecar import Sidecar, find_sidecar, judges_folder, weights_of
+from ra_core.judges.sidecar import Sidecar, find_sidecar, weights_of
 from ra_core.models.weights import load_weights
 
 FILL = 114 / 255  # of what a fitted picture leaves free; the grey that detectors are trained with
@@ -21,7 +21,7 @@ LEAST_PROBABILITY = 1e-7
 
 
 class FileRecognizer(Recognizer):
-    """A classifier out of a file. Where its sidecar names the classes, its answer comes in the order of the pictures'."""
+    """A classifier out of a file. Where its sidecar names the classes, it answers in the order of the pictures'."""
 
     def __init__(self, net: nn.Module, name: str, sidecar: Sidecar):
         super().__init__(net, name, (0,) * 3, (1,) * 3)  # the sidecar's scaling is done in `net`
@@ -147,7 +147,7 @@ def load_file(name: str) -> Judge | None:
     except Exception as error:  # each framework raises its own
         lines = str(error).split("\n") if str(error) else [type(error).__name__]
         reason = lines[-1 if "TorchScript interpreter" in lines[0] else 0].strip().rstrip(".").replace(". ", ", ")
-        raise WeightsError(f"{path} does not run as {judges_folder() / name}.json describes ({reason}).") from error
+        raise WeightsError(f"{path} does not run as {name}.json says ({reason}); mend one of the two.") from error
     judge.black_box, judge.family, judge.stated = sidecar.black_box, sidecar.family, sidecar.top1 or sidecar.map50
     return judge
 

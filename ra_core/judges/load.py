@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.detector import load_detector, torchvision_detectors
-from ra_core.judges.files import load_file
 from ra_core.judges.recognizer import load_recognizer
 from ra_core.judges.trunks import TRUNKS
 
@@ -17,6 +16,8 @@ def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:
     detector of torchvision, `package.module:function` (a classifier), or `path/to/fcos` (a small detector of one's
     own). Raises `ParameterError` for any other, `WeightsError` where its weights cannot be had.
     """
+    from ra_core.judges.files import load_file  # it imports pydantic
+
     if judge := load_file(name):
         pass
     elif name in JUDGES:

@@ -55,9 +55,9 @@ def open_onnx(path: Path) -> Opened:
     options.log_severity_level = 4  # what is wrong is raised
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the cores as well
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    [entry] = session.get_inputs()
-    shape, kind = [side if isinstance(side, int) else None for side in entry.shape], ONNX_TYPES[entry.type]
-    pack, batch, size = _packing(shape, kind)
+    entry = _only(session.get_inputs())
+    shape = [side if isinstance(side, int) else None for side in entry.shape]
+    pack, batch, size = _packing(shape, ONNX_TYPES[entry.type])
 
     def run(x: torch.Tensor) -> list[torch.Tensor]:
         return [torch.from_numpy(found) for found in session.run(None, {entry.name: pack(x)})]
@@ -69,7 +69,7 @@ def open_tflite(path: Path) -> Opened:
     """Open a TFLite file by LiteRT; whole numbers in its answer are scaled as the file says."""
     interpreter = _extra("ai_edge_litert.interpreter").Interpreter(str(path), num_threads=torch.get_num_threads())
     interpreter.allocate_tensors()
-    [entry], outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    entry, outputs = _only(interpreter.get_input_details()), interpreter.get_output_details()
     shape = [int(side) if side >= 0 else None for side in entry["shape_signature"]]
     pack, batch, size = _packing(shape, entry["dtype"])
 
@@ -100,7 +100,7 @@ def open_torchscript(path: Path, engine: str | None, in_a_list: bool) -> Opened:
             raise ValueError("its code is too long")
         for entry in code:
             if found := REACHING_OUT.search(archive.read(entry).decode()):
-                raise ValueError(f"its code calls {found.group().strip()!r}, which could reach beyond it")
+                raise ValueError(f"its code uses {found.group().strip()!r}, which could reach beyond it")
     if engine is not None and engine not in torch.backends.quantized.supported_engines:
         raise ValueError(f"this machine has no engine {engine!r}")
     import torchvision  # noqa: F401  its operators are called by detectors
@@ -138,6 +138,13 @@ def _extra(module: str):
         raise ParameterError(
             f"{module} is not installed ({error}); install the extra 'judges': pip install -e '.[judges]'."
         ) from error
+
+
+def _only(inputs: list):
+    """Return the one input of a file."""
+    if len(inputs) != 1:
+        raise ValueError(f"it has {len(inputs)} inputs and must have one")
+    return inputs[0]
 
 
 def _packing(shape: list[int | None], kind: type) -> tuple[Callable, int | None, tuple[int, int] | None]:

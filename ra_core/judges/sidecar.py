@@ -51,13 +51,14 @@ class Sidecar(Strict):
     @model_validator(mode="after")
     def _fitting(self):
         detects, ours = self.map50 is not None, self.framework == "torchvision"
+        classifies_only = self.background or self.output == "probabilities"
         wrong = (
             ("state top1 of a classifier, or map50 of a detector", detects == (self.top1 is not None)),
             ("framework torchvision needs an architecture, and no other has one", ours != bool(self.architecture)),
             ("a decoder is for a detector in a file of its own", bool(self.decoder) != (detects and not ours)),
             (f"decoder {self.decoder} reads no {self.framework} file",
              self.decoder is not None and DECODERS[self.decoder] != self.framework),
-            ("background and probabilities are for classifiers", detects and (self.background or self.output == "probabilities")),
+            ("background and probabilities are for classifiers", detects and classifies_only),
             ("an engine is for torchscript", self.engine is not None and self.framework != "torchscript"),
             ("a detector must see all of a picture, so it cannot crop", detects and self.resize == "crop"),
             ("decoders yolox and nanodet need resize squeeze or fit",

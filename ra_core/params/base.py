@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ra_core.judges import checked_judge, checked_source
+from ra_core.judges.sidecar import checked_judge, checked_source
 from ra_core.models.processors import PROCESSORS
 from ra_core.strict import Strict, mended, one_of
 

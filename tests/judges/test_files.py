@@ -10,6 +10,7 @@ from pathlib import Path
 import boxed
 import judge_files
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -27,8 +28,11 @@ from ra_core.errors import ParameterError, WeightsError
 from ra_core.evaluation import evaluate
 from ra_core.judges import load_judge
 from ra_core.judges.files import resized
+from ra_core.judges.sidecar import SUFFIXES, checked_source, find_sidecar
 from ra_core.models.weights import save_weights
 from ra_core.params import load_profile
+
+EXAMPLES = Path(__file__).parents[2] / "book" / "examples" / "judges"
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +110,9 @@ def test_a_background_class_is_left_out_and_probabilities_become_scores():
 def test_threads_are_those_of_torch(monkeypatch):
     given, original = [], onnxruntime.InferenceSession
     monkeypatch.setattr(
-        onnxruntime, "InferenceSession", lambda path, options, **rest: given.append(options) or original(path, options, **rest)
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options, **rest: given.append(options) or original(path, options, **rest),
     )
     write("means", onnx_means())
     load_judge("means")
@@ -114,7 +120,9 @@ def test_threads_are_those_of_torch(monkeypatch):
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (torch.get_num_threads(), 1)
 
 
-@pytest.mark.parametrize(("rule", "size"), [("squeeze", (6, 9)), ("fit", (20, 12)), ("crop", (10, 8)), ("none", (4, 4))])
+@pytest.mark.parametrize(
+    ("rule", "size"), [("squeeze", (6, 9)), ("fit", (20, 12)), ("crop", (10, 8)), ("none", (4, 4))]
+)
 @pytest.mark.parametrize("before", [(16, 12), (5, 30), (6, 9)])
 def test_pictures_are_resized_as_pillow_does_it(rule, size, before):
     image = torch.randint(0, 256, (1, 3, *before), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -122,7 +130,7 @@ def test_pictures_are_resized_as_pillow_does_it(rule, size, before):
     scale = {"fit": min, "crop": max}.get(rule, min)(size[0] / before[0], size[1] / before[1])
     after = {"squeeze": size, "none": before}.get(rule, tuple(max(1, round(side * scale)) for side in before))
     expected = Image.fromarray(image[0].permute(1, 2, 0).numpy()).resize(after[::-1], Image.Resampling.BILINEAR)
-    expected = torch.from_numpy(np.asarray(expected)).permute(2, 0, 1).int()
+    expected = torch.from_numpy(np.array(expected)).permute(2, 0, 1).int()
     assert (down, across) == (after[0] / before[0], after[1] / before[1])
     if rule == "crop":
         top, left = (after[0] - size[0]) // 2, (after[1] - size[1]) // 2
@@ -146,7 +154,10 @@ def test_a_network_of_torchvision_is_no_black_box_and_can_be_learned_from():
     judge, images = load_judge("own", CLASSES), pictures(side=40).requires_grad_(True)
     expected = net((255 * images).flip(1) - torch.tensor([104, 117, 123]).view(3, 1, 1))
     assert not judge.black_box and torch.allclose(judge(images), expected, atol=1e-4)
-    for term in (judge.task_loss(images, torch.tensor([0, 1, 2, 0, 1])), judge.distance(images, images.detach().flip(3))):
+    for term in (
+        judge.task_loss(images, torch.tensor([0, 1, 2, 0, 1])),
+        judge.distance(images, images.detach().flip(3)),
+    ):
         (gradient,) = torch.autograd.grad(term.sum(), images)
         assert (gradient.abs().amax((1, 2, 3)) > 0).all()
     assert not any(p.requires_grad for p in judge.parameters())
@@ -165,8 +176,8 @@ def test_a_black_box_is_scored_like_any_judge_in_the_order_of_the_pictures_class
         assert verdict.value() == 100 and verdict.answer.tolist() == set_of.labels.tolist()
         assert verdict.interval()[0] == 100 and answers.summary("it")["top1"] == 100
     assert judge.distance(pictures(), pictures().flip(3)).max() < 1e-6
-    unlabelled = Pictures(set_of.images, None, ("unknown",), "photos")
-    assert evaluate(Chain(), {"it": judge}, unlabelled).verdicts["it"].value() == 100
+    images, unlabelled = pictures(), Pictures(pictures(), None, ("unknown",), "photos")
+    assert judge.look(images, images, None, unlabelled)["top1"].all()
 
 
 def test_pictures_of_other_classes_are_refused():
@@ -193,7 +204,12 @@ def test_a_judge_that_is_fed_wrongly_is_warned_of_on_clean_pictures_alone():
 
 
 def profile(**fields) -> None:
-    keys = {"data": {"kind": "folder", "source": "data/mine"}, "tasks": {"dn": {}}, "source": "vgg8", "unseen": ["mobilenet"]}
+    keys = {
+        "data": {"kind": "folder", "source": "data/mine"},
+        "tasks": {"dn": {}},
+        "source": "vgg8",
+        "unseen": ["mobilenet"],
+    }
     Path("params", "mine.yaml").write_text("# make book PROFILE=mine\n" + json.dumps(keys | fields))
 
 
@@ -309,14 +325,16 @@ def reaching(expression: str) -> bytes:
 
 def outside() -> bytes:
     """Return an ONNX file whose numbers lie in a file above its folder."""
-    Path("secret").write_bytes(np.ones(3, np.float32).tobytes())
-    model = judge_files.onnx.load_from_string(
-        judge_files.onnx_file([helper.make_node("Add", ["x", "w"], ["y"])], [1, 3, SIDE, SIDE], constants={"w": np.ones(3, "f")})
+    Path("secret").write_bytes(np.ones(1, np.float32).tobytes())
+    model = onnx.load_from_string(
+        judge_files.onnx_file(
+            [helper.make_node("Add", ["x", "w"], ["y"])], [1, 3, SIDE, SIDE], constants={"w": np.ones(1, "f")}
+        )
     )
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", "../secret"), ("length", "12")):
+    for key, value in (("location", "../secret"), ("length", "4")):
         tensor.external_data.add(key=key, value=value)
     return model.SerializeToString()
 
@@ -389,7 +407,11 @@ def yolox(places: dict[int, list[float]]) -> bytes:
 def test_boxes_of_yolox_are_read_and_brought_back_to_the_picture():
     # Cell (2, 1) of stride 8, and cell (1, 0) of stride 16 with nearly the same box, less sure; cell (0, 1) of 32.
     near, size = [0.25, 0.5, np.log(2), np.log(3)], [0.0, 0.0, np.log(0.5), np.log(0.5)]
-    found = {8 + 2: [*near, 0.8, 0.5, 0.9], 64 + 1: [0.125, 0.75, np.log(1), np.log(1.5), 0.8, 0.0, 0.6], 80 + 2: [*size, 1, 1, 0]}
+    found = {
+        8 + 2: [*near, 0.8, 0.5, 0.9],
+        64 + 1: [0.125, 0.75, np.log(1), np.log(1.5), 0.8, 0.0, 0.6],
+        80 + 2: [*size, 1, 1, 0],
+    }
     write("it", yolox(found), decoder="yolox", **DETECTOR)
     judge = load_judge("it")
     for answer in judge(torch.rand(2, 3, 128, 96)):  # half as large when it is fed
@@ -466,3 +488,13 @@ def test_a_detector_of_torchvision_keeps_its_gradients_and_is_normalised_by_its_
     images = torch.rand(1, 3, 64, 64, requires_grad=True)
     judge.task_loss(images, [{"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([1])}]).backward()
     assert images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda file: file.stem)
+def test_the_sidecars_of_the_book_are_right(file):
+    Path("judges", file.name).write_text(file.read_text())
+    suffix = SUFFIXES[json.loads(file.read_text())["framework"]]
+    Path("judges", file.stem + suffix).touch()
+    assert find_sidecar(file.stem).family
+    if suffix != ".safetensors":
+        assert file.stem in refusal(ParameterError, checked_source, file.stem)
