@@ -139,10 +139,11 @@ def sidecar_of(name: str, folder: Path = SHIPPED) -> dict:
 
 
 def describe(recognizer: Recognizer) -> dict:
-    """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters."""
+    """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters, if known."""
     if recognizer.name in OURS:
         return sidecar_of(recognizer.name)
-    return {"name": recognizer.name, "parameters": sum(p.numel() for p in recognizer.parameters())}
+    count = None if recognizer.black_box else sum(p.numel() for p in recognizer.parameters())
+    return {"name": recognizer.name, "parameters": count}
 
 
 def _custom(name: str) -> tuple[nn.Module, Iterable[float], Iterable[float]]:

@@ -111,7 +111,7 @@ def open_torchscript(path: Path, engine: str | None, in_a_list: bool) -> Opened:
 
     def run(x: torch.Tensor) -> list:
         with _quantized(engine):
-            found = module([*x]) if in_a_list else module(x)
+            found = module([*x.contiguous()]) if in_a_list else module(x.contiguous())
         return [found] if isinstance(found, torch.Tensor) else list(found)
 
     return Opened(run, batch=1)
