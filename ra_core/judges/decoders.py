@@ -6,7 +6,6 @@ Sources: Ge et al. 2021 (YOLOX); Li et al. 2020 (generalized focal loss), whose 
 """
 
 import torch
-from torchvision.ops import batched_nms
 
 from ra_core.data.boxes import Target
 from ra_core.detection import MOST_DETECTIONS
@@ -66,6 +65,8 @@ def _expected(scores: torch.Tensor, places: torch.Tensor, classes: int) -> torch
 
 def best(boxes: torch.Tensor, scores: torch.Tensor) -> Target:
     """Return the boxes (places, 4) that are left of one picture when none overlaps a better one of its class."""
+    from torchvision.ops import batched_nms  # slow to import
+
     places, labels = (scores > LEAST_SCORE).nonzero(as_tuple=True)
     boxes, scores = boxes[places], scores[places, labels]
     kept = batched_nms(boxes, scores, labels, MOST_OVERLAP)[:MOST_DETECTIONS]

@@ -26,7 +26,7 @@ from ra_core.data import Pictures
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError, WeightsError
 from ra_core.evaluation import evaluate
-from ra_core.judges import load_judge
+from ra_core.judges import describe, load_judge
 from ra_core.judges.files import resized
 from ra_core.judges.sidecar import SUFFIXES, checked_source, find_sidecar
 from ra_core.models.weights import save_weights
@@ -80,6 +80,7 @@ def test_a_file_of_any_framework_answers_as_it_should_for_any_number_of_pictures
     make, fields = KINDS[kind]
     write("means", make(), **fields)
     judge, images = load_judge("means"), pictures()
+    assert describe(judge) == {"name": "means", "parameters": None}
     assert (judge.name, judge.family, judge.black_box, judge.stated) == ("means", "means", True, 90)
     expected = images.mean((2, 3)) * (255 if kind == "onnx, 8 bits" else 1)
     for count in (1, 2, 5):
