@@ -75,7 +75,7 @@ format: .venv/.stamp ## put style right and take results out of notebooks
 
 lock: .venv/.stamp ## renew requirements.lock after a change of pyproject.toml (ARGS=--upgrade takes newer versions)
 	$(UV_PIP) compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --extra book --extra coding --extra processes --extra export --extra imagenet-sample --extra dev $(ARGS) pyproject.toml -o requirements.lock
+	  --extra book --extra coding --extra processes --extra export --extra imagenet-sample --extra judges --extra dev $(ARGS) pyproject.toml -o requirements.lock
 
 clean: ## delete runs, the built book and caches (not .venv, not data)
 	rm -rf runs book/_build build dist ra_core.egg-info .snakemake .cache .ruff_cache .hypothesis

@@ -25,7 +25,7 @@ MOST_DETECTIONS = 100  # of a picture; the least sure of more are not looked at
 def detect(detector: nn.Module, pictures: BoxedPictures, batch: int = 16) -> list[Target]:
     """Return what a detector finds in each picture, on the CPU, `batch` pictures at a time."""
     detector.eval()
-    place, found = next(detector.parameters()).device, []
+    place, found = next(detector.parameters(), torch.empty(0)).device, []  # a black box has no parameters
     for indices in in_batches(pictures, batch):
         answers = detector(pictures.batch(indices)[0].to(place))
         found += [{key: value.cpu() for key, value in answer.items()} for answer in answers]

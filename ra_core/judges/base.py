@@ -1,5 +1,6 @@
 """What every judge answers, whether it names what is on a picture or finds boxes in it."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from torch import nn
 from ra_core.metrics import Interval
 from ra_core.registry import Registry
 
+FAR = 10  # points below what is stated, with the interval, from which a judge is taken for fed wrongly
 JUDGES = Registry("judge")  # functions without arguments that return a judge, by its name
 
 
@@ -22,11 +24,14 @@ class Judge(nn.Module):
 
     name: str
     metric: str  # what it is measured by: `top1` or `map50`
+    black_box = False  # whether no gradient comes back, so that it can only be unseen
+    stated: float | None = None  # what it is said to reach on clean pictures, in percent
     loss_of_batch = False  # whether `task_loss` is one for the batch as a whole, and no mean over pictures
 
     def __init__(self, net: nn.Module, name: str):
         super().__init__()
         self.net, self.name = net.requires_grad_(False), name
+        self.family = name  # of networks, by which judges are grouped
         self.net.zero_grad()  # of gradients from before
 
     def train(self, mode: bool = True):
@@ -35,6 +40,15 @@ class Judge(nn.Module):
     def with_classes(self, classes: Iterable[str]) -> "Judge":
         """Let labels count these classes, where a judge can tell; one that cannot stays as it is."""
         return self
+
+    def warn_if_far(self, verdict: "Verdict") -> None:
+        """Warn where what it reaches on clean pictures lies far below what is stated of it."""
+        if self.stated is not None and verdict.interval()[2] < self.stated - FAR:
+            warnings.warn(
+                f"judge {self.name!r} reaches {verdict.value():.1f} % on clean pictures and its sidecar states "
+                f"{self.stated:.1f} %; look at scaling, its channels, resize and the order of classes there.",
+                stacklevel=2,
+            )
 
     def task_loss(self, images: torch.Tensor, labels) -> torch.Tensor:
         """Return the recognition loss by labels: (B,), or a scalar where it is one for the whole batch."""

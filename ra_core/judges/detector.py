@@ -36,7 +36,8 @@ class Detector(Judge):
         from ra_core.judges.detector_nets import Unresized  # slow to import
 
         self.classes = tuple(classes)
-        self.net.transform = Unresized(net.transform.image_mean, net.transform.image_std)
+        if hasattr(net, "transform"):  # one of torchvision
+            net.transform = Unresized(net.transform.image_mean, net.transform.image_std)
         self.own_labels: torch.Tensor | None = None  # of `classes`, where these are not the network's
         self.eval()
 

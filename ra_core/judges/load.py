@@ -12,11 +12,15 @@ from ra_core.judges.trunks import TRUNKS
 def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:
     """Return a judge by name, frozen; detectors name what they find by `classes`, where these are given.
 
-    `name` is registered (`JUDGES`), a classifier or detector of torchvision, `package.module:function` (a classifier),
-    or `path/to/fcos` (a small detector of one's own). Raises `ParameterError` for any other, `WeightsError` where its
-    weights cannot be had.
+    `name` is registered (`JUDGES`), that of a file in the folder `judges` (`ra_core.judges.sidecar`), a classifier or
+    detector of torchvision, `package.module:function` (a classifier), or `path/to/fcos` (a small detector of one's
+    own). Raises `ParameterError` for any other, `WeightsError` where its weights cannot be had.
     """
-    if name in JUDGES:
+    from ra_core.judges.files import load_file  # it imports pydantic
+
+    if judge := load_file(name):
+        pass
+    elif name in JUDGES:
         judge = JUDGES[name]()
     elif name in torchvision_detectors() or Path(name).name in TRUNKS:
         judge = load_detector(name)

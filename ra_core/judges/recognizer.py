@@ -139,10 +139,11 @@ def sidecar_of(name: str, folder: Path = SHIPPED) -> dict:
 
 
 def describe(recognizer: Recognizer) -> dict:
-    """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters."""
+    """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters, if known."""
     if recognizer.name in OURS:
         return sidecar_of(recognizer.name)
-    return {"name": recognizer.name, "parameters": sum(p.numel() for p in recognizer.parameters())}
+    count = None if recognizer.black_box else sum(p.numel() for p in recognizer.parameters())
+    return {"name": recognizer.name, "parameters": count}
 
 
 def _custom(name: str) -> tuple[nn.Module, Iterable[float], Iterable[float]]:
@@ -167,7 +168,8 @@ def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float
     if name not in models.list_models(module=models):
         raise ParameterError(
             f"recognizer {name!r} is unknown; choose one of {', '.join([*OURS, *PUBLISHED])}, a classifier of "
-            "torchvision (for instance resnet18), or give package.module:function."
+            "torchvision (for instance resnet18), give package.module:function, or describe a file of weights in "
+            f"judges/{name}.json."
         )
     published = models.get_model_weights(name)
     # The first weights are those of the paper's tables; a few large models have only others.

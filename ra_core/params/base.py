@@ -1,39 +1,15 @@
-"""What every model of parameters is made of: strictness, networks, and the length and optimiser of a training."""
+"""What every model of parameters is made of: judges by name, networks, and the length and optimiser of a training."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ra_core.errors import RAError
+from ra_core.judges.sidecar import checked_judge, checked_source
 from ra_core.models.processors import PROCESSORS
+from ra_core.strict import Strict, mended, one_of
 
-
-class Strict(BaseModel):
-    """Unknown keys, wrong types and impossible values are errors."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, values):
-        unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, dict) else []
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is an unknown key; known here are {', '.join(cls.model_fields)}")
-        return values
-
-
-def one_of(registry: Mapping):
-    """Return the type of a text that must be the name of a registered thing."""
-    return Annotated[str, AfterValidator(lambda name: mended(registry.find, name) and name)]
-
-
-def mended(check, *arguments):
-    """Return what `check` returns; its refusal becomes one that pydantic puts the key in front of."""
-    try:
-        return check(*arguments)
-    except RAError as error:
-        raise ValueError(str(error).rstrip(".")) from error
+JudgeName = Annotated[str, AfterValidator(lambda name: mended(checked_judge, name))]
+SourceName = Annotated[str, AfterValidator(lambda name: mended(checked_source, name))]
 
 
 class Training(Strict):

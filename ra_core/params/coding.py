@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ra_core.methods import METHODS
 from ra_core.models.proxies import PROXIES
-from ra_core.params.base import Network, Strict, Training, one_of
+from ra_core.params.base import JudgeName, Network, SourceName, Strict, Training, one_of
 from ra_core.params.data import BoxFolder
 
 Positive = Annotated[float, Field(gt=0)]
@@ -93,8 +93,8 @@ class Preprocessing(Strict):
     """Preprocessing for one data set: what is trained, and against what it is measured."""
 
     data: BoxFolder | None = Field(None, description="of a data set of one's own, and only there")
-    source: str = Field(description="the recognizer or detector that training sees")
-    unseen: list[str] = Field([], description="only in evaluation")
+    source: SourceName = Field(description="the recognizer or detector that training sees")
+    unseen: list[JudgeName] = Field([], description="only in evaluation")
     preprocessor: Preprocessor = Preprocessor()
     postprocessor: Network = Network(residual=True)
     training: Training = Training()

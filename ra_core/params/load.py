@@ -10,6 +10,7 @@ from ra_core.errors import ParameterError
 from ra_core.params.profile import Profile, profile_model
 from ra_core.paths import project_root
 from ra_core.registry import load_extensions
+from ra_core.strict import first_problem
 
 
 def header(name: str, text: str) -> tuple[str, str]:
@@ -44,7 +45,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
     try:
         return profile_model().model_validate(values | {"name": f"{name}-custom" if overrides else name})
     except ValidationError as error:
-        raise ParameterError(_sentence(where, error)) from error
+        raise ParameterError(first_problem(where, error)) from error
 
 
 def _merged(base: dict, changes: dict) -> dict:
@@ -62,12 +63,3 @@ def _load_extensions(values: dict, folder: Path) -> None:
         if named and str(folder.parent) not in sys.path:
             sys.path.insert(0, str(folder.parent))
         load_extensions(named)
-
-
-def _sentence(where: str, error: ValidationError) -> str:
-    """Return the first problem of a profile as one sentence: file, key, value, and what pydantic says of it."""
-    first, more = error.errors()[0], error.error_count() - 1
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    given = f" = {first['input']!r}" if key and not isinstance(first["input"], dict) else ""
-    said = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {key}{given}{': ' if key else ''}{said}{f' ({more} more to mend)' if more else ''}."
