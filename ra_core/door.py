@@ -3,13 +3,13 @@
 
 def load(name, device="auto", **options):
     """Return a trained network by its name or folder, which takes pictures; see `ra_core.networks.load`."""
-    from ra_core import networks
+    from ra_core.networks import load
 
-    return networks.load(name, device, **options)
+    return load(name, device, **options)
 
 
 def models():
     """Return the table of the networks that ship; see `ra_core.networks.models`."""
-    from ra_core import networks
+    from ra_core.networks import models
 
-    return networks.models()
+    return models()
