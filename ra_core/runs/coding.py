@@ -107,11 +107,15 @@ class CodingRun(Run):
         """
         return interpolated({rung.quality: rung.strength for rung in reversed(self.rungs)}, quality)
 
-    def chain(self, networks, quality=None):
+    def chain(self, networks, quality=None, strength=None, codec=None):
+        """Return its networks around its codec, or another `codec`, at a quality and a strength.
+
+        Without a quality it is the middle rung's, without a strength that of the quality.
+        """
         rung = self.middle if quality is None else Rung(quality, 0.0, self.strength_at(quality))
         pre = networks.get("preprocessor")
-        pre = pre and AtStrength(pre, rung.strength)
-        return Chain(Coded(self.codec, rung.quality), networks.get("postprocessor"), pre=pre)
+        pre = pre and AtStrength(pre, rung.strength if strength is None else strength)
+        return Chain(Coded(codec or self.codec, rung.quality), networks.get("postprocessor"), pre=pre)
 
     def validate(self, networks, judge, splits, team):
         shown = (splits["validation"], self.evaluation_batch, team.device)
