@@ -16,7 +16,7 @@ from jupyter_client.manager import AsyncKernelManager  # noqa: E402
 from nbclient.exceptions import DeadKernelError  # noqa: E402
 from papermill.translators import PythonTranslator  # noqa: E402
 
-from ra_core import human_yaml  # noqa: E402
+import ra_core.human_yaml as human_yaml  # noqa: E402
 from ra_core.errors import ParameterError, RAError, exit_status  # noqa: E402
 from ra_core.locks import file_lock  # noqa: E402
 from ra_core.progress import BATCH_VARIABLE  # noqa: E402

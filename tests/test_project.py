@@ -161,8 +161,7 @@ def imports() -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                names |= {f"{node.module}.{alias.name}" for alias in node.names}
-                names |= {node.module} if "." in node.module else set()  # a package runs before its modules
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}  # a package runs first
         found[module] = (names & modules.keys()) - {module}
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ra_core import human_yaml
+import ra_core.human_yaml as human_yaml
 from ra_core.errors import ParameterError
 from ra_core.params.profile import Profile, profile_model
 from ra_core.paths import project_root

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from ra_core import human_yaml
+import ra_core.human_yaml as human_yaml
 from ra_core.cores import is_rank_zero
 from ra_core.errors import ParameterError, exit_status
 from ra_core.params import load_profile
@@ -12,7 +12,8 @@ from ra_core.training.processes import shutdown
 
 def train(given: argparse.Namespace) -> None:
     """Train what was asked for; rank zero prints its folder. Raises `ParameterError` where it is unclear."""
-    from ra_core import runs, steps  # which build on this package
+    from ra_core.runs import resolve  # these two build on this package
+    from ra_core.steps import train as train_run
 
     try:
         overrides = dict(human_yaml.parse(given.overrides) or {})
@@ -22,12 +23,12 @@ def train(given: argparse.Namespace) -> None:
         ) from error
     profile = load_profile(given.profile, overrides)
     if given.task and not given.dataset:
-        run = runs.resolve(profile, given.task, given.mode, given.seed)
+        run = resolve(profile, given.task, given.mode, given.seed)
     elif given.dataset and given.codec and not given.task:
-        run = runs.resolve(profile, given.dataset, given.method, given.seed, given.codec, given.quality)
+        run = resolve(profile, given.dataset, given.method, given.seed, given.codec, given.quality)
     else:
         raise ParameterError("nothing to train was named; give --task, or --dataset with --codec.")
-    folder = steps.train(run)
+    folder = train_run(run)
     if is_rank_zero():
         print(folder)
 
