@@ -15,6 +15,7 @@ import torch
 from ra_core.data import as_batch, elpv, scenes
 from ra_core.errors import ParameterError
 from ra_core.judges import Detector, Judge, Recognizer, load_judge
+from ra_core.judges.detector import unresized
 from ra_core.judges.recognizer import PUBLISHED
 from ra_core.models.efficientnet_lite import efficientnet_lite
 from ra_core.models.preprocessors import make_preprocessor
@@ -151,7 +152,7 @@ def _judge(name: str) -> Judge:
             return Recognizer(efficientnet_lite(PUBLISHED[name]), name, middle, middle)
         if name in models.list_models(module=models.detection):
             net = models.get_model(name, weights=None, weights_backbone=None)
-            return Detector(net, name, map(str, range(90)))
+            return Detector(unresized(net), name, map(str, range(90)))
         if name in models.list_models(module=models):
             return Recognizer(models.get_model(name, weights=None), name, middle, middle)
     return load_judge(name).to("meta")

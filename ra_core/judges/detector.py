@@ -33,11 +33,7 @@ class Detector(Judge):
 
     def __init__(self, net: nn.Module, name: str, classes: Iterable[str]):
         super().__init__(net, name)
-        from ra_core.judges.detector_nets import Unresized  # slow to import
-
         self.classes = tuple(classes)
-        if hasattr(net, "transform"):  # one of torchvision
-            net.transform = Unresized(net.transform.image_mean, net.transform.image_std)
         self.own_labels: torch.Tensor | None = None  # of `classes`, where these are not the network's
         self.eval()
 
@@ -185,7 +181,16 @@ def _torchvision(name: str, weights: str | Path | None) -> Detector:
     classes, chosen = published.meta["categories"], published if weights is None else None
     with fetched(f"COCO weights of {name}", published.url):
         net = models.get_model(name, weights=chosen, weights_backbone=None, num_classes=len(classes))
-    return Detector(net if weights is None else load_weights(net, weights), name, classes[1:])  # 0: the background
+    net = unresized(net if weights is None else load_weights(net, weights))
+    return Detector(net, name, classes[1:])  # 0: the background
+
+
+def unresized(net: nn.Module) -> nn.Module:
+    """Let a detector of torchvision take pictures as they come, and return it."""
+    from ra_core.judges.detector_nets import Unresized  # slow to import
+
+    net.transform = Unresized(net.transform.image_mean, net.transform.image_std)
+    return net
 
 
 for _name in TRUNKS:
