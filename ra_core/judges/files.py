@@ -10,7 +10,7 @@ from ra_core.data.boxes import Target, clip, common_name
 from ra_core.errors import ParameterError, RAError, WeightsError
 from ra_core.judges.base import Judge
 from ra_core.judges.decoders import DECODERS, best
-from ra_core.judges.detector import Detector, torchvision_detectors
+from ra_core.judges.detector import Detector, torchvision_detectors, unresized
 from ra_core.judges.recognizer import Recognizer
 from ra_core.judges.runtimes import Opened, open_onnx, open_tflite, open_torchscript
 from ra_core.judges.sidecar import Sidecar, find_sidecar, weights_of
@@ -153,18 +153,17 @@ def load_file(name: str) -> Judge | None:
 
 
 def _make(name: str, sidecar: Sidecar, path: Path) -> Judge:
-    detects = sidecar.map50 is not None
     if not sidecar.black_box:
-        net = load_weights(_torchvision(sidecar, detects), path)
-        return Detector(net, name, sidecar.names) if detects else _tried(FileNet(sidecar, net), name)
+        net = load_weights(_torchvision(sidecar), path)
+        return Detector(net, name, sidecar.names) if sidecar.detects else _tried(FileNet(sidecar, net), name)
     if sidecar.framework == "torchscript":
-        opened = open_torchscript(path, sidecar.engine, in_a_list=detects)
+        opened = open_torchscript(path, sidecar.engine, in_a_list=sidecar.detects)
     else:
         opened = (open_onnx if sidecar.framework == "onnx" else open_tflite)(path)
     if opened.size and opened.size != tuple(sidecar.input):
         stated, taken = ("{} x {}".format(*size) for size in (sidecar.input, opened.size))
         raise ValueError(f"it takes {taken} pixels, high and wide, and input says {stated}")
-    if not detects:
+    if not sidecar.detects:
         return _tried(FileNet(sidecar, opened), name)
     net = FileDetectorNet(sidecar, opened)
     with torch.inference_mode():
@@ -189,18 +188,20 @@ def _tried(net: FileNet, name: str) -> FileRecognizer:
     return judge
 
 
-def _torchvision(sidecar: Sidecar, detects: bool) -> nn.Module:
+def _torchvision(sidecar: Sidecar) -> nn.Module:
     """Return an architecture of torchvision for the classes of a sidecar, without weights."""
     from torchvision import models
 
-    known = torchvision_detectors() if detects else models.list_models(module=models)
+    known = torchvision_detectors() if sidecar.detects else models.list_models(module=models)
     if sidecar.architecture not in known:
-        raise ValueError(f"torchvision has no {'detector' if detects else 'classifier'} {sidecar.architecture!r}")
-    if not detects:
+        raise ValueError(
+            f"torchvision has no {'detector' if sidecar.detects else 'classifier'} {sidecar.architecture!r}"
+        )
+    if not sidecar.detects:
         return models.get_model(sidecar.architecture, num_classes=len(sidecar.names) + sidecar.background)
     outputs = len(sidecar.names) + 1  # 0 is the background
     net = models.get_model(sidecar.architecture, weights=None, weights_backbone=None, num_classes=outputs)
     scaling = sidecar.scaling
     net.transform.image_mean = [mean * scaling.divisor / 255 for mean in scaling.mean]
     net.transform.image_std = [std * scaling.divisor / 255 for std in scaling.std]
-    return net
+    return unresized(net)

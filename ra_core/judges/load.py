@@ -18,12 +18,13 @@ def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:
     """
     from ra_core.judges.files import load_file  # it imports pydantic
 
-    if judge := load_file(name):
-        pass
-    elif name in JUDGES:
-        judge = JUDGES[name]()
-    elif name in torchvision_detectors() or Path(name).name in TRUNKS:
-        judge = load_detector(name)
-    else:
-        judge = load_recognizer(name)
+    judge = load_file(name) or _load(name)
     return judge.with_classes(classes) if classes else judge
+
+
+def _load(name: str) -> Judge:
+    if name in JUDGES:
+        return JUDGES[name]()
+    if name in torchvision_detectors() or Path(name).name in TRUNKS:
+        return load_detector(name)
+    return load_recognizer(name)

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -130,10 +131,8 @@ def _quantized(engine: str | None) -> Iterator[None]:
 
 def _extra(module: str):
     """Return a module of the extra `judges`. Raises `ParameterError` where it is not installed."""
-    import importlib
-
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ImportError as error:
         raise ParameterError(
             f"{module} is not installed ({error}); install the extra 'judges': pip install -e '.[judges]'."

@@ -50,7 +50,7 @@ class Sidecar(Strict):
 
     @model_validator(mode="after")
     def _fitting(self):
-        detects, ours = self.map50 is not None, self.framework == "torchvision"
+        detects, ours = self.detects, self.framework == "torchvision"
         classifies_only = self.background or self.output == "probabilities"
         wrong = (
             ("state top1 of a classifier, or map50 of a detector", detects == (self.top1 is not None)),
@@ -70,6 +70,11 @@ class Sidecar(Strict):
         if found := [sentence for sentence, is_so in wrong if is_so]:
             raise ValueError(found[0])
         return self
+
+    @property
+    def detects(self) -> bool:
+        """Whether it finds boxes, and does not classify."""
+        return self.map50 is not None
 
     @property
     def black_box(self) -> bool:
