@@ -47,7 +47,7 @@ def one_thread():
 @pytest.fixture
 def empty_project(tmp_path, monkeypatch):
     """A project in a folder of its own, with nothing in it."""
-    for name in ("params", "notebooks"):
+    for name in ("params", "notebooks", "judges"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -9,29 +9,29 @@ from ai_edge_litert import schema_py_generated as tflite
 from flatbuffers import Builder
 from onnx import TensorProto, helper, numpy_helper
 
+from ra_core.judges.sidecar import SUFFIXES
+
 SIDE = 8
 CLASSES = ["red", "green", "blue"]
+SCALING = {"channels": "RGB", "divisor": 255}
 SIDECAR = {
     "framework": "onnx", "family": "means", "input": [SIDE, SIDE], "resize": "squeeze",
-    "scaling": {"channels": "RGB", "divisor": 255}, "classes": CLASSES, "source": "a test", "licence": "none",
-    "top1": 90,
+    "scaling": SCALING, "classes": CLASSES, "source": "a test", "licence": "none", "top1": 90,
 }  # fmt: skip
+DETECTOR = {"top1": None, "map50": 30, "classes": ["red", "green"], "input": [64, 64], "resize": "fit"}
 
 
-def root(folder: Path) -> Path:
-    """Make a project of empty folders."""
-    for name in ("params", "notebooks", "judges"):
-        (folder / name).mkdir()
-    return folder
+def pictures(count: int = 5, side: int = SIDE) -> torch.Tensor:
+    """Return pictures of 8 bits."""
+    return torch.randint(0, 256, (count, 3, side, side), generator=torch.Generator().manual_seed(0)) / 255
 
 
 def write(name: str, weights: bytes | None, **fields) -> dict:
     """Write a sidecar, with some fields other or (None) absent, and its weights into the present project."""
     sidecar = {key: value for key, value in (SIDECAR | fields).items() if value is not None}
     Path("judges", f"{name}.json").write_text(json.dumps(sidecar))
-    suffix = {"onnx": ".onnx", "tflite": ".tflite", "torchscript": ".pt"}.get(sidecar["framework"], ".safetensors")
     if weights is not None:
-        Path("judges", name + suffix).write_bytes(weights)
+        Path("judges", name + SUFFIXES.get(sidecar["framework"], "")).write_bytes(weights)
     return sidecar
 
 

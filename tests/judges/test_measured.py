@@ -7,7 +7,6 @@ classes, RA_COCO one of boxed pictures as COCO has them; what is not named is no
 import os
 from pathlib import Path
 
-import judge_files
 import pytest
 
 from ra_core.chain import Chain
@@ -26,17 +25,15 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "name", NAMES or [pytest.param("", marks=pytest.mark.skip(reason="RA_JUDGES names no folder"))]
 )
-def test_a_judge_reaches_what_its_sidecar_states(name, tmp_path, monkeypatch):
-    judge_files.root(tmp_path)
-    (tmp_path / "judges").rmdir()
-    (tmp_path / "judges").symlink_to(Path(FOLDER).resolve())
-    monkeypatch.chdir(tmp_path)
-    detects = find_sidecar(name).map50 is not None
+def test_a_judge_reaches_what_its_sidecar_states(name, empty_project):
+    (empty_project / "judges").rmdir()
+    (empty_project / "judges").symlink_to(Path(FOLDER).resolve())
+    detects = find_sidecar(name).detects
     folder = os.environ.get("RA_COCO" if detects else "RA_PHOTOS")
     if not folder:
         pytest.skip("no pictures are named")
     if detects:
-        pictures = box_folders.load(folder)
+        pictures = box_folders.load(Path(folder))
         judge = load_judge(name, pictures.classes)
         reached = mean_ap(detect(judge, pictures, batch=1), pictures.all_targets())["map50"]
         # Published evaluators differ in the least score that they count.
