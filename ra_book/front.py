@@ -11,6 +11,7 @@ import torch
 from matplotlib.axes import Axes
 
 from ra_book.figures import Figure, style, task_title
+from ra_book.figures.look import RIGHT, WRONG
 from ra_book.figures.measured import PAIRED, per_role, prepare
 from ra_core.data.cifar10 import CLASSES, load
 from ra_core.errors import exit_status
@@ -64,7 +65,7 @@ def _pictures(axes: Axes) -> None:
             extent = (column + 0.02, column + 0.98, top + 0.96, top)
             axes.imshow(picture.permute(1, 2, 0).numpy(), extent=extent, interpolation="none")
             if answer is not None:
-                mark, colour = ("✓", "#1B7837") if answer == label else ("✗", "#B2182B")
+                mark, colour = ("✓", RIGHT) if answer == label else ("✗", WRONG)
                 text = f"{mark} {CLASSES[answer]}"
                 axes.text(column + 0.5, top + 1.08, text, ha="center", va="center", fontsize=7.5, color=colour)
     axes.set_aspect("equal")

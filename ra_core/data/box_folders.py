@@ -95,10 +95,8 @@ def load(
     classes = classes or tuple(dict.fromkeys(kept.values()))
     keys, objects, sizes, problems = [], [], [], list(found.problems)
     for one in found.pictures:
-        file, boxes = (
-            found.folder / one.file,
-            [box._replace(name=kept[box.name]) for box in one.boxes if box.name in kept],
-        )
+        file = found.folder / one.file
+        boxes = [box._replace(name=kept[box.name]) for box in one.boxes if box.name in kept]
         try:
             stored = _stored_size(found.folder, one)
             size = resized(file, stored, resize)

@@ -75,7 +75,10 @@ def run_net(
 
 
 def padded(images: torch.Tensor, grid: int) -> torch.Tensor:
-    """Repeat the last row and column up to the grid, and to two of its steps: mirrored borders need as much."""
+    """Repeat the last row and column up to the grid, and to two of its steps: mirrored borders need as much.
+
+    Unlike `ra_core.padding.pad_to_multiple` it does not branch on the sizes, which an ONNX file leaves open.
+    """
     bottom, right = (max(2, (side + grid - 1) // grid) * grid - side for side in images.shape[-2:])
     return F.pad(images, (0, right, 0, bottom), mode="replicate")
 

@@ -18,7 +18,8 @@ COUNTER = "num_batches_tracked"  # of batch normalisation, which no evaluation n
 def halve(net: nn.Module) -> nn.Module:
     """Round the weights of a network to 16-bit floats, in place, so that it is measured as it is kept."""
     for tensor in net.state_dict().values():
-        tensor.copy_(tensor.half() if tensor.is_floating_point() else tensor)
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
     return net
 
 
