@@ -31,7 +31,7 @@ def open_picture(path: str | Path, shorter: int = 0) -> Image.Image:
         picture.load()
         tags = getattr(picture, "tag_v2", {})  # an upright copy has none
         picture = _to_rgb(upright(picture), tags)
-        return picture.resize(resized(path, picture.size, shorter), Image.Resampling.BILINEAR)
+        return picture.resize(resized(path, picture.size, shorter), Image.Resampling.BILINEAR) if shorter else picture
 
 
 def resized(path: str | Path, size: tuple[int, int], shorter: int) -> tuple[int, int]:
