@@ -19,7 +19,7 @@ ACCURACY_COLUMNS = [
     "top1", "top1_low", "top1_high", "top5", "psnr", "ssim",
 ]  # fmt: skip
 PAIRED_COLUMNS = ["profile", "task", "mode", "seed", "recognizer", "role", "n", "difference", "low", "high"]
-CLEAN_COLUMNS = ["recognizer", "role", "n", "top1", "top1_low", "top1_high", "top5"]
+CLEAN_COLUMNS = ["recognizer", "role", "n", "top1", "top1_low", "top1_high", "top5", "family", "black_box"]
 RATE_COLUMNS = [
     "profile", "dataset", "task", "method", "codec", "quality", "seed", "recognizer", "role", "n",
     "bpp", "bytes_mean", "metric", "value", "value_low", "value_high", "psnr",
@@ -144,8 +144,10 @@ def table(rows: list[dict], columns: list[str], digits: int = 4) -> pd.DataFrame
 
 
 def evaluate_clean(judges: dict[str, Judge], pictures, source: str, batch: int = 250) -> pd.DataFrame:
-    """Return each recognizer's accuracy on clean pictures: recognizer, role, n, top1 with interval, top5."""
-    return table(tidy(evaluate(Chain(), judges, pictures, batch, with_ssim=False), source), CLEAN_COLUMNS)
+    """Return each recognizer's accuracy on clean pictures, and of what kind it is, in `CLEAN_COLUMNS`."""
+    rows = tidy(evaluate(Chain(), judges, pictures, batch, with_ssim=False), source)
+    kinds = [{"family": judge.family, "black_box": judge.black_box} for judge in judges.values()]
+    return table([row | kind for row, kind in zip(rows, kinds, strict=True)], CLEAN_COLUMNS)
 
 
 def confusion_counts(recognizer: Judge, pictures, batch: int = 250) -> np.ndarray:

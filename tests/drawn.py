@@ -58,16 +58,15 @@ def make_log(recognition: bool) -> list[dict]:
     return [*lines, {"step": 40, "validation": {"psnr": 21.5, "top1": 48.5}}]
 
 
-def make_panel(versions=("oracle", "unprocessed", "plain", "ra"), recognizers=5, pictures=3) -> dict:
+def make_answers(versions=("oracle", "unprocessed", "plain", "ra"), recognizers=5, pictures=7) -> dict:
     rng = np.random.default_rng(0)
     answers = rng.integers(0, 4, (len(versions), recognizers, pictures))
     return {
-        "images": rng.integers(0, 256, (len(versions), pictures, 3, 32, 32), dtype=np.uint8),
         "versions": np.array(versions),
         "recognizers": np.array([f"net{r}" for r in range(recognizers)]),
         "answers": answers,
         "confidences": rng.random(answers.shape),
-        "labels": np.arange(pictures),
+        "labels": np.arange(pictures) % 4,
         "classes": np.array(["cat", "dog", "a very long name of a class, as ImageNet has them", "ship"]),
     }
 

@@ -1,6 +1,7 @@
 """A lambda in the name of a mode: one point of a sweep, from the profile to the figure."""
 
 import drawn
+import numpy as np
 import pandas as pd
 import pytest
 from refusal import refusal
@@ -69,8 +70,8 @@ def test_every_figure_and_table_takes_a_sweep():
     assert "λ 0.01" in figures.headline(rows).alt and "λ 0.01" in figures.paired_forest(paired, "sr").alt
     log = drawn.make_log(recognition=True)
     assert "λ 0.01" in figures.training_curves({"ra@0.01": log, "plain": log}, "sr").alt
-    panel = drawn.make_panel(versions=("oracle", "unprocessed", "plain", "ra@0.01"))
-    assert "RA, λ 0.01" in figures.picture_panel(panel).alt
+    answers = drawn.make_answers(versions=("oracle", "unprocessed", "plain", "ra@0.01"))
+    assert "RA, λ 0.01" in figures.picture_panel({"ra@0.01": np.zeros((2, 3, 4, 4))}, answers, [0, 1]).alt
 
 
 def test_a_sweep_trains_and_reports_every_lambda(tiny_project):

@@ -77,7 +77,7 @@ def steps_of(profile: Profile) -> list[Step]:
     for task in profile.tasks:
         steps.append(Step(
             "cross_evaluate", "04_cross_evaluate",
-            tuple(f"{runs}/{{task}}/{name}" for name in ("accuracy.csv", "paired.csv", "panel.npz")),
+            tuple(f"{runs}/{{task}}/{name}" for name in ("accuracy.csv", "paired.csv", "answers.npz")),
             inputs=finished(runs, planned(profile, task)),
             wildcards={"task": task}, parameters={"task": task}, files=shipped(*profile.recognizers),
             settings=settings("data", "channels", "source", "unseen", "evaluation_batch"),

@@ -9,7 +9,6 @@ from ra_book.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, look, metho
 from ra_book.figures.measured import listing
 from ra_core.errors import ParameterError
 
-VERSIONS = {"clean": "oracle", "degraded": "unprocessed"}  # other words for two rows of the tables
 LEFT, TOP = 1.45, 0.32  # inches left of and above the pictures of a sheet
 GAP, LINE = 0.10, 0.135  # inches between pictures, and for one line of small print
 LETTER = 0.062  # inches a letter of small print takes on average
@@ -130,27 +129,30 @@ def both_ends_panel(clean: Sequence, shown: Mapping[str, tuple], columns: Sequen
 
 
 @style()
-def picture_panel(panel: Mapping[str, np.ndarray]) -> Figure:
-    """Draw versions (rows) of some pictures (columns), each with every recognizer's answer and confidence.
+def picture_panel(
+    images: Mapping[str, Sequence], answers: Mapping[str, np.ndarray], pictures: Sequence[int], most: int = 5
+) -> Figure:
+    """Draw versions (rows) of some pictures (columns), each with the first recognizers' answers and confidences.
 
-    `panel` holds `images` (V, K, 3, H, W) uint8, `versions` (V,), `answers` and `confidences` (V, R, K),
-    `recognizers` (R,), `labels` (K,), `classes`. A right answer has a tick, a wrong one a cross.
+    `images` holds K pictures (3, H, W) by version. `answers` is what a task's `answers.npz` holds: `answers` and
+    `confidences` (V, R, N), `versions` (V,), `recognizers` (R,), `labels` (N,), `classes`; `pictures` (K,) says which
+    of the N are shown, `most` how many of the R. A right answer has a tick, a wrong one a cross.
     """
-    answers, confidences, labels = panel["answers"], panel["confidences"], panel["labels"]
-    names, classes = list(map(str, panel["recognizers"])), list(map(str, panel["classes"]))
-    versions = [VERSIONS.get(version, version) for version in map(str, panel["versions"])]
+    labels, names = answers["labels"][pictures], list(map(str, answers["recognizers"][:most]))
+    classes, known = list(map(str, answers["classes"])), list(map(str, answers["versions"]))
     ends, parts = {"unprocessed": -1, "oracle": 1}, []  # above and below the others
-    sheet = Sheet(panel["images"].shape[1:], [len(names)] * len(versions))
+    sheet = Sheet((len(labels), *np.shape(next(iter(images.values()))[0])), [len(names)] * len(images))
     sheet.names([sheet.shorten(classes[label]) for label in labels])
-    for v in sorted(range(len(versions)), key=lambda v: (ends.get(versions[v], 0), method_rank(versions[v]))):
-        shown = look(versions[v])
-        y = sheet.row(textwrap.fill(shown.label, 13), panel["images"][v], len(names))
+    for version in sorted(images, key=lambda version: (ends.get(version, 0), method_rank(version))):
+        shown, v = look(version), known.index(version)
+        said, sure = (answers[what][v, : len(names)][:, pictures] for what in ("answers", "confidences"))
+        y = sheet.row(textwrap.fill(shown.label, 13), images[version], len(names))
         sheet.axes.plot([LEFT - 0.07] * 2, [y, sheet.under], color=shown.colour, linewidth=3, solid_capstyle="butt")
         for r, name in enumerate(names):
             sheet.small(None, r, name)
-            for k, (answer, sure) in enumerate(zip(answers[v, r], confidences[v, r], strict=True)):
-                sheet.answer(k, r, classes[answer], answer == labels[k], sure)
-        parts.append(f"{shown.label} {(answers[v] == labels).sum()} of {answers[v].size}")
+            for k, label in enumerate(labels):
+                sheet.answer(k, r, classes[said[r, k]], said[r, k] == label, sure[r, k])
+        parts.append(f"{shown.label} {(said == labels).sum()} of {said.size}")
     sheet.figure.alt = (
         f"{len(labels)} pictures in each version, with the answers of {listing(names)}; right are {listing(parts)}."
     )

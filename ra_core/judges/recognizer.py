@@ -129,7 +129,9 @@ def load_recognizer(name: str, weights: str | Path | None = None, folder: Path =
         net, mean, std = _custom(name)
     else:
         net, mean, std = _torchvision(name, pretrained=weights is None)
-    return Recognizer(net if weights is None else load_weights(net, weights), name, mean, std)
+    recognizer = Recognizer(net if weights is None else load_weights(net, weights), name, mean, std)
+    recognizer.family = "EfficientNet-Lite" if name in PUBLISHED else name
+    return recognizer
 
 
 def sidecar_of(name: str, folder: Path = SHIPPED) -> dict:

@@ -15,6 +15,7 @@ from ra_core.strict import Strict, first_problem
 
 SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite", "torchscript": ".pt", "torchvision": ".safetensors"}
 DECODERS = {"yolox": "onnx", "nanodet": "onnx", "faster_rcnn": "torchscript"}  # and the framework of each
+EVERY = "judges/*"
 Positive = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(gt=0, le=100)]
 Text = Annotated[str, Field(min_length=1)]
@@ -122,6 +123,14 @@ def find_sidecar(name: str) -> Sidecar | None:
 def weights_of(name: str, sidecar: Sidecar) -> Path:
     """Return the file of weights beside a sidecar."""
     return judges_folder() / f"{name}{SUFFIXES[sidecar.framework]}"
+
+
+def spelled_out(names: list) -> list:
+    """Return names of judges, with `judges/*` replaced by every classifier that has a sidecar, by name."""
+    if EVERY not in names:
+        return names
+    found = [path.stem for path in sorted(judges_folder().glob("*.json")) if not find_sidecar(path.stem).detects]
+    return [*(name for name in names if name != EVERY), *(name for name in found if name not in names)]
 
 
 def checked_judge(name: str) -> str:

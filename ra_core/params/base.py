@@ -2,13 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from ra_core.judges.sidecar import checked_judge, checked_source
+from ra_core.judges.sidecar import checked_judge, checked_source, spelled_out
 from ra_core.models.processors import PROCESSORS
 from ra_core.strict import Strict, mended, one_of
 
 JudgeName = Annotated[str, AfterValidator(lambda name: mended(checked_judge, name))]
+UnseenNames = Annotated[
+    list[JudgeName], BeforeValidator(lambda names: mended(spelled_out, names) if isinstance(names, list) else names)
+]
 SourceName = Annotated[str, AfterValidator(lambda name: mended(checked_source, name))]
 
 

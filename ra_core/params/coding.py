@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ra_core.methods import METHODS
 from ra_core.models.proxies import PROXIES
-from ra_core.params.base import JudgeName, Network, SourceName, Strict, Training, one_of
+from ra_core.params.base import Network, SourceName, Strict, Training, UnseenNames, one_of
 from ra_core.params.data import BoxFolder
 
 Positive = Annotated[float, Field(gt=0)]
@@ -94,7 +94,7 @@ class Preprocessing(Strict):
 
     data: BoxFolder | None = Field(None, description="of a data set of one's own, and only there")
     source: SourceName = Field(description="the recognizer or detector that training sees")
-    unseen: list[JudgeName] = Field([], description="only in evaluation")
+    unseen: UnseenNames = Field([], description="only in evaluation; judges/*: all files there")
     preprocessor: Preprocessor = Preprocessor()
     postprocessor: Network = Network(residual=True)
     training: Training = Training()

@@ -12,7 +12,7 @@ from ra_core.channels import TASKS, Channel, make_channel
 from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.methods import Method, find_method
-from ra_core.params.base import JudgeName, Network, SourceName, Strict, Training, mended, one_of
+from ra_core.params.base import Network, SourceName, Strict, Training, UnseenNames, mended, one_of
 from ra_core.params.coding import LearnedProxy, Preprocessing
 from ra_core.params.data import Data
 
@@ -59,7 +59,9 @@ class Profile(Strict):
     )  # fmt: skip
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: SourceName = Field("resnet20", description="the recognizer that training sees")
-    unseen: list[JudgeName] = Field(["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation")
+    unseen: UnseenNames = Field(
+        ["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation; judges/*: all files there"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
     jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")

@@ -32,7 +32,8 @@ def chains_of(profile: Profile, task: str, device: torch.device) -> Iterator[tup
 def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Evaluate every chain of a task on the test split, train what is missing, and return the two tables.
 
-    They are written as `runs/<profile>/<task>/accuracy.csv` and `paired.csv`, beside `panel.npz` for the pictures.
+    They are written as `runs/<profile>/<task>/accuracy.csv` and `paired.csv`, beside `answers.npz`, what every
+    recognizer said of every picture.
     """
     set_threads(profile.threads)
     device, test = pick_device(profile.device), pictures_of(profile, task, "test")
@@ -51,32 +52,27 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
         rows += [row | unlike for row in tidy(found, profile.source, **keys)]
         if mode in profile.modes and mode != "plain" and ("plain", seed) in answers:
             gains += paired(found, answers["plain", seed], profile.source, **keys)
-    _write_panel(profile_folder(profile.name) / task / "panel.npz", profile, chains, answers, test, device)
+    _write_answers(profile_folder(profile.name) / task / "answers.npz", profile, answers, test)
     accuracy = write_table(profile, f"{task}/accuracy", table(rows, ACCURACY_COLUMNS))
     return accuracy, write_table(profile, f"{task}/paired", table(gains, PAIRED_COLUMNS))
 
 
-def _write_panel(path: Path, profile: Profile, chains: dict, answers: dict, test, device, count: int = 6) -> None:
-    """Write the pictures of the book's panels: the first test picture of `count` classes through every chain."""
-    firsts = np.unique(test.labels, return_index=True)[1] if is_labelled(test) else np.arange(len(test))
-    chosen = torch.tensor(firsts[:count])
-    shown = {key: chain for key, chain in chains.items() if key[1] == profile.seeds[0] or key[0] not in profile.modes}
-    stored = [chain(test.batch(chosen)[0].to(device), chosen)["stored"] for chain in shown.values()]
+def _write_answers(path: Path, profile: Profile, answers: dict[tuple[str, int], Answers], test) -> None:
+    """Write what each recognizer answered behind each chain of the first seed, and how sure it was: (V, R, N) both."""
+    others = {(mode, seed) for mode in profile.modes for seed in profile.seeds[1:]}
+    shown = {mode: found for (mode, seed), found in answers.items() if (mode, seed) not in others}
 
-    def collected(what: str) -> np.ndarray:
-        every = [
-            [getattr(verdict, what)[chosen].numpy() for verdict in answers[key].verdicts.values()] for key in shown
-        ]
-        return np.array(every)
+    def every(what: str) -> np.ndarray:
+        said = [[getattr(verdict, what).numpy() for verdict in found.verdicts.values()] for found in shown.values()]
+        return np.array(said)
 
-    labels, classes, given = test.labels[chosen].numpy(), test.classes, collected("answer")
+    labels, classes, given = test.labels.numpy(), test.classes, every("answer")
     if not is_labelled(test):  # right is what the source says to the clean picture
         labels, classes = given[0, 0], [f"class {number}" for number in range(given.max() + 1)]
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
-            file, images=np.stack([(images * 255).round().byte().cpu().numpy() for images in stored]),
-            versions=np.array([mode for mode, _ in shown]), recognizers=np.array(profile.recognizers),
-            answers=given, confidences=collected("confidence"), labels=labels, classes=np.array(classes),
+            file, versions=np.array(list(shown)), recognizers=np.array(profile.recognizers), answers=given,
+            confidences=every("confidence"), labels=labels, classes=np.array(classes),
         )  # fmt: skip
 
 

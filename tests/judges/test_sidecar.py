@@ -51,6 +51,15 @@ def test_a_sidecar_that_cannot_be_right_is_refused_by_its_field(fields, words):
     assert words in said and "means.json" in said
 
 
+def test_a_profile_takes_every_classifier_that_lies_in_the_folder():
+    for name in ("b_means", "a_means"):
+        write(name, onnx_means())
+    write("boxes", onnx_means(), top1=None, map50=30, decoder="yolox", resize="fit")
+    text = "source: resnet20\nunseen: [vgg8, b_means, judges/*]"
+    Path("params/mine.yaml").write_text(text)
+    assert load_profile("mine").unseen == ["vgg8", "b_means", "a_means"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"framework": "on', "3"])
 def test_a_sidecar_that_is_no_json_object_is_refused(text):
     write("means", onnx_means())

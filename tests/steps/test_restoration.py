@@ -6,8 +6,7 @@ import torch
 from tiny import profile
 
 from ra_core.methods import restoring
-from ra_core.paths import run_folder
-from ra_core.runs import is_complete, resolve
+from ra_core.runs import resolve
 from ra_core.steps import common, evaluate_task, load_judges, merge_tables, pictures_of, set_threads
 from ra_core.steps.restoration import chains_of
 
@@ -68,24 +67,24 @@ def test_tables_have_exactly_the_contracted_columns_and_rows(tiny_project):
     assert by_mode.loc["ra_transformer", "psnr"].tolist() == by_mode.loc["plain", "psnr"].tolist()
 
 
-def test_the_panel_holds_pictures_answers_and_confidences(tiny_project):
-    evaluate_task(profile(seeds=[2, 0], modes=["plain", "ra"]), "dn")
-    panel = np.load(tiny_project / "runs" / "tiny" / "dn" / "panel.npz")
-    assert panel["versions"].tolist() == ["oracle", "unprocessed", "plain", "ra"]
-    assert panel["recognizers"].tolist() == ["tiny:recognizer", "tiny:another"]
-    assert panel["images"].shape == (4, 3, 3, 16, 16) and panel["images"].dtype == np.uint8
-    assert panel["answers"].shape == panel["confidences"].shape == (4, 2, 3)
-    assert panel["labels"].tolist() == [0, 1, 2] and panel["classes"].tolist() == list(tiny.CLASSES)
-    test = pictures_of(profile(), "dn", "test")
-    chosen = [test.labels.tolist().index(label) for label in (0, 1, 2)]
-    assert np.array_equal(panel["images"][0], test.images[chosen].numpy())
-    # What is under a picture is what its recognizer says to that very picture, here of the first seed.
-    assert is_complete(run_folder("tiny", "dn", "ra", 2), resolve(profile(), "dn", "ra", 2).parameters)
-    for r, recognizer in enumerate(load_judges(profile().recognizers).values()):
-        for v in range(4):
-            confidence, answer = recognizer(torch.from_numpy(panel["images"][v]).float() / 255).softmax(1).max(1)
-            assert panel["answers"][v, r].tolist() == answer.tolist()
-            np.testing.assert_allclose(panel["confidences"][v, r], confidence.numpy(), rtol=1e-4)
+def test_the_answers_to_every_picture_are_written(tiny_project):
+    settings = profile(seeds=[2, 0], modes=["plain", "ra"])
+    accuracy, _ = evaluate_task(settings, "dn")
+    answers = np.load(tiny_project / "runs" / "tiny" / "dn" / "answers.npz")
+    assert answers["versions"].tolist() == ["oracle", "unprocessed", "plain", "ra"]
+    assert answers["recognizers"].tolist() == ["tiny:recognizer", "tiny:another"]
+    assert answers["answers"].shape == answers["confidences"].shape == (4, 2, 9)
+    test = pictures_of(settings, "dn", "test")
+    assert answers["labels"].tolist() == test.labels.tolist() and answers["classes"].tolist() == list(tiny.CLASSES)
+    right = 100 * (answers["answers"] == answers["labels"]).mean(2)
+    of_first = accuracy[accuracy["seed"].eq(2) | accuracy["mode"].isin(["oracle", "unprocessed"])]
+    np.testing.assert_allclose(of_first["top1"], right.flatten(), atol=1e-3)
+    run, every = resolve(settings, "dn", "ra", 2), torch.arange(9)
+    seen = run.chain(run.load())(test.batch(every)[0], every)["seen"]
+    for r, recognizer in enumerate(load_judges(settings.recognizers).values()):
+        confidence, answer = recognizer(seen).softmax(1).max(1)
+        assert answers["answers"][3, r].tolist() == answer.tolist()
+        np.testing.assert_allclose(answers["confidences"][3, r], confidence.detach().numpy(), rtol=1e-4)
 
 
 def test_tables_of_all_tasks_are_put_together(tiny_project):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import make_detections, make_panel, make_pictures, texts
+from drawn import make_answers, make_detections, make_pictures, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -53,34 +53,34 @@ def test_degradations_put_the_clean_pictures_on_top():
     assert "super-resolution and JPEG restoration" in figure.alt
 
 
-@pytest.mark.parametrize("recognizers", [1, 5])
-def test_panel_marks_every_answer(recognizers):
-    panel = make_panel(recognizers=recognizers)
-    figure = figures.picture_panel(panel)
+@pytest.mark.parametrize("most", [1, 5])
+def test_panel_marks_every_answer(most):
+    said, chosen = make_answers(recognizers=5), [5, 0, 3]
+    images = {v: np.random.default_rng(1).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8) for v in said["versions"]}
+    figure = figures.picture_panel(images, said, chosen, most)
     order = [1, 2, 3, 0]  # unprocessed, plain, ra, clean
     drawn = [np.asarray(image.get_array()).transpose(2, 0, 1) for image in figure.axes[0].images]
-    assert np.array_equal(drawn, panel["images"][order].reshape(-1, 3, 32, 32))
+    assert np.array_equal(drawn, np.concatenate([images[said["versions"][v]] for v in order]))
     answers = [text for text in figure.axes[0].texts if text.get_text()[0] in "✓✗"]
-    expected = panel["answers"][order]
+    expected, sure = (said[what][order, :most][:, :, chosen] for what in ("answers", "confidences"))
     assert len(answers) == expected.size
-    right = expected == panel["labels"]
-    for text, ok, answer, sure in zip(
-        answers, right.flat, expected.flat, panel["confidences"][order].flat, strict=True
-    ):
-        words, name = text.get_text(), str(panel["classes"][answer])
+    right = expected == said["labels"][chosen]
+    for text, ok, answer, confidence in zip(answers, right.flat, expected.flat, sure.flat, strict=True):
+        words, name = text.get_text(), str(said["classes"][answer])
         assert words[0] == ("✓" if ok else "✗")
-        assert words.endswith(f" {100 * sure:.0f}%")
+        assert words.endswith(f" {100 * confidence:.0f}%")
         assert words[2:].startswith(name if len(name) < 10 else name[:8])
         assert text.get_color() == answers[list(right.flat).index(ok)].get_color()
     assert len({text.get_color() for text in answers}) == 2
     assert f"RA {right[2].sum()} of {right[2].size} and clean (oracle) {right[3].sum()} of" in figure.alt
 
 
-def test_panel_reads_the_file_and_the_other_words_for_its_versions(tmp_path):
-    np.savez(tmp_path / "panel.npz", **make_panel(("clean", "mine", "ra", "degraded")))
-    figure = figures.picture_panel(np.load(tmp_path / "panel.npz"))
+def test_panel_reads_the_file_and_shows_what_it_is_given(tmp_path):
+    np.savez(tmp_path / "answers.npz", **make_answers(("oracle", "mine", "ra", "plain", "unprocessed")))
+    images = dict.fromkeys(("oracle", "mine", "ra", "unprocessed"), np.zeros((2, 3, 4, 4)))
+    figure = figures.picture_panel(images, np.load(tmp_path / "answers.npz"), [0, 1])
     bold = [text.get_text() for text in figure.axes[0].texts if text.get_weight() == "bold"]
-    assert bold[3:] == ["unprocessed", "RA", "mine", "clean\n(oracle)"]
+    assert bold[2:] == ["unprocessed", "RA", "mine", "clean\n(oracle)"]
 
 
 def test_both_ends_panel_draws_every_picture_with_its_bytes():
