@@ -1,4 +1,4 @@
-"""What every test runs under: two threads, no network, no change of the repository."""
+"""What every test runs under: one thread, no network, no change of the repository."""
 
 import os
 import runpy
@@ -10,7 +10,7 @@ import pytest
 GUARD = Path(__file__).parent / "guard"
 
 # Set before anything imports torch or matplotlib, and inherited by every process a test starts.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores
 os.environ["MPLBACKEND"] = "agg"
 os.environ["PYTHONPATH"] = str(GUARD)
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # of the `make test` that runs this, not of one a test runs
@@ -31,17 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not torch.cuda.is_available():
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason="no GPU"))
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Networks as small as those of the tests are slower on two."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

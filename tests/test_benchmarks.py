@@ -22,8 +22,6 @@ from ra_core import metrics
 from ra_core.channels import Jpeg, from_arrays
 from ra_core.models.processors import make_processor
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def pictures(count: int = 2, side: int = 32) -> torch.Tensor:
     return from_arrays(coding.sample_pictures(count, side))

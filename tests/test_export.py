@@ -19,7 +19,7 @@ SIZES = [(1, 1, 1), (1, 1, 7), (2, 17, 33), (1, 64, 64), (3, 50, 31), (1, 120, 7
 @pytest.mark.parametrize(
     "kind", ["sr", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("dn", "npp", "npp_qa"))]
 )
-def test_onnxruntime_gives_the_same(tmp_path, kind, capsys, one_thread):
+def test_onnxruntime_gives_the_same(tmp_path, kind, capsys):
     options = []
     if kind in ("sr", "dn"):
         processor_run(tmp_path / "run", kind)

@@ -35,8 +35,6 @@ from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Preprocessing, RateDistortion, Restoration, Rung
 from ra_core.training import fit
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Noting(Posterise):
     """It notes what it was given."""

@@ -21,8 +21,6 @@ from torch.nn import functional as F
 
 from ra_core.objectives import Preprocessing
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Mend(nn.Module):
     """A postprocessor of one number a channel."""

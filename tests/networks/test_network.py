@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform ==
 
 
 @pytest.fixture(scope="module")
-def sr(one_thread):
+def sr():
     return ra_core.load(SR, "cpu")
 
 

@@ -15,8 +15,6 @@ from ra_core.judges.trunks import TRUNKS
 from ra_core.pretraining import detectors
 from ra_core.pretraining.detectors import RECIPE, Detection, main
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):

@@ -18,8 +18,6 @@ from ra_core.params import LearnedProxy
 from ra_core.pretraining import proxies
 from ra_core.pretraining.proxies import SHIPPED, made_by, main, measure, trained_proxies, training_pictures
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_what_it_measured_is_what_the_stored_weights_do(tmp_path):
     made = made_by(settings(), 256.0)

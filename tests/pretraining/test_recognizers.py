@@ -14,7 +14,6 @@ from ra_core.pretraining.recognizers import Recognition, accuracy, augment, nest
 from ra_core.training import learning_rate
 
 BATCH = 8
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,6 @@ MORE = {
     },
     "proxy": {"n", "m", "weight", "begun_as", "objective", "stored", "crops", "held_out"},
 }  # fmt: skip
-pytestmark = pytest.mark.usefixtures("one_thread")
 every = pytest.mark.parametrize("name", KINDS)
 
 

@@ -142,7 +142,7 @@ preprocessing:
 
 
 @pytest.fixture(params=["voc", "coco"])
-def own(request, tmp_path, monkeypatch, one_thread):
+def own(request, tmp_path, monkeypatch):
     """A project with a folder of pictures of four sizes, and tiny detectors that know more than is in it."""
     torch.manual_seed(0)
     recognition = {"voc": "labels", "coco": "soft_labels"}[request.param]

@@ -20,7 +20,6 @@ from ra_core.objectives import Restoration
 from ra_core.training import fit
 
 HERE, MODES = Path(__file__).parents[1], ("ra", "ra_transformer")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

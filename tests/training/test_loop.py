@@ -22,8 +22,6 @@ from ra_core.models.weights import load_weights
 from ra_core.training import fit, loop, pick_device
 from ra_core.training.batches import seed_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Recording:
     """A channel without effect that notes what passes through it."""

@@ -11,8 +11,6 @@ from ra_core.channels import Noise
 from ra_core.errors import TrainingError
 from ra_core.training.memory import is_out_of_memory
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def short(*_):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
