@@ -1,5 +1,7 @@
 """Figures of recognition-aware restoration: accuracy by method and recognizer, gains on `plain`, the paper beside."""
 
+import textwrap
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -22,39 +24,21 @@ def _role_sentence(rows: pd.DataFrame) -> str:
 
 @style()
 def accuracy_heatmap(accuracy: pd.DataFrame, task: str) -> Figure:
-    """Draw top-1 by mode (rows) and recognizer (columns) of one task, with the gain on `plain` beneath."""
+    """Draw top-1 by recognizer (rows) and mode (columns) of one task, with the gain on `plain` in brackets."""
     rows = prepare(accuracy, ACCURACY, task)
     cells, recognizers = measured.on_plain(per_recognizer(rows)), measured.recognizers_of(rows)
     gains = cells["gain"].mask(cells["method"].isin(["oracle", "unprocessed"]))
-    texts = cells["value"].map("{:.1f}".format) + [f"\n({signed(gain)})" * (gain == gain) for gain in gains]
-    cells = cells.assign(line=cells["method"], column=cells["recognizer"], text=texts)
-    lines = {method: each.label for method, each in looks_of(rows).items()}
-    values, texts = plots.wide(cells, lines, {name: f"{name}\n{role}" for name, role in recognizers.items()})
-    figure = new_figure(height=1.1 + 0.5 * len(values))
+    texts = cells["value"].map("{:.1f}".format) + [f" ({signed(gain)})" * (gain == gain) for gain in gains]
+    cells = cells.assign(line=cells["recognizer"], column=cells["method"], text=texts)
+    columns = {method: textwrap.fill(each.label, 14) for method, each in looks_of(rows).items()}
+    values, texts = plots.wide(cells, _with_roles(recognizers), columns)
+    figure = new_figure(height=1.1 + 0.36 * len(values))
     axes = figure.subplots()
     plots.heat_map(axes, values, texts.fillna(""))
     axes.xaxis.tick_top()
-    axes.axvline(list(recognizers.values()).count("source"), color="white", linewidth=7)
+    axes.axhline(list(recognizers.values()).count("source"), color="white", linewidth=7)
     figure.suptitle(f"{task_title(task)}: top-1 accuracy in %, in brackets the gain on plain in points")
     figure.alt = f"Heat map of top-1 accuracy in {task_name(task)}; {_role_sentence(rows)}."
-    return figure
-
-
-@style()
-def accuracy_bars(accuracy: pd.DataFrame, task: str) -> Figure:
-    """Draw top-1 of one task as bars with 95 % intervals, grouped by recognizer; dots are single seeds."""
-    rows = prepare(accuracy, ACCURACY, task)
-    names = {name: f"{name}\n{role}" for name, role in measured.recognizers_of(rows).items()}
-    cells = per_recognizer(rows)
-    figure = new_figure(height=3.8)
-    axes = figure.subplots()
-    plots.bars(axes, cells.assign(place=cells["recognizer"].map(names)), "place")
-    repeated = rows.groupby("method")["seed"].transform("nunique") > 1
-    x = (rows["recognizer"].map(list(names).index) + offsets(rows))[repeated]
-    axes.scatter(x, rows["value"][repeated], s=9, color="white", edgecolor=INK, linewidth=0.6, zorder=3)
-    axes.set(ylabel="top-1 accuracy, %", title=f"{task_title(task)}: top-1 accuracy by recognizer")
-    legend(figure, looks_of(rows), note(rows) + ("; dots are single seeds" if repeated.any() else ""), "bars")
-    figure.alt = f"Bars of top-1 accuracy by recognizer in {task_name(task)}; {_role_sentence(rows)}."
     return figure
 
 
@@ -123,10 +107,15 @@ def _against_psnr(axes: Axes, cells: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
+def _with_roles(recognizers: dict[str, str]) -> dict[str, str]:
+    """Return what each recognizer is called where it stands for a row: the source says that it is it."""
+    return {name: f"{name} (source)" if role == "source" else name for name, role in recognizers.items()}
+
+
 def _forest(axes: Axes, cells: pd.DataFrame, texts: bool = False) -> None:
     """Draw gains on `plain`, recognizers from top to bottom and methods within them, `texts` at the right edge."""
     recognizers = measured.recognizers_of(cells)
-    labels = {f"{name} (source)" if role == "source" else name: y for y, (name, role) in enumerate(recognizers.items())}
+    labels = {label: y for y, label in enumerate(_with_roles(recognizers).values())}
     cells = cells.assign(y=cells["recognizer"].map(list(recognizers).index) + offsets(cells, 0.8))
     plots.forest(axes, cells, labels, map(change, cells.itertuples()) if texts else ())
     axes.axvline(0, color=INK, linewidth=1)

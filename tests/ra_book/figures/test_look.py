@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from drawn import EYES, MODES, lab, make_accuracy, make_pictures, make_rates
+from drawn import EYES, MODES, lab, make_accuracy, make_paired, make_pictures, make_rates
 from matplotlib import pyplot
 from matplotlib.colors import to_rgb
 
@@ -53,7 +53,7 @@ def test_style_leaves_no_trace_and_no_figure_of_pyplot():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: figures.accuracy_bars(ACCURACY, "sr"), lambda: figures.accuracy_heatmap(ACCURACY, "sr"),
+        lambda: figures.paired_forest(make_paired(ACCURACY), "sr"), lambda: figures.accuracy_heatmap(ACCURACY, "sr"),
         lambda: figures.rate_accuracy_curves(make_rates({"heic": ["codec", "npp_qa"]})),
         lambda: figures.coding_panel(make_pictures()),
     ],
