@@ -1,7 +1,6 @@
 """The profile imagenet_sample: published recognizers on labelled pictures of ImageNet, where their packages are."""
 
 import csv
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ra_core.data.folders import FolderPictures, load_flat
+from ra_core.data.folders import load_flat
+from ra_core.data.photographs import in_foolbox
 from ra_core.evaluation import evaluate_clean
 from ra_core.judges.recognizer import load_recognizer
 from ra_core.params import load_profile
@@ -18,18 +18,10 @@ from ra_core.runs import resolve
 HUB = Path(__file__).parents[1] / "params"
 
 
-def foolbox_pictures() -> FolderPictures:
-    """The twenty labelled pictures of ImageNet inside foolbox, which stand in names such as imagenet_03_243.jpg."""
-    folder = Path(find_spec("foolbox").submodule_search_locations[0]) / "data"
-    files = sorted(path.name for path in folder.glob("imagenet_*"))
-    labels = torch.tensor([int(Path(file).stem.split("_")[2]) for file in files])
-    return FolderPictures(folder, tuple(files), labels, tuple(map(str, range(1000))), "foolbox")
-
-
 @pytest.mark.parametrize(("size", "top1"), [("lite0", 85), ("lite1", 95)])
 def test_published_recognizers_know_the_pictures_of_foolbox(size, top1):
     name = f"efficientnet_{size}"
-    table = evaluate_clean({name: load_recognizer(name)}, foolbox_pictures(), name, 10)
+    table = evaluate_clean({name: load_recognizer(name)}, in_foolbox(), name, 10)
     assert table["n"].tolist() == [20] and table["top1"].tolist() == [top1]
 
 

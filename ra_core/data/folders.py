@@ -229,12 +229,15 @@ def _read_table(table: Path, folder: Path) -> tuple[tuple[str, ...], list[int], 
             raise DataError(f"{table} names {file!r} twice; name every file once.")
         found[file] = int(text)
         names[found[file]] = row.get("name") or f"class {found[file]}"
-    classes = [names.get(label, f"class {label}") for label in range(max(2, max(names) + 1))]
-    if column == IMAGENET:
-        from torchvision.models import ResNet18_Weights
+    named = tuple(names.get(label, f"class {label}") for label in range(max(2, max(names) + 1)))
+    return tuple(found), list(found.values()), imagenet_classes() if column == IMAGENET else named
 
-        classes = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    return tuple(found), list(found.values()), tuple(classes)
+
+def imagenet_classes() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1,000 classes in their usual order."""
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def whole(pictures: FolderPictures, memory: Path | None) -> FolderPictures:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from ra_core.data.folders import imagenet_classes
 from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES
 from ra_core.paths import project_root
@@ -87,11 +88,10 @@ class Sidecar(Strict):
         """The names of the classes."""
         if isinstance(self.classes, list):
             return tuple(self.classes)
-        from torchvision.models import ResNet18_Weights
+        if self.classes == "imagenet":
+            return imagenet_classes()
         from torchvision.models.detection import FCOS_ResNet50_FPN_Weights
 
-        if self.classes == "imagenet":
-            return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
         ids = FCOS_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:]  # COCO's ids 1 to 90, of which it uses 80
         return tuple(name for name in ids if name != "N/A" or self.classes == "coco_ids")
 
