@@ -1,0 +1,96 @@
+"""What each judge gains, judges grouped by the family of their networks: whom a mode helps, and whom it does not."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+import ra_book.figures.measured as measured
+import ra_book.figures.plots as plots
+from ra_book.figures.look import INK, LINES, Figure, look, new_figure, style, task_name, task_title
+from ra_book.figures.measured import PAIRED, change, note, number, per_recognizer, prepare, signed
+from ra_book.figures.tables import Table, wide_table
+
+KIND = {"family": "family", "black_box": "hollow", "top1": "clean"}  # columns of recognizers.csv, and what of a forest
+HOLLOW = "hollow: a black box, of which only answers are known"
+
+
+def by_family(paired: pd.DataFrame, recognizers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the gains of each judge as rows of a forest, each at its height `y`, and the label of every height.
+
+    `recognizers` are the rows of recognizers.csv. Families stand in their order, that of the source first, each name
+    above its judges. Where a judge is a black box, `hollow` is true.
+    """
+    labels, places = {}, {}
+    for family, judges in recognizers.groupby("family", sort=False):
+        labels[family] = len(labels)
+        for judge in judges.itertuples():
+            places[judge.recognizer] = len(labels)
+            labels[f"{judge.recognizer}{' (source)' * (judge.role == 'source')}"] = len(labels)
+    kinds = recognizers[["recognizer", *KIND]].rename(columns=KIND)
+    cells = per_recognizer(prepare(paired, PAIRED)).merge(kinds, on="recognizer")
+    return cells.assign(y=cells["recognizer"].map(places)), labels
+
+
+def draw_by_family(panels: Mapping[str, Axes], cells: pd.DataFrame, labels: Mapping[str, int]) -> None:
+    """Draw what `by_family` returns into a panel for each task; the panels share their heights."""
+    families = set(cells["family"])
+    for task, axes in panels.items():
+        mine = cells[cells["task"] == task]
+        plots.forest(axes, mine.assign(y=mine["y"] + plots.offsets(mine, 0.7)), labels)
+        axes.set(title=task_title(task), xlabel="points of top-1", ylim=(max(labels.values()) + 0.6, -0.6))
+        axes.axvline(0, color=INK, linewidth=1)
+        for text, y in labels.items():
+            if text in families and y:
+                axes.axhline(y - 0.5, color=LINES, linewidth=0.8)
+        for text in axes.get_yticklabels():
+            text.set_fontweight("bold" if text.get_text() in families else "normal")
+
+
+@style()
+def judge_gains(paired: pd.DataFrame, recognizers: pd.DataFrame) -> Figure:
+    """Draw each mode's paired difference to `plain` by judge, with 95 % intervals, a panel for each task.
+
+    Judges are grouped by family, the source is named, black boxes are hollow.
+    """
+    cells, labels = by_family(paired, recognizers)
+    tasks, methods = measured.values_of(cells, "task"), cells["method"].nunique()
+    figure = new_figure(height=1.3 + (0.13 + 0.05 * methods) * len(labels))
+    panels = dict(zip(tasks, plots.panels(figure, len(tasks), len(tasks), sharex=True, sharey=True), strict=True))
+    draw_by_family(panels, cells, labels)
+    figure.suptitle("Gain on plain by judge")
+    plots.legend(figure, plots.looks_of(cells), f"{note(prepare(paired, PAIRED))}; {HOLLOW}")
+    figure.alt = (
+        "Paired difference to plain by judge, in percentage points of top-1 with 95 % interval. "
+        f"{'. '.join(f'{task_title(task)}: {_sentence(cells[cells.task == task])}' for task in tasks)}."
+    )
+    return figure
+
+
+def _sentence(cells: pd.DataFrame) -> str:
+    """Say of each method what the source gains, and how many other judges do for sure, those without gradient apart."""
+    parts = []
+    for method, mine in cells.groupby("method", sort=False):
+        said = [f"{change(row)} on {row.recognizer} (source)" for row in mine[mine["role"] == "source"].itertuples()]
+        unseen = mine[mine["role"] == "unseen"]
+        for words, others in unseen.groupby(unseen["hollow"].map({False: "unseen judges", True: "black boxes"})):
+            span = f"from {signed(others['value'].min())} to {signed(others['value'].max())} on {len(others)} {words}"
+            said.append(f"{span}, {(others['low'] > 0).sum()} of their intervals above zero")
+        parts.append(f"{look(method).label} {'; '.join(said)}")
+    return "; ".join(parts)
+
+
+def judge_table(paired: pd.DataFrame, recognizers: pd.DataFrame) -> Table:
+    """Return a line for each judge, in the order of `judge_gains`: its top-1 on clean pictures, and what it gains."""
+    rows, labels = by_family(paired, recognizers)
+    names = {y: text for text, y in labels.items()}
+    words = {
+        "family": "family",
+        "judge": lambda row: names[row.y],
+        "black box": lambda row: "yes" if row.hollow else "",
+    }
+    table = wide_table(
+        measured.in_order(rows, "task", "method"), ["y"], words, lambda row: {"clean, top-1 in %": number(row.clean)},
+        lambda row: {f"{task_name(row.task)}, {look(row.method).label}": change(row)},
+    )  # fmt: skip
+    return table.titled("Gain on plain in points of top-1 [95 % interval]")
