@@ -28,6 +28,7 @@ from ra_core.params import Profile, header, load_profile
 from ra_core.paths import project_root
 
 PAGES = {
+    "photographs": "13_photographs",
     "data_and_channels": "01_data_and_channels",
     "recognizers": "02_recognizers",
     "report": "05_report",

@@ -80,7 +80,7 @@ def ran(page, name: str) -> None:
 
 SLIDERS = {  # a notebook, and how many sliders it has
     "00_playground": 3, "01_data_and_channels": 2, "04_cross_evaluate": 1, "06_train_proxy": 2,
-    "07_train_preprocessor": 1,
+    "07_train_preprocessor": 1, "13_photographs": 1,
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def test_what_a_profile_lists_becomes_steps(write):
         *(f"03_train_processor-{run}-seed{seed}" for run in runs for seed in (0, 3)),
         *(f"07_train_preprocessor-cells-{method}-seed{seed}" for method in methods for seed in (0, 3)),
         *(f"08_rate_accuracy-cells-{codec}" for codec in ("jpeg", "heic", "webp")), "09_both_ends-cells-jpeg",
-        "05_report", "11_reference_results", "12_planning",
+        "05_report", "11_reference_results", "12_planning", "13_photographs",
     }  # fmt: skip
     assert steps["03_train_processor-sr-ra@0.01-seed3"].given == "task=sr mode=ra@0.01 seed=3"
     assert steps["03_train_processor-sr-ra@0.01-seed3"].outputs == ("runs/mine/sr/ra@0.01/seed3/run.json",)
@@ -117,7 +117,7 @@ def test_a_changed_parameter_runs_again_only_what_depends_on_it(write, old, new,
 def test_a_gpu_is_asked_for_where_networks_run_on_one(write, device, with_gpu):
     steps = steps_of(write(PROFILE + f"device: {device}\n"))
     asking = {step.rule for step in steps if step.resources.get("gpu") == 1}
-    without = {"data_and_channels", "report", "reference_results", "planning"}
+    without = {"photographs", "data_and_channels", "report", "reference_results", "planning"}
     assert asking == ({step.rule for step in steps} - without if with_gpu else set())
 
 
@@ -127,3 +127,18 @@ def test_a_step_reads_the_files_of_the_judges_that_it_asks(tmp_path, monkeypatch
         (tmp_path / "judges" / file).touch()
     monkeypatch.chdir(tmp_path)
     assert shipped("shop", "resnet18") == ("judges/shop.json", "judges/shop.onnx")
+
+
+@pytest.mark.parametrize(("data", "pictures"), [("", 20), ("data: {test_per_class: 4}\n", 4)])
+def test_the_page_of_photographs_is_small_where_all_is(write, data, pictures):
+    step = by_name(write(PROFILE + data))["13_photographs"]
+    assert step.given == f"pictures={pictures}" and step.outputs == ("runs/mine/photographs.done",)
+    assert step.inputs == () and step.marks
+
+
+def test_the_page_of_photographs_reads_the_tables_that_it_shows(tmp_path, monkeypatch, write):
+    profile = write(PROFILE)
+    (tmp_path / "results/photos").mkdir(parents=True)
+    (tmp_path / "results/photos/paired.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    assert by_name(profile)["13_photographs"].files == ("results/photos/paired.csv",)

@@ -63,6 +63,13 @@ def steps_of(profile: Profile) -> list[Step]:
 
     steps = [
         Step(
+            "photographs", "13_photographs", (f"{runs}/photographs.done",),
+            # Few where everything is tiny, as in the profile smoke.
+            parameters={"pictures": min(20, dumped["data"]["test_per_class"] or 20)},
+            files=tuple(str(path) for path in sorted(Path("results/photos").glob("*.csv"))), marks=True,
+            resources=asks(1, 16),
+        ),
+        Step(
             "data_and_channels", "01_data_and_channels", (f"{runs}/data.json",),
             settings=[settings("data", "channels"), list(profile.tasks)], resources=asks(1, 16),
         ),
