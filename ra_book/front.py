@@ -1,7 +1,8 @@
 """The picture of the README: `python -m ra_book.front` draws `book/drawings/front.png` from what is in the repository.
 
-Left, pictures of CIFAR-10 that ship, chosen by place alone, through two networks that ship, with the answers of a
-recognizer that training has not seen. Right, what `ra` gains on `plain`, from `results/cifar10_narrow/paired.csv`.
+Left, the photographs of the package scikit-image that are in the public domain or CC0 and show a thing of one of
+ImageNet's classes, through two networks that ship, with the answers of three recognizers. Right, what each judge gains,
+from `results/photos`. Only this picture needs that package.
 """
 
 import sys
@@ -10,10 +11,11 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from ra_book.figures import Figure, style, task_title
-from ra_book.figures.look import RIGHT, WRONG
-from ra_book.figures.measured import PAIRED, per_role, prepare
-from ra_core.data.cifar10 import CLASSES, load
+from ra_book.figures import Figure, look, style
+from ra_book.figures.judges import HOLLOW, by_family, draw_by_family
+from ra_book.figures.look import FAINT, RIGHT, WRONG, new_figure
+from ra_book.figures.measured import PAIRED, per_role, prepare, values_of
+from ra_core.data.photographs import FolderPictures, imagenet_classes, package_folder
 from ra_core.errors import exit_status
 from ra_core.files import atomic
 from ra_core.judges import load_judge
@@ -21,17 +23,23 @@ from ra_core.metrics import to_8bit
 from ra_core.paths import project_root
 from ra_core.runs import find_run
 
-SHOWN = (0, 2, 4, 6, 8)  # classes, whose first test picture is shown
-JUDGE = "vgg8"
-COLOURS = {"source": "#D55E00", "unseen": "#0072B2"}
+SHOWN = {  # what may be said of each
+    "chelsea.png": {"tabby", "tiger cat", "Egyptian cat"},
+    "coffee.png": {"espresso", "cup"},
+    "rocket.jpg": {"missile", "projectile", "space shuttle"},
+}
+CREDITS = "Photographs from scikit-image: S. van der Walt (CC0), R. Michetti (CC0), SpaceX (public domain)."
+JUDGES = {"Lite0": "efficientnet_lite0", "Lite1": "efficientnet_lite1", "Lite2": "efficientnet_lite2"}
+MODE = "ra"
+LETTERS = 12  # of a class under a picture
 
 
-def read(table: str) -> pd.DataFrame:
-    """Return a table of the reference results."""
-    return pd.read_csv(project_root() / "results" / "cifar10_narrow" / f"{table}.csv")
+def read(table: str, profile: str = "photos") -> pd.DataFrame:
+    """Return a table of the reference results of a profile."""
+    return pd.read_csv(project_root() / "results" / profile / f"{table}.csv")
 
 
-def gains(paired: pd.DataFrame, mode: str = "ra") -> pd.DataFrame:
+def gains(paired: pd.DataFrame, mode: str = MODE) -> pd.DataFrame:
     """Return by task and role the gain on plain in points, averaged over recognizers and seeds, with its interval."""
     rows = per_role(prepare(paired, PAIRED))
     return rows[rows["method"] == mode].set_index(["task", "role"])[["value", "low", "high"]]
@@ -39,62 +47,72 @@ def gains(paired: pd.DataFrame, mode: str = "ra") -> pd.DataFrame:
 
 @torch.inference_mode()
 def restored() -> dict[str, torch.Tensor]:
-    """Return the shown pictures, (5, 3, H, W) each: as the channel leaves them, restored in two modes, and clean."""
-    pictures = load("shipped", "test")
-    first = [int((pictures.labels == label).nonzero()[0]) for label in SHOWN]
-    clean, _ = pictures.batch(torch.tensor(first))
-    runs = {mode: find_run(f"cifar10_narrow/sr/{mode}/seed0") for mode in ("plain", "ra")}
-    small = runs["ra"].channel(clean)
+    """Return the photographs, (3, 3, H, W) each: as the channel leaves them, restored in two modes, and clean."""
+    folder, files = package_folder("skimage", "scikit-image") / "data", tuple(SHOWN)
+    photographs = FolderPictures(folder, files, torch.zeros(len(files)), imagenet_classes(), "scikit-image")
+    clean, _ = photographs.batch(torch.arange(len(files)))
+    runs = {mode: find_run(f"photos/sr/{mode}") for mode in ("plain", MODE)}
+    small = runs[MODE].channel(clean)
     shown = {mode: to_8bit(run.load()["processor"](small)) for mode, run in runs.items()}
     return {"input": small, **shown, "clean": clean}
 
 
+@torch.inference_mode()
+def answers(pictures: torch.Tensor) -> list[list[tuple[str, float]]]:
+    """Return by picture what each of the three recognizers says and how sure it is."""
+    names = imagenet_classes()
+    said = [load_judge(name)(pictures).softmax(1).max(1) for name in JUDGES.values()]
+    return [[(names[each.indices[k]], each.values[k].item()) for each in said] for k in range(len(pictures))]
+
+
 def _pictures(axes: Axes) -> None:
-    judge, rows = load_judge(JUDGE), read("accuracy").query("task == 'sr'")
-    right = rows[rows["recognizer"] == JUDGE].groupby("mode")["top1"].mean().round().astype(int)
-    words = {"input": "8 × 8 pixels", "plain": f"plain\n{right['plain']} % right", "ra": f"RA\n{right['ra']} % right",
-             "clean": f"clean\n{right['oracle']} % right"}  # fmt: skip
-    axes.set(xlim=(-1.1, len(SHOWN)), ylim=(4 * 1.22, -0.1))
+    """Draw a row for each photograph, a column for each version, and three answers under each picture."""
+    shown, enlarge = restored(), find_run(f"photos/sr/{MODE}").channel.enlarge
+    words = {"input": "56 × 56 pixels", "plain": "plain", MODE: look(MODE).label, "clean": "clean"}
+    high, line = 1.41, 0.11
+    axes.set(xlim=(-0.3, len(shown)), ylim=(high * len(SHOWN) - 0.05, -0.12))
     axes.axis("off")
-    for row, (version, pictures) in enumerate(restored().items()):
-        top = 1.22 * row
-        axes.text(-0.08, top + 0.48, words[version], ha="right", va="center", weight="bold")
-        with torch.inference_mode():
-            answers = judge(pictures).argmax(1).tolist() if version != "input" else [None] * len(SHOWN)
-        for column, (picture, answer, label) in enumerate(zip(pictures, answers, SHOWN, strict=True)):
-            extent = (column + 0.02, column + 0.98, top + 0.96, top)
-            axes.imshow(picture.permute(1, 2, 0).numpy(), extent=extent, interpolation="none")
-            if answer is not None:
-                mark, colour = ("✓", RIGHT) if answer == label else ("✗", WRONG)
-                text = f"{mark} {CLASSES[answer]}"
-                axes.text(column + 0.5, top + 1.08, text, ha="center", va="center", fontsize=7.5, color=colour)
+    for column, (version, pictures) in enumerate(shown.items()):
+        axes.text(column + 0.49, -0.02, words[version], ha="center", va="bottom", weight="bold", size=8.5)
+        said = answers(to_8bit(enlarge(pictures)) if version == "input" else pictures)
+        for row, (picture, names) in enumerate(zip(pictures, SHOWN.values(), strict=True)):
+            place = (column + 0.01, column + 0.97, high * row + 0.96, high * row)
+            axes.imshow(picture.permute(1, 2, 0).numpy(), extent=place)
+            for k, (judge, (answer, sure)) in enumerate(zip(JUDGES, said[row], strict=True)):
+                y, ok = high * row + 1.03 + line * k, answer in names
+                name = answer if len(answer) <= LETTERS else f"{answer[: LETTERS - 1]}…"
+                text = f"{'✓' if ok else '✗'} {name} {100 * sure:.0f}%"
+                axes.text(column + 0.01, y, text, va="center", size=7.5, color=RIGHT if ok else WRONG)
+                if column == 0:
+                    axes.text(-0.03, y, judge, ha="right", va="center", size=7.5, color=FAINT)
     axes.set_aspect("equal")
 
 
-def _gains(axes: Axes) -> None:
-    found = gains(read("paired"))
-    tasks = list(dict.fromkeys(found.index.get_level_values("task")))
-    for (task, role), (gain, low, high) in found.iterrows():
-        y = tasks.index(task) + (0.16 if role == "unseen" else -0.16)
-        label = {"source": "recognizer of the training", "unseen": "four never seen, mean"}[role]
-        bars, label = [[gain - low], [high - gain]], label if task == tasks[0] else None
-        axes.errorbar(gain, y, xerr=bars, fmt="o", color=COLOURS[role], capsize=3, label=label)
-        axes.text(high + 0.7, y, f"+{gain:.1f}", va="center", color=COLOURS[role])
-    axes.axvline(0, color="#888888", linewidth=1)
-    axes.set(xlim=(-1, 38), ylim=(len(tasks) - 0.4, -0.6), xlabel="points of top-1 gained on plain, 95 % interval")
-    axes.set_yticks(range(len(tasks)), [task_title(task) for task in tasks])
-    axes.set_title("RA, complete CIFAR-10, three seeds")
-    axes.grid(axis="x")
-    axes.legend(loc="lower right")
+def _gains(figure: Figure) -> None:
+    """Draw what each judge gains in every task."""
+    paired = read("paired")
+    cells, labels = by_family(paired[paired["mode"] == MODE], read("recognizers"))
+    tasks = values_of(cells, "task")
+    grid = figure.add_gridspec(1, len(tasks), left=0.69, right=0.995, bottom=0.11, top=0.9, wspace=0.1)
+    panels = grid.subplots(sharex=True, sharey=True)
+    draw_by_family(dict(zip(tasks, panels, strict=True)), cells, labels)
+    for axes, title in zip(panels, ("enlarging", "denoising", "JPEG"), strict=True):
+        axes.set_title(title, fontsize=8.5)
+        axes.set_xlabel("")
+        axes.tick_params(labelsize=7.5)
+    panels[1].set_xlabel(f"points of top-1, 95 % intervals\n{HOLLOW}", fontsize=7.5)
 
 
 @style()
 def front() -> Figure:
     """Draw the picture of the README."""
-    figure = Figure(figsize=(9.6, 4.1))
-    _pictures(figure.add_axes((0.0, 0.02, 0.5, 0.9)))
-    figure.text(0.29, 0.955, f"What {JUDGE}, never seen in training, says", ha="center", weight="bold", fontsize=10.5)
-    _gains(figure.add_axes((0.64, 0.15, 0.345, 0.74)))
+    figure = new_figure(width=10.0, height=5.4, layout=None)
+    _pictures(figure.add_axes((0.0, 0.03, 0.495, 0.95)))
+    _gains(figure)
+    figure.text(
+        0.765, 0.96, f"What {look(MODE).label} gains on plain, by judge", ha="center", weight="bold", fontsize=9.5
+    )
+    figure.text(0.005, 0.01, CREDITS, fontsize=6.5, color=FAINT)
     return figure
 
 
@@ -104,7 +122,7 @@ def main() -> int:
     def draw() -> None:
         path = project_root() / "book" / "drawings" / "front.png"
         with atomic(path) as temporary:
-            front().savefig(temporary, format="png", dpi=130, metadata={"Software": None})
+            front().savefig(temporary, format="png", dpi=120, metadata={"Software": None})
         print(path)
 
     return exit_status(draw)
