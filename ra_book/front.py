@@ -1,10 +1,11 @@
-"""The picture of the README: `python -m ra_book.front` draws `book/drawings/front.png` from what is in the repository.
+"""The front of the README: `python -m ra_book.front` draws `book/drawings/front.png` and renews the table beneath it.
 
 Left, the photographs of the package scikit-image that are in the public domain or CC0 and show a thing of one of
 ImageNet's classes, through two networks that ship, with the answers of three recognizers. Right, what each judge gains,
-from `results/photos`. Only this picture needs that package.
+from `results/photos`, as in the table. Only this picture needs that package.
 """
 
+import re
 import sys
 
 import pandas as pd
@@ -14,10 +15,11 @@ from matplotlib.axes import Axes
 from ra_book.figures import Figure, look, style
 from ra_book.figures.judges import HOLLOW, by_family, draw_by_family
 from ra_book.figures.look import FAINT, RIGHT, WRONG, new_figure
-from ra_book.figures.measured import PAIRED, per_role, prepare, values_of
-from ra_core.data.photographs import FolderPictures, imagenet_classes, package_folder
+from ra_book.figures.measured import ACCURACY, PAIRED, change, number, per_role, prepare, values_of
+from ra_core.data.folders import FolderPictures, imagenet_classes
+from ra_core.data.photographs import package_folder
 from ra_core.errors import exit_status
-from ra_core.files import atomic
+from ra_core.files import atomic, write_text
 from ra_core.judges import load_judge
 from ra_core.metrics import to_8bit
 from ra_core.paths import project_root
@@ -31,6 +33,8 @@ SHOWN = {  # what may be said of each
 CREDITS = "Photographs from scikit-image: S. van der Walt (CC0), R. Michetti (CC0), SpaceX (public domain)."
 JUDGES = {"Lite0": "efficientnet_lite0", "Lite1": "efficientnet_lite1", "Lite2": "efficientnet_lite2"}
 MODE = "ra"
+TASKS = {"sr": "enlarging 4 ×", "dn": "denoising", "jpeg": "JPEG restoration"}
+TABLE = re.compile(r"^\| task \|.*?(?=\n\n)", re.DOTALL | re.MULTILINE)
 LETTERS = 12  # of a class under a picture
 
 
@@ -43,6 +47,25 @@ def gains(paired: pd.DataFrame, mode: str = MODE) -> pd.DataFrame:
     """Return by task and role the gain on plain in points, averaged over recognizers and seeds, with its interval."""
     rows = per_role(prepare(paired, PAIRED))
     return rows[rows["method"] == mode].set_index(["task", "role"])[["value", "low", "high"]]
+
+
+def table() -> str:
+    """Return the table of the README in Markdown: by task and role what `MODE` gains, from where to where; and PSNR."""
+    found, accuracy = gains(read("paired")), prepare(read("accuracy"), ACCURACY)
+    unseen = accuracy.loc[accuracy["role"] == "unseen", "recognizer"].nunique()
+    cells = per_role(accuracy).set_index(["task", "role", "method"])
+    lines = [
+        f"| task | on the recognizer of the training | on {unseen} unseen ones, mean | PSNR |",
+        "|---|---|---|---|",
+    ]
+    for task in values_of(accuracy, "task"):
+        said = []
+        for role in ("source", "unseen"):
+            plain, ours = (cells["value"][task, role, method] for method in ("plain", MODE))
+            said.append(f"{change(found.loc[task, role])}, from {number(plain)} to {number(ours)} %")
+        plain, ours = (cells["psnr"][task, "source", method] for method in ("plain", MODE))
+        lines.append(f"| {TASKS[task]} | {' | '.join(said)} | {number(round(ours - plain, 2) + 0.0, 2)} dB |")
+    return "\n".join(lines)
 
 
 @torch.inference_mode()
@@ -96,8 +119,8 @@ def _gains(figure: Figure) -> None:
     grid = figure.add_gridspec(1, len(tasks), left=0.69, right=0.995, bottom=0.11, top=0.9, wspace=0.1)
     panels = grid.subplots(sharex=True, sharey=True)
     draw_by_family(dict(zip(tasks, panels, strict=True)), cells, labels)
-    for axes, title in zip(panels, ("enlarging", "denoising", "JPEG"), strict=True):
-        axes.set_title(title, fontsize=8.5)
+    for axes, task in zip(panels, tasks, strict=True):
+        axes.set_title(TASKS[task].split()[0], fontsize=8.5)
         axes.set_xlabel("")
         axes.tick_params(labelsize=7.5)
     panels[1].set_xlabel(f"points of top-1, 95 % intervals\n{HOLLOW}", fontsize=7.5)
@@ -117,13 +140,15 @@ def front() -> Figure:
 
 
 def main() -> int:
-    """Draw the picture and print where it is. Return 0, or 1 after one sentence."""
+    """Draw the picture, renew the table of the README and print where they are. Return 0, or 1 after one sentence."""
 
     def draw() -> None:
-        path = project_root() / "book" / "drawings" / "front.png"
+        path, readme = project_root() / "book" / "drawings" / "front.png", project_root() / "README.md"
         with atomic(path) as temporary:
             front().savefig(temporary, format="png", dpi=120, metadata={"Software": None})
-        print(path)
+        text = readme.read_text(encoding="utf-8")
+        write_text(readme, TABLE.sub(lambda _: table(), text, count=1))
+        print(path, readme, sep="\n")
 
     return exit_status(draw)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from ra_book import front
 from ra_book.figures import look
 from ra_book.figures.look import RIGHT, WRONG
-from ra_core.data.photographs import imagenet_classes
+from ra_core.data.folders import imagenet_classes
 from ra_core.paths import project_root
 
 README = (project_root() / "README.md").read_text(encoding="utf-8")
@@ -50,12 +50,14 @@ def photographs(tmp_path, monkeypatch):
     for name in front.SHOWN:
         Image.fromarray(rng.integers(0, 256, (256, 300, 3), dtype=np.uint8)).save(tmp_path / "data" / name)
     judges = {"lite": "source", "phone": "unseen"}
-    paired = drawn.make_paired(drawn.make_accuracy(modes=["plain", "ra", "ra_unsupervised"], recognizers=judges))
+    accuracy = drawn.make_accuracy(modes=["plain", "ra", "ra_unsupervised"], recognizers=judges)
+    accuracy["psnr"] -= 0.5 * (accuracy["mode"] == front.MODE)
+    paired = drawn.make_paired(accuracy)
     kinds = [("lite", "source", "Lite", False, 80.0), ("phone", "unseen", "Mobile", True, 70.0)]
     recognizers = pd.DataFrame(kinds, columns=["recognizer", "role", "family", "black_box", "top1"])
     monkeypatch.setattr(front, "package_folder", lambda *_: tmp_path)
     monkeypatch.setattr(front, "load_judge", lambda name: Recognizer())
-    monkeypatch.setattr(front, "read", {"paired": paired, "recognizers": recognizers}.get)
+    monkeypatch.setattr(front, "read", {"paired": paired, "recognizers": recognizers, "accuracy": accuracy}.get)
     return paired
 
 
@@ -84,3 +86,24 @@ def test_the_picture_has_the_gains_of_one_mode_on_every_judge_in_every_task(phot
         assert [found[colour, full][0][::2] for full in (True, False)] == [
             pytest.approx((row.difference, row.low)) for row in rows.itertuples()
         ]
+
+
+def test_the_table_says_gains_with_intervals_and_what_they_cost(photographs):
+    head, line, *rows = front.table().splitlines()
+    assert "on 1 unseen ones" in head and line == "|---|---|---|---|" and len(rows) == 3
+    assert rows[0] == (
+        "| enlarging 4 × | +12.0 [+10.5, +14.5], from 40.0 to 52.0 % | +12.0 [+10.5, +14.5], from 41.2 to 53.2 % | "
+        "−0.25 dB |"
+    )
+    assert [row.split(" |")[0] for row in rows] == ["| enlarging 4 ×", "| denoising", "| JPEG restoration"]
+
+
+def test_the_command_renews_picture_and_table(photographs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "book" / "drawings").mkdir(parents=True)
+    readme = tmp_path / "README.md"
+    readme.write_text("# One\n\n| task | old |\n|---|---|\n| sr | 1 |\n\nWords.\n\n| task | kept |\n\nEnd.\n")
+    monkeypatch.setattr(front, "project_root", lambda: tmp_path)
+    assert front.main() == 0
+    assert readme.read_text() == f"# One\n\n{front.table()}\n\nWords.\n\n| task | kept |\n\nEnd.\n"
+    assert Image.open(tmp_path / "book" / "drawings" / "front.png").width == 1200
+    assert capsys.readouterr().out.split() == [str(tmp_path / "book/drawings/front.png"), str(readme)]
