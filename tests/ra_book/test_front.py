@@ -107,3 +107,27 @@ def test_the_command_renews_picture_and_table(photographs, tmp_path, monkeypatch
     assert readme.read_text() == f"# One\n\n{front.table()}\n\nWords.\n\n| task | kept |\n\nEnd.\n"
     assert Image.open(tmp_path / "book" / "drawings" / "front.png").width == 1200
     assert capsys.readouterr().out.split() == [str(tmp_path / "book/drawings/front.png"), str(readme)]
+
+
+def test_the_readme_says_what_the_results_on_photographs_say():
+    assert front.table() in README
+    kinds = front.read("recognizers").set_index("recognizer")["black_box"]
+    rows = front.read("paired").query("mode == @front.MODE")
+    rows = rows.assign(black_box=rows["recognizer"].map(kinds))
+    assert f"Of {len(kinds)} judges {kinds.sum()} are" in README.replace("\n", " ")
+    counted = [(task, mine["low"] > 0, mine["black_box"]) for task, mine in rows.groupby("task")]
+    said = {task: f"{above.sum()} ({(above & black).sum()}) in {front.TASKS[task]}" for task, above, black in counted}
+    accuracy = front.read("accuracy").query("role == 'source'").pivot(index="task", columns="mode", values="top1")
+    left, ours, plain = (accuracy.loc[["sr", "dn", "jpeg"], mode] for mode in ("unprocessed", front.MODE, "plain"))
+    assert "{:.1f}, {:.1f} and {:.1f} %; `plain` does not".format(*left) in README.replace("\n", " ")
+    assert (ours > left).all() and (plain < left).all()
+    sentence = f"{said['sr']}, {said['dn']} and {said['jpeg']}."
+    assert sentence.replace(" 4 ×", "") in README.replace("\n", " ")
+
+
+def test_the_readme_says_what_the_results_on_cifar10_say():
+    found = front.gains(front.read("paired", "cifar10_narrow"))["value"]
+    paragraph = next(part for part in README.split("\n\n") if "complete CIFAR-10" in part)
+    for task in ("sr", "dn", "jpeg"):
+        for role in ("source", "unseen"):
+            assert f"+{found[task, role]:.1f}" in paragraph
