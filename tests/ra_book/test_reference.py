@@ -155,7 +155,7 @@ def test_profiles_stand_side_by_side_and_what_one_did_not_run_is_a_dash():
         "columns": ["a", "b"], "data": [["+5.0 [+4.0, +6.0]", "–"], ["–", "+2.0 [+1.0, +3.0]"]],
         "index": [("Denoising", "RA", "source"), ("Denoising", "RA unsupervised", "source")],
     }  # fmt: skip
-    assert "points of top-1 [95 % interval]</caption>" in table._repr_html_()
+    assert "of detectors of mAP@0.5 [95 % interval]</caption>" in table._repr_html_()
     table = figures.bd_beside({"a": bd("npp_qa", -20.0), "b": bd("npp", float("nan"))})
     assert [key[2] for key in table.index] == ["NPP-QA", "NPP, one a quality"]
     assert table.to_numpy().tolist() == [["−20.0 [−25.0, −15.0]", "–"], ["–", "no overlap"]]
