@@ -10,7 +10,16 @@ import ra_book.figures.measured as measured
 import ra_book.figures.plots as plots
 from ra_book.figures.look import FAINT, INK, LINES, Figure, look, new_figure, style, task_name, task_title
 from ra_book.figures.measured import (
-    ACCURACY, PAIRED, accuracy_name, change, listing, note, per_recognizer, per_role, prepare, signed,
+    ACCURACY,
+    PAIRED,
+    accuracy_name,
+    change,
+    listing,
+    note,
+    per_recognizer,
+    per_role,
+    prepare,
+    signed,
 )  # fmt: skip
 from ra_book.figures.plots import legend, looks_of, offsets
 
@@ -84,7 +93,8 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
     psnr = cells.dropna(subset="psnr").groupby("method", sort=False)["psnr"].mean()
     legend(figure, {method: look(method) for method in psnr.index}, note(rows))
     fidelity = listing([f"{look(name).label} {value:.2f} dB" for name, value in psnr.items()] or ["not measured"])
-    figure.alt = f"Points of {accuracy_name(accuracy)} against PSNR in {task_name(task)}; {_role_sentence(rows)}; PSNR: {fidelity}."
+    what = f"{accuracy_name(accuracy)} against PSNR in {task_name(task)}"
+    figure.alt = f"Points of {what}; {_role_sentence(rows)}; PSNR: {fidelity}."
     return figure
 
 

@@ -11,7 +11,15 @@ import pandas as pd
 import ra_book.figures.measured as measured
 from ra_book.figures.look import TASKS, codec_title, look, task_title
 from ra_book.figures.measured import (
-    ACCURACY, NOTHING, PAIRED, accuracy_name, change, number, per_recognizer, per_role, prepare,
+    ACCURACY,
+    NOTHING,
+    PAIRED,
+    accuracy_name,
+    change,
+    number,
+    per_recognizer,
+    per_role,
+    prepare,
 )  # fmt: skip
 
 RULES = [

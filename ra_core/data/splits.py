@@ -6,7 +6,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from ra_core.cores import is_rank_zero
-from ra_core.data.box_folders import load as load_boxes, load_parts
+from ra_core.data.box_folders import load as load_boxes
+from ra_core.data.box_folders import load_parts
 from ra_core.data.datasets import DATASETS, split_parts
 from ra_core.data.folders import list_flat, load_flat, load_tree, whole
 from ra_core.data.listing import is_tree
