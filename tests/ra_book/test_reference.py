@@ -183,3 +183,18 @@ def test_what_is_kept_comes_from_commits_and_keeps_the_contracts(folder):
         table = folder / f"{name}.csv"
         assert not table.exists() or list(pd.read_csv(table)) == list(columns)
     assert (folder / "trainings.csv").exists()
+
+
+def test_processors_of_others_are_told_as_not_trained(project):
+    text = TEXT.split("tasks:")[0] + "tasks: {dn: {}}\nmodes: [plain, ra]\nprocessors: runs/mine\n"
+    (project / "params" / "judged.yaml").write_text(text)
+    for mode in ("plain", "ra"):
+        channel = "{sigma: 0.1}"
+        (project / f"runs/mine/dn/{mode}/seed0/params.yaml").write_text(f"{{task: dn, channel: {channel}}}")
+    (project / "runs" / "judged").mkdir()
+    paired(3.0).to_csv(project / "runs/judged/accuracy.csv", index=False)
+    reference.collect("judged")
+    rows = pd.read_csv(project / "results/judged/trainings.csv")
+    assert list(rows.profile) == ["mine"] * 2 and list(rows.shipped) == [True] * 2
+    said = reference.about("judged")
+    assert (said["trainings"], said["training_hours"], said["commits"]) == (0, 0, ["0123456789ab"])
