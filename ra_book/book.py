@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from ra_book.carried import detection_text
 from ra_book.figures import codec_title, task_title
 from ra_book.sections import applicable
 from ra_book.speed import speed_text
@@ -202,7 +203,7 @@ def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> di
         "profile": f"`{settings.name}`", "command": f"`{command}`", "about": about or settings.name,
         "headline_figure": figures("headline"), "against_the_paper_figure": figures("against_the_paper"),
         "training_curves_figures": figures(*(f"curves-{task}" for task in settings.tasks)),
-        "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root),
+        "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root), "detection": detection_text(root),
         "published_tables": report["published.md"], "levels": LEVELS[bool(report["published.md"])],
     }  # fmt: skip
 

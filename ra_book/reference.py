@@ -46,9 +46,11 @@ def collect(name: str) -> Path:
         if rows:  # a table that does not name its data set lies in the folder of one
             named = [one if "dataset" in one else one.assign(dataset=dataset) for one, dataset in rows]
             tables[stem] = pd.concat(named, ignore_index=True)
-    paths = [run.folder / "run.json" for run in planned(load_profile(name))]
+    profile = load_profile(name)
+    paths = [run.folder / "run.json" for run in planned(profile)]
     records = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-    tables["trainings"] = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
+    rows = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
+    tables["trainings"] = rows.assign(shipped=rows["shipped"] | (profile.processors is not None))
     shutil.rmtree(folder, ignore_errors=True)
     for stem, rows in tables.items():
         write_text(folder / f"{stem}.csv", rows.to_csv(index=False))

@@ -9,22 +9,21 @@ import pandas as pd
 from ra_book import figures
 from ra_book.figures.measured import PAIRED, per_role, prepare
 from ra_core.params import Profile
-from ra_core.paths import run_folder
-from ra_core.runs import versions
+from ra_core.runs import resolve, versions
 
 IMAGENET_TEST = 50_000  # pictures, on which the paper's accuracies were measured
 
 
 def read_logs(profile: Profile, task: str) -> dict[str, list[dict]]:
     """Return the log of the first seed of every mode of a task."""
-    folders = {mode: run_folder(profile.name, task, mode, profile.seeds[0]) for mode in profile.modes}
+    folders = {mode: resolve(profile, task, mode, profile.seeds[0]).folder for mode in profile.modes}
     return {mode: list(map(json.loads, (f / "log.jsonl").read_text().splitlines())) for mode, f in folders.items()}
 
 
 def read_runs(profile: Profile) -> list[dict]:
     """Return what every run of restoration said of itself (`run.json`)."""
     runs = product(profile.tasks, profile.modes, profile.seeds)
-    return [json.loads((run_folder(profile.name, *run) / "run.json").read_text()) for run in runs]
+    return [json.loads((resolve(profile, *run).folder / "run.json").read_text()) for run in runs]
 
 
 def published_tables(profile: Profile, accuracy: pd.DataFrame, published: pd.DataFrame) -> str:
@@ -43,7 +42,7 @@ def report_values(profile: Profile, accuracy: pd.DataFrame, paired: pd.DataFrame
     """
     runs = read_runs(profile)
     values = {
-        "profile": profile.name, "source": profile.source, "unseen": ", ".join(profile.unseen),
+        "profile": profile.name, "source": profile.source or "none here", "unseen": ", ".join(profile.unseen),
         "seeds": str(len(profile.seeds)), "test_pictures": f"{accuracy.n.max():,}",
         "train_pictures": f"{runs[0]['data']['train']['pictures']:,}", "runs": str(len(runs)),
         "training_minutes": f"{sum(run['wall_seconds'] for run in runs) / 60:.1f}",

@@ -158,6 +158,11 @@ def answers(judge, images: torch.Tensor, classes: Sequence[str], labels: Sequenc
     return [f"{m}{n} {100 * c:.0f}%" for m, n, c in zip(marks, names, confidences.tolist(), strict=True)]
 
 
+def what_is_on(label, classes: Sequence[str]) -> str:
+    """Return the class of a picture, or of how many objects it has boxes."""
+    return f"{len(label['boxes'])} objects" if isinstance(label, dict) else classes[label]
+
+
 def _name(classes: Sequence[str], number: int, known: int) -> str:
     """Return a class by name, cut to fit under a picture; by number where the pictures have other classes."""
     name = classes[number] if len(classes) == known else f"class {number}"

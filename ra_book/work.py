@@ -54,7 +54,7 @@ def planned(profile: Profile, pictures: int = 0) -> list[Planned]:
     Raises `ParameterError` for such a folder without that number.
     """
     found = []
-    for run in runs_of(profile):
+    for run in [] if profile.processors else runs_of(profile):
         part, name, _ = run.folder.parts[-3:]
         seen = run.training.batch * (run.training.steps or run.training.length(pictures or _to_train_on(run)))
         files = isinstance(run, RestorationRun) and run.own_pictures

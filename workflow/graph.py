@@ -4,6 +4,7 @@
 (`workflow.code`) or the content of a file that it reads has changed, and when a step before it was.
 """
 
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ class Step:
 def steps_of(profile: Profile) -> list[Step]:
     """Return every step of a profile, each after those that it waits for."""
     runs, dumped = f"runs/{profile.name}", profile.model_dump(mode="json")
-    restoring = [run for task in profile.tasks for run in planned(profile, task)]
+    restoring = [] if profile.processors else [run for task in profile.tasks for run in planned(profile, task)]
     coding = [run for dataset in profile.preprocessing for run in planned(profile, dataset)]
 
     def settings(*fields: str) -> dict:
@@ -82,12 +83,14 @@ def steps_of(profile: Profile) -> list[Step]:
         *(_train_preprocessor(profile, runs, run) for run in coding),
     ]  # fmt: skip
     for task in profile.tasks:
+        judged = planned(profile, task)
         steps.append(Step(
             "cross_evaluate", "04_cross_evaluate",
             tuple(f"{runs}/{{task}}/{name}" for name in ("accuracy.csv", "paired.csv", "answers.npz")),
-            inputs=finished(runs, planned(profile, task)),
-            wildcards={"task": task}, parameters={"task": task}, files=shipped(*profile.recognizers),
-            settings=settings("data", "channels", "source", "unseen", "evaluation_batch"),
+            inputs=() if profile.processors else finished(runs, judged),
+            wildcards={"task": task}, parameters={"task": task},
+            files=shipped(*profile.recognizers) + (kept(judged) if profile.processors else ()),
+            settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
             resources=asks(8, 32, profile),
         ))  # fmt: skip
     for dataset in profile.preprocessing:
@@ -98,6 +101,11 @@ def steps_of(profile: Profile) -> list[Step]:
 def finished(runs: str, chosen: list[Run]) -> tuple[str, ...]:
     """Return the files with which runs are complete."""
     return tuple(f"{runs}/{run.name}/run.json" for run in chosen)
+
+
+def kept(chosen: list[Run]) -> tuple[str, ...]:
+    """Return the files of finished runs that no step makes."""
+    return tuple(os.path.relpath(path) for run in chosen for path in sorted(run.folder.iterdir()))
 
 
 def asks(hours: int, memory_gb: int, profile: Profile | None = None) -> dict[str, object]:

@@ -9,7 +9,18 @@ from matplotlib.ticker import MaxNLocator
 import ra_book.figures.measured as measured
 import ra_book.figures.plots as plots
 from ra_book.figures.look import FAINT, INK, LINES, Figure, look, new_figure, style, task_name, task_title
-from ra_book.figures.measured import ACCURACY, PAIRED, change, listing, note, per_recognizer, per_role, prepare, signed
+from ra_book.figures.measured import (
+    ACCURACY,
+    PAIRED,
+    accuracy_name,
+    change,
+    listing,
+    note,
+    per_recognizer,
+    per_role,
+    prepare,
+    signed,
+)  # fmt: skip
 from ra_book.figures.plots import legend, looks_of, offsets
 
 
@@ -24,7 +35,7 @@ def _role_sentence(rows: pd.DataFrame) -> str:
 
 @style()
 def accuracy_heatmap(accuracy: pd.DataFrame, task: str) -> Figure:
-    """Draw top-1 by recognizer (rows) and mode (columns) of one task, with the gain on `plain` in brackets."""
+    """Draw accuracy by recognizer (rows) and mode (columns) of one task, with the gain on `plain` in brackets."""
     rows = prepare(accuracy, ACCURACY, task)
     cells, recognizers = measured.on_plain(per_recognizer(rows)), measured.recognizers_of(rows)
     gains = cells["gain"].mask(cells["method"].isin(["oracle", "unprocessed"]))
@@ -37,14 +48,14 @@ def accuracy_heatmap(accuracy: pd.DataFrame, task: str) -> Figure:
     plots.heat_map(axes, values, texts.fillna(""))
     axes.xaxis.tick_top()
     axes.axhline(list(recognizers.values()).count("source"), color="white", linewidth=7)
-    figure.suptitle(f"{task_title(task)}: top-1 accuracy in %, in brackets the gain on plain in points")
-    figure.alt = f"Heat map of top-1 accuracy in {task_name(task)}; {_role_sentence(rows)}."
+    figure.suptitle(f"{task_title(task)}: {accuracy_name(accuracy)} in %, in brackets the gain on plain in points")
+    figure.alt = f"Heat map of {accuracy_name(accuracy)} in {task_name(task)}; {_role_sentence(rows)}."
     return figure
 
 
 @style()
 def headline(accuracy: pd.DataFrame) -> Figure:
-    """Draw a panel for each task: top-1 of every mode on the source and on the mean of the unseen."""
+    """Draw a panel for each task: accuracy of every mode on the source and on the mean of the unseen."""
     rows = prepare(accuracy, ACCURACY)
     tasks, sentences = measured.values_of(rows, "task"), []
     figure = new_figure(height=3.7)
@@ -57,15 +68,15 @@ def headline(accuracy: pd.DataFrame) -> Figure:
         plots.bars(axes, cells.assign(group=cells["role"].map(words)), "group", labels=True)
         axes.set(title=task_title(task), ylabel="")
         sentences.append(f"{task_title(task)}, {_role_sentence(mine)}")
-    figure.axes[0].set_ylabel("top-1 accuracy, %")
+    figure.axes[0].set_ylabel(f"{accuracy_name(accuracy)}, %")
     legend(figure, looks_of(rows), note(rows), "bars")
-    figure.alt = f"Top-1 accuracy of every mode. {'. '.join(sentences)}."
+    figure.alt = f"Bars of {accuracy_name(accuracy)} of every mode. {'. '.join(sentences)}."
     return figure
 
 
 @style()
 def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
-    """Draw top-1 with its 95 % interval against PSNR for each mode, on the source and the mean of the unseen.
+    """Draw accuracy with its 95 % interval against PSNR for each mode, on the source and the mean of the unseen.
 
     The oracle has no PSNR and is a dashed line. The lambdas of a sweep are joined by a line: the front.
     """
@@ -77,12 +88,13 @@ def accuracy_against_psnr(accuracy: pd.DataFrame, task: str) -> Figure:
         _against_psnr(axes, cells[cells["role"] == role])
         axes.set(title=title, xlabel="PSNR, dB")
         axes.margins(0.12)
-    shown[0].set_ylabel("top-1 accuracy, %")
+    shown[0].set_ylabel(f"{accuracy_name(accuracy)}, %")
     figure.suptitle(f"{task_title(task)}: accuracy against fidelity")
     psnr = cells.dropna(subset="psnr").groupby("method", sort=False)["psnr"].mean()
     legend(figure, {method: look(method) for method in psnr.index}, note(rows))
     fidelity = listing([f"{look(name).label} {value:.2f} dB" for name, value in psnr.items()] or ["not measured"])
-    figure.alt = f"Top-1 accuracy against PSNR in {task_name(task)}; {_role_sentence(rows)}; PSNR: {fidelity}."
+    what = f"{accuracy_name(accuracy)} against PSNR in {task_name(task)}"
+    figure.alt = f"Points of {what}; {_role_sentence(rows)}; PSNR: {fidelity}."
     return figure
 
 
@@ -131,12 +143,12 @@ def paired_forest(paired: pd.DataFrame, task: str) -> Figure:
     figure = new_figure(height=1.5 + 0.21 * rows["recognizer"].nunique() * max(rows["method"].nunique(), 2))
     axes = figure.subplots()
     _forest(axes, per_recognizer(rows), texts=True)
-    axes.set_xlabel("difference to plain on the same pictures, percentage points of top-1")
+    axes.set_xlabel("difference to plain on the same pictures, percentage points")
     axes.set_title(f"{task_title(task)}: gain on plain by recognizer")
     legend(figure, looks_of(rows), note(rows))
     parts = [f"{look(row.method).label} {change(row)} on {words[row.role]}" for row in per_role(rows).itertuples()]
     figure.alt = (
-        f"Forest plot of the paired difference to plain in {task_name(task)}, in percentage points of top-1 "
+        f"Forest plot of the paired difference to plain in {task_name(task)}, in percentage points "
         f"with 95 % interval: {listing(parts)}."
     )
     return figure

@@ -1,6 +1,7 @@
 """Pictures before and behind a codec: what the preprocessor changes, what it saves, and what is found in it."""
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from ra_book.figures.look import FAINT, RIGHT, WRONG, Figure, style
-from ra_book.figures.measured import signed
-from ra_book.figures.pictures import LETTER, Sheet
+from ra_book.figures.look import FAINT, RIGHT, WRONG, Figure, look, style
+from ra_book.figures.measured import listing, signed
+from ra_book.figures.pictures import LETTER, Sheet, in_frame
 
 BAR = 0.75  # inches to the right of the pictures for a colour bar
+FOUND = ("boxes", "labels", "scores")
 OVERLAP = 0.5  # of a found box with a true one, from which it is right
 
 
@@ -170,16 +172,8 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
     for (kind, label), shown in zip(_ways(panel).items(), ("alone", "decoded"), strict=True):
         y, counts = sheet.row(label, panel[shown], 2), np.zeros(3, int)
         for k, x in enumerate(sheet.columns):
-            true_boxes, true_labels, _ = _kept(panel, "true", k)
-            boxes, labels, scores = _kept(panel, shown, k, least)
-            right, found = matched(boxes, labels, scores, true_boxes, true_labels)
-            place = (x, y, sheet.side)
-            for box, name in zip(true_boxes[~found], true_labels[~found], strict=True):
-                _box(sheet.axes, box * scale, place, FAINT, ":", f"{classes[name]} missed")
-            for box, name, sure, ok in zip(boxes, labels, scores, right, strict=True):
-                colour, dash = (RIGHT, "-") if ok else (WRONG, "--")
-                _box(sheet.axes, box * scale, place, colour, dash, f"{classes[name]} {100 * sure:.0f}%")
-            numbers = np.array([found.sum(), len(found), (~right).sum()])
+            true, found = _kept(panel, "true", k)[:2], _kept(panel, shown, k, least)
+            numbers = _finds(sheet.axes, (x, y, sheet.side), scale, classes, true, found)
             counts += numbers
             sheet.small(k, 0, _bytes(panel, kind, k))
             sheet.small(k, 1, _found_sentence(*numbers))
@@ -189,6 +183,45 @@ def detection_panel(panel: Mapping, least: float = 0.5) -> Figure:
         f"{_bytes_sentence(panel)}."
     )
     return sheet.figure
+
+
+@style()
+def boxes_panel(
+    images: Mapping[str, Sequence], answers: Mapping[str, np.ndarray], pictures: Sequence[int], targets: Sequence[dict],
+    least: float = 0.5,
+) -> Figure:  # fmt: skip
+    """Draw versions (rows) of some pictures (columns) of one size, each with what the first detector finds in it.
+
+    `images` holds K pictures (3, H, W) by version. `answers` is what a task's `answers.npz` holds: `boxes` (V, R, N, M,
+    4), `scores` and `labels` (V, R, N, M), `versions`, `recognizers`, `classes`; `pictures` (K,) says which of the N
+    are shown, `targets` what is really in each of the N. Boxes are drawn as in `detection_panel`.
+    """
+    classes, known, parts = ["", *map(str, answers["classes"])], list(map(str, answers["versions"])), []
+    shape = np.shape(next(iter(images.values()))[0])
+    sheet = Sheet((len(pictures), *shape), [1] * len(images), f"found by {answers['recognizers'][0]}")
+    for version in in_frame(images):
+        shown, panel = look(version), {f"{key}_found": answers[key][known.index(version), 0] for key in FOUND}
+        y, counts = sheet.row(textwrap.fill(shown.label, 13), images[version], 1), np.zeros(3, int)
+        for k, (x, number) in enumerate(zip(sheet.columns, pictures, strict=True)):
+            true = tuple(np.asarray(targets[number][key]) for key in FOUND[:2])
+            found = _kept(panel, "found", number, least)
+            numbers = _finds(sheet.axes, (x, y, sheet.side), sheet.side / shape[-1], classes, true, found)
+            counts += numbers
+            sheet.small(k, 0, _found_sentence(*numbers))
+        parts.append(f"{shown.label} {_found_sentence(*counts)}")
+    sheet.figure.alt = f"{len(pictures)} pictures in each version with what a detector finds in them; {listing(parts)}."
+    return sheet.figure
+
+
+def _finds(axes: Axes, place: tuple, scale: float, classes: Sequence[str], true: tuple, found: tuple) -> np.ndarray:
+    """Draw what is found in a picture and what is missed; return how many are found, are there, and are wrong."""
+    right, seen = matched(*found, *true)
+    for box, name in zip(true[0][~seen], true[1][~seen], strict=True):
+        _box(axes, box * scale, place, FAINT, ":", f"{classes[name]} missed")
+    for box, name, sure, ok in zip(*found, right, strict=True):
+        colour, dash = (RIGHT, "-") if ok else (WRONG, "--")
+        _box(axes, box * scale, place, colour, dash, f"{classes[name]} {100 * sure:.0f}%")
+    return np.array([seen.sum(), len(seen), (~right).sum()])
 
 
 def _found_sentence(found: int, true: int, wrong: int) -> str:

@@ -153,6 +153,11 @@ def metric_name(metric: str) -> str:
     return METRICS.get(metric, metric)
 
 
+def accuracy_name(accuracy: pd.DataFrame, top1: str = "top-1 accuracy") -> str:
+    """Return what the accuracies of a table are: of detectors, which have no top-5, mean average precision."""
+    return METRICS["map50"] if "top5" in accuracy and accuracy["top5"].isna().all() else top1
+
+
 def number(value: float | None, digits: int = 1) -> str:
     """Return a number with its digits, or a dash where there is none."""
     return NOTHING if pd.isna(value) else f"{value:,.{digits}f}".replace("-", MINUS)

@@ -1,7 +1,7 @@
 """Figures made of pictures: grids, degradations, and panels with the recognizers' answers."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -106,6 +106,12 @@ def picture_grid(
     return sheet.figure
 
 
+def in_frame(versions: Iterable[str]) -> list[str]:
+    """Return versions of a picture in the order of the book, between what came and the clean picture."""
+    ends = {"unprocessed": -1, "oracle": 1}  # above and below the others
+    return sorted(versions, key=lambda version: (ends.get(version, 0), method_rank(version)))
+
+
 def degradations(clean: Sequence, degraded: Mapping[str, Sequence], columns: Sequence[str]) -> Figure:
     """Draw K clean pictures above what each task's channel makes of them; `columns` names the K pictures."""
     images = [*clean, *(picture for pictures in degraded.values() for picture in pictures)]
@@ -140,10 +146,10 @@ def picture_panel(
     """
     labels, names = answers["labels"][pictures], list(map(str, answers["recognizers"][:most]))
     classes, known = list(map(str, answers["classes"])), list(map(str, answers["versions"]))
-    ends, parts = {"unprocessed": -1, "oracle": 1}, []  # above and below the others
+    parts = []
     sheet = Sheet((len(labels), *np.shape(next(iter(images.values()))[0])), [len(names)] * len(images))
     sheet.names([sheet.shorten(classes[label]) for label in labels])
-    for version in sorted(images, key=lambda version: (ends.get(version, 0), method_rank(version))):
+    for version in in_frame(images):
         shown, v = look(version), known.index(version)
         said, sure = (answers[what][v, : len(names)][:, pictures] for what in ("answers", "confidences"))
         y = sheet.row(textwrap.fill(shown.label, 13), images[version], len(names))

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from statistics import mode
 
 import numpy as np
 import torch
@@ -49,6 +50,20 @@ class Objects:
         boxes = clip(self.boxes - self.boxes.new_tensor([left, top, left, top]), width, height)
         seen = (boxes[:, 2:] > boxes[:, :2]).all(1)
         return Objects(boxes[seen], self.labels[seen], self.ignored[seen])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Reads pictures as `read` does, and cuts them to sides of multiples of `step` pixels."""
+
+    read: Callable[[object], np.ndarray]
+    step: int
+
+    def __call__(self, key) -> np.ndarray:
+        """Return the picture of a key, (H, W, 3) uint8, without what is left over at the right and at the bottom."""
+        picture = self.read(key)
+        height, width = (side - side % self.step for side in picture.shape[:2])
+        return picture[:height, :width]
 
 
 @dataclass(frozen=True)
@@ -121,6 +136,19 @@ class BoxedPictures:
             if len(set(sizes)) > 1:
                 target["size"] = torch.tensor(size)
         return _as_floats(images), targets
+
+    def of_one_size(self) -> torch.Tensor:
+        """Return the numbers of the pictures that have the size of most."""
+        sizes = self.sizes or ((),) * len(self)
+        common = mode(sizes)
+        return torch.tensor([number for number, size in enumerate(sizes) if size == common])
+
+    def cut_to_multiples(self, step: int) -> "BoxedPictures":
+        """Return the pictures, and their boxes, cut at the right and at the bottom to sides of multiples of `step`."""
+        sizes = self.sizes or (self.picture(0).shape[:2],) * len(self)
+        sizes = tuple(tuple(side - side % step for side in size) for size in sizes)
+        objects = tuple(one.inside(0, 0, *size) for one, size in zip(self.objects, sizes, strict=True))
+        return replace(self, read=Cut(self.read, step), objects=objects, sizes=sizes)
 
     def digests(self) -> Iterator[bytes]:
         """Yield the SHA-256 of each picture's key and objects (its pixels are not read)."""

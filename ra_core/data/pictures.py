@@ -78,8 +78,8 @@ def check_fingerprint(pictures: PictureSet, known: str, place: str) -> None:
 
 
 def is_labelled(pictures: PictureSet) -> bool:
-    """Say whether it is known what is on the pictures; those of an unlabelled folder have one class."""
-    return len(pictures.classes) > 1
+    """Say whether pictures have labels; those of an unlabelled folder have one class, others have boxes."""
+    return len(pictures.classes) > 1 and not hasattr(pictures, "all_targets")
 
 
 def evenly_spaced(pictures: PictureSet, count: int) -> PictureSet:

@@ -1,10 +1,12 @@
 """What a profile trains, validates and reports on, whether it comes from a registered data set or from a folder."""
 
 import csv
+from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 
 from ra_core.cores import is_rank_zero
+from ra_core.data.box_folders import load as load_boxes
 from ra_core.data.box_folders import load_parts
 from ra_core.data.datasets import DATASETS, split_parts
 from ra_core.data.folders import list_flat, load_flat, load_tree, whole
@@ -14,18 +16,23 @@ from ra_core.errors import DataError, ParameterError
 from ra_core.files import atomic, remove, write_text
 
 
-def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path) -> dict[str, PictureSet]:
+def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: int = 1) -> dict[str, PictureSet]:
     """Return the splits asked for, of `train`, `validation` and `test`, in that order.
 
-    `data` is what a profile says (`ra_core.params.Data`): its `kind` is `folder` or the name of a data set that is
-    registered. Relative paths begin at `home`. The first process writes what a folder holds and cannot be used into
-    `folder / "skipped.csv"`, and what it knows of its files into `folder / "checked.json"`.
+    `data` is what a profile says (`ra_core.params.Data`): its `kind` is `folder`, `boxes` or the name of a data set
+    that is registered. Pictures with boxes only test; they are cut to sides of multiples of `step`. Relative paths
+    begin at `home`. The first process writes what a folder holds and cannot be used into `folder / "skipped.csv"`
+    (boxes: `skipped.txt`), and what it knows of its files into `folder / "checked.json"`.
     Raises `DataError` for pictures that cannot be used, and `ParameterError` for an unknown data set or part.
     """
-    if data.kind != "folder":
-        known = DATASETS.find(data.kind)
-        if known.kind != "classification":
-            raise ParameterError(f"data set {data.kind!r} has boxes and no labels; name one of a classification.")
+    known = None if data.kind in ("folder", "boxes") else DATASETS.find(data.kind)
+    if (known.kind == "detection" if known else data.kind == "boxes") and parts != ("test",):
+        raise ParameterError(f"{data.kind!r} has boxes and no labels to learn from; name data of a classification.")
+    if data.kind == "boxes":
+        found = load_boxes(_existing(home, data.source), resize=data.resize)
+        _write_skipped(folder, found.skipped)
+        return {"test": found.cut_to_multiples(step)}
+    if known:
         splits = known.splits(parts, data.validation_per_class, source=data.source, home=home)
     else:
         root = _existing(home, data.source)
@@ -52,10 +59,14 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
     names, parts = tuple(data.names.items()), tuple(data.parts.items())
     root = home / Path(data.folder).expanduser()
     found = load_parts(root, data.resize, names, parts, data.test_share, data.validation_share)
-    if is_rank_zero():
-        skipped = dict.fromkeys(line for pictures in found.values() for line in pictures.skipped)
-        write_text(folder / "skipped.txt", "".join(f"{line}\n" for line in skipped))
+    _write_skipped(folder, dict.fromkeys(line for pictures in found.values() for line in pictures.skipped))
     return evenly_spaced(found[part], count)
+
+
+def _write_skipped(folder: Path, lines: Iterable[str]) -> None:
+    """Write what of a folder of boxes cannot be used, a line each."""
+    if is_rank_zero():
+        write_text(folder / "skipped.txt", "".join(f"{line}\n" for line in lines))
 
 
 def _tree_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict[str, PictureSet]:

@@ -81,5 +81,8 @@ class Verdict(Protocol):
     def difference(self, other: "Verdict") -> Interval:
         """Return by how much it beats `other` on the same pictures, with its 95 % interval."""
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what it said by name, an array (N, ...) each."""
+
     def drawn(self) -> np.ndarray:
         """Return the score on each draw of the pictures with replacement (`ra_core.bd_rate.counts`), (draws,)."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ra_core.data.boxes import Target, common_name
-from ra_core.detection import drawn_mean_ap, interval_of, mean_ap
+from ra_core.detection import MOST_DETECTIONS, drawn_mean_ap, interval_of, mean_ap
 from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.trunks import TRUNKS
@@ -137,6 +137,16 @@ class Detected:
     def difference(self, other: "Detected") -> Interval:
         (mine, drawn), (theirs, other_drawn) = self.scored, other.scored
         return interval_of(mine - theirs, drawn - other_drawn, lowest=-100.0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the surest `boxes` (N, M, 4), `scores` and `labels` (N, M); M is the most that count, label 0 none."""
+        filled = {"boxes": np.zeros((len(self.found), MOST_DETECTIONS, 4), np.float32)}
+        filled |= {key: np.zeros(filled["boxes"].shape[:2], kind) for key, kind in (("scores", "f4"), ("labels", "i2"))}
+        for n, answer in enumerate(self.found):
+            surest = answer["scores"].argsort(descending=True)[:MOST_DETECTIONS]
+            for key, rows in filled.items():
+                rows[n, : len(surest)] = answer[key][surest]
+        return filled
 
     def drawn(self) -> np.ndarray:
         return self.scored[1]

@@ -57,6 +57,10 @@ class Recognizer(Judge):
 
     def look(self, images, clean, labels, pictures):
         """Return whether it is right of each picture; without labels, right is what it says of the clean one."""
+        if hasattr(pictures, "all_targets"):
+            raise ParameterError(
+                f"recognizer {self.name!r} names pictures, and {pictures.name} has boxes; name detectors for them."
+            )
         logits = self(images).float()
         labels = labels.to(logits.device) if is_labelled(pictures) else self(clean).argmax(1)
         if is_labelled(pictures) and logits.shape[1] != len(pictures.classes):  # wrong answers without a word
@@ -99,6 +103,9 @@ class Classified:
 
     def difference(self, other: "Classified") -> Interval:
         return paired_difference(self.top1, other.top1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"answers": self.answer.numpy(), "confidences": self.confidence.numpy()}
 
     def drawn(self) -> np.ndarray:
         return 100 * (counts(len(self.top1)) @ self.top1.double().numpy()) / len(self.top1)

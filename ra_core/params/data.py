@@ -12,16 +12,19 @@ class Data(Strict):
     """Where pictures come from."""
 
     kind: str = Field(
-        "cifar10", description="a registered data set, or a folder of class folders, labels.csv or pictures"
+        "cifar10",
+        description="a registered data set; folder: class folders, labels.csv or pictures; boxes: COCO or VOC",
     )
-    source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder: its path")
+    source: str = Field("shipped", description="CIFAR-10: shipped, download or a path; folder, boxes: its path")
     test: str = Field("", description="folder: another one without class folders, all of which is only reported on")
     train_per_class: int = Field(0, ge=0, description="training pictures a class, 0 for all")
     test_per_class: int = Field(0, ge=0, description="test pictures a class, 0 for all")
     validation_per_class: int = Field(
         50, ge=1, description="pictures a class set aside from training (not of flat folders)"
     )
-    resize: int = Field(256, ge=8, description="folder: shorter side before the crop, pixels")
+    resize: int = Field(
+        256, ge=0, description="shorter side in pixels: folder: before the crop; boxes: of the picture, 0 as stored"
+    )
     crop: int = Field(224, ge=8, description="folder: side of the square crop, pixels")
     test_share: float = Field(
         0.5, gt=0, lt=1, description="folder without class folders: share of the files that is only reported on"

@@ -53,12 +53,15 @@ class Profile(Strict):
         {}, description="preprocessing before a codec, by data set: a registered one, or a name for one's own"
     )
     proxy: LearnedProxy = LearnedProxy()
+    processors: str | None = Field(
+        None, description="trained already, and only judged: those that ship by this name, or runs/PROFILE"
+    )
     modes: list[str] = Field(
         ["plain", "ra", "ra_transformer", "ra_unsupervised"],
         min_length=1, description="ra@0.01 is the mode ra with lambda 0.01: several of them are a sweep",
     )  # fmt: skip
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
-    source: SourceName = Field("resnet20", description="the recognizer that training sees")
+    source: SourceName | None = Field("resnet20", description="the judge that training sees; null: no judge here did")
     unseen: UnseenNames = Field(
         ["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation; judges/*: all files there"
     )
@@ -86,6 +89,16 @@ class Profile(Strict):
     def _different_judges(self):
         if len({self.source, *self.unseen}) < 1 + len(self.unseen):
             raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers")
+        if not (self.source or (self.processors and self.unseen)):
+            raise ValueError("source is null: name processors that are trained already, and judges under unseen")
+        return self
+
+    @model_validator(mode="after")
+    def _trainable(self):
+        if self.data.kind == "boxes" and not self.processors:
+            raise ValueError("data.kind = 'boxes' has nothing to train on; name processors that are trained already")
+        if self.processors and self.preprocessing:
+            raise ValueError("processors are judged on their own; move preprocessing into another profile")
         return self
 
     @model_validator(mode="after")
@@ -122,8 +135,13 @@ class Profile(Strict):
 
     @property
     def recognizers(self) -> list[str]:
-        """All recognizers, the source first."""
-        return [self.source, *self.unseen]
+        """All recognizers, the source first, where there is one."""
+        return [*([self.source] if self.source else []), *self.unseen]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that its pictures are divided into; where nothing is trained, only what is reported on."""
+        return ("test",) if self.processors else ("train", "validation", "test")
 
     @property
     def is_published_setting(self) -> bool:

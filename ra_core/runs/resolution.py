@@ -17,17 +17,31 @@ def resolve(
 ) -> Run:
     """Return the run of a method of a profile; `place` is a task, or a data set with a `codec` and perhaps a `quality`.
 
-    Raises `ParameterError` for what the profile does not train.
+    Where the profile names `processors`, it is a finished run of theirs. Raises `ParameterError` for what the profile
+    does not train, or does not find.
     """
     if not 0 <= seed <= MAX_SEED:
         raise ParameterError(f"seed {seed} is not allowed; give a whole number from 0 to {MAX_SEED}.")
+    if codec is None and profile.processors:
+        return _finished(profile, place, method, seed)
     if codec is None:
         return resolve_restoration(profile, place, method, seed)
     return resolve_coding(profile, place, method, codec, quality, seed)
 
 
+def _finished(profile: Profile, task: str, mode: str, seed: int) -> RestorationRun:
+    """Return the run of one task, mode and seed of the processors that a profile only judges."""
+    run = find_run(f"{profile.processors}/{task}/{profile.mode(mode, task).name}/seed{seed}")
+    if run.channel != profile.channel(task):
+        raise ParameterError(
+            f"profile {profile.name} has {profile.channel(task)}, and its processors {profile.processors} learned "
+            f"behind {run.channel}; state the same under channels."
+        )
+    return run
+
+
 def planned(profile: Profile, place: str | None = None) -> list[Run]:
-    """Return every run that a profile trains, of one task or data set or of all."""
+    """Return every run that a profile trains, or only judges, of one task or data set or of all."""
     tasks = [task for task in profile.tasks if place in (None, task)]
     runs: list[Run] = [
         resolve(profile, task, mode, seed) for task in tasks for mode in profile.modes for seed in profile.seeds

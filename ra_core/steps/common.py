@@ -19,9 +19,13 @@ def set_threads(count: int) -> None:
 
 
 def pictures_of(profile: Profile, place: str, part: str, count: int = 0):
-    """Return a part (`train`, `validation`, `test`) of the pictures of a task or of a data set, or `count` of them."""
+    """Return a part (`train`, `validation`, `test`) of the pictures of a task or of a data set, or `count` of them.
+
+    Every task has the same; those with boxes have sides that every task can take.
+    """
     if place in profile.tasks:
-        found = load_splits(profile.data, (part,), project_root(), profile_folder(profile.name))[part]
+        step = max(profile.channel(task).scale for task in profile.tasks)
+        found = load_splits(profile.data, (part,), project_root(), profile_folder(profile.name), step)[part]
         return found.subset(torch.arange(min(count, len(found))), found.name) if count else found
     data, folder = profile.coding(place).data, profile_folder(profile.name) / place
     return load_part(place, part, count, data, project_root(), folder)

@@ -24,7 +24,7 @@ def chains_of(profile: Profile, task: str, device: torch.device) -> Iterator[tup
     yield "oracle", 0, Chain()
     yield "unprocessed", 0, Chain(profile.channel(task))
     runs = planned(profile, task)
-    pictures = runs[0].fingerprints()
+    pictures = {} if profile.processors else runs[0].fingerprints()  # what others learned from need not be here
     for run in runs:
         yield run.parameters["mode"], run.seed, run.chain(trained(run, device, pictures))
 
@@ -42,8 +42,8 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
     answers: dict[tuple[str, int], Answers] = {}
     for (mode, seed), chain in chains.items():
         answers[mode, seed] = evaluate(chain, judges, test, profile.evaluation_batch, device)
-        value = answers[mode, seed].verdicts[profile.source].value()
-        print(f"{task} {mode} seed{seed}: {value:.1f} % on {profile.source}", flush=True)
+        first, verdict = next(iter(answers[mode, seed].verdicts.items()))
+        print(f"{task} {mode} seed{seed}: {verdict.value():.1f} % {verdict.metric} on {first}", flush=True)
 
     rows, gains = [], []
     for (mode, seed), found in answers.items():
@@ -58,22 +58,20 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def _write_answers(path: Path, profile: Profile, answers: dict[tuple[str, int], Answers], test) -> None:
-    """Write what each recognizer answered behind each chain of the first seed, and how sure it was: (V, R, N) both."""
+    """Write what each recognizer said behind each chain of the first seed (`Verdict.arrays`), (V, R, N, ...) each."""
     others = {(mode, seed) for mode in profile.modes for seed in profile.seeds[1:]}
     shown = {mode: found for (mode, seed), found in answers.items() if (mode, seed) not in others}
-
-    def every(what: str) -> np.ndarray:
-        said = [[getattr(verdict, what).numpy() for verdict in found.verdicts.values()] for found in shown.values()]
-        return np.array(said)
-
-    labels, classes, given = test.labels.numpy(), test.classes, every("answer")
-    if not is_labelled(test):  # right is what the source says to the clean picture
-        labels, classes = given[0, 0], [f"class {number}" for number in range(given.max() + 1)]
+    said = [[verdict.arrays() for verdict in found.verdicts.values()] for found in shown.values()]
+    given = {what: np.array([[each[what] for each in row] for row in said]) for what in said[0][0]}
+    classes = test.classes
+    if "answers" in given:
+        given["labels"] = test.labels.numpy()
+        if not is_labelled(test):  # right is what the source says to the clean picture
+            given["labels"] = given["answers"][0, 0]
+            classes = [f"class {number}" for number in range(given["answers"].max() + 1)]
+    given |= {"versions": np.array(list(shown)), "recognizers": np.array(profile.recognizers)}
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(
-            file, versions=np.array(list(shown)), recognizers=np.array(profile.recognizers), answers=given,
-            confidences=every("confidence"), labels=labels, classes=np.array(classes),
-        )  # fmt: skip
+        np.savez_compressed(file, **given, classes=np.array(classes))
 
 
 def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -125,3 +125,20 @@ def test_names_of_classes_are_compared_without_their_spelling():
     assert common_name("Potted_plant") == common_name("pottedplant")
     assert common_name("aeroplane") == common_name("Airplane") and common_name("tvmonitor") == "tv"
     assert common_name("car") != common_name("cart")
+
+
+def test_pictures_are_cut_to_multiples_and_their_boxes_with_them():
+    pictures = boxed.mixed(6)  # of 64 and of 50 pixels
+    cut = pictures.cut_to_multiples(16)
+    assert cut.sizes == tuple((64, 64) if side == (64, 64) else (48, 48) for side in pictures.sizes)
+    for i, (height, width) in enumerate(cut.sizes):
+        assert np.array_equal(cut.picture(i), pictures.picture(i)[:height, :width])
+        [box], [before] = cut.objects[i].boxes.tolist(), pictures.objects[i].boxes.tolist()
+        assert box == [*before[:2], min(before[2], width), min(before[3], height)]
+    alone = boxed.pictures(3, side=50).cut_to_multiples(4)
+    assert alone.sizes == ((48, 48),) * 3 and alone.batch(torch.arange(3))[0].shape == (3, 3, 48, 48)
+
+
+def test_the_pictures_that_have_the_size_of_most_are_known():
+    assert boxed.mixed(6).of_one_size().tolist() == [0, 2, 3, 5]
+    assert boxed.pictures(3).of_one_size().tolist() == [0, 1, 2]

@@ -12,7 +12,7 @@ from torchvision import models
 from ra_core.data import cifar10, scenes
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError, WeightsError
-from ra_core.judges.detector import SHIPPED, Detector, load_detector
+from ra_core.judges.detector import SHIPPED, Detected, Detector, load_detector
 from ra_core.judges.detector_nets import Unresized, make_detector
 from ra_core.judges.recognizer import load_recognizer
 from ra_core.judges.trunks import TRUNKS
@@ -335,3 +335,14 @@ def test_a_detector_of_ones_own_is_named_by_its_place(tmp_path, monkeypatch):
 def test_an_unknown_name_is_refused(name):
     said = refusal(ParameterError, load_detector, name)
     assert repr(name) in said and "fcos, faster_rcnn, retinanet, fasterrcnn_mobilenet" in said
+
+
+def test_what_was_found_becomes_arrays_with_the_surest_first():
+    boxes = torch.arange(8.0).view(2, 4)
+    found = [{"boxes": boxes, "scores": torch.tensor([0.2, 0.9]), "labels": torch.tensor([3, 1])}]
+    found.append({key: value[:0] for key, value in found[0].items()})
+    arrays = Detected(found, []).arrays()
+    assert arrays["boxes"].shape == (2, 100, 4) and arrays["scores"].shape == arrays["labels"].shape == (2, 100)
+    assert arrays["boxes"][0, :2].tolist() == [[4, 5, 6, 7], [0, 1, 2, 3]] and not arrays["boxes"][0, 2:].any()
+    assert arrays["labels"][0, :3].tolist() == [1, 3, 0] and arrays["scores"][0, 0] == pytest.approx(0.9)
+    assert not arrays["labels"][1].any()

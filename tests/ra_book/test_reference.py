@@ -155,7 +155,7 @@ def test_profiles_stand_side_by_side_and_what_one_did_not_run_is_a_dash():
         "columns": ["a", "b"], "data": [["+5.0 [+4.0, +6.0]", "–"], ["–", "+2.0 [+1.0, +3.0]"]],
         "index": [("Denoising", "RA", "source"), ("Denoising", "RA unsupervised", "source")],
     }  # fmt: skip
-    assert "points of top-1 [95 % interval]</caption>" in table._repr_html_()
+    assert "of detectors of mAP@0.5 [95 % interval]</caption>" in table._repr_html_()
     table = figures.bd_beside({"a": bd("npp_qa", -20.0), "b": bd("npp", float("nan"))})
     assert [key[2] for key in table.index] == ["NPP-QA", "NPP, one a quality"]
     assert table.to_numpy().tolist() == [["−20.0 [−25.0, −15.0]", "–"], ["–", "no overlap"]]
@@ -183,3 +183,18 @@ def test_what_is_kept_comes_from_commits_and_keeps_the_contracts(folder):
         table = folder / f"{name}.csv"
         assert not table.exists() or list(pd.read_csv(table)) == list(columns)
     assert (folder / "trainings.csv").exists()
+
+
+def test_processors_of_others_are_told_as_not_trained(project):
+    text = TEXT.split("tasks:")[0] + "tasks: {dn: {}}\nmodes: [plain, ra]\nprocessors: runs/mine\n"
+    (project / "params" / "judged.yaml").write_text(text)
+    for mode in ("plain", "ra"):
+        channel = "{sigma: 0.1}"
+        (project / f"runs/mine/dn/{mode}/seed0/params.yaml").write_text(f"{{task: dn, channel: {channel}}}")
+    (project / "runs" / "judged").mkdir()
+    paired(3.0).to_csv(project / "runs/judged/accuracy.csv", index=False)
+    reference.collect("judged")
+    rows = pd.read_csv(project / "results/judged/trainings.csv")
+    assert list(rows.profile) == ["mine"] * 2 and list(rows.shipped) == [True] * 2
+    said = reference.about("judged")
+    assert (said["trainings"], said["training_hours"], said["commits"]) == (0, 0, ["0123456789ab"])

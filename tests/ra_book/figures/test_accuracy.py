@@ -142,3 +142,13 @@ def test_any_part_of_the_table_can_be_shown(modes, names, tasks, seeds):
         assert figures.paired_table(paired, task).shape == (len(names), len(modes & set(TRAINED[1:])))
         assert len(figures.paired_forest(paired, task).axes[0].get_yticks()) == len(names)
         assert len(figures.against_the_paper(paired, drawn.make_published()).axes) == 2 * len(tasks)
+
+
+def test_of_detectors_the_figures_name_mean_average_precision():
+    detectors = ACCURACY.assign(top5=float("nan"))
+    assert figures.accuracy_heatmap(ACCURACY, "sr").get_suptitle().startswith("Super-resolution: top-1 accuracy in %")
+    assert figures.accuracy_heatmap(detectors, "sr").get_suptitle().startswith("Super-resolution: mAP@0.5 in %")
+    assert figures.headline(detectors).axes[0].get_ylabel() == "mAP@0.5, %"
+    assert "<caption>mAP@0.5 in %" in figures.accuracy_table(detectors, "sr")._repr_html_()
+    for draw in TASK_FIGURES:
+        assert "mAP@0.5" in draw(detectors, "sr").alt and "mAP" not in draw(ACCURACY, "sr").alt

@@ -208,3 +208,22 @@ def test_detection_panel_draws_right_wrong_and_missed_boxes(form):
     assert "codec alone: 1 of 3 found, 1 wrong; preprocessed: 3 of 3 found, 0 wrong" in figure.alt
     less_sure = texts(figures.detection_panel(form(make_detections()), least=0.3))
     assert "cat 40%" in less_sure and "2 of 2 found, 1 wrong" in less_sure
+
+
+def test_boxes_panel_draws_what_the_first_detector_finds_behind_each_version():
+    found = np.zeros((2, 1, 3, 4, 4))
+    found[1, 0, 2, :2] = [[0, 0, 10, 10], [10, 10, 20, 20]]  # behind plain, in picture 2: one right, one wrong
+    labels, scores = np.zeros((2, 1, 3, 4), int), np.zeros((2, 1, 3, 4))
+    labels[1, 0, 2, :2], scores[1, 0, 2, :2] = [2, 1], [0.8, 0.6]
+    answers = {"boxes": found, "labels": labels, "scores": scores, "versions": np.array(["oracle", "plain"]),
+               "recognizers": np.array(["net"]), "classes": np.array(["cat", "dog"])}  # fmt: skip
+    target = {"boxes": np.array([[0.0, 0, 10, 10]]), "labels": np.array([2])}
+    images = {version: np.zeros((1, 3, 20, 40), np.uint8) for version in ("oracle", "plain")}
+    figure = figures.boxes_panel(images, answers, [2], [target] * 3)
+    left, right, bottom, top = figure.axes[0].images[0].get_extent()
+    assert (right - left) / (bottom - top) == pytest.approx(2)  # as wide as the picture is
+    assert [patch.get_linestyle() for patch in figure.axes[0].patches] == ["-", "--", ":"]
+    assert figure.axes[0].patches[0].get_width() == pytest.approx(10 * (right - left) / 40)
+    said = texts(figure)
+    assert {"dog 80%", "cat 60%", "1 of 1 found, 1 wrong", "0 of 1 found, 0 wrong", "dog missed"} <= set(said)
+    assert "plain 1 of 1 found, 1 wrong and clean (oracle) 0 of 1 found" in figure.alt

@@ -1,0 +1,51 @@
+"""The page on detection says what `results/` holds, and nothing else."""
+
+from drawn import make_accuracy, make_paired
+
+from ra_book import figures
+from ra_book.carried import detection_text
+
+DETECTORS = {"one": "unseen", "other": "unseen"}
+
+
+def make(gains: dict[tuple[str, str], tuple[float, float, float]]):
+    """Rows as the evaluation writes them of detectors, with some gains of `ra` as wanted."""
+    modes = ["oracle", "unprocessed", "plain", "ra"]
+    accuracy = make_accuracy(("dn", "sr"), modes, DETECTORS).assign(top5=float("nan"))
+    paired = make_paired(accuracy)
+    for (task, judge), numbers in gains.items():
+        here = (paired["task"] == task) & (paired["recognizer"] == judge)
+        paired.loc[here, ["difference", "low", "high"]] = numbers
+    return accuracy, paired
+
+
+def test_a_table_has_a_line_for_each_task_and_detector_and_their_mean():
+    accuracy, paired = make({("sr", "one"): (4.0, 1.0, 6.0), ("sr", "other"): (1.0, -2.0, 3.0)})
+    table = figures.detection_table(accuracy, paired)
+    tasks, judges = ("Super-resolution", "Denoising"), ("one", "other", "mean of them")
+    assert list(table.index) == [(task, judge) for task in tasks for judge in judges]
+    assert list(table.columns) == [
+        *(f"{figures.look(mode).label}, mAP@0.5 in %" for mode in ("oracle", "unprocessed", "plain", "ra")),
+        "gain of RA on plain, points",
+    ]
+    gains = table["gain of RA on plain, points"]
+    assert gains["Super-resolution", "one"] == "+4.0 [+1.0, +6.0]"
+    assert gains["Super-resolution", "mean of them"] == "+2.5 [\N{MINUS SIGN}0.5, +4.5]"
+    [row] = accuracy.query("task == 'dn' and mode == 'ra' and recognizer == 'other'").itertuples()
+    assert table.loc[("Denoising", "other"), "RA, mAP@0.5 in %"].startswith(f"{row.top1:.1f} [{row.top1_low:.1f}, ")
+
+
+def test_the_page_counts_what_is_shown(tmp_path):
+    assert detection_text(tmp_path).startswith("Not measured")
+    accuracy, paired = make({
+        ("sr", "one"): (4.0, 1.0, 6.0), ("sr", "other"): (1.0, -2.0, 3.0),
+        ("dn", "one"): (-3.0, -5.0, -1.0), ("dn", "other"): (-1.0, -2.0, 1.0),
+    })  # fmt: skip
+    folder = tmp_path / "results" / "photos_detection_voc"
+    folder.mkdir(parents=True)
+    accuracy.to_csv(folder / "accuracy.csv", index=False)
+    paired.to_csv(folder / "paired.csv", index=False)
+    text = detection_text(tmp_path)
+    assert "Pascal VOC, 2000 pictures" in text and "COCO" not in text
+    assert "`RA` is above `plain` in 2 of 4 comparisons, with the whole interval in 1" in text
+    assert "with the whole interval below it in 1." in text and "+4.0 [+1.0, +6.0]" in text
