@@ -36,6 +36,9 @@ class Ladder(Strict):
     both_ends: bool = Field(
         False, description="also train a postprocessor, alone (post) and behind a preprocessor (both)"
     )
+    shrink: int = Field(
+        1, ge=1, le=16, description="with a preprocessor pictures are sent that many times smaller a side, and enlarged"
+    )
     tables: list[Literal["tables", "npp_tables"]] = Field(
         [], description="of JPEG: learn its tables of quantisation, alone (tables) and with a preprocessor (npp_tables)"
     )

@@ -61,6 +61,11 @@ class CodingRun(Run):
         return tuple(Rung(*rung) for rung in self.parameters["rungs"])
 
     @property
+    def shrink(self) -> int:
+        """How many times smaller a side its pictures are sent."""
+        return self.parameters.get("shrink", 1)
+
+    @property
     def middle(self) -> Rung:
         """The rung at which it is validated and shown."""
         return self.rungs[len(self.rungs) // 2]
@@ -105,7 +110,7 @@ class CodingRun(Run):
             references = as_batch(splits["validation"], REFERENCES)[0]
             told = (parameters[key] for key in ("profile", "device"))
             proxy = load_proxy(parameters["proxy"], parameters["codec"], references, learned, *told)
-        extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
+        extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight", "shrink") if key in parameters}
         recognition = self.method.recognition if callable(self.method.recognition) else parameters["recognition"]
         return Preprocessing(self.codec, proxy, judge, self.rungs, recognition, **extra)
 
@@ -128,7 +133,8 @@ class CodingRun(Run):
         codec = codec or self.codec
         if tables := networks.get("tables"):
             codec = codec.with_tables(tables.at(rung.quality))
-        return Chain(Coded(codec, rung.quality), networks.get("postprocessor"), pre=pre)
+        shrink = self.shrink if "preprocessor" in networks else 1  # without networks it is the codec alone
+        return Chain(Coded(codec, rung.quality, shrink), networks.get("postprocessor"), pre=pre)
 
     def validate(self, networks, judge, splits, team):
         shown = (splits["validation"], self.evaluation_batch, team.device)
@@ -181,6 +187,8 @@ def resolve_coding(
     if "preprocessor" in chosen.trains:  # else nothing stands before the codec, and no gradient passes through it
         weight = (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight
         parameters |= {"preprocessor": settings.preprocessor.model_dump(), "proxy": steps.proxy, "mse_weight": weight}
+        if steps.shrink > 1:
+            parameters["shrink"] = steps.shrink
         if steps.proxy != "BlockDCT":
             parameters["learned_proxy"] = profile.proxy.model_dump()
     elif "tables" in chosen.trains:

@@ -205,6 +205,20 @@ def test_tables_are_learned_where_they_are_asked_for_and_depend_on_no_preprocess
         assert parameters("npp_tables", **changed) != parameters("npp_tables")
 
 
+def test_a_preprocessor_may_send_smaller_pictures_and_tables_alone_never_do():
+    asked = {"codecs": {"jpeg": {"shrink": 2}}}
+    for method in ("npp_qa", "npp_tables", "both"):
+        assert parameters(method, **asked) == parameters(method) | {"shrink": 2}
+    for method in ("tables", "post"):
+        assert parameters(method, **asked) == parameters(method)
+    wanted, images = run("npp_qa", **asked), tiny.pictures(3).batch(torch.arange(3))[0]
+    nets, codec = wanted.load() if train(wanted) else {}, load_codec("jpeg")
+    out, sent = wanted.chain(nets, 60)(images, torch.arange(3)), to_8bit(AtStrength(nets["preprocessor"], 1.0)(images))
+    decoded, sizes = Coded(codec, 60, 2).transmit(sent)
+    assert torch.equal(out["stored"], decoded) and torch.equal(out["bytes"], sizes)
+    assert torch.equal(wanted.chain({}, 60)(images, torch.arange(3))["bytes"], Coded(codec, 60).transmit(images)[1])
+
+
 def test_learned_tables_go_into_the_files_of_the_chain():
     wanted = run("tables")
     nets = wanted.networks()
