@@ -15,7 +15,7 @@ LUMA_TABLE = (
 )  # fmt: skip
 CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))  # 99 outside it
 LARGEST = 255  # that a baseline file holds
-GAIN = 4.0  # so that the learning rate of a network suits the logarithms of factors too
+GAIN = 16.0  # so that the small learning rate of a network moves the logarithms of factors far enough
 
 
 def annex_k() -> torch.Tensor:

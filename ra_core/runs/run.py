@@ -74,8 +74,8 @@ class Run:
     def judge(self, pictures, device: torch.device) -> Judge:
         """Return the source, the judge that training sees, and see that it fits the pictures."""
         judge = load_judge(self.parameters["source"], pictures.classes).to(device, memory_format=torch.channels_last)
-        images, labels = pictures.batch(torch.arange(1))
         if is_labelled(pictures):
+            images, labels = pictures.batch(torch.arange(1))
             with torch.inference_mode():
                 judge.look(images.to(device), images.to(device), labels, pictures)  # refuses other classes
         return judge
