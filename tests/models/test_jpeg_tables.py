@@ -29,7 +29,9 @@ def rows(file: bytes) -> list[list[int]]:
 def changed(seed: int = 0) -> QuantTables:
     tables = QuantTables(tuple(rung.quality for rung in LADDER))
     with torch.no_grad():
-        tables.change.copy_(0.4 / GAIN * torch.randn(tables.change.shape, generator=torch.Generator().manual_seed(seed)))
+        tables.change.copy_(
+            0.4 / GAIN * torch.randn(tables.change.shape, generator=torch.Generator().manual_seed(seed))
+        )
     return tables
 
 
