@@ -49,7 +49,7 @@ def expected(sr):
         return to_arrays(sr.nets["processor"](from_arrays([array(20, 30)])))[0]
 
 
-def test_a_preprocessor_whose_pictures_are_sent_smaller_gives_those(tmp_path, one_thread):
+def test_a_preprocessor_whose_pictures_are_sent_smaller_gives_those(tmp_path):
     net = preprocessor_run(tmp_path / "run")
     parameters = yaml.safe_load((tmp_path / "run" / "params.yaml").read_text())
     write_params(tmp_path / "run", parameters | {"shrink": 2})

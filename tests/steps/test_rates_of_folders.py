@@ -30,7 +30,7 @@ preprocessing:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, one_thread):
+def folder(tmp_path, monkeypatch):
     """A project with thirty pictures of several sizes."""
     tiny.project(tmp_path, tiny.PROFILE + OWN)
     monkeypatch.chdir(tmp_path)
