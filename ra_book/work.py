@@ -57,7 +57,7 @@ def planned(profile: Profile, pictures: int = 0) -> list[Planned]:
     for run in [] if profile.processors else runs_of(profile):
         part, name, _ = run.folder.parts[-3:]
         seen = run.training.batch * (run.training.steps or run.training.length(pictures or _to_train_on(run)))
-        files = isinstance(run, RestorationRun) and run.own_pictures
+        files = run.own_pictures and "kind" in run.parameters["data"]
         ships = matching(run.parameters) is not None
         found.append(Planned(part, name, run.seed, seen, macs_of(run), coder_of(run), files, ships))
     return found + (_proxies(profile) if profile.preprocessing else [])
@@ -112,9 +112,9 @@ def _restoration(run: RestorationRun, judge: Judge) -> float:
 
 def _coding(run: CodingRun, judge: Judge) -> float:
     parameters, trains = run.parameters, run.method.trains
-    side = SIDES.get(parameters["dataset"]) or _side(run)
+    side = SIDES.get(parameters["dataset"]) or parameters.get("data", {}).get("crop") or _side(run)
     with torch.device("meta"):
-        clean = torch.zeros(1, 3, side, side)
+        clean = torch.zeros(1, 3, side, side, requires_grad="tables" in trains)  # which stand behind the picture
         pre = make_preprocessor("NPP", **parameters["preprocessor"]) if "preprocessor" in trains else None
         post = make_processor(scale=1, **parameters["postprocessor"]) if "postprocessor" in trains else None
 

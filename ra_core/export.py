@@ -36,6 +36,10 @@ def export(network: Network, path: Path) -> None:
 
     Raises `ParameterError` where the extra `export` is not installed.
     """
+    if network.shrink > 1:
+        raise ParameterError(
+            "its pictures are sent smaller, which ONNX has no bicubic interpolation for; use ra_core.load."
+        )
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise ParameterError(f"{' and '.join(missing)} is missing; install it with pip install -e '.[export]'.")
     dynamic = {0: "batch", 2: "height", 3: "width"}

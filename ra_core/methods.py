@@ -58,6 +58,8 @@ for row in (
     Method("npp_mse", ("preprocessor",), "NPP without task", "#56B4E9", "v"),
     Method("post", ("postprocessor",), "RA after", "#332288", "<", "data", adaptive=True),
     Method("both", ("preprocessor", "postprocessor"), "both ends", "#882255", "*", "data", adaptive=True),
+    Method("tables", ("tables",), "learned tables", "#9431F9", "p", "data", adaptive=True),
+    Method("npp_tables", ("preprocessor", "tables"), "NPP-QA, learned tables", "#E69F00", "h", "data", adaptive=True),
 ):
     METHODS.add(row.name, row)
 

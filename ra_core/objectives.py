@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.channels import Channel, Coded
+from ra_core.channels.coded import with_gradient
 from ra_core.codecs import Codec
 from ra_core.data.boxes import by_size
 from ra_core.data.draws import draw
@@ -23,6 +24,7 @@ from ra_core.losses import preprocessing_terms, restoration_terms, straight_thro
 from ra_core.methods import Method
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import preprocess
+from ra_core.padding import pad_to_multiple
 
 
 class Objective(Protocol):
@@ -106,11 +108,13 @@ class Preprocessing:
     """Networks around a real codec: the value comes from the codec, the gradient from its proxy.
 
     `networks` hold a `preprocessor`, a `postprocessor` that restores what was decoded before it is judged, or both.
-    Without a preprocessor the codec gets the clean pictures, and no proxy is needed. In each step every picture is
+    Without a preprocessor the codec gets the clean pictures. Where there are `tables`, JPEG quantises by them. Without
+    either no proxy is needed. In each step every picture is
     given one rung of `ladder` at random. `judge` is a frozen recognizer or detector. `recognition` is `labels`
     (cross-entropy, or a detector's own losses, for which the whole batch has one rung); `soft_labels`, which looks at
     none: what the judge thinks of the received picture is to be what it thinks of the clean one; or None for a
-    preprocessor that only saves bits. A postprocessor needs a `restoration_weight`. Pictures of several sizes are dealt
+    preprocessor that only saves bits. With `shrink` above 1 the pictures are sent that many times smaller a side and
+    enlarged behind the codec. A postprocessor needs a `restoration_weight`. Pictures of several sizes are dealt
     with size by size, so that nothing but real pixels is looked at, coded or counted; each picture counts the same.
     """
 
@@ -121,6 +125,7 @@ class Preprocessing:
     recognition: str | None = "labels"
     mse_weight: float = 0.5  # as published
     restoration_weight: float = 0.0
+    shrink: int = 1
 
     def __post_init__(self):
         if self.proxy is not None:
@@ -133,7 +138,8 @@ class Preprocessing:
             "ladder": [list(rung) for rung in self.ladder], "recognition": self.recognition,
             "mse_weight": self.mse_weight,
         }  # fmt: skip
-        return found | ({"restoration_weight": self.restoration_weight} if self.restoration_weight else {})
+        usual = {"restoration_weight": 0.0, "shrink": 1}
+        return found | {key: getattr(self, key) for key in usual if getattr(self, key) != usual[key]}
 
     @property
     def frozen(self) -> list[nn.Module]:
@@ -171,7 +177,7 @@ class Preprocessing:
     def _terms(self, networks: dict[str, nn.Module], batch: dict) -> dict[str, torch.Tensor]:
         """Return the terms of pictures of one size."""
         images, post = batch["images"], networks.get("postprocessor")
-        sent, received, bits = self._send(networks.get("preprocessor"), batch)
+        sent, received, bits = self._send(networks.get("preprocessor"), networks.get("tables"), batch)
         seen = received if post is None else post(received).float()
         task, weight = recognition_term(self.recognition, self.judge, seen, images, batch["labels"]), batch["weight"]
         terms = preprocessing_terms(sent, images, bits, task, weight if task.ndim else weight[0], self.mse_weight)
@@ -181,25 +187,37 @@ class Preprocessing:
         restored = post(received.detach()).float() if received.requires_grad else seen
         return restoration_terms(terms, restored, images, self.restoration_weight)
 
-    def _send(self, pre: nn.Module | None, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _send(self, pre, tables, batch: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return what enters the codec, what comes back and its bits, with the gradient of the proxy."""
         images, quality = batch["images"], batch["quality"]
-        if pre is None:
+        if pre is tables is None:
             return images, *self._transmit(images, quality)
-        sent = preprocess(pre, images, batch["strength"]).float()
+        sent = images if pre is None else preprocess(pre, images, batch["strength"]).float()
         with torch.autocast(images.device.type, enabled=False):
-            guess = self.proxy(sent, quality)
-        decoded, bits = self._transmit(sent.detach(), quality)
-        return sent, straight_through(decoded, guess["pictures"]), straight_through(bits, guess["bits"])
+            steps = {} if tables is None else {"tables": tables(quality)}
+            pictures, guess = self._guess(sent, quality, **steps)
+        decoded, bits = self._transmit(sent.detach(), quality, **steps)
+        return sent, straight_through(decoded, pictures), straight_through(bits, guess)
+
+    def _guess(self, sent: torch.Tensor, quality: torch.Tensor, **tables) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the proxy makes of pictures, at their size, and its bits."""
+        if self.shrink == 1:
+            guess = self.proxy(sent, quality, **tables)
+            return guess["pictures"], guess["bits"]
+        height, width = sent.shape[-2:]
+        small = with_gradient(pad_to_multiple(sent, self.shrink), 1 / self.shrink).clamp(0, 1)
+        guess = self.proxy(small, quality, **tables)
+        return with_gradient(guess["pictures"], self.shrink)[..., :height, :width], guess["bits"]
 
     @torch.no_grad()
-    def _transmit(self, sent: torch.Tensor, quality: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the real codec makes of each picture at its quality, and its bits."""
+    def _transmit(self, sent: torch.Tensor, quality: torch.Tensor, tables=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the real codec makes of each picture at its quality, with `tables` of its own, and its bits."""
         decoded, bits = torch.empty_like(sent), torch.empty(len(sent), device=sent.device)
         stored = to_8bit(sent)
         for level in quality.unique():
             chosen = quality == level
-            decoded[chosen], sizes = Coded(self.codec, level.item()).transmit(stored[chosen])
+            codec = self.codec if tables is None else self.codec.with_tables(tables[chosen][0].tolist())
+            decoded[chosen], sizes = Coded(codec, level.item(), self.shrink).transmit(stored[chosen])
             bits[chosen] = 8.0 * sizes.to(bits)
         return decoded, bits
 

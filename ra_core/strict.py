@@ -38,7 +38,7 @@ def mended(check, *arguments):
 def first_problem(where: object, error: ValidationError) -> str:
     """Return the first problem of a file as one sentence: file, key, value, and what pydantic says of it."""
     first, more = error.errors()[0], error.error_count() - 1
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    key = ".".join(str(part) for part in first["loc"] if str(part)[0] != "[")
     given = f" = {first['input']!r}" if key and not isinstance(first["input"], dict) else ""
     said = first["msg"].removeprefix("Value error, ")
     return f"{where}: {key}{given}{': ' if key else ''}{said}{f' ({more} more to mend)' if more else ''}."

@@ -41,7 +41,12 @@ def shaken(net: nn.Module, seed: int = 0, by: float = 0.05) -> nn.Module:
 
 def preprocessor_run(folder: Path, method: str = "npp", codec: str = "jpeg", quality: float | None = 20) -> nn.Module:
     """Make the folder of a finished preprocessor run and return its network."""
-    return _finish(folder, resolve(PROFILE, "cells", method, 0, codec, quality))["preprocessor"]
+    return coding_run(folder, method, codec, quality)["preprocessor"]
+
+
+def coding_run(folder: Path, method: str, codec: str = "jpeg", quality: float | None = None) -> dict[str, nn.Module]:
+    """Make the folder of a finished run around a codec and return its networks."""
+    return _finish(folder, resolve(PROFILE, "cells", method, 0, codec, quality))
 
 
 def processor_run(folder: Path, task: str = "dn", mode: str = "plain") -> dict[str, nn.Module]:

@@ -23,8 +23,10 @@ def test_the_rows_are_those_of_the_table():
         ("npp_mse", ("preprocessor",), None, 0.0, False),
         ("post", ("postprocessor",), "data", 0.0, True),
         ("both", ("preprocessor", "postprocessor"), "data", 0.0, True),
+        ("tables", ("tables",), "data", 0.0, True),
+        ("npp_tables", ("preprocessor", "tables"), "data", 0.0, True),
     ]
-    assert restoring() == NAMES and coding() == ["npp_qa", "npp", "npp_mse", "post", "both"]
+    assert restoring() == NAMES and coding() == ["npp_qa", "npp", "npp_mse", "post", "both", "tables", "npp_tables"]
     assert [name for name in NAMES if METHODS[name].needs_labels] == ["ra", "ra_transformer"]
     assert [name for name in METHODS if METHODS[name].transformer] == ["ra_transformer"]
 

@@ -25,11 +25,13 @@ from torch import nn
 from torch.nn import functional as F
 from trouble import Raises, killed
 
-from ra_core.channels import Noise, to_arrays
+from ra_core.channels import Coded, Downsample, Noise, to_arrays
+from ra_core.channels.coded import with_gradient
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import Qualities
 from ra_core.errors import TrainingError
 from ra_core.methods import METHODS, find_method, restoring
+from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
 from ra_core.objectives import Preprocessing, RateDistortion, Restoration, Rung
@@ -373,3 +375,24 @@ def test_rate_distortion_is_the_weighted_error_and_the_bits_a_pixel():
     terms["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in proxy.parameters())
     assert what.frozen == [] and what.settings != RateDistortion(128.0).settings
+
+
+def test_pictures_are_sent_smaller_and_enlarged_and_the_gradient_goes_through_both():
+    what, net = objective(recognition="soft_labels", shrink=2), Change()
+    batch = what.prepare(images(), labels(), generator())
+    terms = what.terms({"preprocessor": net}, batch)
+    channel = Coded(what.codec, 4, 2)
+    sent = (net.factor * batch["images"]).clamp(0, 1).detach()
+    decoded, sizes = channel.transmit(to_8bit(sent))
+    assert decoded.shape == sent.shape and terms["bpp"].item() == pytest.approx(
+        8 * sizes.sum().item() / sent[:, 0].numel()
+    )
+    assert terms["recognition"].item() == pytest.approx(what.judge.distance(decoded, batch["images"]).mean().item())
+    terms["loss"].backward()
+    assert (net.factor.grad != 0).all()
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4, generator=generator()), size=32, mode="bicubic")
+    for scale, real in ((1 / 2, Downsample(2)), (2, Downsample(2).enlarge)):
+        assert (
+            with_gradient(smooth.clamp(0, 1), scale) - real(smooth.clamp(0, 1))
+        ).abs().max() < 3 / 255  # rounded twice
+    assert what.settings["shrink"] == 2 and "shrink" not in objective().settings

@@ -109,7 +109,7 @@ class Job:
         network, colours, alpha = self.pipeline.network, picture.colours, picture.alpha
         if network is None:
             return picture
-        height, width = (side * network.scale for side in colours.shape[:2])
+        height, width = (round(side * network.scale) for side in colours.shape[:2])
         if height * width > MAX_PIXELS:
             raise DataError(f"{file} would become {width} x {height} pixels, of {MAX_PIXELS} allowed; make it smaller.")
         with self.lock:

@@ -9,7 +9,7 @@ import torch
 from ra_core.codecs import Codec, load_codec
 from ra_core.errors import ParameterError
 from ra_core.networks import Network, load
-from ra_core.runs import find_run
+from ra_core.runs import Run, find_run
 
 KEYS = ("profile", "dataset", "task", "method", "mode", "codec", "quality", "seed")  # by which a run is known
 
@@ -35,8 +35,9 @@ def make_pipeline(
     """Return what a run does to pictures; without one, what a codec alone does.
 
     A preprocessor comes with the codec and quality it was trained for unless others are given; an adaptive one
-    always needs a quality, and behind another codec than its own also a `strength`. A processor's pictures are
-    stored as PNG unless a codec is given; `transformer` adds the network it was trained with.
+    always needs a quality, and behind another codec than its own also a `strength`. Learned tables of quantisation go
+    into the files of the codec they were learned for, at any quality. A processor's pictures are stored as PNG unless a
+    codec is given; `transformer` adds the network it was trained with.
     Raises `ParameterError` for what is no finished run, and for what does not go together.
     """
     found = None if run is None else find_run(run)
@@ -50,7 +51,10 @@ def make_pipeline(
     coder = load_codec(codec) if codec else None
     quality = coder.qualities.checked(quality) if coder else None
     network, weights = None, {}
-    if found:
+    trains = found.method.trains if found else ()
+    if "tables" in trains:
+        coder = _with_tables(found, coder, quality)
+    if found and trains != ("tables",):
         told = quality if found.method.adaptive and codec == own else None
         network = load(run, device, quality=told, strength=strength, transformer=transformer)
         weights = {name: (found.folder / f"{name}.safetensors").read_bytes() for name in network.nets}
@@ -62,3 +66,10 @@ def make_pipeline(
         "strength": network and network.strength, "codec": coder.describe() if coder else "png", "quality": quality,
     }  # fmt: skip
     return Pipeline(network, coder, quality, settings)
+
+
+def _with_tables(run: Run, coder: Codec, quality: float | None) -> Codec:
+    """Return the run's codec with its tables at a quality. Raises `ParameterError` for another codec."""
+    if coder.name != run.parameters["codec"]:
+        raise ParameterError(f"the tables of {run.name} are of {run.parameters['codec']}; leave --codec out.")
+    return coder.with_tables(run.load()["tables"].at(quality))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from ra_core.channels.base import Channel, from_arrays, to_arrays
 from ra_core.channels.downsample import Downsample
@@ -31,3 +32,8 @@ class Coded(Channel):
         if self.shrink > 1:
             decoded = Downsample(self.shrink).enlarge(decoded)[..., :height, :width]
         return decoded, torch.tensor([len(file) for file in files])
+
+
+def with_gradient(images: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return pictures as `Downsample` or its `enlarge` resizes them, but not rounded, so that gradients pass."""
+    return F.interpolate(images, scale_factor=scale, mode="bicubic", antialias=True)

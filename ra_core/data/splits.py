@@ -50,12 +50,14 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: in
 def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) -> PictureSet:
     """Return a part of a data set whose pictures go through codecs, or `count` of them (0: all).
 
-    Without `data`, it is the registered data set of that name (see `DataSet.part`). With it, a folder of boxed pictures
-    (`ra_core.params.coding.BoxFolder`), of which they are taken at even distances; what of it cannot be used is listed
-    in `folder / "skipped.txt"`.
+    Without `data`, it is the registered data set of that name (see `DataSet.part`). With it, a folder: as `load_splits`
+    takes it, or of boxed pictures (`ra_core.params.BoxFolder`). Of a folder they are taken at even distances; what of
+    boxed pictures cannot be used is listed in `folder / "skipped.txt"`.
     """
     if data is None:
         return DATASETS.find(name).part(part, count, home=home)
+    if data.task == "classification":
+        return evenly_spaced(load_splits(data, (part,), home, folder)[part], count)
     names, parts = tuple(data.names.items()), tuple(data.parts.items())
     root = home / Path(data.folder).expanduser()
     found = load_parts(root, data.resize, names, parts, data.test_share, data.validation_share)

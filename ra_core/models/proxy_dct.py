@@ -1,6 +1,6 @@
 """A proxy without training for block-transform codecs: JPEG as libjpeg codes it, and HEVC intra in outline.
 
-Sources: ITU-T T.81 (JPEG), annexes A and K; ITU-T H.265, section 8.6 (steps and chroma QP).
+Sources: ITU-T T.81 (JPEG), annex A; ITU-T H.265, section 8.6 (steps and chroma QP).
 """
 
 import math
@@ -14,15 +14,10 @@ from torch.nn import functional as F
 
 from ra_core.errors import ParameterError
 from ra_core.models.dct_rate import FEATURES, rate_features
+from ra_core.models.jpeg_tables import annex_k, percent, whole_steps
 from ra_core.models.registry import PROXIES
 from ra_core.padding import check_pictures, pad_to_multiple
 
-LUMA_TABLE = (
-    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62), (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
-)  # fmt: skip
-CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))  # 99 outside it
 CHROMA_QP = (29, 30, 31, 32, 33, 33, 34, 34, 35, 35, 36, 36, 37, 37)  # of luma QP 30 to 43
 
 # From RGB to luma and two chroma planes, these around 0, and back (ITU-R BT.601, full range).
@@ -65,8 +60,9 @@ class BlockDCT(nn.Module):
     """A block-transform codec with gradients, without parameters: `jpeg` (4:2:0 chroma) or `heic` (4:2:0).
 
     Call and answer as `make_proxy` says; `quality` is JPEG's (1 to 100) or HEVC's QP (0 to 51), a number or one a
-    picture, (B,), and `bits_z` what every file costs. It is the same in training and in evaluation: values are rounded
-    as the codec rounds, gradients are those of a soft staircase, and the rate is smooth everywhere.
+    picture, (B,), and `bits_z` what every file costs. `jpeg` takes `tables` of its own too, (B, 2, 64) row by row, in
+    place of those of the quality, and gives them gradients. It is the same in training and in evaluation: values are
+    rounded as the codec rounds, gradients are those of a soft staircase, and the rate is smooth everywhere.
 
     `jpeg` quantises 8 x 8 blocks with the tables of Annex K scaled as libjpeg does, and counts bits in the way of
     its run-length code. `heic` quantises 16 x 16 blocks with HEVC's steps and a dead zone; its prediction is stood
@@ -83,13 +79,13 @@ class BlockDCT(nn.Module):
         self.name, self.codec, self.quality = codec, TRANSFORMS[codec], quality
         order = _zigzag(self.codec.side)
         self.register_buffer("transform", _cosines(self.codec.side)[order], persistent=False)
-        self.register_buffer("tables", _jpeg_tables()[:, _zigzag(8)], persistent=False)
+        self.register_buffer("tables", annex_k()[:, _zigzag(8)], persistent=False)
         self.register_buffer("to_ycc", 255 * torch.tensor(TO_YCC), persistent=False)
         self.register_buffer("to_rgb", torch.tensor(TO_RGB) / 255, persistent=False)
         self.register_buffer("weights", torch.tensor(self.codec.weights), persistent=False)
 
-    def forward(self, images, quality=None):
-        raw, features = self._code(images, quality)
+    def forward(self, images, quality=None, tables=None):
+        raw, features = self._code(images, quality, tables)
         bits_y = features[:, :-1] @ self.weights[:-1]
         bits_z = features[:, -1] * self.weights[-1]
         both = {"bits_y": bits_y, "bits_z": bits_z, "bits": bits_y + bits_z}
@@ -120,15 +116,15 @@ class BlockDCT(nn.Module):
         rows, columns = (size // self.codec.side for size in planes.shape[2:])
         return _join(bits[None], (*planes.shape[:2], rows, columns), 1, together).sum(1)
 
-    def _prepare(self, images, quality):
+    def _prepare(self, images, quality, tables=None):
         """Return luma and chroma of padded pictures, in whole numbers as the codec's, and the quantiser's steps."""
         check_pictures(images, "BlockDCT")
-        steps = self._steps(quality, images)
+        steps = self._steps(quality, images) if tables is None else tables[..., _zigzag(8)].permute(1, 2, 0)
         ycc = _mix(self.to_ycc, pad_to_multiple(images.float(), 2 * self.codec.side))
         return ycc + (ycc.round() - ycc).detach(), steps
 
-    def _code(self, images, quality):
-        ycc, steps = self._prepare(images, quality)
+    def _code(self, images, quality, tables=None):
+        ycc, steps = self._prepare(images, quality, tables)
         height, width = images.shape[-2:]
         luma, of_luma = self._code_planes(ycc[:, :1] - 128, steps[0], self.codec.together)
         chroma, of_chroma = self._code_planes(_halve(ycc[:, 1:]), steps[1], 1)
@@ -170,8 +166,7 @@ class BlockDCT(nn.Module):
             )
         quality = given.expand(len(images))
         if self.name == "jpeg":
-            percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-            return ((self.tables[:, :, None] * percent + 50) / 100).floor().clamp(1, 255)
+            return whole_steps(self.tables[:, :, None] * percent(quality))
         knots = quality.new_tensor([*range(30), *CHROMA_QP, *range(38, 47)])
         below = quality.floor().long()
         chroma = torch.lerp(knots[below], knots[below + 1], quality - below)
@@ -244,9 +239,3 @@ def _cosines(side):
     """Return the orthonormal two-dimensional cosine transform as a matrix."""
     rows = torch.from_numpy(dct(np.eye(side), axis=0, norm="ortho"))
     return torch.kron(rows, rows).float()
-
-
-def _jpeg_tables():
-    """Return the luma and chroma tables of Annex K, row by row, (2, 64)."""
-    chroma = F.pad(torch.tensor(CHROMA_CORNER, dtype=torch.float32), (0, 4, 0, 4), value=99)
-    return torch.stack([torch.tensor(LUMA_TABLE, dtype=torch.float32), chroma]).flatten(1)

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ra_core.channels import Downsample
 from ra_core.data.decoding import upright
 from ra_core.errors import ParameterError
 from ra_core.networks.tiles import WHITE, geometry, run_net
+from ra_core.padding import pad_to_multiple
 from ra_core.runs import AtStrength, Run, find_run
 from ra_core.training import pick_device
 
@@ -23,7 +25,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Network:
-    """Trained networks, one after the other, on a device, for pictures of any size.
+    """Trained networks, one after the other, on a device, for pictures of any size; then `shrink` times smaller a side.
 
     Called with a picture, an array or a tensor (`FORMS`), it returns the same kind, `scale` times as large. The second
     or fourth channel is transparency, which the networks do not see. Grey stays grey. Large pictures go through in
@@ -33,11 +35,13 @@ class Network:
     nets: dict[str, nn.Module]
     device: torch.device
     strength: float | None = None  # that a preprocessor is told
+    shrink: int = 1
 
     @property
-    def scale(self) -> int:
+    def scale(self) -> float:
         """How much larger its pictures are than those it is given."""
-        return math.prod(geometry(net).scale for net in self.nets.values())
+        scale = math.prod(geometry(net).scale for net in self.nets.values())
+        return scale if self.shrink == 1 else scale / self.shrink
 
     def __call__(self, picture):
         """Return what the networks make of a picture or a list of them. Raises `ParameterError` for what is none."""
@@ -92,7 +96,16 @@ class Network:
         for net in first:
             made = run_net(net, made, self.device)
         made = run_net(last, made, self.device, grey=grey)[:, :colours]
+        if self.shrink > 1:
+            made = _shrunk(made, self.shrink)
         return torch.cat([made, _resized(alpha, made.shape[-2:])], 1) if alpha.numel() else made
+
+
+def _shrunk(images: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return pictures (B, C, H, W) as a run whose pictures are sent smaller hands them to the codec."""
+    white = WHITE.get(images.dtype, 1)
+    small = white * Downsample(factor)(pad_to_multiple(images.float() / white, factor))
+    return (small if white == 1 else small.round()).to(images.dtype)
 
 
 def _resized(alpha: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -133,7 +146,7 @@ def load(
         raise ParameterError("a transformer was asked for, but the run has none; leave --transformer out.")
     strength = _strength(run, quality, strength)
     if kind == "preprocessor":
-        return Network({kind: AtStrength(networks[kind], strength)}, device, strength)
+        return Network({kind: AtStrength(networks[kind], strength)}, device, strength, run.shrink)
     return Network({name: networks[name] for name in ("processor", *["transformer"] * transformer)}, device)
 
 

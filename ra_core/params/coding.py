@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from ra_core.methods import METHODS
 from ra_core.models.proxies import PROXIES
 from ra_core.params.base import Network, SourceName, Strict, Training, UnseenNames, one_of
-from ra_core.params.data import BoxFolder
+from ra_core.params.data import OwnFolder
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -35,6 +35,12 @@ class Ladder(Strict):
     npp_mse: list[float] = Field([], description="qualities of the rungs with a preprocessor that knows no task")
     both_ends: bool = Field(
         False, description="also train a postprocessor, alone (post) and behind a preprocessor (both)"
+    )
+    shrink: int = Field(
+        1, ge=1, le=16, description="with a preprocessor pictures are sent that many times smaller a side, and enlarged"
+    )
+    tables: list[Literal["tables", "npp_tables"]] = Field(
+        [], description="of JPEG: learn its tables of quantisation, alone (tables) and with a preprocessor (npp_tables)"
     )
     proxy: one_of(PROXIES) = Field("BlockDCT", description="the differentiable stand-in that gives the gradient")
 
@@ -92,7 +98,7 @@ def ends_and_middle(curve: list[float]) -> list[float]:
 class Preprocessing(Strict):
     """Preprocessing for one data set: what is trained, and against what it is measured."""
 
-    data: BoxFolder | None = Field(None, description="of a data set of one's own, and only there")
+    data: OwnFolder | None = Field(None, description="of a data set of one's own, and only there")
     source: SourceName = Field(description="the recognizer or detector that training sees")
     unseen: UnseenNames = Field([], description="only in evaluation; judges/*: all files there")
     preprocessor: Preprocessor = Preprocessor()

@@ -1,9 +1,9 @@
 """Typed parameters of where pictures come from."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from ra_core.params.base import Strict
 
@@ -11,6 +11,7 @@ from ra_core.params.base import Strict
 class Data(Strict):
     """Where pictures come from."""
 
+    task: ClassVar[str] = "classification"
     kind: str = Field(
         "cifar10",
         description="a registered data set; folder: class folders, labels.csv or pictures; boxes: COCO or VOC",
@@ -51,6 +52,7 @@ class Data(Strict):
 class BoxFolder(Strict):
     """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_folders`)."""
 
+    task: ClassVar[str] = "detection"
     folder: str = Field(description="in the format of Pascal VOC or COCO; a relative path begins at the project")
     resize: int = Field(
         0, ge=0, description="pixels of the shorter side, 0 as stored; what is resized counts as the picture"
@@ -69,6 +71,21 @@ class BoxFolder(Strict):
         if self.parts and not {"train", "test"} <= set(self.parts):
             raise ValueError("parts must name train and test, or nothing")
         return something_to_train_on(self)
+
+
+def _which(given) -> str:
+    """Say what a folder before a codec holds: boxed pictures, unless it states a `kind`."""
+    kind = isinstance(given, Data) or (isinstance(given, dict) and "kind" in given and "folder" not in given)
+    return "[pictures]" if kind else "[boxes]"
+
+
+# In brackets, as errors then leave it out of the key.
+OwnFolder = Annotated[Annotated[Data, Tag("[pictures]")] | Annotated[BoxFolder, Tag("[boxes]")], Discriminator(_which)]
+
+
+def own_folder(given: dict) -> Data | BoxFolder:
+    """Return the parameters of a folder of one's own, of labelled pictures or of boxed ones."""
+    return TypeAdapter(OwnFolder).validate_python(given)
 
 
 def something_to_train_on(shares):

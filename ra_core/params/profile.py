@@ -120,6 +120,11 @@ class Profile(Strict):
             if name not in DATASETS and not settings.data:
                 known = " or ".join(DATASETS)
                 raise ValueError(f"preprocessing.{name} has no data; name {known}, or state data: {{folder: ...}}")
+            if getattr(settings.data, "kind", "folder") != "folder":
+                raise ValueError(
+                    f"preprocessing.{name}.data.kind = {settings.data.kind!r} is not allowed; write folder, or name a "
+                    "registered data set in place of a name of your own"
+                )
             if name in taken or not re.fullmatch("[a-z][a-z0-9_]*", name):
                 raise ValueError(
                     f"preprocessing.{name} cannot be the name of a data set; use small letters, digits and _, "

@@ -8,15 +8,16 @@ from torch import nn
 
 from ra_core.chain import Chain
 from ra_core.channels import Coded
-from ra_core.codecs import Codec, load_codec
-from ra_core.data import as_batch, load_part
-from ra_core.errors import ParameterError
+from ra_core.codecs import CODECS, Codec, load_codec
+from ra_core.data import as_batch, is_labelled, load_part
+from ra_core.errors import DataError, ParameterError
 from ra_core.evaluation import evaluate
 from ra_core.methods import coding, find_method
+from ra_core.models.jpeg_tables import QuantTables
 from ra_core.models.preprocessors import interpolated, make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.objectives import Preprocessing, Rung
-from ra_core.params import BoxFolder, Ladder, LearnedProxy, Profile
+from ra_core.params import Ladder, LearnedProxy, Profile, own_folder
 from ra_core.paths import profile_folder, project_root, run_folder
 from ra_core.runs.proxies import REFERENCES, load_proxy
 from ra_core.runs.run import Run
@@ -60,6 +61,11 @@ class CodingRun(Run):
         return tuple(Rung(*rung) for rung in self.parameters["rungs"])
 
     @property
+    def shrink(self) -> int:
+        """How many times smaller a side its pictures are sent."""
+        return self.parameters.get("shrink", 1)
+
+    @property
     def middle(self) -> Rung:
         """The rung at which it is validated and shown."""
         return self.rungs[len(self.rungs) // 2]
@@ -69,23 +75,32 @@ class CodingRun(Run):
         return {"coder": self.codec.describe()}
 
     def splits(self):
-        data = BoxFolder(**self.parameters["data"]) if self.own_pictures else None
+        data = own_folder(self.parameters["data"]) if self.own_pictures else None
         home, folder = project_root(), profile_folder(self.parameters["profile"]) / self.parameters["dataset"]
         return {
             part: load_part(self.parameters["dataset"], part, count, data, home, folder)
             for part, count in (("train", 0), ("validation", self.validation_pictures))
         }
 
+    def judge(self, pictures, device):
+        if self.parameters["recognition"] == "labels" and not is_labelled(pictures):
+            raise DataError(
+                f"{self.name} learns from labels, and {self.parameters['data']['source']} holds pictures alone; state "
+                "recognition: soft_labels, or add a table labels.csv or class folders."
+            )
+        return super().judge(pictures, device)
+
     def networks(self):
         makers = {
             "preprocessor": partial(make_preprocessor, "NPPQA" if self.method.adaptive else "NPP"),
             "postprocessor": partial(make_processor, scale=1),
+            "tables": lambda: QuantTables(tuple(rung.quality for rung in self.rungs)),
         }
         found = {}
         for name in self.method.trains:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
-                found[name] = makers[name](**self.parameters[name])
+                found[name] = makers[name](**self.parameters.get(name, {}))
         return found
 
     def objective(self, judge, splits):
@@ -95,7 +110,7 @@ class CodingRun(Run):
             references = as_batch(splits["validation"], REFERENCES)[0]
             told = (parameters[key] for key in ("profile", "device"))
             proxy = load_proxy(parameters["proxy"], parameters["codec"], references, learned, *told)
-        extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight") if key in parameters}
+        extra = {key: parameters[key] for key in ("mse_weight", "restoration_weight", "shrink") if key in parameters}
         recognition = self.method.recognition if callable(self.method.recognition) else parameters["recognition"]
         return Preprocessing(self.codec, proxy, judge, self.rungs, recognition, **extra)
 
@@ -115,7 +130,11 @@ class CodingRun(Run):
         rung = self.middle if quality is None else Rung(quality, 0.0, self.strength_at(quality))
         pre = networks.get("preprocessor")
         pre = pre and AtStrength(pre, rung.strength if strength is None else strength)
-        return Chain(Coded(codec or self.codec, rung.quality), networks.get("postprocessor"), pre=pre)
+        codec = codec or self.codec
+        if tables := networks.get("tables"):
+            codec = codec.with_tables(tables.at(rung.quality))
+        shrink = self.shrink if "preprocessor" in networks else 1  # without networks it is the codec alone
+        return Chain(Coded(codec, rung.quality, shrink), networks.get("postprocessor"), pre=pre)
 
     def validate(self, networks, judge, splits, team):
         shown = (splits["validation"], self.evaluation_batch, team.device)
@@ -150,6 +169,11 @@ def resolve_coding(
     if not rungs:
         known = ", ".join(f"{q:g}" for q, _ in steps.rungs)
         raise ParameterError(f"quality {quality!r} is no rung of the ladder; choose one of {known}.")
+    if "tables" in chosen.trains and (CODECS.find(codec).stand_in != "jpeg" or steps.proxy != "BlockDCT"):
+        raise ParameterError(
+            f"method {method!r} learns tables of quantisation, which {codec} with proxy {steps.proxy} has not; "
+            "name a JPEG codec with proxy BlockDCT."
+        )
     quality = None if chosen.adaptive else quality
     parameters = {
         "profile": profile.name, "dataset": dataset, "method": method, "codec": codec, "quality": quality, "seed": seed,
@@ -159,12 +183,16 @@ def resolve_coding(
         "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
     if settings.data:
-        parameters["data"] = settings.data.model_dump()
+        parameters["data"] = settings.data.model_dump(exclude={"test", "test_per_class"})
     if "preprocessor" in chosen.trains:  # else nothing stands before the codec, and no gradient passes through it
         weight = (method == "npp_mse" and settings.npp_mse_weight) or settings.mse_weight
         parameters |= {"preprocessor": settings.preprocessor.model_dump(), "proxy": steps.proxy, "mse_weight": weight}
+        if steps.shrink > 1:
+            parameters["shrink"] = steps.shrink
         if steps.proxy != "BlockDCT":
             parameters["learned_proxy"] = profile.proxy.model_dump()
+    elif "tables" in chosen.trains:
+        parameters["proxy"] = steps.proxy
     if "postprocessor" in chosen.trains:
         parameters["postprocessor"] = settings.postprocessor.model_dump()
         parameters["restoration_weight"] = settings.restoration_weight

@@ -57,6 +57,7 @@ def _around(profile: Profile, dataset: str, codec: str) -> list[Run]:
     steps = profile.coding(dataset).codecs[codec]
     wanted: list[tuple[str, float | None]] = [("npp_qa", None)] if steps.rungs else []
     wanted += [("post", None), ("both", None)] if steps.both_ends else []
+    wanted += [(method, None) for method in steps.tables]
     wanted += [("npp", quality) for quality in steps.single] + [("npp_mse", quality) for quality in steps.npp_mse]
     return [
         resolve(profile, dataset, method, seed, codec, quality) for method, quality in wanted for seed in profile.seeds

@@ -42,11 +42,7 @@ class RestorationRun(Run):
                 f"mode {self.method.name} learns from labels, and {self.parameters['data']['source']} holds pictures "
                 "alone; train plain and ra_unsupervised, or add a table labels.csv or class folders."
             )
-        judge, (image, label) = super().judge(pictures, device), pictures.batch(torch.arange(1))
-        if is_labelled(pictures):
-            with torch.inference_mode():
-                judge.look(image.to(device), image.to(device), label, pictures)  # refuses other classes
-        return judge
+        return super().judge(pictures, device)
 
     def networks(self):
         scales = {"processor": self.channel.scale, "transformer": 1}

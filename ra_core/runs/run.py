@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ra_core.chain import Chain
-from ra_core.data import fingerprint
+from ra_core.data import fingerprint, is_labelled
 from ra_core.judges import Judge, load_judge
 from ra_core.methods import Method, find_method
 from ra_core.models.weights import load_weights
@@ -73,8 +73,12 @@ class Run:
 
     def judge(self, pictures, device: torch.device) -> Judge:
         """Return the source, the judge that training sees, and see that it fits the pictures."""
-        found = load_judge(self.parameters["source"], pictures.classes)
-        return found.to(device, memory_format=torch.channels_last)
+        judge = load_judge(self.parameters["source"], pictures.classes).to(device, memory_format=torch.channels_last)
+        if is_labelled(pictures):
+            images, labels = pictures.batch(torch.arange(1))
+            with torch.inference_mode():
+                judge.look(images.to(device), images.to(device), labels, pictures)  # refuses other classes
+        return judge
 
     def networks(self) -> dict[str, nn.Module]:
         """Return its fresh networks by name; those of a seed begin the same in every method."""

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ra_core.channels import from_arrays, to_arrays
+from ra_core.chain import Chain
+from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import CODECS, Codec, load_codec
 from ra_core.codecs.jpeg_files import block_bits
 from ra_core.data import as_batch
@@ -75,13 +76,13 @@ def equal_accuracy(rates: pd.DataFrame, judge: str, quality: float | None = None
     return Equal(alone, mine.iloc[np.lexsort((far, by))[0]])
 
 
-def preprocessor_at(profile: Profile, dataset: str, codec: str, method: str, quality: float, seed: int):
-    """Return what stands before a codec at a quality: a preprocessor by the name of its method in the rate table."""
+def sending_chain(profile: Profile, dataset: str, codec: str, method: str, quality: float, seed: int) -> Chain:
+    """Return the chain of a preprocessor and a codec at a quality, by the name of its method in the rate table."""
     trained_for = method.removeprefix(TRANSFERRED)
     if trained_for != method:
-        return transferred(profile, dataset, codec, trained_for, seed)(quality).pre
+        return transferred(profile, dataset, codec, trained_for, seed)(quality)
     run = resolve(profile, dataset, method, seed, codec, quality)
-    return run.chain(trained(run), quality).pre
+    return run.chain(trained(run), quality)
 
 
 def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: int = SHOWN) -> dict:
@@ -94,15 +95,17 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
     settings, coder = profile.coding(dataset), load_codec(codec)
     pictures = first_in_turn(pictures_of(profile, dataset, "test", settings.pictures), count)
     clean, labels = as_batch(pictures)
-    pre = preprocessor_at(profile, dataset, codec, found.sent["method"], found.sent.quality, int(found.sent.seed))
+    chain = sending_chain(profile, dataset, codec, found.sent["method"], found.sent.quality, int(found.sent.seed))
     with torch.inference_mode():
-        sent = to_8bit(pre(clean))
+        sent = to_8bit(chain.pre(clean))
     panel, decoded = {"compared": found.sentence(), "classes": np.array(pictures.classes)}, {}
-    for kind, quality, given in (("alone", found.alone.quality, clean), ("sent", found.sent.quality, sent)):
-        files = coder.encode(to_arrays(given), quality)
-        decoded[kind] = from_arrays(coder.decode(files))
-        panel |= {f"quality_{kind}": quality, f"bytes_{kind}": np.array([len(file) for file in files])}
-        panel |= _bits(coder, kind, files, given, quality)
+    alone = Coded(coder, found.alone.quality)
+    for kind, channel, given in (("alone", alone, clean), ("sent", chain.channel, sent)):
+        decoded[kind], sizes = channel.transmit(given)
+        panel |= {f"quality_{kind}": channel.quality, f"bytes_{kind}": sizes.numpy()}
+        if chain.channel.shrink == 1:  # else their blocks are not those of the clean picture
+            files = channel.codec.encode(to_arrays(given), channel.quality)
+            panel |= _bits(channel.codec, kind, files, given, channel.quality)
     shown = {"clean": clean, "sent": sent, "alone": decoded["alone"], "decoded": decoded["sent"]}
     panel |= {kind: np.stack(to_arrays(images)).transpose(0, 3, 1, 2) for kind, images in shown.items()}
     judge = load_judge(settings.source, pictures.classes)

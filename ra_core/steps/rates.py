@@ -175,7 +175,7 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
     compared = [(curve, curves[0]) for curve in curves[1:]]
     unseen = at_unseen_qualities(curves, settings.codecs.get(codec))
     source, keys = settings.source, {"profile": profile.name, "dataset": dataset}
-    kind = DATASETS[dataset].kind if dataset in DATASETS else "detection"
+    kind = settings.data.task if settings.data else DATASETS[dataset].kind
     rates = [
         keys | row
         for curve in curves

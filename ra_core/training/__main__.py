@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     coding = parser.add_argument_group("or networks around a codec")
     coding.add_argument("--dataset", help="cells, scenes or your own")
     coding.add_argument("--codec", help="one of those the profile trains for")
-    coding.add_argument("--method", default="npp_qa", help="npp, npp_qa, npp_mse, post or both")
+    coding.add_argument("--method", default="npp_qa", help="npp_qa, npp, npp_mse, post, both, tables or npp_tables")
     coding.add_argument("--quality", type=float, help="of npp and npp_mse, which have one a quality")
     given = parser.parse_args(arguments)
     try:

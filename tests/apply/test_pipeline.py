@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from applied import JPEG, array, opened, preprocessor_run, processor_run, saved, table, times, tree
+from applied import JPEG, array, coding_run, opened, preprocessor_run, processor_run, saved, table, times, tree
+from PIL import Image
 from refusal import refusal
 
 from ra_core import metrics
@@ -57,6 +58,25 @@ def test_an_adaptive_preprocessor_takes_the_strength_of_the_quality(tmp_path, so
     file = target / "files" / f"a{codec.suffix}"
     assert file.read_bytes() == codec.encode([sent], int(chosen["quality"]))[0]
     assert json.loads((target / "settings.json").read_text())["strength"] == pytest.approx(strength)
+
+
+@pytest.mark.parametrize("method", ["tables", "npp_tables"])
+def test_learned_tables_go_into_the_files(tmp_path, source, target, method):
+    nets = coding_run(tmp_path / "run", method)
+    apply(source, target, run=tmp_path / "run", quality=15)
+    tables, images = nets["tables"].at(15), from_arrays([array()])
+    with torch.inference_mode():
+        sent = nets["preprocessor"](images, STRENGTH * 2**-0.5) if "preprocessor" in nets else images
+    file = target / "files" / "a.jpg"
+    assert file.read_bytes() == load_codec("jpeg").with_tables(tables).encode([levels(sent)], 15)[0]
+    with Image.open(file) as stored:
+        assert [tuple(table) for table in stored.quantization.values()] == list(tables)
+    settings = json.loads((target / "settings.json").read_text())
+    assert settings["codec"]["settings"]["qtables"] == [list(table) for table in tables]
+    said = refusal(ParameterError, apply, source, tmp_path / "x", run=tmp_path / "run", codec="webp", quality=15)
+    assert said.endswith("are of jpeg; leave --codec out.")
+    said = refusal(ParameterError, apply, source, tmp_path / "x", run=tmp_path / "run")
+    assert "quality None is not allowed" in said
 
 
 @pytest.mark.parametrize(("task", "scale"), [("dn", 1), ("sr", 4)])

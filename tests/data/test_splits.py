@@ -12,8 +12,7 @@ from refusal import refusal
 
 from ra_core.data import DATASETS, cifar10, fingerprint, load_part, load_splits, split_train
 from ra_core.errors import DataError
-from ra_core.params import Data
-from ra_core.params.coding import BoxFolder
+from ra_core.params import BoxFolder, Data
 
 PARTS = ("train", "validation", "test")
 FOLDER = {"kind": "folder", "source": "mine", "resize": 24, "crop": 16}

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from applied import SRGB, array, preprocessor_run, processor_run
+import yaml
+from applied import SRGB, array, preprocessor_run, processor_run, saved
 from PIL import Image
 from refusal import refusal
 
 import ra_core
-from ra_core.channels import from_arrays, to_arrays
+from ra_core.apply import apply
+from ra_core.channels import Downsample, from_arrays, to_arrays
+from ra_core.codecs import load_codec
 from ra_core.errors import ParameterError
+from ra_core.export import export
 from ra_core.models.preprocessors import preprocess
-from ra_core.runs import shipped_names
+from ra_core.runs import shipped_names, write_params
 from ra_core.runs.coding import STRENGTH
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +47,25 @@ def expected(sr):
     """What the bare network makes of `array(20, 30)`, as 8-bit levels."""
     with torch.inference_mode():
         return to_arrays(sr.nets["processor"](from_arrays([array(20, 30)])))[0]
+
+
+def test_a_preprocessor_whose_pictures_are_sent_smaller_gives_those(tmp_path):
+    net = preprocessor_run(tmp_path / "run")
+    parameters = yaml.safe_load((tmp_path / "run" / "params.yaml").read_text())
+    write_params(tmp_path / "run", parameters | {"shrink": 2})
+    small, picture = ra_core.load(tmp_path / "run", "cpu"), array(40, 57)
+    with torch.inference_mode():
+        whole = from_arrays([np.pad(to_arrays(net(from_arrays([picture])))[0], ((0, 0), (0, 1), (0, 0)), "edge")])
+    [expected] = to_arrays(Downsample(2)(whole))
+    assert small.scale == 0.5 and np.array_equal(small(picture), expected)
+    assert np.array_equal(np.asarray(small(Image.fromarray(picture))), expected)
+    alpha = np.dstack([picture, np.full((40, 57), 255, np.uint8)])
+    assert small(alpha).shape == (20, 29, 4) and np.array_equal(small(alpha)[..., :3], expected)
+    assert "sent smaller" in refusal(ParameterError, export, small, tmp_path / "out.onnx")
+    saved(tmp_path / "in" / "a.png", picture)
+    [row] = apply(tmp_path / "in", tmp_path / "out", run=tmp_path / "run")
+    assert (tmp_path / "out/files/a.jpg").read_bytes() == load_codec("jpeg").encode([expected], 20)[0]
+    assert (row["width"], row["height"], row["psnr"]) == (29, 20, None)
 
 
 # --- forms

@@ -2,7 +2,7 @@ import pytest
 from refusal import refusal
 
 from ra_core.errors import ParameterError
-from ra_core.params import Network
+from ra_core.params import Data, Network, own_folder
 from ra_core.params.coding import Ladder, LearnedProxy, Preprocessing
 
 EXAMPLE = """\
@@ -135,6 +135,36 @@ preprocessing:
 def test_a_data_set_of_ones_own_has_any_name(write):
     settings = write(OWN).coding("street")
     assert settings.data.names == {"tram": "train", "logo": None} and settings.data.resize == 0
+
+
+TWO = "folder, source: data/photos/train, test: data/photos/test"
+PHOTOS = OWN.replace(
+    "{folder: data/street, names: {tram: train, logo: null}, parts: {train: a, test: b}}", f"{{kind: {TWO}}}"
+)
+
+
+def test_a_folder_before_a_codec_may_be_one_as_restoration_has_it(write):
+    profile = write(PHOTOS)
+    data = profile.coding("street").data
+    assert data == Data(kind="folder", source="data/photos/train", test="data/photos/test")
+    assert type(profile).model_validate(profile.model_dump()) == profile
+    for settings in (data, write(OWN).coding("street").data):
+        assert own_folder(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (TWO, "cells", "preprocessing.street.data.kind = 'cells' is not allowed; write folder, or"),
+        ("kind: folder", "kind: folder, crop: 300", "street.data: a crop of 300 pixels does not fit into the 256"),
+        ("kind: folder", "kind: folder, names: {}", "street.data: 'names' is an unknown key; known here are kind,"),
+        ("kind: folder, ", "", "street.data: 'source' is an unknown key; known here are folder,"),
+        (f"{{kind: {TWO}}}", "data/x", "street.data = 'data/x': "),
+    ],
+)
+def test_what_is_wrong_with_such_a_folder_is_one_sentence(write, old, new, said):
+    found = refusal(ParameterError, write, PHOTOS.replace(old, new))
+    assert said in found, found
 
 
 @pytest.mark.parametrize(

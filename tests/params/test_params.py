@@ -199,7 +199,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("tasks: {sr: {training: {epochs: 1, steps: 1}}}", "give epochs or steps, not both"),
         ("tasks: {sr: {weights: {ra: -1}}}", "tasks.sr.weights: a lambda is a number above 0"),
         ("tasks: {sr: {weights: {plain: 1}}}", "for a mode with a recognition term (0 is the mode plain)"),
-        ("tasks: {sr: {weights: {best: 1}}}", "method 'best' is unknown; choose one of plain, ra, "),
+        ("tasks: {sr: {weights: {magic: 1}}}", "method 'magic' is unknown; choose one of plain, ra, "),
         ("modes: [best]", "modes = ['best']: method 'best' is unknown"),
         ("modes: [npp]", "method 'npp' works around a codec"),
         ("modes: [ra_transform, ra_transformer]", "a mode is named twice"),

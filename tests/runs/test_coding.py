@@ -196,6 +196,41 @@ def test_both_ends_are_trained_and_measured_where_they_are_asked_for():
     assert without == names[:1] + names[3:]
 
 
+def test_tables_are_learned_where_they_are_asked_for_and_depend_on_no_preprocessor():
+    asked = {"codecs": {"jpeg": {"tables": ["tables", "npp_tables"], "both_ends": False}}}
+    names = [run.name for run in planned(profile(**asked), "cells")]
+    assert names[:3] == [f"cells/{method}-jpeg/seed0" for method in ("npp_qa", "tables", "npp_tables")]
+    for changed in ({"preprocessor": {"width": 3}}, {"mse_weight": 3.0}):
+        assert parameters("tables", **changed) == parameters("tables")
+        assert parameters("npp_tables", **changed) != parameters("npp_tables")
+
+
+def test_a_preprocessor_may_send_smaller_pictures_and_tables_alone_never_do():
+    asked = {"codecs": {"jpeg": {"shrink": 2}}}
+    for method in ("npp_qa", "npp_tables", "both"):
+        assert parameters(method, **asked) == parameters(method) | {"shrink": 2}
+    for method in ("tables", "post"):
+        assert parameters(method, **asked) == parameters(method)
+    wanted, images = run("npp_qa", **asked), tiny.pictures(3).batch(torch.arange(3))[0]
+    nets, codec = wanted.load() if train(wanted) else {}, load_codec("jpeg")
+    out, sent = wanted.chain(nets, 60)(images, torch.arange(3)), to_8bit(AtStrength(nets["preprocessor"], 1.0)(images))
+    decoded, sizes = Coded(codec, 60, 2).transmit(sent)
+    assert torch.equal(out["stored"], decoded) and torch.equal(out["bytes"], sizes)
+    assert torch.equal(wanted.chain({}, 60)(images, torch.arange(3))["bytes"], Coded(codec, 60).transmit(images)[1])
+
+
+def test_learned_tables_go_into_the_files_of_the_chain():
+    wanted = run("tables")
+    nets = wanted.networks()
+    with torch.no_grad():
+        nets["tables"].change += 0.2
+    images = tiny.pictures(3).batch(torch.arange(3))[0]
+    out = wanted.chain(nets, 20)(images, torch.arange(3))
+    expected = Coded(load_codec("jpeg").with_tables(nets["tables"].at(20)), 20).transmit(to_8bit(images))
+    assert torch.equal(out["stored"], expected[0]) and torch.equal(out["bytes"], expected[1])
+    assert (out["bytes"] < Coded(load_codec("jpeg"), 20).transmit(images)[1]).all()
+
+
 def test_networks_of_a_seed_begin_the_same_in_every_method():
     before = torch.get_rng_state()
     made = {method: run(method).networks() for method in ("npp_qa", "post", "both")}
@@ -218,6 +253,7 @@ def test_networks_of_a_seed_begin_the_same_in_every_method():
         ({"codec": "avif"}, "trains no preprocessor for codec 'avif' on cells; choose one of jpeg."),
         ({"method": "npp", "quality": 20}, "quality 20 is no rung of the ladder; choose one of 5, 60."),
         ({"seed": -1}, "seed -1 is not allowed"),
+        ({"method": "tables", "codecs": {"jpeg": {"proxy": "Hyperprior"}}}, "tables of quantisation, which jpeg with"),
     ],
 )
 def test_what_a_profile_does_not_train_is_refused(given, said):
@@ -239,6 +275,7 @@ def test_folders_say_what_they_hold(project):
     [
         ("npp_qa", None, ["preprocessor"]), ("npp", 60, ["preprocessor"]), ("npp_mse", 5, ["preprocessor"]),
         ("post", None, ["postprocessor"]), ("both", None, ["postprocessor", "preprocessor"]),
+        ("tables", None, ["tables"]), ("npp_tables", None, ["preprocessor", "tables"]),
     ],
 )  # fmt: skip
 def test_a_run_leaves_what_it_should(project, trained, monkeypatch, method, quality, names):
@@ -246,7 +283,7 @@ def test_a_run_leaves_what_it_should(project, trained, monkeypatch, method, qual
         monkeypatch.setattr(coding, "load_proxy", None)  # it needs none
     wanted = run(method, quality)
     folder = train(wanted)
-    files = ["log.jsonl", "params.yaml", *(f"{name}.safetensors" for name in names), "run.json"]
+    files = sorted(["log.jsonl", "params.yaml", *(f"{name}.safetensors" for name in names), "run.json"])
     assert folder == wanted.folder and tiny.names(folder) == files
     record = json.loads((folder / "run.json").read_text())
     assert (record["method"], record["codec"], record["quality"]) == (method, "jpeg", quality)

@@ -11,13 +11,14 @@ from refusal import refusal
 from torch import nn
 
 from ra_book import figures
+from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import jpeg_parts, load_codec
 from ra_core.codecs.jpeg_files import block_bits
 from ra_core.errors import ParameterError
 from ra_core.params import load_profile
 from ra_core.steps import panels
-from ra_core.steps.panels import ENDS, equal_accuracy, first_in_turn, panel_of, preprocessor_at, through_every_chain
+from ra_core.steps.panels import ENDS, equal_accuracy, first_in_turn, panel_of, sending_chain, through_every_chain
 
 project = coded.project
 tables = coded.tables
@@ -90,9 +91,9 @@ def test_a_panel_holds_what_the_files_of_the_rate_table_hold(project, tables, mo
 
 def test_a_transferred_preprocessor_has_the_strength_of_its_curve(project, tables):
     profile = load_profile("tiny")
-    strengths = [preprocessor_at(profile, "cells", "webp", "npp_qa for jpeg", q, 0).strength for q in (1, 60)]
+    strengths = [sending_chain(profile, "cells", "webp", "npp_qa for jpeg", q, 0).pre.strength for q in (1, 60)]
     assert strengths == pytest.approx([1 / 8, 1.0])
-    assert preprocessor_at(profile, "cells", "jpeg", "npp_qa", 60, 0).strength == pytest.approx(1.0)
+    assert sending_chain(profile, "cells", "jpeg", "npp_qa", 60, 0).pre.strength == pytest.approx(1.0)
 
 
 class Grey(nn.Module):
@@ -106,7 +107,8 @@ class Grey(nn.Module):
 def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, monkeypatch, codec, by):
     tiny.coded_pictures(monkeypatch, lambda *given: boxed.pictures(3))
     monkeypatch.setattr(panels, "load_judge", lambda *given: boxed.Bright())
-    monkeypatch.setattr(panels, "preprocessor_at", lambda *given: Grey())
+    sending = Chain(Coded(load_codec(codec), 30), pre=Grey())
+    monkeypatch.setattr(panels, "sending_chain", lambda *given: sending)
     changed = {"source": "fcos", "codecs": {codec: {"curve": [20, 30]}}}
     profile = load_profile("tiny", {"preprocessing": {"scenes": changed}})
     rates = RATES[RATES["quality"] == 30].assign(metric="map50")
@@ -116,6 +118,13 @@ def test_a_panel_of_scenes_has_boxes_and_only_the_bits_that_are_known(project, m
     assert not by or panel["bits_alone"].shape == (3, 4, 4)
     assert "labels" not in panel and figures.coding_panel(panel).alt and "found" in figures.detection_panel(panel).alt
     assert panel["classes"].tolist() == list(boxed.CLASSES)
+
+
+def test_a_panel_of_smaller_pictures_shows_what_arrives(project):
+    profile = load_profile("tiny", {"preprocessing": {"cells": {"codecs": {"jpeg": {"shrink": 2}}}}})
+    panel = panel_of(profile, "cells", "jpeg", equal_accuracy(RATES[RATES["quality"] == 60], "net"), 3)
+    assert panel["decoded"].shape == panel["sent"].shape == panel["clean"].shape and "bits_by" not in panel
+    assert (panel["bytes_sent"] < panel["bytes_alone"]).all()
 
 
 def test_the_same_pictures_go_through_every_chain(project):
