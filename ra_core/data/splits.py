@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from functools import cache, partial
 from pathlib import Path
 
@@ -92,9 +93,9 @@ def _test_folder(data, home: Path, folder: Path) -> PictureSet:
 
 def _existing(home: Path, source: str) -> Path:
     root = home / Path(source).expanduser()
-    if not root.is_dir():
+    if not os.access(root, os.R_OK | os.X_OK) or not root.is_dir():
         raise DataError(
-            f"the folder {root} is missing; put pictures there, as book/your_own_data.md shows, or name another one."
+            f"the folder {root} is missing or may not be read; put pictures there, as book/your_own_data.md shows, or name another one."
         )
     return root
 
