@@ -95,7 +95,8 @@ def _existing(home: Path, source: str) -> Path:
     root = home / Path(source).expanduser()
     if not os.access(root, os.R_OK | os.X_OK) or not root.is_dir():
         raise DataError(
-            f"the folder {root} is missing or may not be read; put pictures there, as book/your_own_data.md shows, or name another one."
+            f"the folder {root} is missing or may not be read; put pictures there, as book/your_own_data.md shows, or "
+            "name another one."
         )
     return root
 
