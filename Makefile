@@ -11,12 +11,17 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 
 # What the caller's shell has set for other projects must not reach this one. Compiled modules are kept: without
 # them every notebook's kernel would compile torch anew.
-unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONWARNINGS PYTHONIOENCODING PYTHONSAFEPATH
+unexport VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET SNAKEMAKE_PROFILE
 export PYTHONNOUSERSITE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A company's proxy has certificates of its own. pip finds them by itself; older versions of uv know the second name.
 export UV_SYSTEM_CERTS = 1
 export UV_NATIVE_TLS = 1
+# Snakemake and uv need a cache, and a home may be read-only or missing.
+export XDG_CACHE_HOME := $(shell c="$${XDG_CACHE_HOME:-$$HOME/.cache}"; \
+  mkdir -p "$$c" 2>/dev/null && [ -w "$$c" ] && echo "$$c" || echo "$(CURDIR)/.cache")
+export PROFILE
 
 BIN = .venv/bin
 UV_PIP = $(BIN)/python -m uv pip
@@ -40,9 +45,9 @@ book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of para
 	@$(if $(CLUSTER),$(BIN)/python -c 'import snakemake_executor_plugin_$(CLUSTER)' 2>/dev/null || { \
 	  echo "CLUSTER=$(CLUSTER) is slurm or kubernetes and needs the extra 'cluster': $(UV_PIP) install -c requirements.lock -e '.[cluster]'." >&2; \
 	  exit 1; })
-	@[ -e $(HTML)/index.html ] || rm -f runs/$(PROFILE)/book.done  # the mark of a book that is gone
+	@[ -e "$(HTML)/index.html" ] || rm -f "runs/$(PROFILE)/book.done"  # the mark of a book that is gone
 	@$(BIN)/python -m snakemake $(if $(CLUSTER),--workflow-profile workflow/$(CLUSTER),$(HERE)) \
-	  --config profile=$(PROFILE) $(if $(JOBS),jobs=$(JOBS))
+	  --config "profile='$$PROFILE'" $(if $(JOBS),jobs=$(JOBS))
 	@[ $(SHOWN) = $(HTML) ] || { rm -rf $(SHOWN) && mkdir -p $(dir $(SHOWN)) && \
 	  { ln -s ../../$(HTML) $(SHOWN) 2>/dev/null || cp -R $(HTML) $(SHOWN); }; }
 	@echo "$(CURDIR)/$(SHOWN)/index.html"

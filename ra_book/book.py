@@ -114,7 +114,8 @@ def collect(settings: Profile, root: Path) -> dict[str, bytes]:
     for name in (*REPORT, *own, *(f"{name}.{kind}" for name in transfers for kind in ("svg", "md"))):
         path = runs / "report" / name
         if not path.exists():
-            raise OutputError(f"{path} is missing; run notebook 05_report for the profile {settings.name}.")
+            given = f"notebooks/05_report.ipynb {runs / 'notebooks/05_report.ipynb'} profile={settings.name}"
+            raise OutputError(f"{path} is missing; run python -m ra_core.notebooks {given}, then make book again.")
         files[f"generated/{name}"] = path.read_bytes()
     values = _substitutions(settings, root, files)
     _check_names(files, values)
@@ -133,7 +134,10 @@ def read_notebook(path: Path, profile: str) -> nbformat.NotebookNode:
         notebook = nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else "is not a notebook"
-        raise OutputError(f"{path} {reason}; run its notebook for the profile {profile} (`make book` does).") from error
+        raise OutputError(
+            f"{path} {reason}; run python -m ra_core.notebooks notebooks/{path.stem.split('-')[0]}.ipynb {path} "
+            f"profile={profile}, with the parameters that python -m workflow.graph {profile} lists for {path.stem}."
+        ) from error
     papermill = notebook.metadata.get("papermill", {})
     given = papermill.get("parameters", {}).get("profile")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]

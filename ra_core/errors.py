@@ -1,5 +1,6 @@
 """Errors a user can mend: each message is one sentence that says what was given, what is allowed, what to do."""
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,8 @@ class CodecError(RAError):
 
 def exit_status(work: Callable[[], object]) -> int:
     """Do the work of a command. Return 0, or 1 after the one sentence of an `RAError`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no Unicode
     try:
         work()
     except RAError as error:

@@ -1,4 +1,4 @@
-"""YAML in which 1e-4 is a number, as people mean it; plain YAML 1.1 takes it for a text."""
+"""YAML as people mean it: 1e-4 is a number, and a key that stands twice, or is no text, is an error."""
 
 import re
 
@@ -6,7 +6,15 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            text = key.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+            if not text or key.value in seen:
+                problem = f"the key {key.value!r} stands twice" if text else "a key is no text; put it into quotes"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -14,9 +22,17 @@ _Loader.add_implicit_resolver(
 )
 
 
+NAMES = "a name has letters, digits, _, - and ., begins with a letter, and is no word such as no, on or null"
+
+
+def is_name(name: str) -> bool:
+    """Say whether a name stays what it is in a path, on a command line and as a value in YAML (see `NAMES`)."""
+    return bool(re.fullmatch(r"[^\W\d_][\w.-]*", name)) and parse(name) == name
+
+
 def parse(text: str) -> object:
     """Return what a YAML text says. Raises `ValueError` with a reason of one line."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the latter two of a date, and of a deep nest
         raise ValueError(" ".join(str(error).split())) from error

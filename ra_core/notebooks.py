@@ -58,6 +58,8 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     path, output = Path(path), Path(output)
     if not path.exists():
         raise ParameterError(f"{path} does not exist; name a notebook of the folder notebooks/.")
+    if output.is_dir():
+        raise ParameterError(f"{output} is a folder; name a file for the executed copy.")
     check_parameters(path, parameters)
     folder = "/tmp" if len(tempfile.gettempdir()) > SOCKET_FOLDER else None
 
@@ -92,17 +94,21 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     notebook, output, *given = arguments
-    return exit_status(lambda: execute(Path(notebook), Path(output), dict(map(_parameter, given))))
+    return exit_status(lambda: execute(Path(notebook), Path(output), _parsed(given)))
 
 
-def _parameter(argument: str) -> tuple[str, object]:
-    name, equals, value = argument.partition("=")
-    try:
-        if equals:
-            return name, human_yaml.parse(value)
-    except ValueError:
-        pass
-    raise ParameterError(f"{argument!r} is not a parameter; write name=value, the value as in YAML.")
+def _parsed(arguments: list[str]) -> dict[str, object]:
+    found = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        reason = "it is given twice" if name in found else "" if equals else "it has no ="
+        try:
+            found[name] = human_yaml.parse(value)
+        except ValueError as error:
+            reason = str(error)
+        if reason:
+            raise ParameterError(f"{argument!r} is no parameter ({reason}); write name=value, the value as in YAML.")
+    return found
 
 
 if __name__ == "__main__":

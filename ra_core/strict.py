@@ -1,11 +1,13 @@
 """Models of what a user writes: strict, and their first problem as one sentence."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
-from ra_core.errors import RAError
+from ra_core.errors import ParameterError, RAError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Strict(BaseModel):
@@ -35,8 +37,16 @@ def mended(check, *arguments):
         raise ValueError(str(error).rstrip(".")) from error
 
 
+def checked(model: type[Model], where: object, values: dict) -> Model:
+    """Return a model of what a file or a command states. Raises `ParameterError` that says its first problem."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ParameterError(first_problem(where, error)) from error
+
+
 def first_problem(where: object, error: ValidationError) -> str:
-    """Return the first problem of a file as one sentence: file, key, value, and what pydantic says of it."""
+    """Return the first problem as one sentence: file or command, key, value, and what pydantic says of it."""
     first, more = error.errors()[0], error.error_count() - 1
     key = ".".join(str(part) for part in first["loc"] if str(part)[0] != "[")
     given = f" = {first['input']!r}" if key and not isinstance(first["input"], dict) else ""

@@ -1,3 +1,5 @@
+import io
+
 import pytest
 
 from ra_core.errors import ParameterError, exit_status
@@ -12,3 +14,10 @@ def test_a_command_ends_with_0_or_after_one_sentence_with_1(capsys):
     assert capsys.readouterr() == ("", "give more.\n")
     with pytest.raises(ZeroDivisionError):  # errors of other kinds are not hidden
         exit_status(lambda: fail(ZeroDivisionError()))
+
+
+def test_a_name_that_is_no_unicode_is_spelt_out(monkeypatch):
+    stream = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(stream, encoding="utf-8", errors="strict", write_through=True))
+    assert exit_status(lambda: print("caf\udce9")) == 0
+    assert stream.getvalue() == b"caf\\udce9\n"

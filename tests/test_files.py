@@ -13,6 +13,7 @@ from refusal import refusal
 
 from ra_core import files
 from ra_core.errors import OutputError
+from ra_core.files import write_json
 
 
 @pytest.fixture
@@ -51,6 +52,11 @@ def test_old_content_is_there_until_the_new_is_whole_and_on_disk(report, monkeyp
         temporary.write_text("half")
         assert report.read_text() == "old"
     assert synced == [(4, "old")] and report.read_text() == "half"
+
+
+def test_names_that_are_no_unicode_come_back_from_json(report):
+    write_json(report, {"folder": "caf\udce9"})
+    assert json.loads(report.read_text(encoding="utf-8")) == {"folder": "caf\udce9"}
 
 
 def test_json_comes_back_as_it_was(report):

@@ -31,3 +31,19 @@ def test_the_rest_is_yaml():
 def test_what_is_no_yaml_has_a_reason_of_one_line(text):
     with pytest.raises(ValueError, match=r"^.+$"):
         human_yaml.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["seeds: [0]\nseeds: [1]", "{dn: {a: 1}, 'dn': {a: 2}}", "{a: 1, 2: b}", "no: 1", "[1]: 2"]
+)
+def test_a_key_stands_once_and_is_a_text(text):
+    with pytest.raises(ValueError, match=r"^.*(twice|text).*$"):
+        human_yaml.parse(text)
+    assert human_yaml.parse("x: &a {b: 1, c: 1}\ny: {<<: *a, b: 2}")["y"] == {"b": 2, "c": 1}
+
+
+def test_a_name_is_what_paths_commands_and_yaml_leave_as_it_is():
+    assert all(map(human_yaml.is_name, ("quick", "cifar10_narrow", "v1.2-custom", "Vögel")))
+    assert not any(
+        map(human_yaml.is_name, ("", "2024", "1e3", "no", "On", "null", "my birds", "a/b", "a'b", "-x", "a{b}"))
+    )

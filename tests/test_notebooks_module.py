@@ -156,6 +156,7 @@ def test_two_processes_never_write_the_same_copy(make, tmp_path):
     [
         (["sede=1"], ("'sede'", "profile, seed")), (["seed=one"], ("seed = 'one'", "type int")),
         (["seed"], ("'seed'", "name=value")), (["overrides={a: [}"], ("'overrides={a: [}'", "name=value")),
+        (["seed=1", "seed=2"], ("'seed=2'", "twice")), (["overrides={a: 1, 2: b}"], ("overrides=", "text")),
         (["profile="], ("profile = None", "type str")), (None, ("none.ipynb", "does not exist")),
     ],
 )  # fmt: skip
@@ -165,6 +166,10 @@ def test_wrong_arguments_are_one_sentence_before_anything_runs(make, tmp_path, c
     assert main([notebook, str(tmp_path / "out.ipynb"), *(arguments or ())]) == 1
     [line] = capfd.readouterr().err.splitlines()
     assert all(word in line for word in words) and not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_folder_is_no_place_for_a_copy(make, tmp_path):
+    assert str(tmp_path) in refusal(ParameterError, execute, make(), tmp_path, {})
 
 
 @pytest.mark.parametrize("arguments", [[], ["one.ipynb"]])

@@ -36,7 +36,10 @@ def project(tmp_path_factory):
 
 
 def start(project: Path, *options: str, cores="1", target=TARGET) -> subprocess.Popen:
-    command = [sys.executable, "-m", "snakemake", target, "--nolock", "--rerun-incomplete", *options]
+    venv = project / "a{b}c"  # where Python lies
+    if not venv.exists():
+        venv.symlink_to(sys.prefix)
+    command = [venv / "bin/python", "-m", "snakemake", target, "--nolock", "--rerun-incomplete", *options]
     command += ["--cores", cores] if cores else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(project)])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
@@ -106,20 +109,40 @@ def test_profiles_of_clusters_keep_what_makes_runs_safe(cluster):
     assert "cores" not in settings  # by this the Snakefile knows that it is on a cluster
 
 
-def test_make_shows_the_book_of_the_profile_that_was_asked_for(tmp_path):
-    """Also where nothing was left to build; that of the smoke profile is shown at its own place alone."""
+@pytest.fixture
+def made(tmp_path):
+    """What make needs, and a Python that does nothing."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_bytes((copied.ROOT / name).read_bytes())
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin/python").chmod(0o755)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/.stamp").touch()
+    return tmp_path
+
+
+def test_make_takes_nothing_from_the_shell_that_is_for_other_projects(made):
+    """And a name as it stands, and a cache that can be written."""
+    (made / "bin/python").write_text('#!/bin/sh\nenv > said\nprintf "%s\\n" "$@" > arguments\nexit 1\n')
+    names = {"SNAKEMAKE_PROFILE", "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHONPATH"}
+    shell = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    shell |= dict.fromkeys(names, "1") | {"HOME": "/dev/null/none"}
+    said = subprocess.run(["make", "book", "BIN=bin", "PROFILE=my 'birds"], cwd=made, env=shell, capture_output=True)
+    assert said.returncode == 2
+    found = dict(line.split("=", 1) for line in (made / "said").read_text().splitlines() if "=" in line)
+    assert names.isdisjoint(found) and Path(found["XDG_CACHE_HOME"]) == made / ".cache"
+    assert (made / "arguments").read_text().splitlines()[-1] == "profile='my 'birds'"
+
+
+def test_make_shows_the_book_of_the_profile_that_was_asked_for(made):
+    """Also where nothing was left to build; that of the smoke profile is shown at its own place alone."""
+    tmp_path = made
     for name in ("a", "b", "smoke"):
         index = tmp_path / "runs" / name / "_build/html/index.html"
         index.parent.mkdir(parents=True)
         index.write_text(f"book of {name}")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/python").write_text("#!/bin/sh\nexit 0\n")
-    (tmp_path / "bin/python").chmod(0o755)
     (tmp_path / "book/_build/html").mkdir(parents=True)  # as earlier versions left it
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv/.stamp").touch()
     for name in ("a", "b", "a", "smoke"):
         command = ["make", "book", "BIN=bin", f"PROFILE={name}"]
         said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

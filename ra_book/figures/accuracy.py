@@ -161,7 +161,7 @@ def against_the_paper(paired: pd.DataFrame, published: pd.DataFrame, dataset: st
     `published` has the columns task, mode, recognizer, top1 in percent, `plain` among its modes.
     """
     rows, paper = prepare(paired, PAIRED), measured.on_plain(measured.prepare_published(published))
-    tasks, sentences = measured.values_of(rows, "task"), []
+    tasks, sentences = measured.values_of(rows if len(rows) else paper, "task"), []  # none without plain and another
     sides = {f"{dataset}, this book": per_recognizer(rows), "ImageNet, published": paper.assign(value=paper["gain"])}
     sides = {name: c[c["method"].isin(measured.PAPER_METHODS) & c["task"].isin(tasks)] for name, c in sides.items()}
     most = max(side["recognizer"].nunique() for side in sides.values())
@@ -182,7 +182,8 @@ def against_the_paper(paired: pd.DataFrame, published: pd.DataFrame, dataset: st
         line[1].set_facecolor("#F4F4F4")  # another data set, so not to be read as one axis with the left
     for axes, name in zip(shown[0], sides, strict=True):
         axes.set_title(name)
-    legend(figure, looks_of(pd.concat(sides.values())), f"{dataset}: {note(rows)}; the paper gives no intervals")
+    measured_on = note(rows) if len(rows) else "not measured"
+    legend(figure, looks_of(pd.concat(sides.values())), f"{dataset}: {measured_on}; the paper gives no intervals")
     figure.alt = (
         "Gains on plain in points of top-1, measured here and published for ImageNet, on the source "
         f"recognizer: {'; '.join(sentences)}."

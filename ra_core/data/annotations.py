@@ -43,14 +43,15 @@ def read_voc(root: Path, part: str | None = None) -> Annotations:
     if folder is None:
         raise DataError(f"{root} has no folder JPEGImages or images; put the pictures into one.")
     listed, left_out = list_pictures(folder)
-    files = {file.stem: file for file in sorted(find_folder(root, "annotations").glob("[!.]*.xml"))}
+    found = sorted(find_folder(root, "annotations").glob("[!.]*.xml"))
+    files = {file.stem: file for file in found if file.is_file()}
     wanted = set(files) if part is None else _voc_part(root, part, files)
     annotated, present = [], set(listed)
     problems = [f"{stem} has no annotation" for stem in sorted(wanted - files.keys())]
     for stem in sorted(wanted & files.keys()):
         try:
             annotated.append(_read_xml(files[stem], present))
-        except (ElementTree.ParseError, ValueError, ArithmeticError, LookupError) as error:
+        except (ElementTree.ParseError, OSError, ValueError, ArithmeticError, LookupError) as error:
             problems.append(f"{spelt(files[stem].name)} is no annotation of Pascal VOC ({error})")
     if part is None:
         used = {one.file for one in annotated}
@@ -114,6 +115,8 @@ def read_coco(path: Path, part: str | None = None) -> Annotations:
         for key, known in (("images", images), ("categories", categories)):
             if len(known) < len(content[key]):
                 raise ValueError(f"two {key} have the same id")
+        if len({entry["file_name"] for entry in content["images"]}) < len(images):
+            raise ValueError("two images have the same file_name")
         names = {number: str(entry["name"]) for number, entry in sorted(categories.items())}
         boxes: dict[object, list[Box]] = {number: [] for number in images}
         for entry in content["annotations"]:

@@ -1,14 +1,14 @@
 """Boxed pictures from the user's own folders, in the format of Pascal VOC or of COCO.
 
-What cannot be used (a picture that is missing or broken, a box outside of its picture) is left out and listed in
+What cannot be used (a picture that is missing or no picture, a box outside of its picture) is left out and listed in
 `BoxedPictures.skipped`; boxes are cut off at the edges. Boxes count in the pixels of the picture as stored.
 """
 
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ import torch
 
 from ra_core.data.annotations import Annotated, Box, read_coco, read_voc
 from ra_core.data.boxes import BoxedPictures, Objects, clip, common_name
-from ra_core.data.decoding import hint_to_check, open_picture, resized, stored_picture
-from ra_core.data.listing import is_inside, kind_of, spelt, split_by_hash
+from ra_core.data.decoding import hint_to_check, open_picture, resized, stored_picture, why_broken
+from ra_core.data.listing import is_inside, kind_of, spelt, split_by_hash, whole_files
 from ra_core.errors import DataError
 
 ORIENTATION = 0x0112  # EXIF's tag
@@ -36,12 +36,14 @@ class Reader:
             return np.asarray(open_picture(self.folder / key[0], self.resize))
 
 
-@lru_cache(maxsize=2)  # every picture's header is read
+@lru_cache(maxsize=2)  # every picture is read
 def load_parts(
     path: Path, resize: int, names: tuple[tuple[str, str | None], ...], parts: tuple[tuple[str, str], ...],
-    test_share: float, validation_share: float,
+    test_share: float, validation_share: float, memory: Path | None = None,
 ) -> dict[str, BoxedPictures]:  # fmt: skip
     """Return `train`, `validation` and `test` of a folder; see `load`, and `ra_core.params.coding.BoxFolder`.
+
+    Pictures that cannot be read to their end are left out too; `memory / "checked-<part>.json"` has which are whole.
 
     `parts` are pairs of these names with those of the folder. Without any, the names of the files alone divide them
     (`split_by_hash`), so that they stay where they are when files are added. With train and test alone, those of train
@@ -49,13 +51,18 @@ def load_parts(
     Raises `DataError` for a folder that cannot be used or a part without a box, otherwise as `load`.
     """
     folder_parts, options = dict(parts), {"resize": resize, "names": dict(names)}
-    whole = load(path, folder_parts.get("train"), **options)
+
+    def loaded(part: str, **more) -> BoxedPictures:
+        found = load(path, folder_parts.get(part), **options, **more)
+        return _whole(found, memory and memory / f"checked-{part}.json")
+
+    whole = loaded("train")
     digests = [hashlib.sha256(Path(key[0]).name.encode()).hexdigest() for key in whole.keys]
     shares = (0.0 if parts else test_share, 0.0 if "validation" in folder_parts else validation_share)
     found = {}
     for name, chosen in split_by_hash(digests, *shares).items():
         if name != "train" and name in folder_parts:
-            found[name] = load(path, folder_parts[name], classes=whole.classes, **options)
+            found[name] = loaded(name, classes=whole.classes)
         else:
             found[name] = whole.subset(chosen, f"{spelt(path.resolve().stem)}/{name}")
         if not any(len(target["boxes"]) for target in found[name].all_targets()):
@@ -117,6 +124,16 @@ def load(
         )
     mixed, reader = tuple(sizes) if len(set(sizes)) > 1 else (), Reader(found.folder, resize)
     return BoxedPictures(tuple(keys), reader, tuple(objects), classes, name, tuple(problems), mixed)
+
+
+def _whole(pictures: BoxedPictures, memory: Path | None) -> BoxedPictures:
+    """Return the pictures whose files are whole; the others are listed as well."""
+    read, files = pictures.read, [key[0] for key in pictures.keys]
+    check = partial(why_broken, lambda file: open_picture(read.folder / file, read.resize))
+    found, broken = whole_files(read.folder, files, check, memory, {"resize": read.resize})
+    chosen = torch.tensor([i for i, file in enumerate(files) if file in found], dtype=torch.int64)
+    skipped = (*pictures.skipped, *(said for _, said in broken))
+    return replace(pictures.subset(chosen, pictures.name), skipped=skipped)
 
 
 def _stored_size(folder: Path, one: Annotated) -> tuple[int, int]:

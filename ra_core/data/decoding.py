@@ -1,5 +1,6 @@
 """The one way to open a picture: any common file as 8-bit RGB, upright."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,7 +82,8 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
         with open(path, "rb") as file, Image.open(file) as picture:
             resized(path, picture.size, 0)
             tags = getattr(picture, "tag_v2", {})
-            if DNG_VERSION in tags or tags.get(SUBFILE_TYPE, 0) & 1:
+            is_canon = tags and os.pread(file.fileno(), 2, 8) == b"CR"
+            if is_canon or DNG_VERSION in tags or tags.get(SUBFILE_TYPE, 0) & 1:
                 raise DataError(
                     f"{path} is a camera's raw file, of which only a thumbnail can be read; develop it first."
                 )

@@ -4,9 +4,7 @@ folder without such a tree, which holds a table `labels.csv`, or pictures alone.
 
 import csv
 import hashlib
-import json
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from pathlib import Path
@@ -15,12 +13,20 @@ import numpy as np
 import torch
 from PIL import ImageOps
 
-from ra_core.cores import is_rank_zero
 from ra_core.data.decoding import hint_to_check, open_picture, why_broken
 from ra_core.data.draws import draw
-from ra_core.data.listing import ENDINGS, TABLE, LeftOut, content_of, is_inside, list_pictures, spelt, split_by_hash
-from ra_core.errors import DataError, OutputError
-from ra_core.files import write_text
+from ra_core.data.listing import (
+    ENDINGS,
+    TABLE,
+    LeftOut,
+    content_of,
+    is_inside,
+    list_pictures,
+    spelt,
+    split_by_hash,
+    whole_files,
+)  # fmt: skip
+from ra_core.errors import DataError
 from ra_core.pool import in_threads
 
 PARTS = {"train": "train", "test": "val", "val": "val"}  # ImageNet is reported on its labelled `val` folder
@@ -190,16 +196,14 @@ def list_flat(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
     return FolderPictures(folder, files, torch.tensor(labels), classes, spelt(root.name), resize, crop, skipped)
 
 
-def list_unlabelled(
-    folder: Path, resize: int = 256, crop: int = 224, least: int = 1, classes: tuple[str] = UNKNOWN
-) -> FolderPictures:
-    """Return all pictures in and below a folder, of one class. Raises `DataError` where there are not `least`."""
+def list_unlabelled(folder: Path, resize: int = 256, crop: int = 224, classes: tuple[str] = UNKNOWN) -> FolderPictures:
+    """Return all pictures in and below a folder, of one class. Raises `DataError` where there are none."""
     folder = folder.expanduser()
     files, skipped = list_pictures(folder)
-    if len(files) < least:
+    if not files:
         raise DataError(
-            f"{folder} holds {len(files)} pictures; put in at least {least}, as files that end in "
-            f"{', '.join(ENDINGS)}, or name another folder."
+            f"{folder} holds no pictures; put in some, as files that end in {', '.join(ENDINGS)}, or name another "
+            "folder."
         )
     labels, name = torch.zeros(len(files), dtype=torch.int64), spelt(folder.resolve().name)
     return FolderPictures(folder, tuple(files), labels, classes, name, resize, crop, tuple(skipped))
@@ -242,27 +246,8 @@ def imagenet_classes() -> tuple[str, ...]:
 
 def whole(pictures: FolderPictures, memory: Path | None) -> FolderPictures:
     """Return the pictures whose files are whole, with their contents, and what was left out."""
-    about = {"folder": str(pictures.folder.resolve()), "resize": pictures.resize, "crop": pictures.crop}
-    known = {}
-    with suppress(OSError, ValueError):
-        kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
-        known = kept.pop("files", {}) if about.items() <= kept.items() else {}
-
-    def look(file: str) -> list | str:
-        """Return a whole file's state and content, or why it cannot be used."""
-        path, now = pictures.folder / file, (pictures.folder / file).stat()
-        state = [now.st_size, now.st_mtime_ns, now.st_ctime_ns]
-        if file in known and known[file][0] == state:
-            return known[file]
-        return pictures.check(file) or [state, content_of(path)]
-
-    looked = dict(zip(pictures.files, in_threads(look, pictures.files), strict=True))
-    found = {file: said for file, said in looked.items() if isinstance(said, list)}
-    if memory and found != known and is_rank_zero():
-        with suppress(OutputError):  # then it is all read again
-            write_text(memory, json.dumps(about | {"files": found}))
-    whole = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)
-    broken = [(file, said) for file, said in looked.items() if file not in found]
-    contents = tuple(content for _, content in found.values())
+    about = {"resize": pictures.resize, "crop": pictures.crop}
+    found, broken = whole_files(pictures.folder, pictures.files, pictures.check, memory, about)
+    chosen = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)
     skipped = tuple(sorted([*pictures.skipped, *broken]))
-    return replace(pictures.subset(whole, pictures.name), skipped=skipped, contents=contents)
+    return replace(pictures.subset(chosen, pictures.name), skipped=skipped, contents=tuple(found.values()))

@@ -1,13 +1,18 @@
 """What a folder holds: its kind, its picture files, and all that is left out, each with its reason."""
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from ra_core.errors import DataError
+from ra_core.cores import is_rank_zero
+from ra_core.errors import DataError, OutputError
+from ra_core.files import write_text
+from ra_core.pool import in_threads
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 BESIDE = (".txt", ".csv", ".md", ".json", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".py")  # and left out unsaid
@@ -32,7 +37,10 @@ def is_tree(root: Path) -> bool:
 
 def find_folder(folder: Path, *names: str) -> Path | None:
     """Return the first folder in `folder` that has one of the names, whatever the case."""
-    folders = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    try:
+        folders = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    except OSError as error:
+        raise _unreadable(folder, error) from error
     return next((folders[name] for name in names if name in folders), None)
 
 
@@ -46,10 +54,12 @@ def list_pictures(folder: Path, below: str = "") -> tuple[list[str], list[LeftOu
     try:
         found = sorted(_walk(folder / below, below, {top, *top.parents}))
     except OSError as error:
-        raise DataError(
-            f"{folder / below} cannot be read ({error.strerror or error}); mend its permissions, or name another."
-        ) from error
+        raise _unreadable(folder / below, error) from error
     return [name for name, reason in found if not reason], [(spelt(name), reason) for name, reason in found if reason]
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"{folder} cannot be read ({error.strerror or error}); mend its permissions, or name another.")
 
 
 def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]:
@@ -92,7 +102,7 @@ def spelt(name: str) -> str:
 def is_inside(folder: Path, name: str) -> bool:
     """Say whether a name that stands in a table is that of a file in or below `folder`."""
     path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts and spelt(name) == name and (folder / path).is_file()
+    return not path.is_absolute() and ".." not in path.parts and spelt(name) == name and os.path.isfile(folder / path)
 
 
 def split_by_hash(digests: Iterable[str], test_share: float, validation_share: float) -> dict[str, torch.Tensor]:
@@ -110,3 +120,36 @@ def content_of(path: Path) -> str:
     """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def whole_files(
+    folder: Path, files: Iterable[str], check: Callable[[str], str], memory: Path | None, about: dict
+) -> tuple[dict[str, str], list[LeftOut]]:
+    """Return the SHA-256 of each file of a folder that is whole, and the others, each with what `check` says of it.
+
+    Where `about` is the same, a file is read again only when its size or one of its times is not what the JSON file
+    `memory` has, which the first process writes.
+    """
+    known, about = {}, about | {"folder": str(folder.resolve())}
+    with suppress(OSError, ValueError):
+        kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
+        known = kept.pop("files", {}) if about.items() <= kept.items() else {}
+
+    def look(file: str) -> list | str:
+        """Return a whole file's state and content, or why it cannot be used."""
+        try:
+            now = (folder / file).stat()
+            state = [now.st_size, now.st_mtime_ns, now.st_ctime_ns]
+            if file in known and known[file][0] == state:
+                return known[file]
+            return check(file) or [state, content_of(folder / file)]
+        except OSError as error:
+            return f"{folder / file} cannot be read ({error.strerror or error})."
+
+    files = list(files)
+    looked = dict(zip(files, in_threads(look, files), strict=True))
+    found = {file: said for file, said in looked.items() if isinstance(said, list)}
+    if memory and found != known and is_rank_zero():
+        with suppress(OutputError):  # then it is all read again
+            write_text(memory, json.dumps(about | {"files": found}))
+    return {file: said[1] for file, said in found.items()}, [(f, said) for f, said in looked.items() if f not in found]

@@ -1,6 +1,8 @@
 """What a profile trains, validates and reports on, whether it comes from a registered data set or from a folder."""
 
 import csv
+import io
+import os
 from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from ra_core.data.folders import list_flat, load_flat, load_tree, whole
 from ra_core.data.listing import is_tree
 from ra_core.data.pictures import PictureSet, evenly_spaced, first_per_class
 from ra_core.errors import DataError, ParameterError
-from ra_core.files import atomic, remove, write_text
+from ra_core.files import remove, write_text
 
 
 def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: int = 1) -> dict[str, PictureSet]:
@@ -52,7 +54,8 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
 
     Without `data`, it is the registered data set of that name (see `DataSet.part`). With it, a folder: as `load_splits`
     takes it, or of boxed pictures (`ra_core.params.BoxFolder`). Of a folder they are taken at even distances; what of
-    boxed pictures cannot be used is listed in `folder / "skipped.txt"`.
+    boxed pictures cannot be used is listed in `folder / "skipped.txt"`, and which of
+    their files are whole is kept beside it.
     """
     if data is None:
         return DATASETS.find(name).part(part, count, home=home)
@@ -60,7 +63,7 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
         return evenly_spaced(load_splits(data, (part,), home, folder)[part], count)
     names, parts = tuple(data.names.items()), tuple(data.parts.items())
     root = home / Path(data.folder).expanduser()
-    found = load_parts(root, data.resize, names, parts, data.test_share, data.validation_share)
+    found = load_parts(root, data.resize, names, parts, data.test_share, data.validation_share, folder)
     _write_skipped(folder, dict.fromkeys(line for pictures in found.values() for line in pictures.skipped))
     return evenly_spaced(found[part], count)
 
@@ -77,7 +80,7 @@ def _tree_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict
     splits = split_parts(load, parts, ("train", "test"), data.validation_per_class, data.source)
     if {"train", "validation"} & set(parts):
         rest = load("test").skipped if (root / "val").is_dir() else ()
-        _list_skipped(folder, data.source, (*load("train").skipped, *rest))
+        list_skipped(folder, data.source, (*load("train").skipped, *rest))
     return splits
 
 
@@ -90,7 +93,7 @@ def _flat_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict
         )
     memory = folder / "checked.json"
     splits = load_flat(root, data.test_share, data.validation_share, data.resize, data.crop, memory)
-    _list_skipped(folder, data.source, splits["train"].skipped)
+    list_skipped(folder, data.source, splits["train"].skipped)
     return {part: splits[part] for part in parts}
 
 
@@ -98,26 +101,28 @@ def _test_folder(data, home: Path, folder: Path) -> PictureSet:
     """Return all whole pictures of the folder that is only reported on; what is left out is listed apart."""
     apart = folder / "test"
     found = whole(list_flat(_existing(home, data.test), data.resize, data.crop), apart / "checked.json")
-    _list_skipped(apart, data.test, found.skipped)
+    list_skipped(apart, data.test, found.skipped)
     return found
 
 
 def _existing(home: Path, source: str) -> Path:
     root = home / Path(source).expanduser()
-    if not root.is_dir():
+    if not os.access(root, os.R_OK | os.X_OK) or not root.is_dir():
         raise DataError(
-            f"the folder {root} is missing; put pictures there, as book/your_own_data.md shows, or name another one."
+            f"the folder {root} is missing or may not be read; put pictures there, as book/your_own_data.md shows, or "
+            "name another one."
         )
     return root
 
 
-def _list_skipped(folder: Path, source: str, skipped: tuple[tuple[str, str], ...]) -> None:
+def list_skipped(folder: Path, source: str, skipped: tuple[tuple[str, str], ...]) -> None:
     """Write which files are left out, and why, as `skipped.csv`."""
     if not is_rank_zero():
         return
     path = folder / "skipped.csv"
     remove(path)
     if skipped:
-        with atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("file", "reason"), *skipped])
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows([("file", "reason"), *skipped])
+        write_text(path, table.getvalue())
         print(f"{len(skipped)} files of {source} cannot be used and are skipped; {path} lists them.")

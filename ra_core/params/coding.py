@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ra_core.methods import METHODS
 from ra_core.models.proxies import PROXIES
-from ra_core.params.base import Network, SourceName, Strict, Training, UnseenNames, one_of
+from ra_core.params.base import MAX_SEED, Network, SourceName, Strict, Training, UnseenNames, one_of
 from ra_core.params.data import OwnFolder
 
 Positive = Annotated[float, Field(gt=0)]
@@ -77,7 +77,7 @@ class LearnedProxy(Strict):
         min_length=1, description="of the squared error in [0, 1], one a rate, published 128 to 8192",
     )  # fmt: skip
     training: Training = Training(steps=3000, batch=8, lr=1e-3, schedule="cosine", channels_last=True)
-    seed: int = Field(0, ge=0, description="of the first weights and the crops")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of the first weights and the crops")
 
     @model_validator(mode="after")
     def _rates_in_steps(self):

@@ -3,14 +3,12 @@
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
-
 import ra_core.human_yaml as human_yaml
 from ra_core.errors import ParameterError
 from ra_core.params.profile import Profile, profile_model
 from ra_core.paths import project_root
 from ra_core.registry import load_extensions
-from ra_core.strict import first_problem
+from ra_core.strict import checked
 
 
 def header(name: str, text: str) -> tuple[str, str]:
@@ -30,6 +28,8 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
     if Path(name).name != name or not path.exists():  # runs/<name> would lie elsewhere
         known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
         raise ParameterError(f"profile {name!r} is unknown; choose one of {known} (they lie in {folder}).")
+    if not human_yaml.is_name(name):
+        raise ParameterError(f"{path} has a name that cannot be a profile's; {human_yaml.NAMES}.")
     try:
         values = human_yaml.parse(path.read_text(encoding="utf-8"))
     except ValueError as error:  # a text that is not UTF-8 raises one as well
@@ -42,10 +42,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
     if "name" in values:
         raise ParameterError(f"{where}: name = {values['name']!r} is not allowed; a profile has the name of its file.")
     _load_extensions(values, folder)
-    try:
-        return profile_model().model_validate(values | {"name": f"{name}-custom" if overrides else name})
-    except ValidationError as error:
-        raise ParameterError(first_problem(where, error)) from error
+    return checked(profile_model(), where, values | {"name": f"{name}-custom" if overrides else name})
 
 
 def _merged(base: dict, changes: dict) -> dict:

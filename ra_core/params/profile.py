@@ -11,12 +11,12 @@ from pydantic import Field, create_model, field_validator, model_validator
 from ra_core.channels import TASKS, Channel, make_channel
 from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
+from ra_core.human_yaml import is_name
 from ra_core.methods import Method, find_method
-from ra_core.params.base import Network, SourceName, Strict, Training, UnseenNames, mended, one_of
+from ra_core.params.base import MAX_SEED, Network, SourceName, Strict, Training, UnseenNames, mended, one_of
 from ra_core.params.coding import LearnedProxy, Preprocessing
 from ra_core.params.data import Data
 
-MAX_SEED = 10**9  # a multiple of it still fits into what torch takes
 RESERVED = ("notebooks", "report", "proxies", "book")  # folders of a profile's runs, beside those of its tasks
 
 
@@ -125,10 +125,10 @@ class Profile(Strict):
                     f"preprocessing.{name}.data.kind = {settings.data.kind!r} is not allowed; write folder, or name a "
                     "registered data set in place of a name of your own"
                 )
-            if name in taken or not re.fullmatch("[a-z][a-z0-9_]*", name):
+            if name in taken or not is_name(name) or not re.fullmatch("[a-z][a-z0-9_]*", name):
                 raise ValueError(
                     f"preprocessing.{name} cannot be the name of a data set; use small letters, digits and _, "
-                    f"and none of {', '.join(taken)}"
+                    f"and none of {', '.join(taken)}, nor a word such as no, on or null"
                 )
             for codec, ladder in settings.codecs.items():
                 if ladder.proxy not in ("BlockDCT", self.proxy.name):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from pydantic import Field
 
 from ra_core.data import fingerprint, scenes
 from ra_core.data.box_folders import load_parts
@@ -15,13 +16,21 @@ from ra_core.errors import DataError, exit_status
 from ra_core.judges.detector import SHIPPED
 from ra_core.judges.detector_nets import make_detector
 from ra_core.judges.trunks import TRUNKS
-from ra_core.params import BoxFolder
+from ra_core.params import MAX_SEED, BoxFolder
 from ra_core.pretraining.shipping import halve, ship
+from ra_core.strict import Strict, checked
 from ra_core.training import fit
 
 STEPS = {"fcos": 2800, "faster_rcnn": 2000, "retinanet": 2800}  # about ten minutes each on two cores
 RECIPE = {"optimiser": "Adam", "batch": 8, "lr": 1e-3, "schedule": "cosine", "precision": "bf16"}
 AUGMENTATION = "mirror"
+
+
+class Asked(Strict):
+    """The numbers of the command."""
+
+    steps: int = Field(ge=0)
+    seed: int = Field(ge=0, le=MAX_SEED)
 
 
 class Detection:
@@ -93,8 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def train() -> None:
+        checked(Asked, parser.prog, {"steps": given.steps, "seed": given.seed})
         if given.pictures:
-            usual = BoxFolder(folder=str(given.pictures), resize=given.resize)
+            usual = checked(BoxFolder, parser.prog, {"folder": str(given.pictures), "resize": given.resize})
             found = load_parts(given.pictures, usual.resize, (), (), usual.test_share, usual.validation_share)
         else:
             found = {part: scenes.load(part) for part in ("train", "validation")}

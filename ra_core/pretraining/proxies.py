@@ -10,8 +10,9 @@ from torch import nn
 
 from ra_core.data import elpv, fingerprint, scenes
 from ra_core.data.crops import Crops
-from ra_core.data.folders import list_unlabelled
-from ra_core.errors import ParameterError, exit_status
+from ra_core.data.folders import list_unlabelled, whole
+from ra_core.data.splits import list_skipped
+from ra_core.errors import DataError, exit_status
 from ra_core.files import write_text
 from ra_core.locks import file_lock
 from ra_core.metrics import psnr, to_8bit
@@ -20,6 +21,7 @@ from ra_core.models.weights import load_weights
 from ra_core.objectives import RateDistortion
 from ra_core.params import LearnedProxy, Training
 from ra_core.pretraining.shipping import halve, ship
+from ra_core.strict import checked
 from ra_core.training import fit
 
 SCENES = 2000  # about as many as there are training cells
@@ -34,14 +36,19 @@ def held_out_pictures() -> list:
     return [scenes.load("validation", HELD_OUT), cells.subset(torch.arange(HELD_OUT), cells.name)]
 
 
-def training_pictures(folder: str | Path | None = None) -> tuple[Crops, list]:
+def training_pictures(folder: Path | None = None, memory: Path | None = None) -> tuple[Crops, list]:
     """Return crops to train on and the sets to measure on: scenes and solar cells, or the pictures of a folder.
 
-    Of a folder every tenth picture is measured on.
+    Of a folder every tenth picture is measured on. What is no whole picture is left out (`whole`), and listed in the
+    folder of `memory`. Raises `DataError` where fewer than two are left.
     """
     if folder is None:
         return Crops((scenes.load("train", SCENES), elpv.load("train"))), held_out_pictures()
-    pictures = list_unlabelled(Path(folder), 256, 256, least=2, classes=("picture",))
+    pictures = whole(list_unlabelled(folder, 256, 256, classes=("picture",)), memory)
+    if memory:
+        list_skipped(memory.parent, str(folder), pictures.skipped)
+    if len(pictures) < 2:
+        raise DataError(f"{folder} holds {len(pictures)} whole pictures; put in at least 2, or name another folder.")
     places = torch.arange(len(pictures))
     train = pictures.subset(places[places % 10 != 0], f"{pictures.name}/train")
     return Crops((train,)), [pictures.subset(places[::10], f"{pictures.name}/held out")]
@@ -79,12 +86,9 @@ def train_proxy(made: dict, train: Crops, held_out: list, folder: Path, start: P
 
     Writes `<name>-<weight>.safetensors` (16-bit floats, which are also what is measured), its sidecar and its log
     into `folder`; `start` are weights to begin with. A killed run goes on from the checkpoint in
-    `<name>-<weight>.run`, which is removed at the end. Raises `ParameterError` for an unknown name or size and
-    `WeightsError` where `start` was trained for other sizes.
+    `<name>-<weight>.run`, which is removed at the end. Raises `ParameterError` for an unknown name and `WeightsError`
+    where `start` was trained for other sizes.
     """
-    for size in ("n", "m"):
-        if made[size] < 2:
-            raise ParameterError(f"a proxy with {size} = {made[size]} channels is not allowed; give 2 or more.")
     stem = proxy_stem(made["name"], made["weight"])
     torch.manual_seed(made["seed"])
     net, run = make_proxy(made["name"], n=made["n"], m=made["m"]), Path(folder) / f"{stem}.run"
@@ -146,16 +150,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     given = parser.parse_args(arguments)
-    n, m = SIZES[given.name]
-    made = {
-        "name": given.name, "n": given.n or n, "m": given.m or m, "weight": given.weight,
-        "begun_as": given.start and given.start.name.removesuffix(".safetensors"),
-        "recipe": usual.model_dump() | {key: getattr(given, key) for key in ("steps", "batch", "lr")},
-        "seed": given.seed,
-    }  # fmt: skip
 
     def train() -> None:
-        pictures = training_pictures(given.pictures)
+        sizes = dict(zip("nm", SIZES[given.name], strict=True))
+        asked = {key: value for key, value in vars(given).items() if value is not None}
+        settings = checked(LearnedProxy, parser.prog, sizes | {
+            **{key: asked[key] for key in ("name", "n", "m", "seed") if key in asked}, "weights": [given.weight],
+            "training": usual.model_dump() | {key: asked[key] for key in ("steps", "batch", "lr")},
+        })  # fmt: skip
+        begun_as = given.start and given.start.name.removesuffix(".safetensors")
+        made = made_by(settings, given.weight) | {"begun_as": begun_as}
+        pictures = training_pictures(given.pictures, given.folder / "checked.json")
         print(json.dumps(train_proxy(made, *pictures, given.folder, given.start, given.device), indent=2))
 
     return exit_status(train)

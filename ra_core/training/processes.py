@@ -5,7 +5,7 @@ Where a launcher started several (`accelerate launch`, `torchrun`, `notebook_lau
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 
 import torch
@@ -21,10 +21,11 @@ def pick_device(device: str = "auto") -> torch.device:
     """Return a device; `auto` takes CUDA, then MPS, then the CPU. Raises `ParameterError` for one that is not here."""
     seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     here = [kind for kind, available in seen.items() if available]
-    kind, _, number = (here[0] if device == "auto" else device).partition(":")
-    if kind not in here or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
-        raise ParameterError(f"device {device!r} is not here; choose one of auto, {', '.join(here)}.")
-    return torch.device(here[0] if device == "auto" else device)
+    with suppress(RuntimeError):  # for what is no name of a device
+        found = torch.device(here[0] if device == "auto" else device)
+        if found.type in here and (found.type != "cuda" or (found.index or 0) < torch.cuda.device_count()):
+            return found
+    raise ParameterError(f"device {device!r} is not here; choose one of auto, {', '.join(here)}.")
 
 
 class Team:

@@ -276,3 +276,12 @@ def test_a_picture_of_48_megapixels_needs_little_memory(tmp_path, target):
     assert opened(target / "files" / "a.jpg").shape == (6000, 8000, 3)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert peak * (1 if sys.platform == "darwin" else 1024) < 2.5e9
+
+
+def test_folders_may_have_names_that_are_no_unicode(tmp_path, capsysbinary):
+    source, target = (tmp_path / os.fsdecode(name) for name in (b"caf\xe9", b"out\xe9"))
+    saved(source / "a.png", array())
+    for _ in range(2):
+        assert main([str(source), str(target), "--codec", "jpeg", "--quality", "60"]) == 0
+    assert json.loads((target / "settings.json").read_text())["input"] == str(source)
+    assert [row["file"] for row in table(target / "pictures.csv")] == ["a.png"]

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from refusal import refusal
 
+from ra_core.data import annotations, box_folders
 from ra_core.data.box_folders import load, load_parts
+from ra_core.data.decoding import open_picture
 from ra_core.errors import DataError
 
 
@@ -281,3 +283,44 @@ def test_classes_get_other_names_or_none(tmp_path):
     assert found["train"].classes == ("Green",)
     every = [target["labels"].tolist() for p in found.values() for target in p.all_targets()]
     assert sorted(map(len, every)) == [0] * 13 + [1] * 27
+
+
+@pytest.mark.parametrize("kind", ["voc", "coco"])
+def test_a_picture_that_is_cut_off_is_left_out_and_listed(tmp_path, monkeypatch, kind):
+    root = boxed.folder(tmp_path / "cut", kind, 40)
+    for name in ("square0.png", "square1.png"):
+        path = next(root.rglob(name))
+        Image.open(path).save(path, "JPEG")
+        path.write_bytes(path.read_bytes()[:-300])  # its header is whole
+    shares = {"test_share": 0.3, "validation_share": 0.2}
+    found = load_parts(root, 0, (), (), **shares, memory=tmp_path / "memory")
+    names = {key[0] for pictures in found.values() for key in pictures.keys}
+    assert names == {f"square{i}.png" for i in range(2, 40)}
+    for pictures in found.values():
+        assert [name for name in ("square0.png", "square1.png") if any(name in said for said in pictures.skipped)]
+        pictures.batch(torch.tensor([0]))
+    load_parts.cache_clear()
+    read = []
+    monkeypatch.setattr(box_folders, "open_picture", lambda path, side: read.append(path.name) or open_picture(path))
+    again = load_parts(root, 0, (), (), **shares, memory=tmp_path / "memory")
+    assert {name: p.keys for name, p in again.items()} == {name: p.keys for name, p in found.items()}
+    assert sorted(read) == ["square0.png", "square1.png"]  # whole ones are remembered
+
+
+def test_an_annotation_that_may_not_be_read_is_listed(voc, monkeypatch):
+    parse = annotations.ElementTree.parse
+
+    def refuse(file):
+        if file.name == "b.xml":
+            raise PermissionError(13, "Permission denied")
+        return parse(file)
+
+    monkeypatch.setattr(annotations.ElementTree, "parse", refuse)
+    pictures = load(voc)
+    assert [key[0] for key in pictures.keys] == ["a.jpg", "c.jpg"] and "b.xml" in pictures.skipped[0]
+
+
+def test_two_entries_of_one_coco_picture_are_refused(coco, content):
+    content["images"][1]["file_name"] = "x.png"
+    (coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    assert "file_name" in refusal(DataError, load, coco)

@@ -122,7 +122,11 @@ def test_what_is_no_picture_is_told_apart(tmp_path):
     (tmp_path / "empty.jpg").touch()
     os.mkfifo(tmp_path / "pipe.jpg")
     noise.save(tmp_path / "camera.tif", noise.array(4, 4), tiffinfo={254: 1})
-    words = {"notes": "known kind", "empty": "empty", "missing": "exist", "pipe": "plain", "camera.tif": "thumbnail"}
+    tags = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: 1, 279: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (tmp_path / "canon.cr2").write_bytes(b"II*\0\x10\0\0\0CR\2\0\0\0\0\0" + struct.pack("<H", 9) + entries + bytes(4))
+    words = {"notes": "known kind", "empty": "empty", "missing": "exist", "pipe": "plain"}
+    words |= {"camera.tif": "thumbnail", "canon.cr2": "thumbnail"}
     for name, word in (words | {"": "folder"}).items():
         path = tmp_path / (name if "." in name or not name else f"{name}.jpg")
         said = refusal(DataError, open_picture, path)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.data import fingerprint, folders, is_labelled
+from ra_core.data import fingerprint, folders, is_labelled, listing
 from ra_core.data.folders import FolderPictures, list_flat, list_unlabelled, load_flat, load_tree
 from ra_core.errors import DataError
 
@@ -198,9 +198,9 @@ def test_what_is_no_whole_picture_is_skipped_and_listed_until_it_is_mended(photo
 @pytest.fixture
 def read(monkeypatch):
     """The names of the files that are decoded or hashed, as they are."""
-    read, check, content_of = [], FolderPictures.check, folders.content_of
+    read, check, content_of = [], FolderPictures.check, listing.content_of
     monkeypatch.setattr(FolderPictures, "check", lambda *a: read.append(a[1].rpartition("/")[2]) or check(*a))
-    monkeypatch.setattr(folders, "content_of", lambda path: read.append(path.name) or content_of(path))
+    monkeypatch.setattr(listing, "content_of", lambda path: read.append(path.name) or content_of(path))
     return read
 
 
@@ -241,16 +241,13 @@ def test_listing_opens_no_picture(table, read):
     assert len(list_flat(table)) == 21 and not read
 
 
-@pytest.mark.parametrize("least", [1, 2])
-def test_pictures_alone_lie_in_any_folders_and_are_of_one_class(photos, tmp_path, least):
-    pictures = list_unlabelled(photos, 24, 24, least, ("thing",))
+def test_pictures_alone_lie_in_any_folders_and_are_of_one_class(photos, tmp_path):
+    pictures = list_unlabelled(photos, 24, 24, ("thing",))
     assert pictures.files == tuple(names_in(photos)) and pictures.name == "photos"
     assert pictures.classes == ("thing",) and not pictures.labels.any()
     (tmp_path / "few").mkdir()
-    if least == 2:
-        noise.save(tmp_path / "few" / "a.png")
     for name in ("few", "nowhere"):
-        assert str(tmp_path / name) in refusal(DataError, list_unlabelled, tmp_path / name, least=least)
+        assert str(tmp_path / name) in refusal(DataError, list_unlabelled, tmp_path / name)
 
 
 # --- a table of labels

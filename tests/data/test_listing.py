@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import noise
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from refusal import refusal
 
 from ra_core.data import listing
-from ra_core.data.listing import is_inside, kind_of, list_pictures, split_by_hash
+from ra_core.data.listing import is_inside, kind_of, list_pictures, split_by_hash, whole_files
 from ra_core.errors import DataError
 
 
@@ -60,6 +61,26 @@ def test_a_folder_that_may_not_be_read_is_listed_or_at_the_top_refused(tmp_path,
     files, ((name, reason),) = list_pictures(tmp_path)
     assert (files, name) == (["a.png"], "closed") and "Permission denied" in reason
     assert "Permission denied" in refusal(DataError, list_pictures, tmp_path / "closed")
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a file"])
+def test_what_may_not_be_entered_is_one_sentence(tmp_path, monkeypatch, kind):
+    """A folder that may be listed and not entered, or not even listed."""
+    noise.save(tmp_path / "a.png")
+    stat = Path.stat
+
+    def refuse(path, **options):
+        if path.suffix == ".png":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    if kind == "a file":
+        monkeypatch.setattr(Path, "stat", refuse)
+        found, [(name, reason)] = whole_files(tmp_path, ["a.png"], lambda file: "", None, {})
+        assert (found, name) == ({}, "a.png") and "Permission denied" in reason
+    else:
+        monkeypatch.setattr(Path, "iterdir", lambda path: refuse(path / "x.png"))
+        assert str(tmp_path) in refusal(DataError, kind_of, tmp_path)
 
 
 def test_names_in_tables_lie_inside_their_folder(tmp_path):

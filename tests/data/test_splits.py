@@ -1,6 +1,7 @@
 """What a profile loads: splits of CIFAR-10 and of folders, parts of data sets for codecs, and lists of what is not."""
 
 import csv
+import os
 from dataclasses import replace
 
 import boxed
@@ -48,7 +49,7 @@ def test_splits_of_cifar10(tmp_path, monkeypatch):
     assert list(load_splits(data, ("test",), tmp_path, tmp_path)) == ["test"] and asked[2:] == [asked[0]]
 
 
-def test_splits_of_a_tree(tmp_path):
+def test_splits_of_a_tree(tmp_path, monkeypatch):
     for part in ("train", "val"):
         for i in range(10):
             noise.save(tmp_path / "mine" / part / "ab"[i % 2] / f"{i}.png", i)
@@ -65,6 +66,9 @@ def test_splits_of_a_tree(tmp_path):
         gone = data.model_copy(update={key: "gone"})
         said = refusal(DataError, load_splits, gone, ("train", "test"), tmp_path, tmp_path)
         assert said.startswith(f"the folder {tmp_path / 'gone'} is missing")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
+        assert str(tmp_path / "mine") in refusal(DataError, load_splits, elsewhere, ("train",), tmp_path, tmp_path)
 
 
 def test_splits_of_a_flat_folder_and_the_list_of_what_was_skipped(photos, capsys, monkeypatch):

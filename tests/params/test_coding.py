@@ -173,6 +173,7 @@ def test_what_is_wrong_with_such_a_folder_is_one_sentence(write, old, new, said)
         ("street:", "scenes:", "preprocessing.scenes has its own pictures; give those in data another name."),
         ("    data: ", "    unseen: []  # ", "street has no data; name cifar10 or cells or scenes, or state data: "),
         ("street:", "jpeg:", "preprocessing.jpeg cannot be the name of a data set; use small letters,"),
+        ("street:", "'no':", "preprocessing.no cannot be the name of a data set; use small letters,"),
         ("street:", "a-b:", "preprocessing.a-b cannot be the name of a data set; use small letters,"),
         ("{train: a, test: b}", "{test: b}", "parts must name train and test, or nothing"),
         ("parts: {train: a, test: b}", "test_share: 0.9", "test_share and validation_share leave nothing to train on"),

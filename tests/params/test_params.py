@@ -164,6 +164,9 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
     assert said == f"profile 'quik' is unknown; choose one of mine (they lie in {tmp_path})."
     elsewhere = f"../{tmp_path.name}/mine"  # is a file, but runs would lie outside their folder
     assert "is unknown; choose one of mine" in refusal(ParameterError, load_profile, elsewhere, folder=tmp_path)
+    for name in ("2024", "no", "my birds"):  # which a command line or YAML would take for something else
+        (tmp_path / f"{name}.yaml").touch()
+        assert f"{name}.yaml" in refusal(ParameterError, load_profile, name, folder=tmp_path)
     assert ", ".join(PROFILES) in refusal(ParameterError, load_profile, "quik", None, HUB)
 
 
@@ -176,7 +179,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("tasks: {dn: {training: {lrate: 1}}}", "tasks.dn.training: 'lrate' is an unknown key; known here are "),
         ("preprocessing: {xx: {}}", "preprocessing.xx.source: Field required ("),
         ("tasks: {xx: {}}", "task 'xx' is unknown; choose one of sr, "),
-        ("1: 2", "1 is an unknown key"),
+        ("1: 2", "a key is no text"), ("seeds: [0]\nseeds: [1]", "the key 'seeds' stands twice"),
         ("name: other", "name = 'other' is not allowed; a profile has the name of its file."),
         # wrong types
         ("seeds: 3", "seeds = 3: "), ("seeds: [true]", "seeds.0 = True: "), ("threads: '2'", "threads = '2': "),

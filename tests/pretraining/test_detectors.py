@@ -76,3 +76,10 @@ def test_pictures_may_differ_in_size_and_what_fills_up_a_batch_is_not_looked_at(
     images, targets = pictures.training_batch(torch.arange(4), torch.Generator().manual_seed(0))
     shown = Detection(name).prepare(images, targets, None)["images"]
     assert [tuple(image.shape[1:]) for image in shown] == list(pictures.sizes)
+
+
+@pytest.mark.parametrize("numbers", ["--resize -5", "--steps -1", "--seed -1"])
+def test_numbers_that_cannot_be_are_one_sentence(tmp_path, capsys, numbers):
+    assert main(["fcos", "--folder", str(tmp_path), "--pictures", str(tmp_path), *numbers.split()]) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert numbers.split()[1] in said

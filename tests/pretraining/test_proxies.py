@@ -1,5 +1,6 @@
 import json
 
+import noise
 import pytest
 import tiny
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from ra_core.data import fingerprint
 from ra_core.data.crops import Crops
-from ra_core.errors import OutputError, ParameterError, WeightsError
+from ra_core.errors import DataError, OutputError, WeightsError
 from ra_core.locks import file_lock
 from ra_core.models.proxies import load_proxy_weights, proxy_stem, read_proxy_sidecar, shipped_proxies
 from ra_core.params import LearnedProxy
@@ -63,9 +64,31 @@ def test_it_begins_with_other_weights_where_told_to(tmp_path):
     assert "was made for another network than Hyperprior" in said
 
 
-def test_sizes_that_cannot_be_are_refused(tmp_path):
-    assert "n = 1" in refusal(ParameterError, train, tmp_path, made_by(settings(), 256.0) | {"n": 1})
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    "numbers", ["--n 1", "--m 0", "--steps 0", "--batch 0", "--lr 5", "--lr nan", "--weight -5", "--seed -1"]
+)
+def test_numbers_that_cannot_be_are_one_sentence(tmp_path, capsys, numbers):
+    given = f"Hyperprior --weight 512 --folder {tmp_path} --pictures {tmp_path} {numbers}"
+    assert main(given.split()) == 1
+    [said] = capsys.readouterr().err.splitlines()
+    assert numbers.split()[1] in said and not list(tmp_path.iterdir())
+
+
+def test_a_broken_picture_is_left_out_before_the_first_step(tmp_path):
+    for number in range(5):
+        noise.save(tmp_path / "in" / f"{number}.jpg", noise.array(60, 60, number))
+    cut = tmp_path / "in" / "0.jpg"
+    cut.write_bytes(cut.read_bytes()[:500])
+    sets = [training_pictures(tmp_path / "in", tmp_path / "out" / "checked.json")]
+    assert "0.jpg" in (tmp_path / "out" / "skipped.csv").read_text()
+    cut.unlink()
+    sets.append(training_pictures(tmp_path / "in", tmp_path / "out" / "checked.json"))
+    for train_, (held_out,) in sets:
+        assert held_out.files == ("1.jpg",) and len(train_) == 3
+    assert fingerprint(sets[0][0]) == fingerprint(sets[1][0])
+    for number in range(2, 5):
+        (tmp_path / "in" / f"{number}.jpg").unlink()
+    assert str(tmp_path / "in") in refusal(DataError, training_pictures, tmp_path / "in")
 
 
 def test_each_later_weight_begins_as_the_one_before_and_takes_half_the_steps_of_the_first():

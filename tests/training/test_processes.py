@@ -19,7 +19,7 @@ from torch import nn
 
 from ra_core.errors import ParameterError, TrainingError
 from ra_core.training.data_parallel import sync_batch_norm
-from ra_core.training.processes import Team, find_team
+from ra_core.training.processes import Team, find_team, pick_device
 
 HERE = Path(__file__).parents[1]
 PROCESSES = dict(os.environ, GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", RA_BATCH="1")
@@ -186,3 +186,9 @@ def test_a_connection_that_breaks_is_told_from_other_errors():
     assert "process 2 of 4" in refusal(TrainingError, broken, "[gloo/pair.cc:5] Connection closed by peer.\nAnd more.")
     with pytest.raises(RuntimeError, match="shapes differ"):
         broken("shapes differ")
+
+
+@pytest.mark.parametrize("name", ["cpu:foo", "cuda:x", "cuda:-1", "gpu", "", "meta", "cpu:"])
+def test_what_is_no_device_is_one_sentence(name):
+    assert repr(name) in refusal(ParameterError, pick_device, name)
+    assert pick_device("cpu") == torch.device("cpu")
