@@ -96,7 +96,14 @@ def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project
     said = start(project, *options, cores="", target="book").communicate(timeout=300)[0]
     asked = dict(re.findall(r"rule (\w+):\n(?:    .*\n)*?    resources: (.*)\n", said))
     asked.pop("book", None)  # runs where the workflow does
-    assert asked.keys() == {*COMPUTING, "data_and_channels", "report", "reference_results", "planning"}, said
+    assert asked.keys() == {
+        *COMPUTING,
+        "data_and_channels",
+        "photographs",
+        "report",
+        "reference_results",
+        "planning",
+    }, said
     assert {rule for rule, resources in asked.items() if "gpu=1, gpu_manufacturer=nvidia" in resources} == COMPUTING
     assert all("runtime=" in resources and "mem_mb=" in resources for resources in asked.values())
 

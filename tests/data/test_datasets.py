@@ -43,6 +43,6 @@ def test_validation_is_set_aside_where_a_data_set_has_none(registered, tmp_path,
 def test_unknown_kinds_names_and_parts_are_refused(tmp_path):
     assert "'segmentation'" in refusal(ParameterError, lambda: dataset("a", kind="segmentation", title="a"))
     assert "'cels'" in refusal(ParameterError, load_part, "cels", "test", 0, None, tmp_path, tmp_path)
-    for kind, part in (("cifar", "test"), ("scenes", "test"), ("cifar10", "val")):
+    for kind, part in (("cifar", "test"), ("scenes", "train"), ("cifar10", "val")):
         said = refusal(ParameterError, load_splits, settings(kind, source="shipped"), (part,), tmp_path, tmp_path)
         assert repr(part if kind == "cifar10" else kind) in said
