@@ -159,8 +159,10 @@ def answers(judge, images: torch.Tensor, classes: Sequence[str], labels: Sequenc
 
 
 def what_is_on(label, classes: Sequence[str]) -> str:
-    """Return the class of a picture, or of how many objects it has boxes."""
-    return f"{len(label['boxes'])} objects" if isinstance(label, dict) else classes[label]
+    """Return the class of a picture, or the classes of its boxed objects."""
+    if not isinstance(label, dict):
+        return classes[label]
+    return ", ".join(dict.fromkeys(classes[number - 1] for number in label["labels"].tolist())) or "nothing"
 
 
 def _name(classes: Sequence[str], number: int, known: int) -> str:

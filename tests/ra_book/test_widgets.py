@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ra_book import widgets
-from ra_book.widgets import Choice, Slider, Upload, answers, interactive, opened, turn, watched
+from ra_book.widgets import Choice, Slider, Upload, answers, interactive, opened, turn, watched, what_is_on
 from ra_core.progress import BATCH_VARIABLE
 
 
@@ -106,3 +106,9 @@ def test_figures_say_what_they_show():
     curves = widgets.term_curves([{"step": 0, "loss": 2.0}, {"step": 1, "loss": 1.0}])
     assert [list(line.get_ydata()) for line in curves.axes[0].lines] == [[2.0, 1.0], [2.0, 1.5]]
     assert "2 to 1.5" in curves.alt
+
+
+def test_what_is_on_a_picture_is_its_class_or_those_of_its_boxes():
+    assert what_is_on(torch.tensor(1), ("cat", "dog")) == "dog"
+    assert what_is_on({"labels": torch.tensor([2, 1, 2])}, ("cat", "dog")) == "dog, cat"
+    assert what_is_on({"labels": torch.tensor([], dtype=torch.int64)}, ("cat", "dog")) == "nothing"
