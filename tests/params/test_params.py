@@ -73,7 +73,7 @@ def test_imagenet_fast_and_its_sweep_differ_in_means_alone():
         assert not load_profile("imagenet", changes, folder=HUB).is_published_setting
 
 
-def test_photos_has_networks_of_the_published_size_and_tests_on_a_folder_of_its_own():
+def test_photos_has_networks_of_the_published_size_and_tests_on_a_folder_of_its_own(empty_project):
     profile = load_profile("photos", folder=HUB)
     assert (tuple(profile.tasks), profile.data.title) == (TASKS, "photos")
     assert profile.modes == ["plain", "ra", "ra_unsupervised"]
