@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import mode
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -81,6 +82,7 @@ class BoxedPictures:
     name: str
     skipped: tuple[str, ...] = ()
     sizes: tuple[tuple[int, int], ...] = ()
+    boxed: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.keys)

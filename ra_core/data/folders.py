@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class FolderPictures:
     crop: int = 224
     skipped: tuple[LeftOut, ...] = ()
     contents: tuple[str, ...] = ()
+    boxed: ClassVar[bool] = False
     prefetch = 2  # batches that are read while another is trained on
 
     def __len__(self) -> int:

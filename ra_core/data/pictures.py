@@ -6,7 +6,7 @@ Everything is uint8 until a batch is made; a batch is float in [0, 1], `(B, 3, H
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -21,6 +21,7 @@ class PictureSet(Protocol):
 
     name: str
     classes: tuple[str, ...]
+    boxed: ClassVar[bool]
 
     def __len__(self) -> int: ...
     def subset(self, indices: torch.Tensor, name: str) -> "PictureSet": ...
@@ -37,6 +38,7 @@ class Pictures:
     labels: torch.Tensor
     classes: tuple[str, ...]
     name: str
+    boxed: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -79,7 +81,7 @@ def check_fingerprint(pictures: PictureSet, known: str, place: str) -> None:
 
 def is_labelled(pictures: PictureSet) -> bool:
     """Say whether pictures have labels; those of an unlabelled folder have one class, others have boxes."""
-    return len(pictures.classes) > 1 and not hasattr(pictures, "all_targets")
+    return len(pictures.classes) > 1 and not pictures.boxed
 
 
 def evenly_spaced(pictures: PictureSet, count: int) -> PictureSet:

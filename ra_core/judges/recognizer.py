@@ -57,7 +57,7 @@ class Recognizer(Judge):
 
     def look(self, images, clean, labels, pictures):
         """Return whether it is right of each picture; without labels, right is what it says of the clean one."""
-        if hasattr(pictures, "all_targets"):
+        if pictures.boxed:
             raise ParameterError(
                 f"recognizer {self.name!r} names pictures, and {pictures.name} has boxes; name detectors for them."
             )

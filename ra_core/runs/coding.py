@@ -83,10 +83,10 @@ class CodingRun(Run):
         }
 
     def judge(self, pictures, device):
-        folder = self.parameters.get("data", {}).get("source")  # of pictures without boxes
-        if self.parameters["recognition"] == "labels" and folder and not is_labelled(pictures):
+        alone = self.own_pictures and not (is_labelled(pictures) or pictures.boxed)
+        if self.parameters["recognition"] == "labels" and alone:
             raise DataError(
-                f"{self.name} learns from labels, and {folder} holds pictures alone; state "
+                f"{self.name} learns from labels, and {self.parameters['data']['source']} holds pictures alone; state "
                 "recognition: soft_labels, or add a table labels.csv or class folders."
             )
         return super().judge(pictures, device)

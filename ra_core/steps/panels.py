@@ -123,7 +123,7 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
 def first_in_turn(pictures, count: int = SHOWN):
     """Return the first pictures of a set, classes in turn; where there are boxes, simply the first."""
     chosen = list(range(min(count, len(pictures))))
-    if not hasattr(pictures, "all_targets"):
+    if not pictures.boxed:
         labels = pictures.labels.tolist()
         turn = [labels[:i].count(labels[i]) for i in range(len(labels))]
         chosen = sorted(range(len(labels)), key=lambda i: (turn[i], labels[i]))[:count]
