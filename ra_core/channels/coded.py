@@ -26,12 +26,17 @@ class Coded(Channel):
     def transmit(self, images, generator=None, indices=None):
         """Return what comes out of the decoder, (B, 3, H, W) in [0, 1], and the bytes of each file, (B,)."""
         height, width = images.shape[-2:]
-        small = images if self.shrink == 1 else Downsample(self.shrink)(pad_to_multiple(images, self.shrink))
+        small = images if self.shrink == 1 else shrunk(images, self.shrink)
         files = self.codec.encode(to_arrays(small), self.quality)
         decoded = from_arrays(self.codec.decode(files), images.device).to(images)
         if self.shrink > 1:
             decoded = Downsample(self.shrink).enlarge(decoded)[..., :height, :width]
         return decoded, torch.tensor([len(file) for file in files])
+
+
+def shrunk(images: torch.Tensor, factor: int) -> torch.Tensor:
+    """Return pictures (B, 3, H, W) in [0, 1] as they are sent, `factor` times smaller a side, in whole pixels."""
+    return Downsample(factor)(pad_to_multiple(images, factor))
 
 
 def with_gradient(images: torch.Tensor, scale: float) -> torch.Tensor:

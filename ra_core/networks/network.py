@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ra_core.channels import Downsample
+from ra_core.channels.coded import shrunk
 from ra_core.data.decoding import upright
 from ra_core.errors import ParameterError
 from ra_core.networks.tiles import WHITE, geometry, run_net
-from ra_core.padding import pad_to_multiple
 from ra_core.runs import AtStrength, Run, find_run
 from ra_core.training import pick_device
 
@@ -104,7 +103,7 @@ class Network:
 def _shrunk(images: torch.Tensor, factor: int) -> torch.Tensor:
     """Return pictures (B, C, H, W) as a run whose pictures are sent smaller hands them to the codec."""
     white = WHITE.get(images.dtype, 1)
-    small = white * Downsample(factor)(pad_to_multiple(images.float() / white, factor))
+    small = white * shrunk(images.float() / white, factor)
     return (small if white == 1 else small.round()).to(images.dtype)
 
 
