@@ -28,7 +28,8 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: in
     Raises `DataError` for pictures that cannot be used, and `ParameterError` for an unknown data set or part.
     """
     known = None if data.kind in ("folder", "boxes") else DATASETS.find(data.kind)
-    if (known.kind == "detection" if known else data.kind == "boxes") and parts != ("test",):
+    boxed = data.kind == "boxes" or (known and known.kind == "detection")
+    if boxed and parts != ("test",):
         raise ParameterError(f"{data.kind!r} has boxes and no labels to learn from; name data of a classification.")
     if data.kind == "boxes":
         found = load_boxes(_existing(home, data.source), resize=data.resize)
@@ -54,8 +55,8 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
 
     Without `data`, it is the registered data set of that name (see `DataSet.part`). With it, a folder: as `load_splits`
     takes it, or of boxed pictures (`ra_core.params.BoxFolder`). Of a folder they are taken at even distances; what of
-    boxed pictures cannot be used is listed in `folder / "skipped.txt"`, and which of
-    their files are whole is kept beside it.
+    boxed pictures cannot be used is listed in `folder / "skipped.txt"`, and which of their files are whole is kept
+    beside it.
     """
     if data is None:
         return DATASETS.find(name).part(part, count, home=home)

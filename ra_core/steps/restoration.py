@@ -59,8 +59,8 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
 
 def _write_answers(path: Path, profile: Profile, answers: dict[tuple[str, int], Answers], test) -> None:
     """Write what each recognizer said behind each chain of the first seed (`Verdict.arrays`), (V, R, N, ...) each."""
-    others = {(mode, seed) for mode in profile.modes for seed in profile.seeds[1:]}
-    shown = {mode: found for (mode, seed), found in answers.items() if (mode, seed) not in others}
+    first = profile.seeds[0]
+    shown = {mode: found for (mode, seed), found in answers.items() if seed == first or mode not in profile.modes}
     said = [[verdict.arrays() for verdict in found.verdicts.values()] for found in shown.values()]
     given = {what: np.array([[each[what] for each in row] for row in said]) for what in said[0][0]}
     classes = test.classes
