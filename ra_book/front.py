@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from ra_book.figures import Figure, look, style
 from ra_book.figures.judges import HOLLOW, by_family, draw_by_family
-from ra_book.figures.look import FAINT, RIGHT, WRONG, new_figure
+from ra_book.figures.look import FAINT, RIGHT, WRONG, new_figure, shortened
 from ra_book.figures.measured import ACCURACY, PAIRED, change, number, per_role, prepare, values_of
 from ra_core.data.folders import FolderPictures, imagenet_classes
 from ra_core.data.photographs import package_folder
@@ -103,8 +103,7 @@ def _pictures(axes: Axes) -> None:
             axes.imshow(picture.permute(1, 2, 0).numpy(), extent=place)
             for k, (judge, (answer, sure)) in enumerate(zip(JUDGES, said[row], strict=True)):
                 y, ok = high * row + 1.03 + line * k, answer in names
-                name = answer if len(answer) <= LETTERS else f"{answer[: LETTERS - 1]}…"
-                text = f"{'✓' if ok else '✗'} {name} {100 * sure:.0f}%"
+                text = f"{'✓' if ok else '✗'} {shortened(answer, LETTERS)} {100 * sure:.0f}%"
                 axes.text(column + 0.01, y, text, va="center", size=7.5, color=RIGHT if ok else WRONG)
                 if column == 0:
                     axes.text(-0.03, y, judge, ha="right", va="center", size=7.5, color=FAINT)

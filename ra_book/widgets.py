@@ -11,7 +11,7 @@ import torch
 from IPython.display import display
 from PIL import Image, ImageOps
 
-from ra_book.figures.look import Figure, new_figure, style
+from ra_book.figures.look import Figure, new_figure, shortened, style
 from ra_book.figures.pictures import GAP, Sheet
 from ra_core.progress import BATCH_VARIABLE
 
@@ -168,7 +168,7 @@ def what_is_on(label, classes: Sequence[str]) -> str:
 def _name(classes: Sequence[str], number: int, known: int) -> str:
     """Return a class by name, cut to fit under a picture; by number where the pictures have other classes."""
     name = classes[number] if len(classes) == known else f"class {number}"
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+    return shortened(name, LETTERS)
 
 
 def opened(file: bytes, side: int) -> torch.Tensor:

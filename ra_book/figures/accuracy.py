@@ -42,7 +42,8 @@ def accuracy_heatmap(accuracy: pd.DataFrame, task: str) -> Figure:
     texts = cells["value"].map("{:.1f}".format) + [f" ({signed(gain)})" * (gain == gain) for gain in gains]
     cells = cells.assign(line=cells["recognizer"], column=cells["method"], text=texts)
     columns = {method: textwrap.fill(each.label, 14) for method, each in looks_of(rows).items()}
-    values, texts = plots.wide(cells, _with_roles(recognizers), columns)
+    lines = {name: measured.with_role(name, role) for name, role in recognizers.items()}
+    values, texts = plots.wide(cells, lines, columns)
     figure = new_figure(height=1.1 + 0.36 * len(values))
     axes = figure.subplots()
     plots.heat_map(axes, values, texts.fillna(""))
@@ -119,15 +120,10 @@ def _against_psnr(axes: Axes, cells: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def _with_roles(recognizers: dict[str, str]) -> dict[str, str]:
-    """Return what each recognizer is called where it stands for a row: the source says that it is it."""
-    return {name: f"{name} (source)" if role == "source" else name for name, role in recognizers.items()}
-
-
 def _forest(axes: Axes, cells: pd.DataFrame, texts: bool = False) -> None:
     """Draw gains on `plain`, recognizers from top to bottom and methods within them, `texts` at the right edge."""
     recognizers = measured.recognizers_of(cells)
-    labels = {label: y for y, label in enumerate(_with_roles(recognizers).values())}
+    labels = {measured.with_role(*each): y for y, each in enumerate(recognizers.items())}
     cells = cells.assign(y=cells["recognizer"].map(list(recognizers).index) + offsets(cells, 0.8))
     plots.forest(axes, cells, labels, map(change, cells.itertuples()) if texts else ())
     axes.axvline(0, color=INK, linewidth=1)

@@ -26,7 +26,7 @@ def by_family(paired: pd.DataFrame, recognizers: pd.DataFrame) -> tuple[pd.DataF
         labels[family] = len(labels)
         for judge in judges.itertuples():
             places[judge.recognizer] = len(labels)
-            labels[f"{judge.recognizer}{' (source)' * (judge.role == 'source')}"] = len(labels)
+            labels[measured.with_role(judge.recognizer, judge.role)] = len(labels)
     kinds = recognizers[["recognizer", *KIND]].rename(columns=KIND)
     cells = per_recognizer(prepare(paired, PAIRED)).merge(kinds, on="recognizer")
     return cells.assign(y=cells["recognizer"].map(places)), labels

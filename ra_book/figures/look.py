@@ -83,6 +83,11 @@ OTHERS = ("#999999", "d")  # adaptive preprocessors for other codecs
 PALETTE = ("#332288", "#CC6677", "#44AA99", "#DDCC77", "#882255", "#88CCEE", "#117733", "#999933", "#AA4499")
 
 
+def shortened(name: str, letters: int) -> str:
+    """Return a name cut to that many letters, its end marked where it is cut."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
 def look(name: str) -> Look:
     """Return label, colour and marker of a method or of another row of a table.
 

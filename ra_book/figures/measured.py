@@ -127,6 +127,11 @@ def recognizers_of(rows: pd.DataFrame) -> dict[str, str]:
     return dict(in_order(rows, "role").drop_duplicates("recognizer")[["recognizer", "role"]].itertuples(index=False))
 
 
+def with_role(name: str, role: str) -> str:
+    """Return what a recognizer is called where it stands for a row: the source says that it is it."""
+    return f"{name} (source)" if role == "source" else name
+
+
 def role_names(rows: pd.DataFrame) -> dict[str, str]:
     """Return, for each role that occurs, the words for it: one recognizer by name, several as their mean."""
     named = in_order(rows, "role").groupby("role", sort=False)["recognizer"].unique()

@@ -5,7 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ra_book.figures.look import FAINT, RIGHT, WIDTH, WRONG, Figure, look, method_rank, new_figure, style, task_name
+from ra_book.figures.look import (
+    FAINT,
+    RIGHT,
+    WIDTH,
+    WRONG,
+    Figure,
+    look,
+    method_rank,
+    new_figure,
+    shortened,
+    style,
+    task_name,
+)
 from ra_book.figures.measured import listing
 from ra_core.errors import ParameterError
 
@@ -52,8 +64,7 @@ class Sheet:
 
     def shorten(self, name: str) -> str:
         """Cut a name so that it fits, with mark and confidence, under a picture."""
-        letters = round((self.side + GAP) / LETTER) - 7
-        return name if len(name) <= letters else name[: letters - 1] + "…"
+        return shortened(name, round((self.side + GAP) / LETTER) - 7)
 
     def names(self, names: Sequence[str]) -> None:
         """Write a name above each column."""

@@ -116,10 +116,8 @@ def _task(row) -> str:
 
 def accuracy_table(accuracy: pd.DataFrame, task: str) -> Table:
     """Return accuracy with its 95 % interval by recognizer and mode for one task, PSNR and SSIM in the last rows."""
-    rows = measured.in_order(per_recognizer(prepare(accuracy, ACCURACY, task)), "method")
-    told = {"recognizer": recognizer}
-    scores = wide_table(rows, ["recognizer"], told, lambda row: {method(row): measured.interval(row)}, order=["role"])
-    modes = list(rows.drop_duplicates("method").itertuples())
+    rows = per_recognizer(prepare(accuracy, ACCURACY, task))
+    scores, modes = _by_recognizer(rows, measured.interval), list(rows.drop_duplicates("method").itertuples())
     for title, name, digits in (("PSNR in dB", "psnr", 2), ("SSIM", "ssim", 3)):
         scores.loc[title] = {method(row): number(getattr(row, name), digits) for row in modes}
     return scores.titled(f"{accuracy_name(accuracy, 'Top-1')} in % [95 % interval]")
@@ -127,10 +125,14 @@ def accuracy_table(accuracy: pd.DataFrame, task: str) -> Table:
 
 def paired_table(paired: pd.DataFrame, task: str) -> Table:
     """Return the paired difference to `plain` with its 95 % interval by recognizer and mode, for one task."""
-    rows = measured.in_order(per_recognizer(prepare(paired, PAIRED, task)), "method")
-    told = {"recognizer": recognizer}
-    gains = wide_table(rows, ["recognizer"], told, lambda row: {method(row): change(row)}, order=["role"])
+    gains = _by_recognizer(per_recognizer(prepare(paired, PAIRED, task)), change)
     return gains.titled("Gain on plain in points [95 % interval]")
+
+
+def _by_recognizer(rows: pd.DataFrame, said: Callable) -> Table:
+    """Return what is `said` of each row, recognizers beneath one another, the source first, and modes side by side."""
+    rows, told = measured.in_order(rows, "method"), {"recognizer": recognizer}
+    return wide_table(rows, ["recognizer"], told, lambda row: {method(row): said(row)}, order=["role"])
 
 
 def headline_table(accuracy: pd.DataFrame, paired: pd.DataFrame) -> Table:
