@@ -7,6 +7,7 @@ from `results/photos`, as in the table. Only this picture needs that package.
 
 import re
 import sys
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -20,7 +21,7 @@ from ra_core.data.folders import FolderPictures, imagenet_classes
 from ra_core.data.photographs import package_folder
 from ra_core.errors import exit_status
 from ra_core.files import atomic, write_text
-from ra_core.judges import load_judge
+from ra_core.judges import Judge, load_judge
 from ra_core.metrics import to_8bit
 from ra_core.paths import project_root
 from ra_core.runs import find_run
@@ -81,23 +82,24 @@ def restored() -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def answers(pictures: torch.Tensor) -> list[list[tuple[str, float]]]:
-    """Return by picture what each of the three recognizers says and how sure it is."""
+def answers(judges: Sequence[Judge], pictures: torch.Tensor) -> list[list[tuple[str, float]]]:
+    """Return by picture what each of the recognizers says and how sure it is."""
     names = imagenet_classes()
-    said = [load_judge(name)(pictures).softmax(1).max(1) for name in JUDGES.values()]
+    said = [judge(pictures).softmax(1).max(1) for judge in judges]
     return [[(names[each.indices[k]], each.values[k].item()) for each in said] for k in range(len(pictures))]
 
 
 def _pictures(axes: Axes) -> None:
     """Draw a row for each photograph, a column for each version, and three answers under each picture."""
     shown, enlarge = restored(), find_run(f"photos/sr/{MODE}").channel.enlarge
+    judges = [load_judge(name) for name in JUDGES.values()]
     words = {"input": "56 × 56 pixels", "plain": "plain", MODE: look(MODE).label, "clean": "clean"}
     high, line = 1.41, 0.11
     axes.set(xlim=(-0.3, len(shown)), ylim=(high * len(SHOWN) - 0.05, -0.12))
     axes.axis("off")
     for column, (version, pictures) in enumerate(shown.items()):
         axes.text(column + 0.49, -0.02, words[version], ha="center", va="bottom", weight="bold", size=8.5)
-        said = answers(to_8bit(enlarge(pictures)) if version == "input" else pictures)
+        said = answers(judges, to_8bit(enlarge(pictures)) if version == "input" else pictures)
         for row, (picture, names) in enumerate(zip(pictures, SHOWN.values(), strict=True)):
             place = (column + 0.01, column + 0.97, high * row + 0.96, high * row)
             axes.imshow(picture.permute(1, 2, 0).numpy(), extent=place)
