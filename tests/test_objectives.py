@@ -1,5 +1,5 @@
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import boxed
 import numpy as np
@@ -20,21 +20,17 @@ from posterised import (
     sent_through,
     terms_of,
 )
-from refusal import refusal
 from torch import nn
 from torch.nn import functional as F
-from trouble import Raises, killed
+from trouble import Raises
 
-from ra_core.channels import Coded, Downsample, Noise, to_arrays
+from ra_core.channels import Coded, Downsample, to_arrays
 from ra_core.channels.coded import with_gradient
 from ra_core.codecs import load_codec
 from ra_core.codecs.base import Qualities
-from ra_core.errors import TrainingError
-from ra_core.methods import METHODS, find_method, restoring
 from ra_core.metrics import to_8bit
-from ra_core.models.preprocessors import make_preprocessor
 from ra_core.models.proxies import make_proxy
-from ra_core.objectives import Preprocessing, RateDistortion, Restoration, Rung
+from ra_core.objectives import RateDistortion, Rung
 from ra_core.training import fit
 
 
@@ -288,44 +284,6 @@ def test_soft_labels_of_a_detector_compare_what_it_thinks_of_each_place():
     assert net.factor.grad.abs().min() > 0
 
 
-# Through the training loop
-
-
-def train(folder, what: Preprocessing) -> dict:
-    torch.manual_seed(0)
-    net = make_preprocessor("NPPQA", width=2, identity=True, batch_norm="frozen")
-    return fit(
-        {"preprocessor": net}, what, tiny.pictures(), folder=folder, steps=4, batch=5, lr=1e-3, device="cpu",
-        checkpoint_seconds=0,
-    )  # fmt: skip
-
-
-def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
-    once, again = tmp_path / "once", tmp_path / "again"
-    train(once, objective(LADDER))
-    assert tiny.names(once) == ["checkpoint.pt", "log.jsonl", "preprocessor.safetensors"]
-    with killed(monkeypatch, Preprocessing, 3):
-        train(again, objective(LADDER))
-    train(again, objective(LADDER))
-    assert tiny.weights(again) == tiny.weights(once) != {}
-    rows = [[{k: line[k] for k in ("step", "loss", "bpp")} for line in tiny.log(folder)] for folder in (once, again)]
-    assert rows[0] == rows[1] and [row["step"] for row in rows[0]] == [1, 2, 3, 4]
-    first = tiny.log(once)[0]
-    assert first["bpp"] > 0 and first["distortion"] == 0 and "recognition" in first  # it began as the identity
-
-
-def test_going_on_as_another_objective_is_refused(tmp_path, monkeypatch):
-    with killed(monkeypatch, Preprocessing, 3):
-        train(tmp_path, objective(LADDER))
-    others = {
-        "ladder": LADDER[:2], "recognition": "soft_labels", "mse_weight": 1.0, "judge": Finder(),
-        "proxy": make_proxy("BlockDCT", codec="jpeg"), "codec": load_codec("jpeg"),
-    }  # fmt: skip
-    for key, other in [*others.items(), ("codec", Posterise(offset=1))]:
-        said = refusal(TrainingError, train, tmp_path, replace(objective(LADDER), **{key: other}))
-        assert f"made with {key} = " in said
-
-
 def test_two_codecs_with_the_same_settings_are_two():
     @dataclass(frozen=True)
     class Other(Posterise):
@@ -335,20 +293,25 @@ def test_two_codecs_with_the_same_settings_are_two():
     assert objective(codec=Other()).settings != objective(codec=Posterise()).settings
 
 
-# Restoration
-
-
-@pytest.mark.parametrize("name", restoring())
-def test_restoration_is_the_terms_of_its_mode(name):
-    what = Restoration(find_method(name), Noise(0.1), tiny.source())
-    batch = what.prepare(images(), labels(), generator(2))
-    assert torch.equal(batch["degraded"], Noise(0.1)(images(), generator(2)))
-    assert torch.equal(batch["target"], images())
-    assert (batch["labels"] is not None) == (METHODS[name].recognition == "labels")
-    terms = what.terms(tiny.networks(name), batch)
-    assert ("recognition" in terms) == (name != "plain") and terms["loss"] > 0
-    assert what.settings["channel"] == "Noise(sigma=0.1)" and Restoration(what.method, what.channel).frozen == []
-    assert what.settings["recognizer"] == (None if name == "plain" else "tiny")
+def test_pictures_are_sent_smaller_and_enlarged_and_the_gradient_goes_through_both():
+    what, net = objective(recognition="soft_labels", shrink=2), Change()
+    batch = what.prepare(images(), labels(), generator())
+    terms = what.terms({"preprocessor": net}, batch)
+    channel = Coded(what.codec, 4, 2)
+    sent = (net.factor * batch["images"]).clamp(0, 1).detach()
+    decoded, sizes = channel.transmit(to_8bit(sent))
+    assert decoded.shape == sent.shape and terms["bpp"].item() == pytest.approx(
+        8 * sizes.sum().item() / sent[:, 0].numel()
+    )
+    assert terms["recognition"].item() == pytest.approx(what.judge.distance(decoded, batch["images"]).mean().item())
+    terms["loss"].backward()
+    assert (net.factor.grad != 0).all()
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4, generator=generator()), size=32, mode="bicubic")
+    for scale, real in ((1 / 2, Downsample(2)), (2, Downsample(2).enlarge)):
+        assert (
+            with_gradient(smooth.clamp(0, 1), scale) - real(smooth.clamp(0, 1))
+        ).abs().max() < 3 / 255  # rounded twice
+    assert what.settings["shrink"] == 2 and "shrink" not in objective().settings
 
 
 # Learned proxies
@@ -375,24 +338,3 @@ def test_rate_distortion_is_the_weighted_error_and_the_bits_a_pixel():
     terms["loss"].backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in proxy.parameters())
     assert what.frozen == [] and what.settings != RateDistortion(128.0).settings
-
-
-def test_pictures_are_sent_smaller_and_enlarged_and_the_gradient_goes_through_both():
-    what, net = objective(recognition="soft_labels", shrink=2), Change()
-    batch = what.prepare(images(), labels(), generator())
-    terms = what.terms({"preprocessor": net}, batch)
-    channel = Coded(what.codec, 4, 2)
-    sent = (net.factor * batch["images"]).clamp(0, 1).detach()
-    decoded, sizes = channel.transmit(to_8bit(sent))
-    assert decoded.shape == sent.shape and terms["bpp"].item() == pytest.approx(
-        8 * sizes.sum().item() / sent[:, 0].numel()
-    )
-    assert terms["recognition"].item() == pytest.approx(what.judge.distance(decoded, batch["images"]).mean().item())
-    terms["loss"].backward()
-    assert (net.factor.grad != 0).all()
-    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 4, 4, generator=generator()), size=32, mode="bicubic")
-    for scale, real in ((1 / 2, Downsample(2)), (2, Downsample(2).enlarge)):
-        assert (
-            with_gradient(smooth.clamp(0, 1), scale) - real(smooth.clamp(0, 1))
-        ).abs().max() < 3 / 255  # rounded twice
-    assert what.settings["shrink"] == 2 and "shrink" not in objective().settings

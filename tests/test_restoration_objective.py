@@ -1,15 +1,17 @@
 import copy
 
 import pytest
+import tiny
 import torch
+from posterised import generator, images, labels
 from torch import nn
 from torch.nn import functional as F
 from trouble import Raises
 
-from ra_core.channels import make_channel
+from ra_core.channels import Noise, make_channel
 from ra_core.data import cifar10, first_per_class
 from ra_core.judges import load_recognizer
-from ra_core.methods import METHODS, find_method
+from ra_core.methods import METHODS, find_method, restoring
 from ra_core.models.processors import ResnetGenerator, SRResNet
 from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
@@ -244,3 +246,16 @@ def test_the_processor_of_ra_transformer_is_that_of_plain(tmp_path, recognizer, 
         assert all(not torch.equal(before, after) for before, after in pairs)
     assert (tmp_path / "ra_transformer" / "transformer.safetensors").exists()
     assert not (tmp_path / "plain" / "transformer.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", restoring())
+def test_restoration_is_the_terms_of_its_mode(name):
+    what = Restoration(find_method(name), Noise(0.1), tiny.source())
+    batch = what.prepare(images(), labels(), generator(2))
+    assert torch.equal(batch["degraded"], Noise(0.1)(images(), generator(2)))
+    assert torch.equal(batch["target"], images())
+    assert (batch["labels"] is not None) == (METHODS[name].recognition == "labels")
+    terms = what.terms(tiny.networks(name), batch)
+    assert ("recognition" in terms) == (name != "plain") and terms["loss"] > 0
+    assert what.settings["channel"] == "Noise(sigma=0.1)" and Restoration(what.method, what.channel).frozen == []
+    assert what.settings["recognizer"] == (None if name == "plain" else "tiny")
