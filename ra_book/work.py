@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from ra_core.data import as_batch, elpv, scenes
 from ra_core.errors import ParameterError
@@ -31,7 +32,9 @@ from ra_core.steps.costs import macs
 
 COUNTS = {"download": 50_000, "imagenet": 1_281_167}  # pictures to train on, where they are not here
 SIDES = {"cells": elpv.CROP, "scenes": scenes.SIDE}
-NO_WORK = ("profile", "seed", "training", "device", "threads", "mode", "codec", "coder", "quality", "rungs", "weight")
+NO_WORK = {"profile", "seed", "training", "device", "threads", "mode", "codec", "coder", "quality", "rungs", "weight"}
+NO_WORK |= {"task", "channel", "proxy", "mse_weight", "restoration_weight"}
+NOT_COUNTED = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU)
 COUNTED: dict[str, float] = {}  # by all that work depends on
 
 
@@ -92,22 +95,28 @@ def _proxies(profile: Profile) -> list[Planned]:
 def macs_of(run: Run) -> float:
     """Return the multiply-accumulates of a picture in a training step, forward and back, without codec and proxy."""
     counts = {key: value for key, value in run.parameters.items() if key not in NO_WORK}
+    if isinstance(run, RestorationRun):
+        counts |= {"scale": run.channel.scale, "data": _known_side(run) or run.parameters["data"]}
     key = json.dumps([counts, run.method.trains, str(run.method.recognition)], default=str)
     if key not in COUNTED:
         count = _restoration if isinstance(run, RestorationRun) else _coding
-        COUNTED[key] = count(run, _judge(run.parameters["source"]))
+        COUNTED[key] = count(run, _bare(_judge(run.parameters["source"])))
     return COUNTED[key]
 
 
 def _restoration(run: RestorationRun, judge: Judge) -> float:
-    data, scale = run.parameters["data"], run.channel.scale
-    known = {"cifar10": 32, "folder": data["crop"]}
-    side = known.get(data["kind"]) or _side(run)
+    scale, side = run.channel.scale, _known_side(run) or _side(run)
     with torch.device("meta"):
-        networks, objective = run.networks(), run.objective(judge, {})
+        networks = {name: _bare(net) for name, net in run.networks().items()}
+        objective = run.objective(judge, {})
         small, large = (torch.zeros(1, 3, size, size) for size in (side // scale, side))
         batch = {"degraded": small, "target": large, "labels": torch.zeros(1, dtype=torch.long)}
         return _counted(lambda: objective.terms(networks, batch)["loss"])
+
+
+def _known_side(run: RestorationRun) -> int | None:
+    data = run.parameters["data"]
+    return {"cifar10": 32, "folder": data["crop"]}.get(data["kind"])
 
 
 def _coding(run: CodingRun, judge: Judge) -> float:
@@ -115,8 +124,8 @@ def _coding(run: CodingRun, judge: Judge) -> float:
     side = SIDES.get(parameters["dataset"]) or parameters.get("data", {}).get("crop") or _side(run)
     with torch.device("meta"):
         clean = torch.zeros(1, 3, side, side, requires_grad="tables" in trains)  # which stand behind the picture
-        pre = make_preprocessor("NPP", **parameters["preprocessor"]) if "preprocessor" in trains else None
-        post = make_processor(scale=1, **parameters["postprocessor"]) if "postprocessor" in trains else None
+        pre = _bare(make_preprocessor("NPP", **parameters["preprocessor"])) if "preprocessor" in trains else None
+        post = _bare(make_processor(scale=1, **parameters["postprocessor"])) if "postprocessor" in trains else None
 
         def step() -> torch.Tensor:
             coded = pre(clean) if pre else clean
@@ -131,6 +140,15 @@ def _coding(run: CodingRun, judge: Judge) -> float:
 def _side(run: Run) -> int:
     """Return the side of a square with as many pixels as a picture of one's own data set."""
     return round(math.prod(as_batch(run.splits()["train"], 1)[0].shape[-2:]) ** 0.5)
+
+
+def _bare(net: nn.Module) -> nn.Module:
+    """Take out of a network what is not counted and slow on shapes alone, and return it."""
+    for parent in net.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, NOT_COUNTED):
+                setattr(parent, name, nn.Identity())
+    return net
 
 
 def _counted(step: Callable[[], torch.Tensor]) -> float:
