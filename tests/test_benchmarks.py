@@ -132,6 +132,6 @@ def test_bf16_is_judged_by_how_much_seeds_differ(shift, within):
 
 
 def test_precisions_are_trained_apart():
-    profiles = [precision.with_precision("smoke", "dn", name, ["ra"], [0, 1]) for name in ("fp32", "bf16")]
-    assert [p.task("dn").training.precision for p in profiles] == ["fp32", "bf16"]
+    profiles = [precision.with_precision("smoke", "sr", name, ["ra"], [0, 1]) for name in ("fp32", "bf16")]
+    assert [p.task("sr").training.precision for p in profiles] == ["fp32", "bf16"]
     assert len({p.name for p in profiles}) == 2
