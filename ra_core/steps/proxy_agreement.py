@@ -44,18 +44,20 @@ def agreement(
     """
     rows = []
     stored = to_8bit(images)
+    waves = bands(stored)
     for quality in qualities:
         decoded, sizes = Coded(codec, quality).transmit(stored)
-        bits, real = 8.0 * sizes, codec_slopes(codec, stored, quality)
+        bits, real = 8.0 * sizes, codec_slopes(codec, stored, waves, quality)
         for name, proxy in proxies.items():
             with torch.no_grad():
                 guess = proxy(stored, torch.full((len(stored),), float(quality)))
+            slopes = proxy_slopes(proxy, stored, waves, quality)
             rows.append({
                 "proxy": name, "codec": codec.name, "quality": quality, "n": len(images),
                 "rate_correlation": torch.corrcoef(torch.stack([guess["bits"].double(), bits.double()]))[0, 1].item(),
                 "rate_ratio": (guess["bits"] / bits).mean().item(),
                 "psnr": psnr(to_8bit(guess["pictures"]), decoded).mean().item(),
-                "gradient_cosine": torch.cosine_similarity(proxy_slopes(proxy, stored, quality), real).mean().item(),
+                "gradient_cosine": torch.cosine_similarity(slopes, real).mean().item(),
             })  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -72,16 +74,16 @@ def bands(images: torch.Tensor) -> torch.Tensor:
     return parts.reshape(-1, *images.shape)[1:]
 
 
-def proxy_slopes(proxy: nn.Module, images: torch.Tensor, quality: float) -> torch.Tensor:
-    """Return how the proxy's bits change as each frequency of a picture grows, (B, 63), by its gradient."""
+def proxy_slopes(proxy: nn.Module, images: torch.Tensor, waves: torch.Tensor, quality: float) -> torch.Tensor:
+    """Return how the proxy's bits change as each of the `bands` of pictures grows, (B, 63), by their gradient."""
     inputs = images.clone().requires_grad_(True)
     with torch.enable_grad():
         bits = proxy(inputs, torch.full((len(images),), float(quality)))["bits"]
     (gradient,) = torch.autograd.grad(bits.sum(), inputs)
-    return (bands(images) * gradient).sum((2, 3, 4)).T
+    return (waves * gradient).sum((2, 3, 4)).T
 
 
-def codec_slopes(codec: Codec, images: torch.Tensor, quality: float) -> torch.Tensor:
+def codec_slopes(codec: Codec, images: torch.Tensor, waves: torch.Tensor, quality: float) -> torch.Tensor:
     """Return the same of the real files, (B, 63), by central differences of a tenth of each frequency."""
 
     def bits(changed):
@@ -89,5 +91,5 @@ def codec_slopes(codec: Codec, images: torch.Tensor, quality: float) -> torch.Te
         return 8.0 * torch.tensor([len(file) for file in files])
 
     return torch.stack(
-        [(bits(images + STEP * band) - bits(images - STEP * band)) / (2 * STEP) for band in bands(images)], dim=1
+        [(bits(images + STEP * band) - bits(images - STEP * band)) / (2 * STEP) for band in waves], dim=1
     )

@@ -35,12 +35,13 @@ def test_bands_and_the_means_of_blocks_make_the_picture():
 def test_slopes_of_a_proxy_are_its_gradient_along_each_frequency():
     energy = bands(IMAGES).square().sum((2, 3, 4))
     expected = (2 * torch.arange(1.0, 64).view(63, 1) * energy).T
-    assert torch.allclose(proxy_slopes(Energy(), IMAGES, 10), expected, rtol=1e-3, atol=1e-4)
+    assert torch.allclose(proxy_slopes(Energy(), IMAGES, bands(IMAGES), 10), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_slopes_of_a_codec_are_differences_of_its_files():
     stored = to_8bit(IMAGES)
-    slopes, change = codec_slopes(JPEG, stored, 50), STEP * bands(stored)[7]
+    waves = bands(stored)
+    slopes, change = codec_slopes(JPEG, stored, waves, 50), STEP * waves[7]
     sizes = [Coded(JPEG, 50).transmit(stored + sign * change)[1] * 8.0 for sign in (1, -1)]
     assert slopes.shape == (5, 63) and torch.allclose(slopes[:, 7], (sizes[0] - sizes[1]) / (2 * STEP))
 
@@ -59,7 +60,8 @@ def test_a_row_a_quality_and_proxy_with_the_numbers_of_both():
     assert row["psnr"] == pytest.approx(psnr(to_8bit(stored / 2), decoded).mean().item(), abs=1e-3)
     both = torch.stack([guess["bits"].double(), sizes.double()])
     assert row["rate_correlation"] == pytest.approx(torch.corrcoef(both)[0, 1].item(), abs=1e-5)
-    slopes = proxy_slopes(Energy(), stored, 30), codec_slopes(JPEG, stored, 30)
+    waves = bands(stored)
+    slopes = proxy_slopes(Energy(), stored, waves, 30), codec_slopes(JPEG, stored, waves, 30)
     assert row["gradient_cosine"] == pytest.approx(torch.cosine_similarity(*slopes, dim=1).mean().item(), abs=1e-4)
 
 
