@@ -7,6 +7,7 @@ images", Solar Energy 185, 2019.
 """
 
 from collections import Counter
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,7 +38,12 @@ def load(part: str) -> Pictures:
     type of cell (mono, poly) and of the four probabilities.
     Raises `DataError` where the pictures are absent or not the known ones.
     """
-    folder, border = _folder(), (SIDE - CROP) // 2
+    return _load(_folder(), part)
+
+
+@cache
+def _load(folder: Path, part: str) -> Pictures:
+    border = (SIDE - CROP) // 2
     try:
         rows = _members(_labels(folder), part)
         grey = np.stack([np.asarray(Image.open(folder / name).convert("L")) for name, _, _ in rows])
