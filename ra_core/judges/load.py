@@ -25,6 +25,6 @@ def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:
 def _load(name: str) -> Judge:
     if name in JUDGES:
         return JUDGES[name]()
-    if name in torchvision_detectors() or Path(name).name in TRUNKS:
+    if Path(name).name in TRUNKS or (":" not in name and name in torchvision_detectors()):  # which is slow to import
         return load_detector(name)
     return load_recognizer(name)

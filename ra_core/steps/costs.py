@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ra_core.channels import to_arrays
 from ra_core.codecs import Codec, jpeg_parts, load_codec
@@ -33,6 +32,8 @@ REPEATS = 5  # of each timing, after one that warms up
 
 def macs(work: Callable[[], object]) -> float:
     """Return the multiply-accumulates of all convolutions and matrix products that `work` does."""
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton
+
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() / 2
