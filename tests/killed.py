@@ -1,7 +1,7 @@
 """Kills trainings with SIGKILL at many moments, lets each start again, and prints what came of them as JSON.
 
 `python killed.py FOLDER MODE`. Every training is a process of its own, forked from this one, which has paid for
-importing torch and has not computed anything yet. A moment is a number of lines of the package: a training is
+its imports and has not computed anything yet. A moment is a number of lines of the package: a training is
 killed when it has executed that many, wherever that is. Every step ends with a checkpoint, so many moments lie
 within one.
 """
@@ -21,6 +21,7 @@ import ra_core
 from ra_core.data import cifar10
 from ra_core.params import load_profile
 from ra_core.runs import resolve
+from ra_core.runs.shipped import matching
 from ra_core.steps import trainings
 
 PACKAGE = str(Path(ra_core.__file__).parent)
@@ -105,6 +106,7 @@ def killed_and_started_again(project: Path, mode: str, *rounds: dict) -> dict:
 def main(root: Path, mode: str) -> list[dict]:
     """Do all of it; return the runs, the undisturbed one first."""
     torch.optim.Adam([torch.zeros(1)])  # the first one of a process imports half of torch
+    matching({})  # reads all that ships
     once = killed_and_started_again(root / mode, mode)
     total = int((root / mode / "lines").read_text())
     moments = [round(total * (i + 0.5) / MOMENTS) for i in range(MOMENTS)]
