@@ -56,7 +56,7 @@ smoke: ## the same, tiny: every notebook and the book in a few minutes, below ru
 	@$(MAKE) --no-print-directory book PROFILE=smoke
 
 test: .venv/.stamp ## run the tests (ARGS="-k data" runs some)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 test-slow: .venv/.stamp ## run the tests that are too slow for every day
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 GUARD = Path(__file__).parent / "guard"
+LONGEST = ("test_workflow.py", "test_workflow_together.py", "test_going_on.py")
 
 # Set before anything imports torch or matplotlib, and inherited by every process a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many tests run at once as there are cores
@@ -23,7 +24,8 @@ hypothesis.settings.load_profile("project")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where there is none."""
+    """Begin with the longest modules, lest the last one run alone; skip the tests marked `gpu` where there is none."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked:
         import torch
