@@ -20,7 +20,6 @@ from ra_core.data.listing import (
     ENDINGS,
     TABLE,
     LeftOut,
-    content_of,
     is_inside,
     list_pictures,
     spelt,
@@ -28,6 +27,7 @@ from ra_core.data.listing import (
     whole_files,
 )  # fmt: skip
 from ra_core.errors import DataError
+from ra_core.files import content_of
 from ra_core.pool import in_threads
 
 PARTS = {"train": "train", "test": "val", "val": "val"}  # ImageNet is reported on its labelled `val` folder
@@ -246,10 +246,10 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
-def whole(pictures: FolderPictures, memory: Path | None) -> FolderPictures:
-    """Return the pictures whose files are whole, with their contents, and what was left out."""
+def whole(pictures: FolderPictures, memory: Path | None, below: str = "") -> FolderPictures:
+    """Return the pictures whose files are whole, with their contents, and what was left out, named as `below` it."""
     about = {"resize": pictures.resize, "crop": pictures.crop}
     found, broken = whole_files(pictures.folder, pictures.files, pictures.check, memory, about)
     chosen = torch.tensor([i for i, file in enumerate(pictures.files) if file in found], dtype=torch.int64)
-    skipped = tuple(sorted([*pictures.skipped, *broken]))
+    skipped = tuple(sorted([*pictures.skipped, *((below + file, said) for file, said in broken)]))
     return replace(pictures.subset(chosen, pictures.name), skipped=skipped, contents=tuple(found.values()))

@@ -4,7 +4,8 @@ import csv
 import io
 import os
 from collections.abc import Iterable
-from functools import cache, partial
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from ra_core.cores import is_rank_zero
@@ -77,7 +78,13 @@ def _write_skipped(folder: Path, lines: Iterable[str]) -> None:
 
 def _tree_splits(data, root: Path, parts: tuple[str, ...], folder: Path) -> dict[str, PictureSet]:
     """Return splits of class folders; what is left out is listed when they are trained on."""
-    load = cache(partial(load_tree, root, resize=data.resize, crop=data.crop))
+
+    @cache
+    def load(part: str) -> PictureSet:
+        found = load_tree(root, part, data.resize, data.crop)
+        found = whole(found, folder / f"checked-{part}.json", f"{found.folder.name}/")
+        return replace(found, contents=())  # as fingerprints of trees always were
+
     splits = split_parts(load, parts, ("train", "test"), data.validation_per_class, data.source)
     if {"train", "validation"} & set(parts):
         rest = load("test").skipped if (root / "val").is_dir() else ()

@@ -61,7 +61,7 @@ def test_splits_of_a_tree(tmp_path, monkeypatch):
     assert [name for name, _ in skipped(tmp_path / "runs")] == ["train/a/phone.heic", "val/a/phone.heic"]
     elsewhere = data.model_copy(update={"source": str(tmp_path / "mine")})
     assert len(load_splits(elsewhere, ("test",), tmp_path / "notebooks", tmp_path / "other")["test"]) == 2
-    assert not (tmp_path / "other").exists()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["checked-test.json"]
     for key in ("source", "test"):
         gone = data.model_copy(update={key: "gone"})
         said = refusal(DataError, load_splits, gone, ("train", "test"), tmp_path, tmp_path)
@@ -137,3 +137,18 @@ def test_parts_of_a_folder_of_boxed_pictures(tmp_path, monkeypatch):
     some = load_part("mine", "test", 5, data, tmp_path, runs)
     assert some.keys == tuple(whole.keys[i * len(whole) // 5] for i in range(5))
     assert (runs / "skipped.txt").read_text().startswith("unknown.gif: ")
+
+
+def test_a_broken_picture_in_a_tree_is_found_before_the_first_step_listed_and_left_out(tmp_path):
+    for part in ("train", "val"):
+        for i in range(10):
+            noise.save(tmp_path / "mine" / part / "ab"[i % 2] / f"{i}.png", i)
+    data = Data(**FOLDER, validation_per_class=2)
+    before = load_splits(data, PARTS, tmp_path, tmp_path / "runs")
+    half = noise.save(tmp_path / "mine" / "train" / "a" / "half.png", 3)
+    half.write_bytes(half.read_bytes()[:-500])
+    (tmp_path / "mine" / "val" / "b" / "diary.png").write_text("no picture")
+    after = load_splits(data, PARTS, tmp_path, tmp_path / "runs")
+    assert {part: fingerprint(found) for part, found in after.items()} == {p: fingerprint(f) for p, f in before.items()}
+    assert [name for name, _ in skipped(tmp_path / "runs")] == ["train/a/half.png", "val/b/diary.png"]
+    assert "damaged" in skipped(tmp_path / "runs")[0][1] and "known kind" in skipped(tmp_path / "runs")[1][1]
