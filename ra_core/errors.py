@@ -33,13 +33,29 @@ class CodecError(RAError):
     """A picture cannot be coded, or bytes cannot be decoded."""
 
 
+MEMORY = (  # words of torch, oneDNN, Pillow, C++ and the operating system
+    "allocate memory", "out of memory", "could not create a primitive", "memory allocation", "bad_alloc",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is that of a device, or of the machine, without memory left; libraries differ in words."""
+    said = not isinstance(error, RAError) and any(words in str(error).lower() for words in MEMORY)
+    return said or isinstance(error, MemoryError)
+
+
 def exit_status(work: Callable[[], object]) -> int:
-    """Do the work of a command. Return 0, or 1 after the one sentence of an `RAError`."""
+    """Do the work of a command. Return 0, or 1 after the one sentence of an `RAError`, or of memory that is short."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no Unicode
     try:
         work()
     except RAError as error:
         print(error, file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print("The memory of this machine is too short for that; free some, or ask for less at once.", file=sys.stderr)
         return 1
     return 0

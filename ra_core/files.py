@@ -1,6 +1,8 @@
 """Files that are whole or absent: everything this package writes goes through `atomic`."""
 
+import errno
 import glob
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +13,39 @@ from uuid import uuid4
 from ra_core.errors import OutputError
 
 STALE_SECONDS = 3600
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # which every other file would meet too
+
+
+def content_of(path: Path) -> str:
+    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> object:
+    """Return what a JSON file says. Raises `OSError`, or `ValueError` where it is none or a key stands twice."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
+        return found
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def inside(folder: Path, name: str, links: bool = True) -> Path:
+    """Return the path of a name that stands in a file. Raises `ValueError` unless it is one in or below `folder`.
+
+    Links there, which the folder's owner has made, may lead out of it, unless `links` is false.
+    """
+    path = folder / name
+    out = not links and not path.resolve().is_relative_to(folder.resolve())
+    if out or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"{name!r} lies outside of {folder}")
+    return path
 
 
 @contextmanager
@@ -34,9 +69,10 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        advice = "free some space" if error.errno in NO_SPACE else "give it a place that can be written"
         raise OutputError(
-            f"{path} could not be written ({error.strerror or error}); what was there before is untouched: "
-            "free some space or choose a folder you may write to, then run again."
+            f"{path} could not be written ({error.strerror or error}); what was there before is untouched: {advice}, "
+            "then run again."
         ) from error
     finally:
         with suppress(OSError):

@@ -1,7 +1,7 @@
 """One process at a time: a lock of the operating system's on a file."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,13 +25,14 @@ def file_lock(path: Path, work: str) -> Iterator[None]:
             f"{work} is under way already in another process: wait until it ends, or end it, or, where its machine is "
             f"lost, delete {path}, then run again."
         ) from error
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter of a disk without locks
         raise OutputError(
-            f"{path} could not be written ({error.strerror or error}): choose a folder you may write to, "
-            "then run again."
+            f"{path} could not be locked ({getattr(error, 'strerror', None) or error}): free some space, or choose a "
+            "folder you may write to, then run again."
         ) from error
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: a process that opened it before takes no lock without a name
+        with suppress(OSError):  # while it is held: a process that opened it before takes no lock without a name
+            path.unlink(missing_ok=True)
         lock.release()

@@ -17,13 +17,24 @@ from nbclient.exceptions import DeadKernelError  # noqa: E402
 from papermill.translators import PythonTranslator  # noqa: E402
 
 import ra_core.human_yaml as human_yaml  # noqa: E402
-from ra_core.errors import ParameterError, RAError, exit_status  # noqa: E402
+from ra_core.errors import OutputError, ParameterError, RAError, exit_status  # noqa: E402
+from ra_core.files import write_text  # noqa: E402
 from ra_core.locks import file_lock  # noqa: E402
 from ra_core.progress import BATCH_VARIABLE  # noqa: E402
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 KERNEL = {"kernel_name": "python3", "language": "python"}  # this Python, whatever kernel an editor has noted
 SOCKET_FOLDER = 70  # letters of the folder for temporary files; a socket's path has at most 107
+
+
+class WholeFiles(papermill.iorw.LocalHandler):
+    """Writes the executed copy, which papermill saves after each cell, whole or not at all."""
+
+    def write(self, buf, path):
+        write_text(path, buf)
+
+
+papermill.iorw.papermill_io.register("/", WholeFiles())
 
 
 def check_parameters(path: Path, given: dict) -> None:
@@ -52,8 +63,8 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
 
     Kernels talk over sockets in a folder of their own, so notebooks can run side by side without meeting on a port.
     Two processes never write the same copy: a job may outlive the workflow that sent it to a cluster.
-    Raises `ParameterError` before anything runs, `OutputError` where another process writes `output`, or `RAError`
-    naming the cell and its error.
+    Raises `ParameterError` before anything runs, `OutputError` where another process writes `output` or the disk is
+    full, or `RAError` naming the cell and its error.
     """
     path, output = Path(path), Path(output)
     if not path.exists():
@@ -73,7 +84,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
         held = file_lock(lock, f"the notebook {output}")
         with held, tempfile.TemporaryDirectory(prefix="ra-", dir=folder) as sockets:
             papermill.execute_notebook(
-                str(path), str(output), parameters, progress_bar=False, log_output=True, **KERNEL,
+                str(path), str(output.resolve()), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
@@ -82,6 +93,8 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
             f"{path} failed in cell [{error.exec_count}], which begins {begins!r}, with {error.ename}: "
             f"{reason.rstrip('.')} (the partly executed copy is {output})."
         ) from error
+    except OSError as error:  # of what a kernel writes beside the copy
+        raise OutputError(f"{path} could not be run ({error}); free some space, then run again.") from error
     except DeadKernelError as error:
         raise RAError(
             f"{path} lost its kernel, perhaps for want of memory (the partly executed copy is {output})."

@@ -21,3 +21,12 @@ def test_a_name_that_is_no_unicode_is_spelt_out(monkeypatch):
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(stream, encoding="utf-8", errors="strict", write_through=True))
     assert exit_status(lambda: print("caf\udce9")) == 0
     assert stream.getvalue() == b"caf\\udce9\n"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("could not create a primitive"), OSError(12, "Cannot allocate memory")]
+)
+def test_a_command_without_memory_says_so(capsys, error):
+    assert exit_status(lambda: (_ for _ in ()).throw(error)) == 1
+    said = capsys.readouterr().err
+    assert "memory" in said and said.count("\n") == 1

@@ -83,3 +83,10 @@ def test_a_lock_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"), file_lock(tmp_path / "file" / ".lock", "the work"):
         pass
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), NotImplementedError("no flock here")])
+def test_a_full_disk_or_one_without_locks_is_one_sentence(lock, monkeypatch, error):
+    monkeypatch.setattr(locks.FileLock, "acquire", lambda self: (_ for _ in ()).throw(error))
+    with pytest.raises(OutputError, match=str(lock)), file_lock(lock, "the work"):
+        pass

@@ -11,7 +11,6 @@ Called again, it does what is missing or has changed, and deletes what was made 
 folder of the input cannot be read. Folders that are links are not entered, hidden files are not read.
 """
 
-import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +24,10 @@ from ra_core.apply.jobs import COLUMNS, Job, output_names
 from ra_core.apply.pipeline import make_pipeline
 from ra_core.apply.sheet import write_sheet
 from ra_core.cores import cores
-from ra_core.data.decoding import reason
-from ra_core.errors import DataError, ParameterError, RAError
-from ra_core.files import write_json, write_text
+from ra_core.data.decoding import NO_MEMORY, reason
+from ra_core.errors import DataError, ParameterError, RAError, is_out_of_memory
+from ra_core.files import NO_SPACE, write_json, write_text
 from ra_core.training import pick_device
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # which every other picture would meet too
 
 
 def apply(
@@ -116,8 +113,10 @@ def _process(job: Job, names: dict[str, str], workers: int | None) -> dict[str, 
         except Exception as error:  # one bad picture never ends a run of many; a full disk does
             if getattr(error.__cause__ or error, "errno", None) in NO_SPACE:
                 raise
-            known = isinstance(error, RAError)
-            return str(error) if known else f"{file} could not be processed ({type(error).__name__}: {error})."
+            if isinstance(error, RAError):
+                return str(error)
+            what = f"could not be processed ({type(error).__name__}: {error})"
+            return f"{file} {NO_MEMORY if is_out_of_memory(error) else what}."
 
     with ThreadPoolExecutor(workers or min(4, cores()), thread_name_prefix="apply") as pool:
         rows = tqdm(pool.map(attempt, names), total=len(names), unit="file", mininterval=5, disable=not names)

@@ -14,7 +14,7 @@ from ra_core.apply.pictures import Picture, picture_psnr, read_picture, write_pn
 from ra_core.apply.pipeline import Pipeline
 from ra_core.codecs.base import MAX_PIXELS
 from ra_core.errors import DataError
-from ra_core.files import atomic, write_text
+from ra_core.files import atomic, inside, write_text
 
 COLUMNS = (
     "file", "width", "height", "bytes", "bpp", "psnr", "seconds", "output", "profile_bytes", "alpha_bytes", "notes"
@@ -51,20 +51,15 @@ class Job:
             file = path.relative_to(folder).as_posix().removesuffix(".json")
             with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged record counts as none
                 record = json.loads(path.read_text(encoding="utf-8"))
-                outputs = [self._inside(output) for output in record["outputs"]]
+                outputs = [inside(self.target, output, links=False) for output in record["outputs"]]
                 if file in names and record["state"] == self._state(file, names[file]):
-                    done[file] = outputs, record["row"]
+                    if all(map(Path.is_file, outputs)):
+                        done[file] = {key: record["row"][key] for key in COLUMNS}
                 elif file in names or delete_others:
                     for output in (*outputs, path):
                         output.unlink(missing_ok=True)
                     others += file not in names
-        return {file: row for file, (outputs, row) in done.items() if all(map(Path.exists, outputs))}, others
-
-    def _inside(self, output: str) -> Path:
-        """Return an output that a record names. Raises `ValueError` for one elsewhere, which is not ours to delete."""
-        path = self.target / output
-        path.resolve().relative_to(self.target.resolve())
-        return path
+        return done, others
 
     def process(self, file: str, name: str) -> dict:
         """Process one picture, write all that belongs to it, its record last, and return its row.

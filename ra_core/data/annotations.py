@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from ra_core.data.listing import ENDINGS, find_folder, list_pictures, spelt
+from ra_core.data.listing import ENDINGS, find_folder, is_inside, list_pictures, spelt
 from ra_core.errors import DataError
 
 
@@ -143,7 +143,7 @@ def _coco_pictures(file: Path, names: list[str]) -> Path:
     part = file.stem.rpartition("_")[2]
     places = [root / part, root / "images" / part, root / "images", root, file.parent]
     for place in places:
-        if any((place / name).is_file() for name in names[:20]):  # some may be missing
+        if any(is_inside(place, name) for name in names[:20]):  # some may be missing
             return place
     raise DataError(
         f"the pictures that {file} names are in none of {', '.join(str(p) for p in dict.fromkeys(places))}; "

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from ra_core.errors import DataError
+from ra_core.errors import DataError, is_out_of_memory
 
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
 SUBFILE_TYPE, BITS, PHOTOMETRIC, DNG_VERSION = 254, 258, 262, 50706  # tags of TIFF
 TOO_LARGE = f"at most {MAX_MEGAPIXELS} megapixels are read: make it smaller first"
+NO_MEMORY = "does not fit into the memory that is left; free some, then run again"
 FAULTS = {
-    MemoryError: "does not fit into the memory that is left; free some, then run again",
     Image.DecompressionBombError: f"has a size far beyond what is allowed; {TOO_LARGE}",
     Image.DecompressionBombWarning: f"has a size far beyond what is allowed; {TOO_LARGE}",
     Image.UnidentifiedImageError: "is not a picture of a known kind; give a JPEG, PNG, WebP, TIFF, BMP or PPM file",
@@ -93,6 +93,7 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
     except Exception as error:  # each of Pillow's decoders fails in its own way on damaged data
         damaged = f"cannot be read as a picture ({reason(error)}); it may be damaged: give a whole copy"
         said = next((text for kind, text in FAULTS.items() if isinstance(error, kind)), damaged)
+        said = NO_MEMORY if is_out_of_memory(error) else said
         raise DataError(f"{path} {said}.") from error
 
 

@@ -1,6 +1,5 @@
 """What a folder holds: its kind, its picture files, and all that is left out, each with its reason."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,7 @@ import torch
 
 from ra_core.cores import is_rank_zero
 from ra_core.errors import DataError, OutputError
-from ra_core.files import write_text
+from ra_core.files import content_of, inside, write_text
 from ra_core.pool import in_threads
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -101,8 +100,9 @@ def spelt(name: str) -> str:
 
 def is_inside(folder: Path, name: str) -> bool:
     """Say whether a name that stands in a table is that of a file in or below `folder`."""
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts and spelt(name) == name and os.path.isfile(folder / path)
+    with suppress(ValueError):
+        return spelt(name) == name and os.path.isfile(inside(folder, name))
+    return False
 
 
 def split_by_hash(digests: Iterable[str], test_share: float, validation_share: float) -> dict[str, torch.Tensor]:
@@ -114,12 +114,6 @@ def split_by_hash(digests: Iterable[str], test_share: float, validation_share: f
     places = torch.tensor([int(digest[:16], 16) / 2**64 for digest in digests], dtype=torch.float64)
     part = (places >= test_share).long() + (places >= test_share + validation_share)
     return {name: torch.nonzero(part == 2 - i).flatten() for i, name in enumerate(("train", "validation", "test"))}
-
-
-def content_of(path: Path) -> str:
-    """Return the SHA-256 of the bytes of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def whole_files(

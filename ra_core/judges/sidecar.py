@@ -6,13 +6,14 @@ The folder `judges` lies at the root of the project; git ignores it, as weights 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ra_core.data.folders import imagenet_classes
 from ra_core.errors import ParameterError
+from ra_core.files import read_json
 from ra_core.judges.base import JUDGES
 from ra_core.paths import project_root
-from ra_core.strict import Strict, first_problem
+from ra_core.strict import Strict, checked
 
 SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite", "torchscript": ".pt", "torchvision": ".safetensors"}
 DECODERS = {"yolox": "onnx", "nanodet": "onnx", "faster_rcnn": "torchscript"}  # and the framework of each
@@ -112,9 +113,9 @@ def find_sidecar(name: str) -> Sidecar | None:
     if name in JUDGES:
         raise ParameterError(f"{path} has the name of a judge that there is already; give it another name.")
     try:
-        sidecar = Sidecar.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ParameterError(first_problem(path, error)) from error
+        sidecar = checked(Sidecar, path, read_json(path))
+    except (OSError, ValueError) as error:
+        raise ParameterError(f"{path} cannot be read ({error}); write it as JSON, every key once.") from error
     if not weights_of(name, sidecar).exists():
         raise ParameterError(f"{path} has no weights beside it; put them there as {weights_of(name, sidecar).name}.")
     return sidecar

@@ -52,8 +52,8 @@ class Network(Strict):
     """An image-to-image network and its size."""
 
     name: one_of(PROCESSORS) = "SRResNet"
-    width: int | None = Field(None, ge=1, description="channels, null for the published width")
-    blocks: int | None = Field(None, ge=1, description="residual or dense blocks, null for the published number")
+    width: int | None = Field(None, ge=1, le=1024, description="channels, null for the published width")
+    blocks: int | None = Field(None, ge=1, le=200, description="residual or dense blocks, null: as published")
     residual: bool = Field(False, description="SRResNet that begins as the identity, or as bicubic enlargement")
 
     @field_validator("residual")

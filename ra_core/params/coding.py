@@ -15,7 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Preprocessor(Strict):
     """The network before the codec."""
 
-    width: int = Field(32, ge=1, description="channels of the first level, 32 as published")
+    width: int = Field(32, ge=1, le=512, description="channels of the first level, 32 as published")
     identity: bool = Field(False, description="begin as the identity; false is the published form")
     batch_norm: Literal["train", "frozen"] = Field("frozen", description="frozen as published, or train")
 
@@ -70,8 +70,8 @@ class LearnedProxy(Strict):
     """
 
     name: one_of(PROXIES) = "Hyperprior"
-    n: int = Field(32, ge=2, description="channels; 192 as published")
-    m: int = Field(48, ge=2, description="channels of the latent y; 192 as published")
+    n: int = Field(32, ge=2, le=1024, description="channels; 192 as published")
+    m: int = Field(48, ge=2, le=1024, description="channels of the latent y; 192 as published")
     weights: list[Positive] = Field(
         [128.0, 512.0, 2048.0],
         min_length=1, description="of the squared error in [0, 1], one a rate, published 128 to 8192",

@@ -34,7 +34,7 @@ def read_params(folder: Path) -> dict:
         if isinstance(parameters, dict):
             return parameters
         reason = "it holds no parameters by name"
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
     raise ParameterError(f"{path} cannot be read ({reason}); name the folder of a run, or train that one again.")
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from ra_core.errors import ParameterError
 from ra_core.params import MAX_SEED, Profile
+from ra_core.params.run import CodingParameters, RestorationParameters
 from ra_core.runs.coding import CodingRun, resolve_coding
 from ra_core.runs.folder import read_params
 from ra_core.runs.restoration import RestorationRun, resolve_restoration
 from ra_core.runs.run import Run
 from ra_core.runs.shipped import place_of, shipped_names
+from ra_core.strict import checked
 
 
 def resolve(
@@ -87,4 +89,6 @@ def find_run(run: str | Path) -> Run:
             "which ra_core.runs.shipped_names() lists."
         )
     parameters = read_params(folder)
-    return (RestorationRun if "task" in parameters else CodingRun)(parameters, folder)
+    kind, model = (RestorationRun, RestorationParameters) if "task" in parameters else (CodingRun, CodingParameters)
+    checked(model, folder / "params.yaml", parameters)
+    return kind(parameters, folder)

@@ -11,7 +11,7 @@ from ra_core.chain import Chain
 from ra_core.data import fingerprint, is_labelled
 from ra_core.judges import Judge, load_judge
 from ra_core.methods import Method, find_method
-from ra_core.models.weights import load_weights
+from ra_core.models.weights import load_weights, read_sidecar
 from ra_core.objectives import Objective
 from ra_core.params import Training
 from ra_core.training.processes import Team
@@ -86,7 +86,11 @@ class Run:
 
     def load(self, device: str | torch.device = "cpu") -> dict[str, nn.Module]:
         """Return its trained networks by name, ready to evaluate."""
-        found = {name: load_weights(net, self.folder / f"{name}.safetensors") for name, net in self.networks().items()}
+        stated = read_sidecar(self.folder / "run.json", set(), "train the run again").get("sha256", {})
+        found = {
+            name: load_weights(net, self.folder / f"{name}.safetensors", stated.get(name))
+            for name, net in self.networks().items()
+        }
         return {name: net.eval().to(device, memory_format=torch.channels_last) for name, net in found.items()}
 
     def objective(self, judge: Judge, splits: dict) -> Objective:

@@ -56,10 +56,11 @@ def fit(
         "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
     }  # fmt: skip
     check_processes(networks, objective, settings, team)
-    optimizer = optimiser([p for net in networks.values() for p in net.parameters()], lr=lr)
-    state = TrainingState(Path(folder), networks, optimizer, settings)
-    state.restore(team)
-    models = distribute(networks, team)
+    with out_of_memory_hint(place, "the networks and the state of their training", "give smaller ones, or free some"):
+        optimizer = optimiser([p for net in networks.values() for p in net.parameters()], lr=lr)
+        state = TrainingState(Path(folder), networks, optimizer, settings)
+        state.restore(team)
+        models = distribute(networks, team)
 
     def update(images, labels, generator, count, share) -> tuple[list[str], torch.Tensor]:
         """Take one step and return the names of its terms, and their means over the batch of all processes."""

@@ -1,19 +1,11 @@
-"""Out of memory: known by one predicate, told in one sentence."""
+"""Out of memory, told in one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from ra_core.errors import TrainingError
-
-ON_CPU = ("can't allocate memory", "could not create a primitive")  # of torch's allocator, and of oneDNN
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is that of a device, or of the machine, without memory left."""
-    on_cpu = isinstance(error, RuntimeError) and any(words in str(error) for words in ON_CPU)
-    return on_cpu or isinstance(error, torch.OutOfMemoryError | MemoryError)
+from ra_core.errors import TrainingError, is_out_of_memory
 
 
 @contextmanager

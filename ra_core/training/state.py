@@ -4,15 +4,15 @@ import io
 import json
 import math
 import time
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ra_core.errors import TrainingError
+from ra_core.errors import TrainingError, is_out_of_memory
 from ra_core.files import atomic, write_text
 from ra_core.models.weights import save_weights
-from ra_core.training.memory import is_out_of_memory
 from ra_core.training.processes import Team
 
 # How a refusal calls the settings that say which pictures a training works on.
@@ -23,7 +23,10 @@ PICTURES = TRAINED_ON | {"validation": "validation pictures"}
 def load_checkpoint(path: Path, settings: dict) -> dict | None:
     """Return the checkpoint at `path` or None. Raises `TrainingError` where it is broken or has other `settings`."""
     try:
-        state = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch writes checksums and compares none
+            raise ValueError(f"{damaged} is damaged")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         made_with = dict(state["settings"])
     except FileNotFoundError:
         return None

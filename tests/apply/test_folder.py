@@ -137,7 +137,8 @@ def test_any_failure_of_one_picture_is_a_line_and_no_end_but_a_full_disk(source,
     monkeypatch.setattr(Job, "process", fails)
     assert [row["file"] for row in apply(source, target, **JPEG)] == ["b.png"]
     [row] = table(target / "skipped.csv")
-    assert row["file"] == "a.png" and type(error).__name__ in row["reason"]
+    assert row["file"] == "a.png"
+    assert ("memory" if isinstance(error, MemoryError) else type(error).__name__) in row["reason"]
     full = OutputError("the disk is full; free some space.")  # which ends the run
     full.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(Job, "process", lambda *_: (_ for _ in ()).throw(full))
@@ -285,3 +286,37 @@ def test_folders_may_have_names_that_are_no_unicode(tmp_path, capsysbinary):
         assert main([str(source), str(target), "--codec", "jpeg", "--quality", "60"]) == 0
     assert json.loads((target / "settings.json").read_text())["input"] == str(source)
     assert [row["file"] for row in table(target / "pictures.csv")] == ["a.png"]
+
+
+def test_a_folder_called_as_an_output_is_its_pictures_affair(source, target):
+    for name in ("b", "c"):
+        saved(source / f"{name}.png", array(seed=1))
+    apply(source, target, **JPEG)
+    for output in ("pictures/a.png", ".records/b.png.json"):
+        (target / output).unlink()
+        (target / output / "inside").mkdir(parents=True)
+    assert [row["file"] for row in apply(source, target, **JPEG)] == ["c.png"]
+    skipped = {row["file"]: row["reason"] for row in table(target / "skipped.csv")}
+    assert skipped.keys() == {"a.png", "b.png"}
+    assert all("Is a directory" in reason and "space" not in reason for reason in skipped.values())
+
+
+def test_a_path_as_long_as_the_system_allows_is_its_pictures_affair(source, target, monkeypatch):
+    monkeypatch.chdir(source)
+    while (left := 4070 - len(os.getcwd())) > 1:
+        os.mkdir("d" * min(200, left - 1))
+        os.chdir("d" * min(200, left - 1))
+    shutil.copy(source / "a.png", "deep.png")
+    saved(source / f"{'n' * 251}.png", array())
+    assert [row["file"] for row in apply(source, target, **JPEG)] == ["a.png"]
+    reasons = [row["reason"] for row in table(target / "skipped.csv")]
+    assert len(reasons) == 2 and not any("space" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("row", [{}, {"file": 3}, "no row", None])
+def test_a_record_whose_row_is_damaged_counts_as_none(source, target, row):
+    [first] = apply(source, target, **JPEG)
+    path = target / ".records" / "a.png.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"row": row}))
+    [second] = apply(source, target, **JPEG)
+    assert second | {"seconds": 0} == first | {"seconds": 0}

@@ -324,3 +324,19 @@ def test_two_entries_of_one_coco_picture_are_refused(coco, content):
     content["images"][1]["file_name"] = "x.png"
     (coco / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     assert "file_name" in refusal(DataError, load, coco)
+
+
+@pytest.mark.parametrize("name", ["../../../secret.png", "/{}/secret.png", "x" * 5000, "a\0b", ".", "sub/../x.png"])
+@pytest.mark.parametrize("kind", ["voc", "coco"])
+def test_a_name_that_leads_out_of_its_folder_costs_its_own_picture_alone(tmp_path, kind, name):
+    name, root = name.format(tmp_path), boxed.folder(tmp_path / "a" / kind, kind, 4)
+    noise.save(tmp_path / "secret.png", picture(9, 9))
+    if kind == "voc":
+        annotate(root, "zz", thing("red", 1, 1, 5, 5), filename=name.replace("\0", "&#1;"))
+    else:
+        file = root / "annotations" / "instances_all.json"
+        content = json.loads(file.read_text())
+        content["images"].insert(0, {"id": 99, "file_name": name})
+        file.write_text(json.dumps(content))
+    found = load(root)
+    assert [key[0] for key in found.keys] == [f"square{number}.png" for number in range(4)] and len(found.skipped) == 1

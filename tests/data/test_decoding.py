@@ -188,3 +188,11 @@ def test_a_far_too_large_picture_is_refused_before_it_is_decoded(tmp_path, side,
         assert "at most 80 megapixels" in refusal(DataError, open_picture, path)
     path.write_bytes(png_that_claims(100, 100))
     assert "damaged" in refusal(DataError, open_picture, path)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory error when reading image file")])
+def test_a_picture_that_memory_is_too_short_for_is_not_called_damaged(tmp_path, monkeypatch, error):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(error))
+    said = refusal(DataError, open_picture, tmp_path / "a.png")
+    assert "memory" in said and "damaged" not in said

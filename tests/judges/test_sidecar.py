@@ -117,3 +117,11 @@ def test_the_sidecars_of_the_book_are_right(file):
     assert find_sidecar(file.stem).family
     if suffix != ".safetensors":
         assert file.stem in refusal(ParameterError, checked_source, file.stem)
+
+
+def test_a_key_that_stands_twice_is_refused():
+    write("means", onnx_means())
+    path = Path("judges/means.json")
+    path.write_text(path.read_text().replace("{", '{"top1": 3, ', 1))
+    said = refusal(ParameterError, find_sidecar, "means")
+    assert "means.json" in said and "twice" in said and "top1" in said

@@ -1,3 +1,6 @@
+import hashlib
+import math
+
 import pytest
 import torch
 from refusal import refusal
@@ -66,3 +69,28 @@ def test_truncated_foreign_and_missing_files_are_refused(tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     for path in [*sorted(tmp_path.iterdir()), tmp_path / "none.safetensors"]:
         refused(path, make(1))
+
+
+@pytest.mark.parametrize("spoilt", [lambda t: t * math.nan, lambda t: t + math.inf, lambda t: t.to(torch.int8)])
+def test_numbers_that_no_training_leaves_are_refused(tmp_path, spoilt):
+    save_file(make(0).state_dict() | {"tail.0.bias": spoilt(make(0).state_dict()["tail.0.bias"])}, tmp_path / "it")
+    assert "'tail.0.bias'" in refused(tmp_path / "it", make(1))
+
+
+def test_a_file_that_is_not_as_it_was_written_is_refused(tmp_path):
+    content = save(make(0).half().state_dict())
+    (tmp_path / "it").write_bytes(content)
+    net = load_weights(make(1), tmp_path / "it", hashlib.sha256(content).hexdigest())
+    assert equal(net.half().state_dict(), make(0).half().state_dict())
+    (tmp_path / "it").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    load_weights(make(1), tmp_path / "it")  # nothing is known of it
+    said = refusal(WeightsError, load_weights, make(1), tmp_path / "it", hashlib.sha256(content).hexdigest())
+    assert str(tmp_path / "it") in said and "SHA-256" in said
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+def test_what_cannot_be_read_just_now_is_not_called_broken(tmp_path, monkeypatch, error):
+    (tmp_path / "it").write_bytes(save(make(0).state_dict()))
+    monkeypatch.setattr(type(tmp_path), "read_bytes", lambda path: (_ for _ in ()).throw(error))
+    said = refusal(WeightsError, load_weights, make(1), tmp_path / "it")
+    assert error.strerror in said and "whole" not in said and "train" not in said

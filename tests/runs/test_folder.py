@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import resource
@@ -95,11 +96,13 @@ def test_a_record_says_all_that_is_known_of_a_run(empty_project):
     done = {"wall_seconds": 12.3456, "images_per_s": 7.891, "validation": {"psnr": 31.5}}
     folder, keys, cpu = empty_project / "run", {"profile": "tiny", "seed": 3}, torch.device("cpu")
     folders.begin(folder, PARAMETERS)
+    for name, content in (("processor", b"p"), ("transformer", b"t")):
+        (folder / f"{name}.safetensors").write_bytes(content)
     runs.record(folder, keys, splits, nets, cpu, "2024-05-06T07:08:09+00:00", done)
     found = json.loads((folder / "run.json").read_text())
     assert list(found) == [
         "profile", "seed", "git", "versions", "device", "threads", "data", "started", "wall_seconds", "peak_memory_mb",
-        "images_per_s", "parameters", "metrics",
+        "images_per_s", "parameters", "sha256", "metrics",
     ]  # fmt: skip
     assert (found["profile"], found["seed"], found["git"]) == ("tiny", 3, {"commit": None, "dirty": None})
     assert found["versions"] == runs.versions() and found["device"] == runs.device_name(cpu)
@@ -110,6 +113,8 @@ def test_a_record_says_all_that_is_known_of_a_run(empty_project):
     assert (found["started"], found["wall_seconds"]) == ("2024-05-06T07:08:09+00:00", 12.35)
     assert (found["images_per_s"], found["metrics"]) == (7.89, {"psnr": 31.5})
     assert found["parameters"] == {key: sum(p.numel() for p in net.parameters()) for key, net in nets.items()}
+    digests = {"processor": hashlib.sha256(b"p").hexdigest(), "transformer": hashlib.sha256(b"t").hexdigest()}
+    assert found["sha256"] == digests
     assert found["peak_memory_mb"] > 10 and found["threads"] == torch.get_num_threads()
     assert runs.is_complete(folder, PARAMETERS)
 

@@ -1,22 +1,25 @@
 """Runs that ship: what they may differ in from the one asked for, and what is taken from them."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 from refusal import refusal
 
 from ra_core import shipped_runs
-from ra_core.errors import ParameterError
+from ra_core.errors import ParameterError, WeightsError
 from ra_core.params import load_profile
 from ra_core.runs import RestorationRun, find_run, is_complete, resolve, shipped, shipped_names, take
 from ra_core.steps import train
 
 PARAMETERS = {
     "profile": "long", "task": "dn", "mode": "ra", "seed": 0, "device": "cuda", "threads": 1, "training": {"lr": 0.1},
-    "data": {"kind": "cifar10", "source": "shipped", "crop": 9},
+    "data": {"kind": "cifar10", "source": "shipped", "crop": 9}, "channel": {"sigma": 0.1}, "source": "resnet20",
+    "weight": 0.001, "processor": {"name": "SRResNet", "width": 4, "blocks": 1},
 }  # fmt: skip
 FOLDER = {"kind": "folder", "source": "data/mine", "crop": 9}
 NAME = "long/dn/ra/seed0"
@@ -118,3 +121,41 @@ def test_training_is_left_out_where_a_run_ships(tmp_path, monkeypatch):
     folder = train(resolve(profile, made["dataset"], made["method"], made["seed"], made["codec"]))
     assert folder.is_relative_to(tmp_path)
     assert json.loads((folder / "run.json").read_text())["shipped"] == name
+
+
+def test_weights_that_are_not_as_the_training_left_them_are_refused(tmp_path):
+    place = Path(shutil.copytree(find_run("cifar10_narrow/dn/plain").folder, tmp_path / "run"))
+    stated = json.loads((place / "run.json").read_text())["sha256"]
+    content = (place / "processor.safetensors").read_bytes()
+    assert stated == {"processor": hashlib.sha256(content).hexdigest()}
+    (place / "processor.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "SHA-256" in refusal(WeightsError, find_run(place).load)
+
+
+WRONG = [("seed", "x"), ("seed", -1), ("seed", None), ("mode", ["ra"]), ("mode", "no"), ("task", 3), ("channel", "x"),
+         ("processor", "x"), ("processor", {"name": "X"}), ("processor", {"name": "SRResNet", "blocks": 1_000_000}),
+         ("training", [1]), ("data", 3), ("profile", "../../x"), ("profile", "a;touch X;"), ("colour", "red"),
+         ("device", "moon")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_malformed_parameters_of_a_run_are_one_sentence(tmp_path, key, value):
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMETERS | {key: value}))
+    said = refusal(ParameterError, find_run, tmp_path)
+    assert str(tmp_path / "params.yaml") in said and key in said
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({k: v for k, v in PARAMETERS.items() if k != key}))
+    if key in PARAMETERS and key != "task":  # by which the two kinds are told apart
+        assert f"{key}: Field required" in refusal(ParameterError, find_run, tmp_path)
+
+
+WRONG_AROUND = [("rungs", [[1]]), ("rungs", 3), ("quality", "x"), ("codec", "no"), ("method", None), ("coder", 3),
+                ("preprocessor", {"width": 10**7})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG_AROUND)
+def test_those_of_a_run_around_a_codec_as_well(tmp_path, key, value):
+    found = find_run("coding/scenes/npp_qa-jpeg-optimized/seed0").parameters
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(found | {key: value}))
+    assert key in refusal(ParameterError, find_run, tmp_path)

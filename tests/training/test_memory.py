@@ -8,8 +8,7 @@ from torch import nn
 from trouble import Troubled
 
 from ra_core.channels import Noise
-from ra_core.errors import TrainingError
-from ra_core.training.memory import is_out_of_memory
+from ra_core.errors import TrainingError, is_out_of_memory
 
 
 def short(*_):
@@ -21,7 +20,7 @@ def short(*_):
     [(torch.OutOfMemoryError("CUDA out of memory."), True), (MemoryError(), True),
      (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."), True),
      (RuntimeError("could not create a primitive"), True), (RuntimeError("shapes differ"), False),
-     (ValueError("can't allocate memory"), False)],
+     (OSError(12, "Cannot allocate memory"), True), (TrainingError("can't allocate memory"), False)],
 )  # fmt: skip
 def test_errors_of_memory_are_known(error, yes):
     assert is_out_of_memory(error) is yes

@@ -1,4 +1,5 @@
 import pickle
+import random
 from functools import partial
 from pathlib import Path
 
@@ -84,3 +85,20 @@ def test_code_in_a_file_is_not_run(path, write):
     write({"settings": SETTINGS, "step": Harmful(harm)}, path)
     refusal(TrainingError, load_checkpoint, path, SETTINGS)
     assert not harm.exists()
+
+
+def test_a_flipped_bit_is_found(path):
+    whole, chance, same = path.read_bytes(), random.Random(0), 0
+    good = torch.load(path, weights_only=True)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            found = load_checkpoint(path, SETTINGS)
+        except TrainingError as error:
+            assert "is not a whole checkpoint" in str(error)
+        else:  # in what only fills up
+            same += 1
+            assert str(found) == str(good)
+    assert same < 50
