@@ -21,7 +21,8 @@ export UV_NATIVE_TLS = 1
 # Snakemake and uv need a cache, and a home may be read-only or missing.
 export XDG_CACHE_HOME := $(shell c="$${XDG_CACHE_HOME:-$$HOME/.cache}"; \
   mkdir -p "$$c" 2>/dev/null && [ -w "$$c" ] && echo "$$c" || echo "$(CURDIR)/.cache")
-export PROFILE
+# Threads that wait leave their core to others: beside one busy process a training is several times as fast.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 BIN = .venv/bin
 UV_PIP = $(BIN)/python -m uv pip
@@ -30,6 +31,7 @@ NBSTRIPOUT = $(BIN)/python -m nbstripout --keep-id \
 # Every profile has a book of its own. The fixed place shows the one asked for last, but never that of the smoke profile.
 HTML = runs/$(PROFILE)/_build/html
 SHOWN = $(if $(filter smoke,$(PROFILE)),$(HTML),book/_build/html)
+export PROFILE HTML SHOWN  # recipes take them from there, as the shell would read what a name may hold
 
 # Snakemake's own lock outlives a killed workflow; that of the Snakefile does not.
 HERE = --cores all --keep-going --rerun-incomplete --nolock --quiet host rules
@@ -45,12 +47,12 @@ book: .venv/.stamp ## train, evaluate and build the book of PROFILE (one of para
 	@$(if $(CLUSTER),$(BIN)/python -c 'import snakemake_executor_plugin_$(CLUSTER)' 2>/dev/null || { \
 	  echo "CLUSTER=$(CLUSTER) is slurm or kubernetes and needs the extra 'cluster': $(UV_PIP) install -c requirements.lock -e '.[cluster]'." >&2; \
 	  exit 1; })
-	@[ -e "$(HTML)/index.html" ] || rm -f "runs/$(PROFILE)/book.done"  # the mark of a book that is gone
+	@[ -e "$$HTML/index.html" ] || rm -f "runs/$$PROFILE/book.done"  # the mark of a book that is gone
 	@$(BIN)/python -m snakemake $(if $(CLUSTER),--workflow-profile workflow/$(CLUSTER),$(HERE)) \
 	  --config "profile='$$PROFILE'" $(if $(JOBS),jobs=$(JOBS))
-	@[ $(SHOWN) = $(HTML) ] || { rm -rf $(SHOWN) && mkdir -p $(dir $(SHOWN)) && \
-	  { ln -s ../../$(HTML) $(SHOWN) 2>/dev/null || cp -R $(HTML) $(SHOWN); }; }
-	@echo "$(CURDIR)/$(SHOWN)/index.html"
+	@[ "$$SHOWN" = "$$HTML" ] || { rm -rf "$$SHOWN" && mkdir -p "$$(dirname "$$SHOWN")" && \
+	  { ln -s "../../$$HTML" "$$SHOWN" 2>/dev/null || cp -R "$$HTML" "$$SHOWN"; }; }
+	@echo "$$PWD/$$SHOWN/index.html"
 
 smoke: ## the same, tiny: every notebook and the book in a few minutes, below runs/smoke
 	@$(MAKE) --no-print-directory book PROFILE=smoke

@@ -28,9 +28,11 @@ THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of 
 HASHES = Hashes(Path(), PROFILE.extensions)
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+# The executed copy is whole when it comes to its place; one that fails stays where it is.
 EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME} {{params.given}}"
+EXECUTE += " && mv {log.notebook} {output.notebook}"
 # What a training left is deleted where other code made it; else only its page is drawn anew.
-MADE_BY = "{log.notebook}.code"
+MADE_BY = "{output.notebook}.code"
 FORGET = f"if [ -e {MADE_BY} ] && ! grep -qx {{params.made}} {MADE_BY}; then rm -rf {{params.keeps}}; fi"
 KEEP = f"{FORGET} && {EXECUTE} && echo {{params.made}} > {MADE_BY}"
 
@@ -47,12 +49,13 @@ def made(step):
 
 
 def marked(step):
-    """The outputs of a rule: marks are made by Snakemake, and what is kept is not deleted before the step runs."""
-    mark = touch if step.marks else update if set(step.keeps) & set(step.outputs) else str
+    """The outputs of a rule; what is kept is not deleted before the step runs."""
+    mark = update if set(step.keeps) & set(step.outputs) else str
     return [mark(path) for path in step.makes]
 
 
 localrules:
+    all,
     book,
 
 
@@ -69,6 +72,13 @@ onsuccess:
 
 onerror:
     LOCK.close()
+
+
+rule all:  # its inputs are made again where they were deleted, those of other rules only where these run
+    default_target: True
+    input:
+        [path for step in STEPS for path in step.outputs],
+        f"{RUNS}/book.done",
 
 
 rule book:
@@ -96,7 +106,8 @@ for name, same in groupby(sorted(STEPS, key=lambda step: step.rule), key=lambda 
             of(same, lambda step: step.inputs),
             notebook=ancient(f"notebooks/{first.notebook}.ipynb"),  # its cells are in the hash, its text in the book
         output:
-            *marked(first),
+            *marked(first)[:-1],
+            notebook=marked(first)[-1],
         wildcard_constraints:
             **{key: "|".join({re.escape(step.wildcards[key]) for step in same}) for key in first.wildcards},
         params:
@@ -111,6 +122,6 @@ for name, same in groupby(sorted(STEPS, key=lambda step: step.rule), key=lambda 
         resources:
             **{name: most for name, most in first.resources.items() if CLUSTER or not name.startswith("gpu")},
         log:
-            notebook=f"{RUNS}/notebooks/" + "-".join([first.notebook, *map("{{{}}}".format, first.wildcards)]) + ".ipynb",
+            notebook=first.makes[-1].replace("/notebooks/", "/notebooks/running/"),
         shell:
             KEEP if first.keeps else EXECUTE

@@ -20,7 +20,7 @@ import yaml
 
 from ra_book.carried import detection_text
 from ra_book.figures import codec_title, task_title
-from ra_book.sections import applicable
+from ra_book.sections import applicable, report_files
 from ra_book.speed import speed_text
 from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
@@ -36,8 +36,6 @@ PAGES = {
     "reference_results": "11_reference_results",
     "planning": "12_planning",
 }
-REPORT = ("values.json", "headline.svg", "headline.md", "against_the_paper.svg", "against_the_paper.md", "published.md",
-          "status.md")  # fmt: skip
 # What a reader may compare with the paper's numbers, by whether the run is on ImageNet.
 LEVELS = {
     True: "The pictures and recognizers are the paper's. Unlike the paper we score 8-bit pictures and give intervals; "
@@ -109,9 +107,7 @@ def collect(settings: Profile, root: Path) -> dict[str, bytes]:
     for page, (stem, title) in (pages | sections["results/index"] | sections["coding/index"]).items():
         notebook = read_notebook(runs / "notebooks" / f"{stem}.ipynb", settings.name)
         files[f"{page}.ipynb"] = _as_page(notebook, root / "notebooks" / f"{stem.split('-')[0]}.ipynb", title).encode()
-    transfers = [f"transfer-{dataset}" for dataset in settings.preprocessing]
-    own = [f"curves-{task}.svg" for task in settings.tasks] + (["bd.md", "cost.md"] if transfers else [])
-    for name in (*REPORT, *own, *(f"{name}.{kind}" for name in transfers for kind in ("svg", "md"))):
+    for name in report_files(settings):
         path = runs / "report" / name
         if not path.exists():
             given = f"notebooks/05_report.ipynb {runs / 'notebooks/05_report.ipynb'} profile={settings.name}"

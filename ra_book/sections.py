@@ -1,6 +1,19 @@
-"""Sections of a notebook that only some profiles have: a page leaves out those that show nothing."""
+"""What only some profiles have: files of the report, and sections of a notebook, left out where they show nothing."""
 
 WHERE_IT_APPLIES = "where-it-applies"  # tag of a section's heading
+REPORT = ("values.json", "headline.svg", "headline.md", "against_the_paper.svg", "against_the_paper.md", "published.md",
+          "status.md")  # fmt: skip
+
+
+def report_files(profile) -> list[str]:
+    """Return the names of the files that notebook 05 leaves for the book of a profile."""
+    transfers = [f"transfer-{dataset}.{kind}" for dataset in profile.preprocessing for kind in ("svg", "md")]
+    return [
+        *REPORT,
+        *(f"curves-{task}.svg" for task in profile.tasks),
+        *(["bd.md", "cost.md"] * bool(transfers)),
+        *transfers,
+    ]
 
 
 def applicable(cells: list) -> list:

@@ -3,6 +3,7 @@
 `python -m ra_core.notebooks notebooks/03_train_processor.ipynb out.ipynb profile=quick task=sr mode=ra seed=0`
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -101,13 +102,14 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
         ) from error
 
 
-def main(arguments: list[str]) -> int:
-    """Run `NOTEBOOK OUTPUT name=value ...`; values are YAML. Return 0, or 1 after one sentence."""
-    if len(arguments) < 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    notebook, output, *given = arguments
-    return exit_status(lambda: execute(Path(notebook), Path(output), _parsed(given)))
+def main(arguments: list[str] | None = None) -> int:
+    """Run a notebook with its parameters. Return 0, or 1 after one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m ra_core.notebooks", description=main.__doc__)
+    parser.add_argument("notebook", type=Path, help="of the folder notebooks/")
+    parser.add_argument("output", type=Path, help="file for the executed copy")
+    parser.add_argument("parameters", nargs="*", metavar="name=value", help="the value as in YAML")
+    given = parser.parse_args(arguments)
+    return exit_status(lambda: execute(given.notebook, given.output, _parsed(given.parameters)))
 
 
 def _parsed(arguments: list[str]) -> dict[str, object]:
@@ -125,4 +127,4 @@ def _parsed(arguments: list[str]) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

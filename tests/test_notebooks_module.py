@@ -174,5 +174,23 @@ def test_a_folder_is_no_place_for_a_copy(make, tmp_path):
 
 @pytest.mark.parametrize("arguments", [[], ["one.ipynb"]])
 def test_too_few_arguments_show_how_it_is_used(arguments, capfd):
-    assert main(arguments) == 2
-    assert "python -m ra_core.notebooks notebooks/" in capfd.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and "python -m ra_core.notebooks" in capfd.readouterr().err
+
+
+def test_a_full_disk_tears_no_copy_and_is_one_sentence(make, tmp_path, monkeypatch, capfd):
+    written, write = [], Path.write_text
+
+    def full(path, text, **options):
+        written.append(path)
+        write(path, text[: len(text) // 2], **options)
+        raise OSError(28, "No space left on device")
+
+    path, output = make("print('one')"), tmp_path / "out.ipynb"
+    output.write_text("before")
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main([str(path), str(output)]) == 1
+    said = capfd.readouterr().err.splitlines()[-1]
+    assert "No space left on device" in said and str(output) in said and output.read_text() == "before"
+    assert written and not any(path.exists() for path in written)

@@ -37,7 +37,7 @@ source: birdnet
 unseen: [birdnets:small]
 threads: 1
 """
-LAST = {"report": 1, "reference_results": 1, "planning": 1, "book": 1}  # rules that run again after any other
+LAST = {"report": 1, "reference_results": 1, "planning": 1, "book": 1, "all": 1}  # rules that run again after any other
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import copied
 import pytest
 
+from ra_book.sections import report_files
 from ra_core.params import load_profile
 from workflow.graph import Step, shipped, steps_of
 
@@ -56,7 +57,7 @@ def test_the_steps_of_a_kind_differ_in_their_wildcards_alone():
     steps = steps_of(load_profile("coding"))
     for step in steps:
         kin = [other for other in steps if other.rule == step.rule]
-        assert len({(kind.notebook, kind.makes, kind.marks, kind.priority, *kind.wildcards) for kind in kin}) == 1
+        assert len({(kind.notebook, kind.makes, kind.priority, *kind.wildcards) for kind in kin}) == 1
         assert len({tuple(kind.wildcards.values()) for kind in kin}) == len(kin)
 
 
@@ -72,9 +73,11 @@ def test_what_a_profile_lists_becomes_steps(write):
         "05_report", "11_reference_results", "12_planning", "13_photographs",
     }  # fmt: skip
     assert steps["03_train_processor-sr-ra@0.01-seed3"].given == "task=sr mode=ra@0.01 seed=3"
-    assert steps["03_train_processor-sr-ra@0.01-seed3"].outputs == ("runs/mine/sr/ra@0.01/seed3/run.json",)
+    assert steps["03_train_processor-sr-ra@0.01-seed3"].outputs == (
+        "runs/mine/sr/ra@0.01/seed3/run.json", "runs/mine/notebooks/03_train_processor-sr-ra@0.01-seed3.ipynb",
+    )  # fmt: skip
     npp = steps["07_train_preprocessor-cells-npp-jpeg-5-seed0"]
-    assert npp.outputs == ("runs/mine/cells/npp-jpeg-5/seed0/run.json",)
+    assert npp.outputs[0] == "runs/mine/cells/npp-jpeg-5/seed0/run.json"
     assert npp.parameters == {"dataset": "cells", "codec": "jpeg", "method": "npp", "quality": 5, "seed": 0}
     assert "quality" not in steps["07_train_preprocessor-cells-npp_qa-jpeg-seed0"].given
     assert steps["09_both_ends-cells-jpeg"].given == "dataset=cells codec=jpeg seed=0"
@@ -91,7 +94,8 @@ def test_a_step_waits_for_what_it_needs_and_no_more(write):
     assert waits["08_rate_accuracy-cells-webp"] == adaptive
     assert waits["08_rate_accuracy-cells-heic"] == {path for path in adaptive if "heic" in path}
     assert waits["05_report"] == {
-        "cells/agreement.csv", "cells/both_ends-jpeg.done", "sr/accuracy.csv", "dn/accuracy.csv",
+        "cells/agreement.csv", "notebooks/06_train_proxy.ipynb", "notebooks/09_both_ends-cells-jpeg.ipynb",
+        "sr/accuracy.csv", "dn/accuracy.csv",
         *(f"cells/rates-{codec}.csv" for codec in ("jpeg", "heic", "webp")),
     }  # fmt: skip
 
@@ -132,8 +136,8 @@ def test_a_step_reads_the_files_of_the_judges_that_it_asks(tmp_path, monkeypatch
 @pytest.mark.parametrize(("data", "pictures"), [("", 20), ("data: {test_per_class: 4}\n", 4)])
 def test_the_page_of_photographs_is_small_where_all_is(write, data, pictures):
     step = by_name(write(PROFILE + data))["13_photographs"]
-    assert step.given == f"pictures={pictures}" and step.outputs == ("runs/mine/photographs.done",)
-    assert step.inputs == () and step.marks
+    assert step.given == f"pictures={pictures}" and step.outputs == ("runs/mine/notebooks/13_photographs.ipynb",)
+    assert step.inputs == ()
 
 
 def test_the_page_of_photographs_reads_the_tables_that_it_shows(tmp_path, monkeypatch, write):
@@ -142,3 +146,10 @@ def test_the_page_of_photographs_reads_the_tables_that_it_shows(tmp_path, monkey
     (tmp_path / "results/photos/paired.csv").touch()
     monkeypatch.chdir(tmp_path)
     assert by_name(profile)["13_photographs"].files == ("results/photos/paired.csv",)
+
+
+def test_all_that_the_book_takes_from_the_report_is_made_by_its_step(write):
+    profile = write(PROFILE)
+    made = set(by_name(profile)["05_report"].outputs)
+    assert {f"runs/mine/report/{name}" for name in report_files(profile)} <= made
+    assert {f"runs/mine/{name}.csv" for name in ("accuracy", "paired", "rate_accuracy", "bd_rate")} <= made

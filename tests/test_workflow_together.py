@@ -13,6 +13,9 @@ import copied
 import pytest
 import yaml
 
+from ra_core.params import load_profile
+from workflow.graph import steps_of
+
 TARGET = "runs/tiny/data.json"
 COMPUTING = {"recognizers", "train_processor", "cross_evaluate"}
 PRETENDED = """
@@ -60,7 +63,7 @@ def wait_for(there, workflow: subprocess.Popen) -> None:
 
 
 def test_a_second_workflow_gives_way_and_sigkill_leaves_nothing_in_the_way(project):
-    lock, notebooks = project / "runs" / "tiny" / ".workflow.lock", project / "runs" / "tiny" / "notebooks"
+    lock, notebooks = project / "runs" / "tiny" / ".workflow.lock", project / "runs" / "tiny" / "notebooks" / "running"
     first = start(project)
     wait_for(lambda: list(notebooks.glob(".*.lock")), first)  # a notebook is at work
     os.killpg(first.pid, signal.SIGSTOP)  # and stays so while others come
@@ -83,9 +86,28 @@ def test_a_failed_notebook_is_named_and_kept(project):
     path.write_text(json.dumps(notebook))
     said = start(project).communicate(timeout=300)[0]
     assert "01_data_and_channels.ipynb failed in cell" in said and "the roof leaks" in said
-    kept = json.loads((project / "runs/tiny/notebooks/01_data_and_channels.ipynb").read_text())
+    kept = json.loads((project / "runs/tiny/notebooks/running/01_data_and_channels.ipynb").read_text())
     assert any(output["output_type"] == "error" for cell in kept["cells"] for output in cell.get("outputs", []))
     assert not (project / TARGET).exists()
+
+
+def test_what_was_deleted_of_a_finished_profile_is_made_again(tmp_path):
+    project = copied.project(tmp_path / "project", tiny=TINY)
+    steps = steps_of(load_profile("tiny", folder=project / "params"))
+    made = [project / path for step in steps for path in step.outputs] + [project / "runs/tiny/book.done"]
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert start(project, "--touch", target="all").communicate(timeout=300)[1] is None
+
+    def planned() -> set[str]:
+        said = start(project, "--dry-run", "--quiet", "rules", target="all").communicate(timeout=300)[0]
+        return set(re.findall(r"^(\w+) +\d+$", said, flags=re.MULTILINE)) - {"total", "all"}
+
+    assert planned() == set()
+    for gone in ("notebooks/13_photographs.ipynb", "report/headline.svg", "recognizers.csv"):
+        (project / "runs" / "tiny" / gone).unlink()
+    assert planned() == {"photographs", "report", "recognizers", "reference_results", "book"}
 
 
 def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project):
@@ -138,8 +160,15 @@ def test_make_takes_nothing_from_the_shell_that_is_for_other_projects(made):
     said = subprocess.run(["make", "book", "BIN=bin", "PROFILE=my 'birds"], cwd=made, env=shell, capture_output=True)
     assert said.returncode == 2
     found = dict(line.split("=", 1) for line in (made / "said").read_text().splitlines() if "=" in line)
-    assert names.isdisjoint(found) and Path(found["XDG_CACHE_HOME"]) == made / ".cache"
+    assert names.isdisjoint(found) and found["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert Path(found["XDG_CACHE_HOME"]) == made / ".cache"
     assert (made / "arguments").read_text().splitlines()[-1] == "profile='my 'birds'"
+
+
+def test_a_name_never_reaches_the_shell(made):
+    name = 'a;touch X;"$(touch Y)"`touch Z`'
+    subprocess.run(["make", "book", "BIN=bin", f"PROFILE={name.replace('$', '$$')}"], cwd=made, capture_output=True)
+    assert not {"X", "Y", "Z"} & {path.name for path in made.rglob("*")}
 
 
 def test_make_shows_the_book_of_the_profile_that_was_asked_for(made):

@@ -9,8 +9,12 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ra_book.sections import report_files
+from ra_core.errors import exit_status
 from ra_core.params import Profile, load_profile
 from ra_core.runs import Run, needed, planned
+
+MEASURED = ("rates", "bd", "cost", "same_bytes", "filters")  # tables of a codec
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,10 @@ class Step:
     """One execution of a notebook.
 
     `rule` is the name of its kind in the workflow. `makes` are its files, with names of `wildcards` in braces where
-    several steps are of one kind. `parameters` are the notebook's beside `profile`, `settings` the other values that
-    its result depends on, `files` what it reads that no step makes. A step that `keeps` paths leaves them alone when
-    only its page is drawn anew, as they took hours; they are deleted when what makes them has changed. `marks` means
-    that its one file is an empty mark. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
+    several steps are of one kind; the executed copy is the last of them. `parameters` are the notebook's beside
+    `profile`, `settings` the other values that its result depends on, `files` what it reads that no step makes. A step
+    that `keeps` paths leaves them alone when only its page is drawn anew, as they took hours; they are deleted when
+    what makes them has changed. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
     """
 
     rule: str
@@ -33,7 +37,6 @@ class Step:
     settings: object = None
     files: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
-    marks: bool = False
     resources: dict[str, object] = field(default_factory=dict)
     priority: int = 0
 
@@ -64,11 +67,10 @@ def steps_of(profile: Profile) -> list[Step]:
 
     steps = [
         Step(
-            "photographs", "13_photographs", (f"{runs}/photographs.done",),
+            "photographs", "13_photographs", (),
             # Few where everything is tiny, as in the profile smoke.
             parameters={"pictures": min(20, dumped["data"]["test_per_class"] or 20)},
-            files=tuple(str(path) for path in sorted(Path("results/photos").glob("*.csv"))), marks=True,
-            resources=asks(1, 16),
+            files=tuple(str(path) for path in sorted(Path("results/photos").glob("*.csv"))), resources=asks(1, 16),
         ),
         Step(
             "data_and_channels", "01_data_and_channels", (f"{runs}/data.json",),
@@ -95,7 +97,15 @@ def steps_of(profile: Profile) -> list[Step]:
         ))  # fmt: skip
     for dataset in profile.preprocessing:
         steps += _coding_steps(profile, runs, dataset)
-    return steps + _last_steps(runs, steps, finished(runs, restoring + coding))
+    steps = with_pages(runs, steps)
+    return steps + with_pages(runs, _last_steps(profile, runs, steps, finished(runs, restoring + coding)))
+
+
+def with_pages(runs: str, steps: list[Step]) -> list[Step]:
+    """Return steps whose executed copies are among what they make."""
+    names = ["-".join([step.notebook, *map("{{{}}}".format, step.wildcards)]) for step in steps]
+    pages = [f"{runs}/notebooks/{name}.ipynb" for name in names]
+    return [replace(step, makes=(*step.makes, page)) for step, page in zip(steps, pages, strict=True)]
 
 
 def finished(runs: str, chosen: list[Run]) -> tuple[str, ...]:
@@ -167,7 +177,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
         given = {"dataset": dataset, "codec": codec}
         steps.append(Step(
             "rate_accuracy", "08_rate_accuracy",
-            tuple(f"{runs}/{{dataset}}/{name}-{{codec}}.csv" for name in ("rates", "bd", "cost", "same_bytes")),
+            tuple(f"{runs}/{{dataset}}/{name}-{{codec}}.csv" for name in MEASURED),
             inputs=finished(runs, needed(profile, dataset, codec)), wildcards=given, parameters=given,
             settings=settings.model_dump(mode="json"), files=shipped(*settings.judges),
             resources=asks(24, 32, profile), priority=1,
@@ -176,14 +186,14 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
     for codec in settings.both_ends:
         given = {"dataset": dataset, "codec": codec}
         steps.append(Step(
-            "both_ends", "09_both_ends", (f"{runs}/{{dataset}}/both_ends-{{codec}}.done",), inputs=measured[codec],
+            "both_ends", "09_both_ends", (), inputs=measured[codec],
             wildcards=given, parameters=given | {"seed": profile.seeds[0]}, files=("book/drawings/both_ends.svg",),
-            marks=True, resources=asks(4, 16, profile),
+            resources=asks(4, 16, profile),
         ))  # fmt: skip
     return steps
 
 
-def _last_steps(runs: str, steps: list[Step], trained: tuple[str, ...]) -> list[Step]:
+def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[str, ...]) -> list[Step]:
     """Return what puts the results of all other steps together."""
     tables = [
         step.outputs if step.rule == "train_proxy" else step.outputs[:1]
@@ -191,14 +201,16 @@ def _last_steps(runs: str, steps: list[Step], trained: tuple[str, ...]) -> list[
         if step.rule in ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
     ]
     values, small = f"{runs}/report/values.json", asks(1, 16)
+    merged = ("accuracy", "paired", *(("rate_accuracy", "bd_rate") if profile.preprocessing else ()))
     return [
         Step(
-            "report", "05_report", (f"{runs}/accuracy.csv", f"{runs}/paired.csv", values), sum(tables, ()),
-            files=("book/published.csv",), resources=small,
+            "report", "05_report",
+            (*(f"{runs}/{name}.csv" for name in merged), *(f"{runs}/report/{name}" for name in report_files(profile))),
+            sum(tables, ()), files=("book/published.csv",), resources=small,
         ),
         Step(
-            "reference_results", "11_reference_results", (f"{runs}/reference.done",), (values,),
-            files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), marks=True, resources=small,
+            "reference_results", "11_reference_results", (), (values,),
+            files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
         ),
         Step(
             "planning", "12_planning", (f"{runs}/planning.csv",), trained,
@@ -214,4 +226,4 @@ def main(profile: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(exit_status(lambda: main(*sys.argv[1:])))

@@ -66,10 +66,10 @@ def read_sidecar(path: Path, keys: set[str], advice: str) -> dict:
     """Return the JSON beside a file of weights, which must hold some keys. Raises `WeightsError` with `advice`."""
     try:
         sidecar = read_json(path)
-        if missing := sorted(keys - set(sidecar)):
+        if missing := sorted(keys - sidecar.keys()):
             raise ValueError(f"{', '.join(missing)} missing")
         return sidecar
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # the last of what has no keys
         raise WeightsError(f"{path} cannot be read ({error}); {advice}.") from error
 
 

@@ -32,8 +32,8 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
         raise ParameterError(f"{path} has a name that cannot be a profile's; {human_yaml.NAMES}.")
     try:
         values = human_yaml.parse(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # a text that is not UTF-8 raises one as well
-        raise ParameterError(f"{path} is not YAML ({error}); mend it.") from error
+    except (OSError, ValueError) as error:  # a text that is not UTF-8 raises the latter as well
+        raise ParameterError(f"{path} cannot be read as YAML ({error}); mend it.") from error
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ParameterError(f"{path} holds a {type(values).__name__}; it must hold keys with values.")

@@ -73,9 +73,9 @@ def choose_filters(profile: Profile, dataset: str, measure: Measurement) -> dict
     `runs/<profile>/<dataset>/filters-<codec>.csv`, their BD-rate NaN where they share no accuracy with the codec alone.
     """
     settings = profile.coding(dataset)
-    steps, source = settings.codecs[measure.codec], settings.source
+    steps, source = settings.codecs.get(measure.codec), settings.source
     best, rows = {}, []
-    for name in (name for name in steps.baselines if name in FILTERS):
+    for name in (name for name in (steps.baselines if steps else ()) if name in FILTERS):
         if not rows:
             pictures = pictures_of(profile, dataset, "validation", FILTER_PICTURES)
             measure = replace(measure, judges={source: measure.judges[source]}, pictures=pictures)
@@ -100,12 +100,12 @@ def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple
     steps = settings.codecs.get(codec)
     qualities = steps.curve if steps else settings.transfer[codec]
     yield "codec", 0, measure.sent(), qualities
+    filters = choose_filters(profile, dataset, measure)
     if not steps:
         for other in (other for other, ladder in settings.codecs.items() if ladder.rungs):
             chain_at = transferred(profile, dataset, codec, other, profile.seeds[0], measure.device)
             yield TRANSFERRED + other, profile.seeds[0], chain_at, qualities
         return
-    filters = choose_filters(profile, dataset, measure)
     for name in steps.baselines:
         yield name, 0, measure.sent(filters.get(name), SHRINK if name == "downscale" else 1), qualities
     runs = sorted(needed(profile, dataset, codec), key=lambda run: profile.seeds.index(run.seed))

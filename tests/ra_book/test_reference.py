@@ -11,6 +11,7 @@ from ra_book import figures, reference
 from ra_core.errors import OutputError
 from ra_core.evaluation import ACCURACY_COLUMNS, PAIRED_COLUMNS, RATE_COLUMNS
 from ra_core.params import load_profile
+from ra_core.runs import resolve, write_params
 
 TEXT = """# make book PROFILE=mine
 # One task, one ladder.
@@ -189,8 +190,7 @@ def test_processors_of_others_are_told_as_not_trained(project):
     text = TEXT.split("tasks:")[0] + "tasks: {dn: {}}\nmodes: [plain, ra]\nprocessors: runs/mine\n"
     (project / "params" / "judged.yaml").write_text(text)
     for mode in ("plain", "ra"):
-        channel = "{sigma: 0.1}"
-        (project / f"runs/mine/dn/{mode}/seed0/params.yaml").write_text(f"{{task: dn, channel: {channel}}}")
+        write_params(project / f"runs/mine/dn/{mode}/seed0", resolve(load_profile("mine"), "dn", mode).parameters)
     (project / "runs" / "judged").mkdir()
     paired(3.0).to_csv(project / "runs/judged/accuracy.csv", index=False)
     reference.collect("judged")
