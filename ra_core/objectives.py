@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ra_core.channels import Channel, Coded
-from ra_core.channels.coded import with_gradient
+from ra_core.channels.coded import smaller, with_gradient
 from ra_core.codecs import Codec
 from ra_core.data.boxes import by_size
 from ra_core.data.draws import draw
@@ -24,7 +24,6 @@ from ra_core.losses import preprocessing_terms, restoration_terms, straight_thro
 from ra_core.methods import Method
 from ra_core.metrics import to_8bit
 from ra_core.models.preprocessors import preprocess
-from ra_core.padding import pad_to_multiple
 
 
 class Objective(Protocol):
@@ -125,7 +124,7 @@ class Preprocessing:
     recognition: str | None = "labels"
     mse_weight: float = 0.5  # as published
     restoration_weight: float = 0.0
-    shrink: int = 1
+    shrink: float = 1
 
     def __post_init__(self):
         if self.proxy is not None:
@@ -204,10 +203,9 @@ class Preprocessing:
         if self.shrink == 1:
             guess = self.proxy(sent, quality, **tables)
             return guess["pictures"], guess["bits"]
-        height, width = sent.shape[-2:]
-        small = with_gradient(pad_to_multiple(sent, self.shrink), 1 / self.shrink).clamp(0, 1)
+        small = with_gradient(sent, smaller(sent, self.shrink)).clamp(0, 1)
         guess = self.proxy(small, quality, **tables)
-        return with_gradient(guess["pictures"], self.shrink)[..., :height, :width], guess["bits"]
+        return with_gradient(guess["pictures"], tuple(sent.shape[-2:])), guess["bits"]
 
     @torch.no_grad()
     def _transmit(self, sent: torch.Tensor, quality: torch.Tensor, tables=None) -> tuple[torch.Tensor, torch.Tensor]:

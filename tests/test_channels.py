@@ -10,6 +10,7 @@ from PIL import Image
 from refusal import refusal
 
 from ra_core.channels import TASKS, Coded, Downsample, Jpeg, Noise, from_arrays, make_channel, to_arrays
+from ra_core.channels.coded import shrunk
 from ra_core.codecs import load_codec
 from ra_core.data import Pictures, cifar10
 from ra_core.errors import ParameterError
@@ -148,10 +149,12 @@ def test_downscale_then_code_pays_for_the_small_picture(shipped):
     inner, inner_sizes = Coded(WEBP, 50).transmit(small)
     assert torch.equal(sizes, inner_sizes) and (sizes < Coded(WEBP, 50).transmit(images)[1]).all()
     assert torch.equal(decoded, Downsample(2).enlarge(inner)) and decoded.shape == images.shape
-    odd = images[..., :-1, :-3]
-    filled = torch.nn.functional.pad(odd, (0, 1, 0, 1), mode="replicate")
-    decoded, sizes = Coded(WEBP, 50, shrink=2).transmit(odd)
-    assert decoded.shape == odd.shape and torch.equal(sizes, Coded(WEBP, 50, shrink=2).transmit(filled)[1])
+    odd, sizes = images[..., :-1, :-3], []
+    for factor, small in ((2, (16, 14)), (4 / 3, (23, 22)), (100, (1, 1))):
+        decoded, size = Coded(WEBP, 50, shrink=factor).transmit(odd)
+        assert decoded.shape == odd.shape and shrunk(odd, factor).shape[-2:] == small
+        sizes.append(size.sum())
+    assert sizes[1] > sizes[0] > sizes[2]
 
 
 @settings(max_examples=25)

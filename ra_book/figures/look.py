@@ -69,6 +69,7 @@ AFTER = {
     "downscale": Look("downscaled", "#AAAAAA", "X"),
     "gaussian": Look("Gaussian filter", "#009E73", "D"),
     "bilateral": Look("bilateral filter", "#DDCC77", "P"),
+    "saliency": Look("smoothed by saliency", "#5A3C00", "d"),
     UNSEEN_QUALITIES: Look("NPP-QA, unseen qualities", METHODS["npp_qa"].colour, "H"),
 }
 # Never drawn beside one that was trained for the codec in question, but all of them beside the codec alone.

@@ -1,4 +1,4 @@
-"""Classical filters before a codec: the baselines a learned preprocessor must beat."""
+"""Filters before a codec, without training: the baselines a learned preprocessor must beat."""
 
 import torch
 from torch import nn
@@ -43,3 +43,31 @@ class Bilateral(nn.Module):
                 weight = torch.exp(-0.5 * (unlike + (dx**2 + dy**2) / self.sigma**2))
                 total, weights = total + weight * other, weights + weight
         return total / weights
+
+
+class Saliency(nn.Module):
+    """Blur where a recognizer does not look, which is where its strongest answers change little with the pixels.
+
+    `recognizer` maps pictures (B, 3, H, W) to logits with a gradient. The magnitude of the gradients of its three
+    highest logits is smoothed over 8 pixels and set beside its mean over the picture: below 0.3 of it a place is a blur
+    of 3 pixels, above 0.8 the picture itself, between them a mixture. These numbers were chosen on training photographs
+    of 224 pixels. Source of the saliency: Simonyan et al., "Deep Inside Convolutional Networks", 2014.
+    """
+
+    def __init__(self, recognizer: nn.Module):
+        super().__init__()
+        self.recognizer, self.blur, self.around = recognizer, Gaussian(3.0), Gaussian(8.0)
+
+    def forward(self, images):
+        share = ((self.saliency(images) - 0.3) / 0.5).clamp(0, 1)
+        return share * images + (1 - share) * self.blur(images)
+
+    def saliency(self, images: torch.Tensor) -> torch.Tensor:
+        """Return how much the recognizer looks at each pixel, with mean 1 over a picture, (B, 1, H, W)."""
+        with torch.inference_mode(False), torch.enable_grad():
+            seen = images.clone().requires_grad_(True)
+            highest = self.recognizer(seen).topk(3).values.sum(0)  # no picture's answer depends on another one
+            found = [torch.autograd.grad(value, seen, retain_graph=True)[0] for value in highest]
+        strength = torch.stack(found).square().sum((0, 2))[:, None].sqrt()
+        near = self.around(strength.expand(-1, 3, -1, -1))[:, :1]
+        return near / near.mean((2, 3), keepdim=True).clamp_min(torch.finfo(near.dtype).tiny)

@@ -34,7 +34,7 @@ class Network:
     nets: dict[str, nn.Module]
     device: torch.device
     strength: float | None = None  # that a preprocessor is told
-    shrink: int = 1
+    shrink: float = 1
 
     @property
     def scale(self) -> float:
@@ -100,7 +100,7 @@ class Network:
         return torch.cat([made, _resized(alpha, made.shape[-2:])], 1) if alpha.numel() else made
 
 
-def _shrunk(images: torch.Tensor, factor: int) -> torch.Tensor:
+def _shrunk(images: torch.Tensor, factor: float) -> torch.Tensor:
     """Return pictures (B, C, H, W) as a run whose pictures are sent smaller hands them to the codec."""
     white = WHITE.get(images.dtype, 1)
     small = white * shrunk(images.float() / white, factor)

@@ -29,18 +29,21 @@ class Ladder(Strict):
         0, ge=0, description="of trainings for all qualities, which have more to learn; 0: as all trainings"
     )
     single: list[float] = Field([], description="qualities of the rungs with a preprocessor of their own")
-    baselines: list[Literal["downscale", "gaussian", "bilateral"]] = Field(
+    baselines: list[Literal["downscale", "gaussian", "bilateral", "saliency"]] = Field(
         [], description="what stands beside the preprocessors, besides the codec alone"
     )
     npp_mse: list[float] = Field([], description="qualities of the rungs with a preprocessor that knows no task")
     both_ends: bool = Field(
         False, description="also train a postprocessor, alone (post) and behind a preprocessor (both)"
     )
-    shrink: int = Field(
+    shrink: float = Field(
         1, ge=1, le=16, description="with a preprocessor pictures are sent that many times smaller a side, and enlarged"
     )
     tables: list[Literal["tables", "npp_tables"]] = Field(
         [], description="of JPEG: learn its tables of quantisation, alone (tables) and with a preprocessor (npp_tables)"
+    )
+    receiver: str = Field(
+        "", description="a finished run of restoration by name, set behind the codec, alone and behind npp_qa"
     )
     proxy: one_of(PROXIES) = Field("BlockDCT", description="the differentiable stand-in that gives the gradient")
 
@@ -50,6 +53,8 @@ class Ladder(Strict):
             raise ValueError("a rung is [quality, lambda], the lambda above 0")
         if self.both_ends and not self.rungs:
             raise ValueError("both_ends needs rungs to train on")
+        if self.both_ends and self.receiver:
+            raise ValueError("both_ends trains a postprocessor and receiver names a finished one; state one of them")
         known = [quality for quality, _ in self.rungs]
         for name, qualities in (("single", self.single), ("npp_mse", self.npp_mse)):
             if missing := [quality for quality in qualities if quality not in known]:

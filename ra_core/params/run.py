@@ -63,4 +63,4 @@ class CodingParameters(RunParameters):
     learned_proxy: LearnedProxy = LearnedProxy()
     mse_weight: Positive = 1.0
     restoration_weight: Positive = 1.0
-    shrink: int = Field(1, ge=1, le=16)
+    shrink: float = Field(1, ge=1, le=16)

@@ -61,7 +61,7 @@ class CodingRun(Run):
         return tuple(Rung(*rung) for rung in self.parameters["rungs"])
 
     @property
-    def shrink(self) -> int:
+    def shrink(self) -> float:
         """How many times smaller a side its pictures are sent."""
         return self.parameters.get("shrink", 1)
 

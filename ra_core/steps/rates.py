@@ -18,10 +18,10 @@ from ra_core.errors import ParameterError
 from ra_core.evaluation import RATE_COLUMNS, evaluate, table, tidy
 from ra_core.judges import Judge
 from ra_core.methods import TRANSFERRED, UNSEEN_QUALITIES
-from ra_core.models.filters import Bilateral, Gaussian
+from ra_core.models.filters import Bilateral, Gaussian, Saliency
 from ra_core.params import Ladder, Profile
 from ra_core.params.coding import ends_and_middle
-from ra_core.runs import CodingRun, needed, resolve
+from ra_core.runs import CodingRun, find_run, needed, resolve
 from ra_core.steps.common import around_codecs, load_judges, merged, pictures_of, set_threads, write_table
 from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS, Curve, bd_rows, same_bytes_rows
 from ra_core.steps.trainings import trained
@@ -60,7 +60,7 @@ class Measurement:
             )
         return Curve(method, self.codec, seed, found)
 
-    def sent(self, pre: nn.Module | None = None, shrink: int = 1) -> ChainAt:
+    def sent(self, pre: nn.Module | None = None, shrink: float = 1) -> ChainAt:
         """Return the codec's chain at each quality behind `pre`."""
         coder = load_codec(self.codec)
         return lambda quality: Chain(channel=Coded(coder, quality, shrink), pre=pre)
@@ -99,6 +99,8 @@ def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple
     settings, codec = profile.coding(dataset), measure.codec
     steps = settings.codecs.get(codec)
     qualities = steps.curve if steps else settings.transfer[codec]
+    if steps and "saliency" in steps.baselines and measure.judges[settings.source].metric != "top1":
+        raise ParameterError(f"baseline saliency asks a recognizer, and {settings.source} is a detector; take it out.")
     yield "codec", 0, measure.sent(), qualities
     filters = choose_filters(profile, dataset, measure)
     if not steps:
@@ -106,13 +108,27 @@ def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple
             chain_at = transferred(profile, dataset, codec, other, profile.seeds[0], measure.device)
             yield TRANSFERRED + other, profile.seeds[0], chain_at, qualities
         return
+    bare = {name: (net, 1) for name, net in filters.items()}
+    bare["downscale"] = None, steps.shrink if steps.shrink > 1 else SHRINK
+    bare["saliency"] = Saliency(measure.judges[settings.source]), steps.shrink
     for name in steps.baselines:
-        yield name, 0, measure.sent(filters.get(name), SHRINK if name == "downscale" else 1), qualities
+        yield name, 0, measure.sent(*bare[name]), qualities
+    if steps.receiver:
+        yield "post", 0, restored(measure.sent(), steps.receiver, measure.device), qualities
     runs = sorted(needed(profile, dataset, codec), key=lambda run: profile.seeds.index(run.seed))
     for (seed, method), group in groupby(runs, lambda run: (run.seed, run.parameters["method"])):
         by_quality = {run.parameters["quality"]: run for run in group}
         at = qualities if None in by_quality else list(by_quality)
-        yield method, seed, _chains(by_quality, measure.device), at
+        chain_at = _chains(by_quality, measure.device)
+        yield method, seed, chain_at, at
+        if steps.receiver and method == "npp_qa":
+            yield "both", seed, restored(chain_at, steps.receiver, measure.device), at
+
+
+def restored(chain_at: ChainAt, receiver: str, device: torch.device) -> ChainAt:
+    """Return chains at each quality with the processor of a finished run behind the codec."""
+    net = find_run(receiver).load(device)["processor"]
+    return lambda quality: replace(chain_at(quality), post=net)
 
 
 def _chains(runs: dict[float | None, CodingRun], device: torch.device) -> ChainAt:

@@ -4,7 +4,7 @@ from itertools import product
 import pytest
 import torch
 
-from ra_core.models.filters import Bilateral, Gaussian
+from ra_core.models.filters import Bilateral, Gaussian, Saliency
 
 
 def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -57,3 +57,26 @@ def test_any_size_comes_back_within_its_range_and_constants_and_batches_are_kept
     assert torch.allclose(out, torch.cat([net(image[None]) for image in images]), atol=1e-6)
     flat = torch.tensor([0.2, 0.9, 0.0]).view(1, 3, 1, 1).expand(2, 3, *size)
     assert torch.allclose(net(flat), flat, atol=1e-6) and not net.state_dict()
+
+
+class Left(torch.nn.Module):
+    """Three logits that look at the left half of a picture alone, each pixel as much as its weight says."""
+
+    weight = torch.cat([torch.full((24,), 2.0), torch.zeros(40)])
+
+    def forward(self, images):
+        return (self.weight * images).mean((1, 2, 3))[:, None] * torch.tensor([1.0, 2.0, 3.0])
+
+
+def test_saliency_blurs_where_the_recognizer_does_not_look():
+    images = torch.cat([picture(32, 64, seed) for seed in (0, 1)])
+    net = Saliency(Left())
+    looked = net.saliency(images)
+    assert looked.shape == (2, 1, 32, 64) and torch.allclose(looked.mean((1, 2, 3)), torch.ones(2), atol=1e-5)
+    energy = Gaussian(8.0)(Left.weight.expand(1, 3, 32, 64))[:, :1]
+    assert torch.allclose(looked[:1], energy / energy.mean(), atol=1e-4)
+    with torch.inference_mode():  # as a link of a chain
+        made = net(images)
+    assert torch.equal(made[..., :16], images[..., :16])
+    assert torch.allclose(made[..., 56:], Gaussian(3.0)(images)[..., 56:], atol=1e-6)
+    assert torch.allclose(net(images[1:]), made[1:], atol=1e-6)  # alone as in a batch

@@ -79,7 +79,7 @@ CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
         (f"{CELLS}.codecs.heic.both_ends", True, "both_ends needs rungs to train on"),
         (f"{CELLS}.postprocessor", {"name": "SRDenseNet", "residual": True}, "only SRResNet can be residual"),
         (f"{CELLS}.restoration_weight", 0, "cells.restoration_weight = 0: Input should be greater than 0"),
-        (f"{JPEG}.baselines", ["box"], "= 'box': Input should be 'downscale', 'gaussian' or 'bilateral'"),
+        (f"{JPEG}.baselines", ["box"], "= 'box': Input should be 'downscale', 'gaussian', 'bilateral' or 'saliency'"),
         (f"{JPEG}.proxy", "BPG", "= 'BPG': proxy 'BPG' is unknown; choose one of "),
         (f"{CELLS}.transfer.webp", [3], "cells.transfer.webp = [3]: List should have at least 2 items"),
         (f"{CELLS}.unseen", ["a", "a"], "source = 'cell_resnet20' and unseen = ['a', 'a'] must be different"),

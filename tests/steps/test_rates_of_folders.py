@@ -1,6 +1,7 @@
 """A folder of photographs before a codec, labelled or not, all the way from the profile to the rate table."""
 
 import json
+from dataclasses import replace
 
 import noise
 import pytest
@@ -8,11 +9,16 @@ import tiny
 import torch
 from refusal import refusal
 
+from ra_core.chain import Chain
+from ra_core.channels import Coded
+from ra_core.codecs import load_codec
 from ra_core.errors import DataError, ParameterError
+from ra_core.evaluation import evaluate
+from ra_core.models.filters import Saliency
 from ra_core.params import load_profile
-from ra_core.runs import resolve
+from ra_core.runs import find_run, resolve
 from ra_core.runs.shipped import _trained_as
-from ra_core.steps import evaluate_codec, pictures_of, train
+from ra_core.steps import evaluate_codec, load_judges, pictures_of, train, trained
 
 OWN = """\
 preprocessing:
@@ -104,3 +110,34 @@ def test_class_folders_go_through_a_codec_too(folder):
     assert sizes == {"train": 16, "validation": 6, "test": 8}
     rates, _ = evaluate_codec(given, "photos", "jpeg")
     assert set(rates.n) == {8}
+
+
+def test_a_finished_restoration_stands_behind_the_codec_alone_and_behind_the_preprocessor(folder):
+    codecs = {"jpeg": {"receiver": "photos/jpeg/plain"}}
+    own = load_profile("tiny", {"preprocessing": {"photos": {"codecs": codecs}}}).model_copy(update={"name": "tiny"})
+    rates, _ = evaluate_codec(own, "photos", "jpeg")
+    sizes = {method: rows.bytes_mean.tolist() for method, rows in rates.groupby("method")}
+    assert sizes["post"] == sizes["codec"] != sizes["npp_qa"] == sizes["both"]  # a receiver changes no file
+    run = resolve(own, "photos", "npp_qa", 0, "jpeg")
+    net = find_run("photos/jpeg/plain").load("cpu")["processor"]
+    chain = replace(run.chain(trained(run), 20), post=net)
+    found = evaluate(chain, load_judges(["tiny:another"]), pictures_of(own, "photos", "test"))
+    row = rates[(rates.method == "both") & (rates.quality == 20) & (rates.recognizer == "tiny:another")].iloc[0]
+    assert row.value == pytest.approx(found.verdicts["tiny:another"].value(), abs=1e-4)
+    assert row.psnr == pytest.approx(found.psnr.mean().item(), abs=1e-4)
+    both = {"jpeg": codecs["jpeg"] | {"both_ends": True}}
+    assert "receiver" in refusal(ParameterError, load_profile, "tiny", {"preprocessing": {"photos": {"codecs": both}}})
+
+
+def test_saliency_asks_the_source_and_sends_as_small_as_the_preprocessors(folder):
+    codecs = {"jpeg": {"baselines": ["downscale", "saliency"], "shrink": 4 / 3, "rungs": []}}
+    own = load_profile("tiny", {"preprocessing": {"photos": {"codecs": codecs}}}).model_copy(update={"name": "tiny"})
+    rates, _ = evaluate_codec(own, "photos", "jpeg")
+    source = load_judges(["tiny:recognizer"])
+    chain = Chain(Coded(load_codec("jpeg"), 20, 4 / 3), pre=Saliency(source["tiny:recognizer"]))
+    found = evaluate(chain, source, pictures_of(own, "photos", "test"))
+    row = rates[(rates.method == "saliency") & (rates.quality == 20) & (rates.recognizer == "tiny:recognizer")].iloc[0]
+    assert row.bytes_mean == pytest.approx(found.bytes.double().mean().item(), abs=1e-4)
+    assert row.psnr == pytest.approx(found.psnr.mean().item(), abs=1e-4)
+    plain = rates[(rates.method == "downscale") & (rates.quality == 20)].iloc[0]
+    assert row.bytes_mean != plain.bytes_mean

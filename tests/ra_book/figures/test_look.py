@@ -16,7 +16,7 @@ from ra_core.errors import OutputError, ParameterError
 from ra_core.methods import Method, coding
 
 ACCURACY = make_accuracy()
-CODING = ["codec", *coding(), "downscale", "gaussian", "bilateral"]
+CODING = ["codec", *coding(), "downscale", "gaussian", "bilateral", "saliency"]
 TRANSFERRED = ["codec", *(f"npp_qa for {codec}" for codec in TRANSFERS), "npp_qa for webp"]
 
 
