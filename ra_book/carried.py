@@ -1,11 +1,12 @@
-"""Whether what processors gain carries over to judges of another kind, as a page says it: out of `results/`."""
+"""What was measured on photographs that no book brings along, as pages say it: out of `results/`."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from ra_book.figures import detection_table, look, to_markdown
+from ra_book.figures import Figure, bd_by_method, detection_table, look, same_bytes_gains, to_markdown
 
+CODED = Path("results", "photos_coding")
 PICTURES = {"photos_detection": "COCO, val2017", "photos_detection_voc": "Pascal VOC"}
 
 
@@ -30,3 +31,17 @@ def _counted(mode: str, rows: pd.DataFrame) -> str:
         f"`{look(mode).label}` is above `plain` in {above} of {len(rows)} comparisons, with the whole interval in "
         f"{shown}, and with the whole interval below it in {lost}"
     )
+
+
+def coded_text(root: Path) -> str:
+    """Return the table of bytes that photographs need before a codec, of the project at `root`."""
+    path = root / CODED / "bd_rate.csv"
+    if not path.exists():
+        return "Not measured: `make book PROFILE=photos_coding` does it."
+    return f"::::{{div}} wide\n{to_markdown(bd_by_method(pd.read_csv(path)))}\n::::"
+
+
+def coded_figure(root: Path) -> Figure | None:
+    """Return the figure of what every method gains behind JPEG at the same bytes, where that was measured."""
+    path = root / CODED / "same_bytes.csv"
+    return same_bytes_gains(pd.read_csv(path).query("codec == 'jpeg-optimized'")) if path.exists() else None

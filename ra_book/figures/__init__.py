@@ -8,12 +8,19 @@ from ra_book.figures.accuracy import accuracy_against_psnr, accuracy_heatmap
 from ra_book.figures.accuracy import against_the_paper, headline, paired_forest
 from ra_book.figures.coding_pictures import bit_panel, boxes_panel, coding_panel, detection_panel
 from ra_book.figures.judges import judge_gains, judge_table
-from ra_book.figures.look import Figure, codec_title, look, save, style, task_title
+from ra_book.figures.look import Figure, codec_title, look, render, save, style, task_title
 from ra_book.figures.networks import agreement_forest, confusion, preprocessing_curves, proxy_curves
 from ra_book.figures.networks import recognizer_overview, training_curves
 from ra_book.figures.pictures import both_ends_panel, degradations, picture_grid, picture_panel
-from ra_book.figures.rate_tables import agreement_table, bd_beside, bd_table, cost_table, filter_table, header_table
-from ra_book.figures.rate_tables import one_for_all_table, proxy_table, rate_table, same_bytes_table, transfer_table
+from ra_book.figures.rate_tables import agreement_table, bd_beside, bd_by_method, bd_table, cost_table, filter_table
+from ra_book.figures.rate_tables import (
+    header_table,
+    one_for_all_table,
+    proxy_table,
+    rate_table,
+    same_bytes_table,
+    transfer_table,
+)
 from ra_book.figures.rates import bd_forest, rate_accuracy_curves, same_bytes_gains, transfer_heatmap
 from ra_book.figures.tables import accuracy_table, beside_published, detection_table, gains_beside, headline_table
 from ra_book.figures.tables import paired_table, paper_table, recognizer_table, status_table, to_markdown

@@ -49,6 +49,14 @@ def bd_beside(bd: dict[str, pd.DataFrame]) -> Table:
     return table.titled("Bytes beside the codec alone at equal accuracy, % [95 % interval]")
 
 
+def bd_by_method(bd: pd.DataFrame) -> Table:
+    """Return by codec and recognizer the BD-rate with its 95 % interval, a column a method."""
+    rows = in_order(per_recognizer(prepare(bd, BD)), "codec", "method", "role", "recognizer")
+    words = {"codec": codec, "recognizer": recognizer}
+    table = wide_table(rows, ["codec", "role", "recognizer"], words, lambda row: {method(row): change(row)})
+    return table.titled("Bytes beside the codec alone at equal accuracy, % [95 % interval]")
+
+
 def transfer_table(bd: pd.DataFrame) -> Table:
     """Return by codec and method how many percent the bytes differ from the codec alone, a column a recognizer.
 

@@ -1,9 +1,9 @@
 """The page on detection says what `results/` holds, and nothing else."""
 
-from drawn import make_accuracy, make_paired
+from drawn import make_accuracy, make_bd, make_paired, make_same_bytes
 
 from ra_book import figures
-from ra_book.carried import detection_text
+from ra_book.carried import coded_figure, coded_text, detection_text
 
 DETECTORS = {"one": "unseen", "other": "unseen"}
 
@@ -49,3 +49,20 @@ def test_the_page_counts_what_is_shown(tmp_path):
     assert "Pascal VOC, 2000 pictures" in text and "COCO" not in text
     assert "`RA` is above `plain` in 2 of 4 comparisons, with the whole interval in 1" in text
     assert "with the whole interval below it in 1." in text and "+4.0 [+1.0, +6.0]" in text
+
+
+def test_bytes_of_photographs_stand_by_recognizer_and_method(tmp_path):
+    assert coded_text(tmp_path).startswith("Not measured") and coded_figure(tmp_path) is None
+    folder = tmp_path / "results" / "photos_coding"
+    folder.mkdir(parents=True)
+    bd, same = make_bd(), make_same_bytes().assign(codec="jpeg-optimized")
+    bd.to_csv(folder / "bd_rate.csv", index=False)
+    same.to_csv(folder / "same_bytes.csv", index=False)
+    lines = coded_text(tmp_path).splitlines()
+    methods = [figures.look(name).label for name in dict.fromkeys(bd["method"])]
+    assert all(method in lines[1] for method in methods)
+    for row in bd.itertuples():
+        said = f"{row.bd:+.1f} [{row.low:+.1f}, {row.high:+.1f}]".replace("-", "\N{MINUS SIGN}")
+        [line] = [line for line in lines if figures.codec_title(row.codec) in line and row.recognizer in line]
+        assert line.split(" | ")[2 + methods.index(figures.look(row.method).label)].strip(" |") == said
+    assert coded_figure(tmp_path).alt.startswith("Gain of top-1")
