@@ -103,7 +103,7 @@ def test_every_run_that_ships_fits_a_profile_and_its_weights_load(name):
     run = find_run(name)
     made = run.parameters
     place, method = (made[key] for key in (("task", "mode") if "task" in made else ("dataset", "method")))
-    for profile in (made["profile"], *(["quick"] if "dataset" in made else [])):
+    for profile in (made["profile"], *(["quick"] if made.get("dataset") == "scenes" else [])):
         codec, quality = made.get("codec"), made.get("quality")
         wanted = resolve(load_profile(profile), place, method, made["seed"], codec, quality)
         assert shipped.matching(wanted.parameters) == run.folder and wanted.name == run.name
