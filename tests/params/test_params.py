@@ -212,7 +212,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("data: {kind: folder, source: a, test_share: 0.9}", "nothing to train on; their sum must be below 1"),
         ("data: {test: a}", "data: test = 'a' is a folder beside that of kind: folder"),
         # no profile at all
-        ("seeds: [1", "is not YAML ("), ("- sr\n- dn", "holds a list"), ("sr", "holds a str"), ("0", "holds a int"),
+        ("seeds: [1", "cannot be read as YAML ("), ("- sr\n- dn", "holds a list"), ("sr", "holds a str"), ("0", "holds a int"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_sentence_with_file_key_value_and_what_is_allowed(write, tmp_path, text, said):
@@ -228,7 +228,7 @@ def test_of_several_problems_the_first_is_told_and_the_others_are_counted(write)
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00")
-    assert "is not YAML (" in refusal(ParameterError, load_profile, "mine", None, tmp_path)
+    assert "cannot be read as YAML (" in refusal(ParameterError, load_profile, "mine", None, tmp_path)
 
 
 # One's own tasks

@@ -12,6 +12,7 @@ from ra_core import data
 from ra_core.channels import Noise
 from ra_core.data import fingerprint
 from ra_core.errors import ParameterError, RAError
+from ra_core.files import content_of
 from ra_core.params import load_profile
 from ra_core.paths import profile_folder, project_root
 from ra_core.runs import is_complete, resolve
@@ -55,8 +56,9 @@ def test_a_run_leaves_exactly_what_is_contracted(tiny_project, mode):
     run = json.loads((folder / "run.json").read_text())
     assert list(run) == [
         "profile", "task", "mode", "seed", "source", "git", "versions", "device", "threads", "data", "started",
-        "wall_seconds", "peak_memory_mb", "images_per_s", "parameters", "metrics",
+        "wall_seconds", "peak_memory_mb", "images_per_s", "parameters", "sha256", "metrics",
     ]  # fmt: skip
+    assert run["sha256"] == {net: content_of(folder / f"{net}.safetensors") for net in run["parameters"]}
     assert list(run.values())[:5] == ["tiny", "dn", mode, 3, "tiny:recognizer"]
     assert set(run["git"]) == {"commit", "dirty"}
     assert {"python", "torch", "torchvision", "numpy", "pillow", "ra_core"} <= set(run["versions"])
