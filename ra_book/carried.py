@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ra_book.figures import Figure, bd_by_method, detection_table, look, same_bytes_gains, to_markdown
+from ra_book.figures import Figure, bd_by_method, codec_title, detection_table, look, same_bytes_gains, to_markdown
 
 CODED = Path("results", "photos_coding")
 PICTURES = {"photos_detection": "COCO, val2017", "photos_detection_voc": "Pascal VOC"}
@@ -38,7 +38,11 @@ def coded_text(root: Path) -> str:
     path = root / CODED / "bd_rate.csv"
     if not path.exists():
         return "Not measured: `make book PROFILE=photos_coding` does it."
-    return f"::::{{div}} wide\n{to_markdown(bd_by_method(pd.read_csv(path)))}\n::::"
+    parts = []
+    for codec, rows in pd.read_csv(path).groupby("codec", sort=False):
+        table = to_markdown(bd_by_method(rows).droplevel("codec"))
+        parts.append(f"**{codec_title(codec)}**\n\n::::{{div}} wide\n{table}\n::::")
+    return "\n\n".join(parts)
 
 
 def coded_figure(root: Path) -> Figure | None:

@@ -212,7 +212,8 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("data: {kind: folder, source: a, test_share: 0.9}", "nothing to train on; their sum must be below 1"),
         ("data: {test: a}", "data: test = 'a' is a folder beside that of kind: folder"),
         # no profile at all
-        ("seeds: [1", "cannot be read as YAML ("), ("- sr\n- dn", "holds a list"), ("sr", "holds a str"), ("0", "holds a int"),
+        ("seeds: [1", "cannot be read as YAML ("),
+        ("- sr\n- dn", "holds a list"), ("sr", "holds a str"), ("0", "holds a int"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_sentence_with_file_key_value_and_what_is_allowed(write, tmp_path, text, said):
