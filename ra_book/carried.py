@@ -18,9 +18,9 @@ def detection_text(root: Path) -> str:
         if (folder / "paired.csv").exists():
             accuracy, paired = (pd.read_csv(folder / f"{table}.csv") for table in ("accuracy", "paired"))
             counts = "; ".join(_counted(mode, rows) for mode, rows in paired.groupby("mode", sort=False))
-            table = to_markdown(detection_table(accuracy, paired))
+            table = detection_table(accuracy, paired)
             head = f"**{title}, {accuracy['n'].max()} pictures** (`results/{name}`). Detector by detector, {counts}."
-            texts.append(f"{head}\n\n::::{{div}} wide\n{table}\n::::")
+            texts.append(f"{head}\n\n{_wide(table)}")
     return "\n\n".join(texts) or "Not measured: `make book PROFILE=photos_detection` does it."
 
 
@@ -33,16 +33,18 @@ def _counted(mode: str, rows: pd.DataFrame) -> str:
     )
 
 
+def _wide(table: pd.DataFrame) -> str:
+    """Return a table as a page has it that is wider than its text."""
+    return f"::::{{div}} wide\n{to_markdown(table)}\n::::"
+
+
 def coded_text(root: Path) -> str:
     """Return the table of bytes that photographs need before a codec, of the project at `root`."""
     path = root / CODED / "bd_rate.csv"
     if not path.exists():
         return "Not measured: `make book PROFILE=photos_coding` does it."
-    parts = []
-    for codec, rows in pd.read_csv(path).groupby("codec", sort=False):
-        table = to_markdown(bd_by_method(rows).droplevel("codec"))
-        parts.append(f"**{codec_title(codec)}**\n\n::::{{div}} wide\n{table}\n::::")
-    return "\n\n".join(parts)
+    by_codec = pd.read_csv(path).groupby("codec", sort=False)
+    return "\n\n".join(f"**{codec_title(codec)}**\n\n{_wide(bd_by_method(rows))}" for codec, rows in by_codec)
 
 
 def coded_figure(root: Path) -> Figure | None:

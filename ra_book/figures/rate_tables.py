@@ -11,6 +11,7 @@ from ra_book.figures.tables import NOTHING, Table, codec, method, recognizer, ro
 
 AGREEMENT = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
 COST = ["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"]
+BYTES = "Bytes beside the codec alone at equal accuracy, % [95 % interval]"
 
 
 def _quality(row) -> str:
@@ -45,16 +46,14 @@ def bd_beside(bd: dict[str, pd.DataFrame]) -> Table:
     rows = pd.concat([per_recognizer(prepare(table, BD)).assign(profile=name) for name, table in bd.items()])
     words = {"data set": "dataset", "codec": codec, "method": method, "recognizer": recognizer}
     keys = ["dataset", "codec", "method", "role", "recognizer"]
-    table = wide_table(rows, keys, words, lambda row: {row.profile: change(row)})
-    return table.titled("Bytes beside the codec alone at equal accuracy, % [95 % interval]")
+    return wide_table(rows, keys, words, lambda row: {row.profile: change(row)}).titled(BYTES)
 
 
 def bd_by_method(bd: pd.DataFrame) -> Table:
-    """Return by codec and recognizer the BD-rate with its 95 % interval, a column a method."""
-    rows = in_order(per_recognizer(prepare(bd, BD)), "codec", "method", "role", "recognizer")
-    words = {"codec": codec, "recognizer": recognizer}
-    table = wide_table(rows, ["codec", "role", "recognizer"], words, lambda row: {method(row): change(row)})
-    return table.titled("Bytes beside the codec alone at equal accuracy, % [95 % interval]")
+    """Return by recognizer the BD-rate behind one codec with its 95 % interval, a column a method."""
+    rows = in_order(per_recognizer(prepare(bd, BD)), "method")
+    words = {"recognizer": recognizer}
+    return wide_table(rows, ["role", "recognizer"], words, lambda row: {method(row): change(row)}).titled(BYTES)
 
 
 def transfer_table(bd: pd.DataFrame) -> Table:

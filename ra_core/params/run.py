@@ -9,7 +9,7 @@ from ra_core.codecs import CODECS
 from ra_core.human_yaml import is_name
 from ra_core.methods import METHODS, find_method
 from ra_core.params.base import MAX_SEED, Network, Strict, Training, mended, one_of
-from ra_core.params.coding import LearnedProxy, Preprocessor
+from ra_core.params.coding import LearnedProxy, Positive, Preprocessor
 from ra_core.params.data import Data, OwnFolder
 
 
@@ -20,7 +20,6 @@ def _name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Positive = Annotated[float, Field(gt=0)]
 
 
 class RunParameters(Strict):

@@ -101,6 +101,7 @@ def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple
     qualities = steps.curve if steps else settings.transfer[codec]
     if steps and "saliency" in steps.baselines and measure.judges[settings.source].metric != "top1":
         raise ParameterError(f"baseline saliency asks a recognizer, and {settings.source} is a detector; take it out.")
+    receiver = _receiver(steps.receiver, measure.device) if steps and steps.receiver else None
     yield "codec", 0, measure.sent(), qualities
     filters = choose_filters(profile, dataset, measure)
     if not steps:
@@ -113,22 +114,29 @@ def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple
     bare["saliency"] = Saliency(measure.judges[settings.source]), steps.shrink
     for name in steps.baselines:
         yield name, 0, measure.sent(*bare[name]), qualities
-    if steps.receiver:
-        yield "post", 0, restored(measure.sent(), steps.receiver, measure.device), qualities
+    if receiver:
+        yield "post", 0, restored(measure.sent(), receiver), qualities
     runs = sorted(needed(profile, dataset, codec), key=lambda run: profile.seeds.index(run.seed))
     for (seed, method), group in groupby(runs, lambda run: (run.seed, run.parameters["method"])):
         by_quality = {run.parameters["quality"]: run for run in group}
         at = qualities if None in by_quality else list(by_quality)
         chain_at = _chains(by_quality, measure.device)
         yield method, seed, chain_at, at
-        if steps.receiver and method == "npp_qa":
-            yield "both", seed, restored(chain_at, steps.receiver, measure.device), at
+        if receiver and method == "npp_qa":
+            yield "both", seed, restored(chain_at, receiver), at
 
 
-def restored(chain_at: ChainAt, receiver: str, device: torch.device) -> ChainAt:
-    """Return chains at each quality with the processor of a finished run behind the codec."""
-    net = find_run(receiver).load(device)["processor"]
-    return lambda quality: replace(chain_at(quality), post=net)
+def restored(chain_at: ChainAt, processor: nn.Module) -> ChainAt:
+    """Return chains at each quality with a processor behind the codec."""
+    return lambda quality: replace(chain_at(quality), post=processor)
+
+
+def _receiver(name: str, device: torch.device) -> nn.Module:
+    """Return the processor of a finished run. Raises `ParameterError` unless it keeps the size of pictures."""
+    run = find_run(name)
+    if not run.method.restores or run.channel.scale > 1:
+        raise ParameterError(f"receiver {name} is no restoration at the pictures' own size; name one of dn or jpeg.")
+    return run.load(device)["processor"]
 
 
 def _chains(runs: dict[float | None, CodingRun], device: torch.device) -> ChainAt:

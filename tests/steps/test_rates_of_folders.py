@@ -125,6 +125,10 @@ def test_a_finished_restoration_stands_behind_the_codec_alone_and_behind_the_pre
     row = rates[(rates.method == "both") & (rates.quality == 20) & (rates.recognizer == "tiny:another")].iloc[0]
     assert row.value == pytest.approx(found.verdicts["tiny:another"].value(), abs=1e-4)
     assert row.psnr == pytest.approx(found.psnr.mean().item(), abs=1e-4)
+    for name in ("photos/sr/plain", "coding/scenes/npp_qa-jpeg-optimized"):
+        codecs = {"jpeg": {"receiver": name}}
+        wrong = load_profile("tiny", {"preprocessing": {"photos": {"codecs": codecs}}})
+        assert "own size" in refusal(ParameterError, evaluate_codec, wrong, "photos", "jpeg")
     both = {"jpeg": codecs["jpeg"] | {"both_ends": True}}
     assert "receiver" in refusal(ParameterError, load_profile, "tiny", {"preprocessing": {"photos": {"codecs": both}}})
 
