@@ -22,7 +22,8 @@ MOST_MISSING = 0.05  # of the draws; an interval over fewer than the others is n
 def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Return log-rates and values of a rate-accuracy curve; the values rise, the log-rates never fall.
 
-    Where more bytes came with less accuracy, which noise does, the points are averaged (log-rate and value).
+    Where more bytes came with no more accuracy, the points are averaged (log-rate and value): that is noise. At an end
+    the curve is flat instead: the cheapest point reaches the ceiling, the dearest is the last at the floor.
     Raises `ParameterError` for fewer than two points, a number that is not finite, or a rate that is not above zero.
     """
     rates, values = np.asarray(rates, float), np.asarray(values, float)
@@ -37,7 +38,9 @@ def curve(rates: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, 
     rising = isotonic_regression(values).x  # constant over each group of points to be averaged
     starts = np.flatnonzero(np.diff(rising, prepend=-np.inf) > ROUNDING)
     sizes = np.diff(starts, append=len(values))
-    return np.add.reduceat(log_rates, starts) / sizes, np.add.reduceat(values, starts) / sizes
+    levels, averages = np.add.reduceat(log_rates, starts) / sizes, np.add.reduceat(values, starts) / sizes
+    levels[0], levels[-1] = log_rates[sizes[0] - 1], log_rates[starts[-1]]
+    return levels, averages
 
 
 def overlap(reference: tuple, other: tuple) -> tuple[float, float]:

@@ -84,12 +84,27 @@ def test_points_that_fall_are_averaged_as_isotonic_regression_does(right, pictur
     fit = [max(min(np.mean(values[j : k + 1]) for k in range(i, n)) for j in range(i + 1)) for i in range(n)]
     groups = [np.flatnonzero(np.abs(np.subtract(fit, level)) < 1e-9) for level in rising]
     assert sorted(np.concatenate(groups)) == list(range(n))
-    assert log_rates == pytest.approx([group.mean() for group in groups])
+    at = [group.mean() for group in groups]
+    at[0], at[-1] = groups[0][-1], groups[-1][0]  # flat ends: the last at the floor, the first at the ceiling
+    assert log_rates == pytest.approx(at)
 
 
 def test_values_that_differ_by_rounding_alone_are_the_same():
-    log_rates, values = curve(np.exp([1, 2, 4]), [50, 50 + 1e-12, 60])
-    assert log_rates == pytest.approx([1.5, 4]) and values == pytest.approx([50, 60])
+    log_rates, values = curve(np.exp([0, 1, 2, 4]), [40, 50, 50 + 1e-12, 60])
+    assert log_rates == pytest.approx([0, 1.5, 4]) and values == pytest.approx([40, 50, 60])
+
+
+@given(curves(), curves(start=50.4), st.lists(st.floats(0.1, 3), min_size=1, max_size=3), st.booleans())
+def test_more_qualities_behind_a_ceiling_or_below_a_floor_change_nothing(line, other, apart, ceiling):
+    (rates, values), steps = line, np.exp(np.cumsum(apart))
+    more = (
+        (rates[-1] * steps, np.full(len(apart), values[-1]))
+        if ceiling
+        else (rates[0] / steps, [values[0]] * len(apart))
+    )
+    longer = tuple(np.concatenate(each) for each in zip(line, more, strict=True))
+    assert bd_rate(line, longer) == pytest.approx(0, abs=1e-9)
+    assert bd_rate(other, longer) == pytest.approx(bd_rate(other, line), abs=1e-9, nan_ok=True)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=2, max_size=8))
