@@ -168,9 +168,10 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
         folder = project_root() / Path(name).expanduser().parent
     from ra_core.judges.detector_nets import make_detector
 
-    classes = read_sidecar(folder / f"{kind}.json", {"classes"}, f"train {kind} or install again")["classes"]
-    net = load_weights(make_detector(kind, len(classes)), weights or folder / f"{kind}.safetensors")
-    return Detector(net, name, classes)
+    sidecar = read_sidecar(folder / f"{kind}.json", {"classes"}, f"train {kind} or install again")
+    net = make_detector(kind, len(sidecar["classes"]))
+    own = (folder / f"{kind}.safetensors", sidecar.get("sha256"))
+    return Detector(load_weights(net, *((weights,) if weights else own)), name, sidecar["classes"])
 
 
 def torchvision_detectors() -> list[str]:

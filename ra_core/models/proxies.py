@@ -49,4 +49,4 @@ def load_proxy_weights(stem: str, folder: Path = SHIPPED) -> nn.Module:
     """
     sidecar = read_proxy_sidecar(stem, folder)
     net = make_proxy(sidecar["name"], n=sidecar["n"], m=sidecar["m"])
-    return load_weights(net, folder / f"{stem}.safetensors").requires_grad_(False).eval()
+    return load_weights(net, folder / f"{stem}.safetensors", sidecar.get("sha256")).requires_grad_(False).eval()

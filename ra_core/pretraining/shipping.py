@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ra_core.data import fingerprint
-from ra_core.files import atomic, write_json
+from ra_core.files import atomic, content_of, write_json
 
 COUNTER = "num_batches_tracked"  # of batch normalisation, which no evaluation needs
 
@@ -26,7 +26,8 @@ def halve(net: nn.Module) -> nn.Module:
 def ship(net: nn.Module, facts: dict, train, run: Path) -> dict:
     """Write a network trained in `run`, `<stem>.run`, as `<stem>.safetensors` with a sidecar within and beside it.
 
-    Returns the sidecar: `facts`, and those of the pictures `train`, the network and this machine. Removes `run`.
+    Returns the sidecar beside: `facts`, those of the pictures `train`, the network and this machine, and the SHA-256 of
+    the file, which the one within cannot have. Removes `run`.
     """
     sidecar = {"input": "RGB in [0, 1]"} | facts | {
         "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
@@ -37,6 +38,7 @@ def ship(net: nn.Module, facts: dict, train, run: Path) -> dict:
     tensors = {k: v.cpu().to(dtype).contiguous() for k, v in net.state_dict().items() if not k.endswith(COUNTER)}
     with atomic(run.with_suffix(".safetensors")) as path:
         path.write_bytes(save(tensors, metadata={"sidecar": json.dumps(sidecar)}))
+    sidecar["sha256"] = content_of(run.with_suffix(".safetensors"))
     write_json(run.with_suffix(".json"), sidecar)
     shutil.rmtree(run)
     return sidecar

@@ -168,7 +168,9 @@ def test_a_shipped_recognizer_is_small_documented_and_as_good_as_stated(name, te
     assert sidecar["test_fingerprint"] == cifar10.FINGERPRINTS["test"] and sidecar["test_pictures"] == 10_000
     assert sidecar["test_top1"] >= (88 if name == "resnet20" else 85)
     with safe_open(file, "pt") as opened:  # the file says by itself where it comes from
-        assert json.loads(opened.metadata()["sidecar"]) == sidecar
+        assert json.loads(opened.metadata()["sidecar"]) == {
+            key: value for key, value in sidecar.items() if key != "sha256"
+        }
 
     recognizer = load_recognizer(name)
     assert sidecar["parameters"] == sum(p.numel() for p in recognizer.parameters())

@@ -13,13 +13,15 @@ from safetensors.torch import load_file
 from trouble import killed
 
 from ra_core.data import fingerprint
-from ra_core.errors import TrainingError
+from ra_core.errors import TrainingError, WeightsError
+from ra_core.files import content_of
 from ra_core.judges.recognizer import OURS
+from ra_core.paths import ASSETS
 from ra_core.pretraining import detectors, proxies, recognizers
 
 SIDECAR = {
     "name", "input", "parameters", "recipe", "seed", "trained_on", "train_fingerprint", "train_pictures", "seconds",
-    "threads", "torch", "machine",
+    "threads", "torch", "machine", "sha256",
 }  # fmt: skip
 MORE = {
     "recognizer": {"classes", "mean", "std", "tested_on", "test_fingerprint", "test_pictures", "test_top1"},
@@ -57,7 +59,7 @@ def test_the_sidecar_lies_beside_and_within_the_weights(tmp_path, name):
     written = json.loads((tmp_path / f"{kind.stem}.json").read_text())
     assert written == json.loads(json.dumps(sidecar))
     with safe_open(tmp_path / f"{kind.stem}.safetensors", "pt") as file:
-        assert json.loads(file.metadata()["sidecar"]) == written
+        assert json.loads(file.metadata()["sidecar"]) == {k: v for k, v in written.items() if k != "sha256"}
     stored = load_file(tmp_path / f"{kind.stem}.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16 if "stored" in sidecar else torch.float32}
     assert not [key for key in stored if key.endswith("num_batches_tracked")]
@@ -65,6 +67,21 @@ def test_the_sidecar_lies_beside_and_within_the_weights(tmp_path, name):
     train = {"recognizer": colours(44), "detector": boxed.pictures(9), "proxy": tiny.pictures(8)}[name]
     assert (sidecar["trained_on"], sidecar["train_pictures"], sidecar["seed"]) == (train.name, len(train), 0)
     assert sidecar["train_fingerprint"] == fingerprint(train)
+
+
+@every
+def test_a_flipped_bit_is_found(tmp_path, name):
+    kind = KINDS[name]
+    kind.train(tmp_path)
+    path = tmp_path / f"{kind.stem}.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "SHA-256" in refusal(WeightsError, kind.load, kind.stem, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.glob("*/*.safetensors")), ids=lambda path: path.stem)
+def test_what_ships_is_as_its_sidecar_says(path):
+    assert json.loads(path.with_suffix(".json").read_text())["sha256"] == content_of(path)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +100,8 @@ def test_killed_it_ends_as_if_it_had_not_been(tmp_path, monkeypatch, each_saved,
     weights = [load_file(tmp_path / run / f"{kind.stem}.safetensors") for run in ("once", "again")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
-    assert again | {"seconds": 0} == once | {"seconds": 0}
+    timed = dict.fromkeys(("seconds", "sha256"))  # the file's bytes hold the seconds
+    assert again | timed == once | timed
 
 
 @pytest.mark.parametrize(("name", "changes"), [(name, other) for name, kind in KINDS.items() for other in kind.others])
