@@ -25,6 +25,7 @@ from ra_core.progress import BATCH_VARIABLE  # noqa: E402
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 KERNEL = {"kernel_name": "python3", "language": "python"}  # this Python, whatever kernel an editor has noted
+PATIENCE = 120  # seconds for the last output of a cell; a busy machine takes more than the usual 4
 SOCKET_FOLDER = 70  # letters of the folder for temporary files; a socket's path has at most 107
 
 
@@ -87,6 +88,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
             papermill.execute_notebook(
                 str(path), str(output.resolve()), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
+                iopub_timeout=PATIENCE,
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         begins, reason = ((str(text).strip().splitlines() or [""])[0] for text in (error.source, error.evalue))

@@ -36,7 +36,7 @@ def read_params(folder: Path) -> dict:
         reason = "it holds no parameters by name"
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-    raise ParameterError(f"{path} cannot be read ({reason}); name the folder of a run, or train that one again.")
+    raise ParameterError(f"{path} cannot be read ({reason}); name the folder of a run, or delete it to train it again.")
 
 
 def is_complete(folder: Path, parameters: dict) -> bool:
@@ -72,8 +72,11 @@ def begin(folder: Path, parameters: dict) -> None:
     """Make a folder ready for a run; the checkpoint of one that is known to be another is kept aside.
 
     What was begun on one machine goes on on another. Where the old parameters cannot be read the checkpoint stays in
-    its place, as it says itself what it was made with.
+    its place, as it says itself what it was made with. Raises `ParameterError` where those of a finished run cannot be
+    read: nobody knows what would be lost.
     """
+    if (folder / "run.json").exists():
+        read_params(folder)
     checkpoint, aside = folder / "checkpoint.pt", folder / "checkpoint.old.pt"
     if checkpoint.exists() and _started_with(folder) not in (None, essence(parameters)):
         checkpoint.replace(aside)

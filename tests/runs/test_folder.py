@@ -72,7 +72,7 @@ def test_any_value_is_known_again(tmp_path_factory, value):
 
 
 @pytest.mark.parametrize("damaged", [b"a: [", b"- a", b"", b"\xff\xfe\xff", None])
-def test_a_checkpoint_stays_where_it_is_not_known_what_the_run_was(tmp_path, capsys, damaged):
+def test_nothing_goes_where_it_is_not_known_what_the_run_was(tmp_path, capsys, damaged):
     left_by_a_run(tmp_path, PARAMETERS)
     if damaged is None:
         (tmp_path / "params.yaml").unlink()
@@ -80,6 +80,10 @@ def test_a_checkpoint_stays_where_it_is_not_known_what_the_run_was(tmp_path, cap
         (tmp_path / "params.yaml").write_bytes(damaged)
     assert "params.yaml cannot be read (" in refusal(ParameterError, runs.read_params, tmp_path)
     assert not runs.is_complete(tmp_path, PARAMETERS)
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    refusal(ParameterError, folders.begin, tmp_path, PARAMETERS)  # it has ended, and its networks are whole
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == left
+    (tmp_path / "run.json").unlink()
     folders.begin(tmp_path, PARAMETERS)
     assert (tmp_path / "checkpoint.pt").read_text() == "x" and capsys.readouterr().out == ""
     assert runs.read_params(tmp_path) == PARAMETERS and not (tmp_path / "run.json").exists()
