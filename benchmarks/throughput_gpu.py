@@ -10,20 +10,25 @@ from loops import OurLoop, their_loop, their_seconds
 from timing import clock, spread
 
 from ra_core.cores import cores
+from ra_core.runs import device_name
 
 BATCHES = (16, 32, 64, 128, 256)  # tried; the published one is 20
 PEAKS = {"H100 PCIe": 756, "H100": 989, "H200": 989, "A100": 312, "L40S": 362, "L4": 121}  # dense bf16 TFLOP/s
 
 
-def peak_tflops(device: torch.device, size: int = 8192, repeats: int = 30) -> float:
+SIDE = 8192  # of the matrices whose product says what a card reaches
+SKIPPED = 10  # steps before those that are timed, in which memory and kernels are chosen
+
+
+def peak_tflops(device: torch.device, repeats: int = 30) -> float:
     """Return what a large bf16 matrix product reaches on the card."""
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(5):
         a @ b
     started = clock(device)
     for _ in range(repeats):
         a @ b
-    return 2 * size**3 * repeats / (clock(device) - started) / 1e12
+    return 2 * SIDE**3 * repeats / (clock(device) - started) / 1e12
 
 
 def best_batch(make: Callable[[int], Callable[[], float]], steps: int) -> tuple[int, float, Callable]:
@@ -46,23 +51,23 @@ def best_batch(make: Callable[[int], Callable[[], float]], steps: int) -> tuple[
 
 def time_gpu(task: str, options, root: Path, scratch: Path, device: torch.device) -> dict:
     """Time the `ra` step at the best batch of each way, beside ready tensors and the card's peak."""
-    steps, skipped, workers = options.gpu_steps, 10, min(5, cores())  # five workers as published
+    steps, workers = options.gpu_steps, min(5, cores())  # five workers as published
     loops: dict[int, OurLoop] = {}
 
     def ours(batch: int) -> Callable[[], float]:
         loops[batch] = OurLoop(task, "ra", root, scratch, batch, device)
-        return lambda: loops[batch].seconds(skipped, steps)
+        return lambda: loops[batch].seconds(SKIPPED, steps)
 
     def theirs(batch: int) -> Callable[[], float]:
         loop = their_loop(task, "ra", root, scratch, batch, device, workers)
-        return lambda: their_seconds(loop, skipped, steps)
+        return lambda: their_seconds(loop, SKIPPED, steps)
 
     (batch, _, run), (their_batch, _, their_run) = best_batch(ours, steps), best_batch(theirs, steps)
     ready = loops[batch]
-    rows = [(their_run(), run(), ready.ready_seconds(skipped, steps)) for _ in range(options.rounds)]
+    rows = [(their_run(), run(), ready.ready_seconds(SKIPPED, steps)) for _ in range(options.rounds)]
     rates = [batch * steps / row[1] for row in rows]
     tflops = loops[batch].flops() / batch * statistics.median(rates) / 1e12
-    peak, name = peak_tflops(device), torch.cuda.get_device_name(device)
+    peak, name = peak_tflops(device), device_name(device)
     stated = next((value for card, value in PEAKS.items() if card in name), None)
     return {
         "batch": batch, "published_batch": their_batch, "ours": statistics.median(rates),

@@ -87,7 +87,12 @@ def _check_pair(images: torch.Tensor, target: torch.Tensor) -> None:
 
 def to_8bit(images: torch.Tensor) -> torch.Tensor:
     """Return pictures as they would be stored: float32 in [0, 1], rounded half up to 256 levels, without gradient."""
-    return (images.detach().float().clamp(0, 1) * 255 + 0.5).floor() / 255
+    return to_unit((images.detach().float().clamp(0, 1) * 255 + 0.5).floor())
+
+
+def to_unit(levels: torch.Tensor) -> torch.Tensor:
+    """Return levels from 0 to 255, whole or not, as floats in [0, 1], to the bit the same on every device."""
+    return levels / torch.tensor(255.0, device=levels.device)  # by a plain 255 a GPU multiplies by its reciprocal
 
 
 def topk_correct(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> torch.Tensor:

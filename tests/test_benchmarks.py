@@ -1,5 +1,6 @@
 """What is timed against what: both ways do the same work, and the published one keeps what made it slow."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import loops
 import precision
 import published
 import throughput
+import throughput_gpu
 import timing
 
 from ra_core import metrics
@@ -65,6 +67,10 @@ def test_the_published_way_has_torchs_prelu_and_the_same_values():
     assert torch.equal(ours(images), theirs(images)) and list(ours.state_dict()) == list(theirs.state_dict())
 
 
+def tiny_processor(task: str) -> nn.Module:
+    return make_processor("SRResNet", 4 if task == "sr" else 1, width=4, blocks=1)
+
+
 def tiny_recognizer() -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, loops.CLASSES))
 
@@ -108,6 +114,19 @@ def test_tensors_that_lie_ready_train_as_pictures_do(tmp_path):
     loop = loops.OurLoop("dn", "plain", tmp_path / "pictures", tmp_path, 1, torch.device("cpu"))
     loop.processor = make_processor("SRResNet", 1, width=4, blocks=1)
     assert loop.ready_seconds(1, 1) > 0 and loop.flops() > 1e8
+
+
+def test_what_is_timed_on_a_gpu_runs_from_end_to_end(tmp_path, monkeypatch):
+    small = {"BATCHES": (2, 1), "SIDE": 16, "SKIPPED": 1, "cores": lambda: 0}
+    for name, value in small.items():
+        monkeypatch.setattr(throughput_gpu, name, value)
+    monkeypatch.setattr(loops, "networks", lambda task: (tiny_processor(task), tiny_recognizer()))
+    throughput.write_pictures(tmp_path / "pictures", loops.CLASSES)
+    options = argparse.Namespace(gpu_steps=1, rounds=2)
+    row = throughput_gpu.time_gpu("jpeg", options, tmp_path / "pictures", tmp_path, torch.device("cpu"))
+    assert {row["batch"], row["published_batch"]} <= {1, 2} and row["of_peak"] is None
+    assert all(row[key] > 0 for key in ("ours", "published", "tflops", "of_product"))
+    assert row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"] and row["ready"]["low"] > 0
 
 
 def test_ratios_are_theirs_over_ours_with_their_spread():

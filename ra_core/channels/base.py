@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ra_core.errors import ParameterError
+from ra_core.metrics import to_unit
 from ra_core.registry import Registry
 
 TASKS = Registry("task")  # a channel by the name of its task
@@ -83,4 +84,4 @@ def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
 
 def from_arrays(arrays: Sequence[np.ndarray], device: str | torch.device = "cpu") -> torch.Tensor:
     """Return 8-bit arrays (H, W, 3) of one size as pictures (B, 3, H, W) in [0, 1]; they travel as bytes."""
-    return torch.from_numpy(np.stack(arrays)).to(device).permute(0, 3, 1, 2).float() / 255
+    return to_unit(torch.from_numpy(np.stack(arrays)).to(device).permute(0, 3, 1, 2))

@@ -6,7 +6,7 @@ import torch
 
 from ra_core.channels.base import Channel, parameter, task
 from ra_core.errors import ParameterError
-from ra_core.metrics import to_8bit
+from ra_core.metrics import to_8bit, to_unit
 
 UNIT = 2**22  # Pillow resizes with whole multiples of 1 / UNIT as weights
 
@@ -48,7 +48,7 @@ def resize(images, size):
     rows, columns = (_weights(*pair, levels) for pair in zip(levels.shape[-2:], size, strict=True))
     levels = (levels @ columns.T / UNIT + 0.5).floor().clamp(0, 255)
     levels = (rows @ levels / UNIT + 0.5).floor().clamp(0, 255)
-    return (levels / 255).float().to(images.device)
+    return to_unit(levels).float().to(images.device)
 
 
 def _weights(before: int, after: int, like: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 
 from ra_core.data.draws import StepGenerator
+from ra_core.metrics import to_unit
 from ra_core.training.processes import Team
 
 # More than a run has steps, and than a test set has pictures, whose numbers are the seeds of their noise.
@@ -55,7 +56,7 @@ class Batches:
 def to_device(images: torch.Tensor, device: torch.device, memory: torch.memory_format) -> torch.Tensor:
     """Return pictures (B, 3, H, W) on a device as floats in [0, 1]; bytes travel as bytes."""
     images = images.to(device, memory_format=memory, non_blocking=True)
-    return images if images.is_floating_point() else images.float().div_(255)
+    return images if images.is_floating_point() else to_unit(images)
 
 
 def prefetch(make: Callable, numbers: Iterable, depth: int) -> Iterator:
