@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ra_book.carried import coded_figure, coded_text, detection_text
+from ra_book.carried import TRANSFERRED, coded_figure, coded_text, transferred_text
 from ra_book.figures import codec_title, render, task_title
 from ra_book.sections import applicable, report_files
 from ra_book.speed import speed_text
@@ -205,11 +205,11 @@ def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> di
         "profile": f"`{settings.name}`", "command": f"`{command}`", "about": about or settings.name,
         "headline_figure": figures("headline"), "against_the_paper_figure": figures("against_the_paper"),
         "training_curves_figures": figures(*(f"curves-{task}" for task in settings.tasks)),
-        "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root), "detection": detection_text(root),
+        "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root),
         "before_a_codec": coded_text(root),
         "same_bytes_figure": figures("same_bytes") if "same_bytes.svg" in report else "",
         "published_tables": report["published.md"], "levels": LEVELS[bool(report["published.md"])],
-    }  # fmt: skip
+    } | {about: transferred_text(root, about) for about in TRANSFERRED}  # fmt: skip
 
 
 def _figure(name: str, svg: str) -> str:

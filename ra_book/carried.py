@@ -1,27 +1,41 @@
-"""What was measured on photographs that no book brings along, as pages say it: out of `results/`."""
+"""What was measured once and no book measures again, as pages say it: out of `results/`."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from ra_book.figures import Figure, bd_by_method, codec_title, detection_table, look, same_bytes_gains, to_markdown
+from ra_book.figures import Figure, bd_by_method, codec_title, look, same_bytes_gains, to_markdown, transferred_table
 
 CODED = Path("results", "photos_coding")
-PICTURES = {"photos_detection": "COCO, val2017", "photos_detection_voc": "Pascal VOC"}
+# Profiles that train nothing and judge finished processors on other pictures, by what a page is about.
+TRANSFERRED = {
+    "detection": {
+        "photos_detection": "COCO, val2017", "photos_detection_voc": "Pascal VOC",
+        "cifar10_on_scenes": "composed scenes, processors of CIFAR-10",
+    },
+    "unseen_data": {
+        "photos_on_cifar10": "processors of photographs on CIFAR-10",
+        "photos_on_cells": "processors of photographs on solar cells",
+        "cifar10_on_photos": "processors of CIFAR-10 on photographs",
+        "cifar10_on_cells": "processors of CIFAR-10 on solar cells",
+    },
+}  # fmt: skip
 
 
-def detection_text(root: Path) -> str:
-    """Return the tables of processors of photographs under detectors in the project at `root`, a heading each."""
+def transferred_text(root: Path, about: str) -> str:
+    """Return the tables of finished processors on other pictures in the project at `root`, a heading each."""
     texts = []
-    for name, title in PICTURES.items():
+    for name, title in TRANSFERRED[about].items():
         folder = root / "results" / name
         if (folder / "paired.csv").exists():
             accuracy, paired = (pd.read_csv(folder / f"{table}.csv") for table in ("accuracy", "paired"))
             counts = "; ".join(_counted(mode, rows) for mode, rows in paired.groupby("mode", sort=False))
-            table = detection_table(accuracy, paired)
-            head = f"**{title}, {accuracy['n'].max()} pictures** (`results/{name}`). Detector by detector, {counts}."
+            table = transferred_table(accuracy, paired)
+            title = title[:1].upper() + title[1:]
+            head = f"**{title}, {accuracy['n'].max():,} pictures** (`results/{name}`). Judge by judge, {counts}."
             texts.append(f"{head}\n\n{_wide(table)}")
-    return "\n\n".join(texts) or "Not measured: `make book PROFILE=photos_detection` does it."
+    commands = " and ".join(f"`make book PROFILE={name}`" for name in TRANSFERRED[about])
+    return "\n\n".join(texts) or f"Not measured: {commands} do it."
 
 
 def _counted(mode: str, rows: pd.DataFrame) -> str:

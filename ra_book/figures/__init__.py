@@ -16,6 +16,6 @@ from ra_book.figures.rate_tables import agreement_table, bd_beside, bd_by_method
 from ra_book.figures.rate_tables import header_table, one_for_all_table, proxy_table, rate_table, same_bytes_table
 from ra_book.figures.rate_tables import transfer_table
 from ra_book.figures.rates import bd_forest, rate_accuracy_curves, same_bytes_gains, transfer_heatmap
-from ra_book.figures.tables import accuracy_table, beside_published, detection_table, gains_beside, headline_table
+from ra_book.figures.tables import accuracy_table, beside_published, gains_beside, headline_table
 from ra_book.figures.tables import paired_table, paper_table, recognizer_table, status_table, to_markdown
-from ra_book.figures.tables import trainings_table
+from ra_book.figures.tables import trainings_table, transferred_table

@@ -163,18 +163,19 @@ def gains_beside(paired: dict[str, pd.DataFrame]) -> Table:
     return table.titled("Gain on plain in points of top-1, of detectors of mAP@0.5 [95 % interval]")
 
 
-def detection_table(accuracy: pd.DataFrame, paired: pd.DataFrame) -> Table:
-    """Return mean average precision by task and detector, a column a mode, and the gains on plain; means come last."""
+def transferred_table(accuracy: pd.DataFrame, paired: pd.DataFrame) -> Table:
+    """Return accuracy by task and judge, a column a mode, and the gains on plain; means over judges come last."""
     scores, gains = prepare(accuracy, ACCURACY), prepare(paired, PAIRED)
     sides = [
         pd.concat([per_recognizer(rows), per_role(rows).assign(recognizer="mean of them")]).assign(gain=rows is gains)
         for rows in (scores, gains)
     ]
+    name = accuracy_name(accuracy, "top-1")
     return wide_table(
-        pd.concat(sides), ["task", "recognizer"], {"task": _task, "detector": "recognizer"},
-        lambda row: {} if row.gain else {f"{method(row)}, mAP@0.5 in %": measured.interval(row)},
+        pd.concat(sides), ["task", "recognizer"], {"task": _task, "judge": "recognizer"},
+        lambda row: {} if row.gain else {f"{method(row)}, {name} in %": measured.interval(row)},
         lambda row: {f"gain of {method(row)} on plain, points": change(row)} if row.gain else {}, order=["task"],
-    ).titled("Mean average precision and what it gains on plain [95 % intervals over pictures]")  # fmt: skip
+    ).titled("Accuracy and what it gains on plain [95 % intervals over pictures]")  # fmt: skip
 
 
 def paper_table(accuracy: pd.DataFrame, published: pd.DataFrame, dataset: str = "CIFAR-10") -> Table:

@@ -1,9 +1,9 @@
-"""The page on detection says what `results/` holds, and nothing else."""
+"""Pages on what is carried along say what `results/` holds, and nothing else."""
 
 from drawn import make_accuracy, make_bd, make_paired, make_same_bytes
 
 from ra_book import figures
-from ra_book.carried import coded_figure, coded_text, detection_text
+from ra_book.carried import TRANSFERRED, coded_figure, coded_text, transferred_text
 
 DETECTORS = {"one": "unseen", "other": "unseen"}
 
@@ -21,7 +21,7 @@ def make(gains: dict[tuple[str, str], tuple[float, float, float]]):
 
 def test_a_table_has_a_line_for_each_task_and_detector_and_their_mean():
     accuracy, paired = make({("sr", "one"): (4.0, 1.0, 6.0), ("sr", "other"): (1.0, -2.0, 3.0)})
-    table = figures.detection_table(accuracy, paired)
+    table = figures.transferred_table(accuracy, paired)
     tasks, judges = ("Super-resolution", "Denoising"), ("one", "other", "mean of them")
     assert list(table.index) == [(task, judge) for task in tasks for judge in judges]
     assert list(table.columns) == [
@@ -36,7 +36,8 @@ def test_a_table_has_a_line_for_each_task_and_detector_and_their_mean():
 
 
 def test_the_page_counts_what_is_shown(tmp_path):
-    assert detection_text(tmp_path).startswith("Not measured")
+    for about in TRANSFERRED:
+        assert transferred_text(tmp_path, about).startswith("Not measured")
     accuracy, paired = make({
         ("sr", "one"): (4.0, 1.0, 6.0), ("sr", "other"): (1.0, -2.0, 3.0),
         ("dn", "one"): (-3.0, -5.0, -1.0), ("dn", "other"): (-1.0, -2.0, 1.0),
@@ -45,8 +46,8 @@ def test_the_page_counts_what_is_shown(tmp_path):
     folder.mkdir(parents=True)
     accuracy.to_csv(folder / "accuracy.csv", index=False)
     paired.to_csv(folder / "paired.csv", index=False)
-    text = detection_text(tmp_path)
-    assert "Pascal VOC, 2000 pictures" in text and "COCO" not in text
+    text = transferred_text(tmp_path, "detection")
+    assert "Pascal VOC, 2,000 pictures" in text and "COCO" not in text
     assert "`RA` is above `plain` in 2 of 4 comparisons, with the whole interval in 1" in text
     assert "with the whole interval below it in 1." in text and "+4.0 [+1.0, +6.0]" in text
 
