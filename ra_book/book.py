@@ -35,6 +35,7 @@ PAGES = {
     "report": "05_report",
     "reference_results": "11_reference_results",
     "planning": "12_planning",
+    "study": "14_study",
 }
 # What a reader may compare with the paper's numbers, by whether the run is on ImageNet.
 LEVELS = {

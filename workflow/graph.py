@@ -73,6 +73,10 @@ def steps_of(profile: Profile) -> list[Step]:
             files=tuple(str(path) for path in sorted(Path("results/photos").glob("*.csv"))), resources=asks(1, 16),
         ),
         Step(
+            "study", "14_study", (), resources=asks(1, 16),
+            files=("ra_book/study.html", *(path.as_posix() for path in sorted(Path(runs).glob("study/choices/*.csv")))),
+        ),
+        Step(
             "data_and_channels", "01_data_and_channels", (f"{runs}/data.json",),
             settings=[settings("data", "channels"), list(profile.tasks)], resources=asks(1, 16),
         ),
