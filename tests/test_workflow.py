@@ -87,8 +87,8 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         "11_reference_results", "12_planning", "13_photographs", "14_study",
     }  # fmt: skip
     html = built / "runs/tiny/_build/html"
-    pages = ("intro", "photographs", "data_and_channels", "recognizers", "results/blur", "report", "status", "planning")
-    for page in (*pages, "coding/index", "coding/proxies", "coding/stripes-few-colours"):
+    pages = ("intro", "photographs", "study", "data_and_channels", "recognizers", "results/blur", "report", "status")
+    for page in (*pages, "planning", "coding/index", "coding/proxies", "coding/stripes-few-colours"):
         text = (html / f"{page}.html").read_text()
         assert "Traceback" not in text
         assert "<img" in text or "<table" in text
