@@ -1,37 +1,12 @@
-"""JPEG's tables of quantisation: those of the standard's Annex K at any quality, and learned ones.
-
-Source: ITU-T T.81, annex K.1; the scale is libjpeg's.
-"""
+"""Learned tables of quantisation for JPEG, which begin as those of the standard."""
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-LUMA_TABLE = (
-    (16, 11, 10, 16, 24, 40, 51, 61), (12, 12, 14, 19, 26, 58, 60, 55), (14, 13, 16, 24, 40, 57, 69, 56),
-    (14, 17, 22, 29, 51, 87, 80, 62), (18, 22, 37, 56, 68, 109, 103, 77), (24, 35, 55, 64, 81, 104, 113, 92),
-    (49, 64, 78, 87, 103, 121, 120, 101), (72, 92, 95, 98, 112, 100, 103, 99),
-)  # fmt: skip
-CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))  # 99 outside it
-LARGEST = 255  # that a baseline file holds
+from ra_core.codecs.jpeg_standard import annex_k, percent, whole_steps
+
 GAIN = 16.0  # so that the small learning rate of a network moves the logarithms of factors far enough
-
-
-def annex_k() -> torch.Tensor:
-    """Return the luma and chroma tables of Annex K, row by row, (2, 64)."""
-    chroma = F.pad(torch.tensor(CHROMA_CORNER, dtype=torch.float32), (0, 4, 0, 4), value=99)
-    return torch.stack([torch.tensor(LUMA_TABLE, dtype=torch.float32), chroma]).flatten(1)
-
-
-def percent(quality: torch.Tensor) -> torch.Tensor:
-    """Return by how many percent libjpeg scales Annex K's tables at each quality, 1 to 100."""
-    return torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-
-
-def whole_steps(tables: torch.Tensor) -> torch.Tensor:
-    """Return tables in percent as the whole numbers from 1 to 255 that a file holds, rounded as libjpeg does."""
-    return ((tables + 50) / 100).floor().clamp(1, LARGEST)
 
 
 class QuantTables(nn.Module):

@@ -12,17 +12,13 @@ from scipy.fft import dct
 from torch import nn
 from torch.nn import functional as F
 
+from ra_core.codecs.jpeg_standard import TO_RGB, TO_YCC, annex_k, percent, whole_steps
 from ra_core.errors import ParameterError
 from ra_core.models.dct_rate import FEATURES, rate_features
-from ra_core.models.jpeg_tables import annex_k, percent, whole_steps
 from ra_core.models.registry import PROXIES
 from ra_core.padding import check_pictures, pad_to_multiple
 
 CHROMA_QP = (29, 30, 31, 32, 33, 33, 34, 34, 35, 35, 36, 36, 37, 37)  # of luma QP 30 to 43
-
-# From RGB to luma and two chroma planes, these around 0, and back (ITU-R BT.601, full range).
-TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
-TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
 
 # Of the staircase that gradients see: 0 is a straight line, 1 is flat at whole numbers. Cosine between foreseen and
 # real change of decoded photographs after smooth changes, JPEG 10 and 30: 0.63 and 0.70 (straight line 0.23, 0.40).
