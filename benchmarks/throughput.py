@@ -25,6 +25,7 @@ from throughput_gpu import BATCHES, time_gpu
 from timing import about, in_turn, timed
 
 from ra_core.channels import Jpeg, from_arrays
+from ra_core.channels.jpeg_tensors import through_jpeg
 from ra_core.errors import ParameterError
 from ra_core.files import write_json
 from ra_core.metrics import ssim
@@ -89,7 +90,14 @@ def time_parts(options, scratch: Path, device: torch.device) -> dict:
     def code():
         return channel(images)
 
+    def tensors(count: int, side: int) -> dict:
+        batch = from_arrays(sample_pictures(count, side)).to(device)
+        ours, theirs = lambda: through_jpeg(batch, 10, "4:2:0").sum().item(), lambda: channel.transmit(batch)
+        return both(ours, theirs, options.rounds + 4, time.process_time)
+
     return {
+        "jpeg in tensors beside Pillow, of a core, 32 pixels": tensors(32, 32),
+        "jpeg in tensors beside Pillow, of a core, 224 pixels": tensors(64, 224),
         "SSIM": both(lambda: ssim(decoded, images).sum().item(), lambda: ssims(decoded, images), options.rounds),
         "jpeg channel": both(code, through_files, options.rounds + 4),
         # What other cores and the disk do is not counted.

@@ -1,11 +1,12 @@
-"""What JPEG leaves of pictures, in tensors: decode(encode(x)) of libjpeg's accurate integer method in every value.
+"""What JPEG leaves of pictures, in tensors: decode(encode(x)) of libjpeg's accurate integer method, in every value.
 
-No entropy is coded, as that loses nothing. All numbers are whole, or whole multiples of a power of two, and lie where
-float32 (colours, chroma) or float64 (the transform) is exact, so that neither the order of a sum nor the device matters.
+No entropy is coded, as that loses nothing. All numbers are whole multiples of a power of two which float32 (colours,
+chroma) or float64 (the transform) holds exactly, so neither the order of a sum nor the device matters. Products of
+matrices are of float64, which neither autocast nor TF32 shortens.
 
-Sources: ITU-T T.81, annex A (the transform, quantisation); JFIF 1.02 (colours); Loeffler, Ligtenberg, Moschytz,
+Sources: ITU-T T.81, annex A (transform, quantisation); JFIF 1.02 (colours); Loeffler, Ligtenberg and Moschytz,
 "Practical fast 1-D DCT algorithms with 11 multiplications", ICASSP 1989; the documentation of libjpeg-turbo (its
-"islow" transform, its edges, its "fancy" upsampling).
+transform "islow", its edges, its "fancy" upsampling).
 """
 
 from functools import lru_cache
@@ -13,6 +14,7 @@ from functools import lru_cache
 import torch
 
 from ra_core.codecs.jpeg_standard import TO_RGB, TO_YCC, annex_k, percent, whole_steps
+from ra_core.metrics import to_unit
 from ra_core.padding import pad_to_multiple
 
 UNIT = 2**16  # colours are mixed by whole multiples of 1 / UNIT
@@ -25,29 +27,33 @@ LEFT_HALF = (
     (8192, -8192, -8192, 8192), (6437, -11362, 2261, 9633), (4433, -10704, 10704, -4433), (2260, -6436, 9633, -11363),
 )  # fmt: skip
 
-
-STARTS = torch.tensor([0.5 - 128, *[0.5 - 1 / UNIT] * 2])  # so that a floor rounds to luma and chroma around 0
+# What is added so that a floor rounds: to luma and chroma around 0, and to red, green and blue.
+STARTS, HALF = torch.tensor([0.5 - 128, *[0.5 - 1 / UNIT] * 2]), torch.tensor(0.5)
 
 
 @torch.no_grad()
 def through_jpeg(images: torch.Tensor, quality: int, subsampling: str) -> torch.Tensor:
     """Return pictures (B, 3, H, W) in [0, 1] as Pillow's JPEG decodes them: float32 of 8 bits, on the same device.
 
-    `quality` is from 1 to 100, `subsampling` 4:2:0 or 4:4:4.
+    `quality` is from 1 to 100, `subsampling` 4:2:0 or 4:4:4. They lie in memory as those of `from_arrays` do.
     """
     near = images.cpu() if images.device.type == "mps" else images  # which has no float64
-    height, width = images.shape[-2:]
-    whole, count = subsampling == "4:4:4", len(images)
+    count = len(images)
     if near.device.type == "cpu":
-        count = max(1, CHUNK * torch.get_num_threads() // (height * width))
-    code_luma = _coder(quality, 0, width, near.device)
-    code_chroma = _coder(quality, 1, width if whole else 8 * -(-width // 16), near.device)
-    decoded = torch.empty(images.shape, device=near.device)
-    for given, place in zip(near.split(count), decoded.split(count), strict=True):
-        luma, chroma = _split(given.float().clamp(0, 1).mul_(255).add_(0.5).floor_())  # as `to_8bit`
-        chroma = code_chroma(chroma) if whole else _enlarge(code_chroma(_halve(chroma)), height, width)
-        _join(code_luma(luma), chroma, place)
-    return decoded.to(images.device)
+        count = max(1, CHUNK * torch.get_num_threads() // images[0, 0].numel())
+    decoded = torch.cat([_through(part, quality, subsampling) for part in near.split(count)])
+    return decoded.contiguous(memory_format=torch.channels_last).to(images.device)
+
+
+def _through(images, quality, subsampling):
+    """Do the same for pictures whose tensors are small enough to lie side by side."""
+    height, width = images.shape[-2:]
+    luma, chroma = _split(images.float().contiguous().clamp(0, 1).mul_(255).add_(0.5).floor_())  # as `to_8bit`
+    luma = _coder(quality, 0, width, images.device)(luma)
+    if subsampling == "4:2:0":
+        chroma = _halve(chroma)
+    chroma = _coder(quality, 1, chroma.shape[-1], images.device)(chroma)
+    return to_unit(_join(luma, chroma if subsampling == "4:4:4" else _enlarge(chroma, height, width)))
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +78,7 @@ class _Coder:
         self.limits = middle - 128, middle + 127
 
     def __call__(self, planes: torch.Tensor) -> torch.Tensor:
-        """Return planes (B, C, H, W) from -128 to 127 as they are decoded, float32 from 0 to 255."""
+        """Return planes (B, C, H, W) from -128 to 127 as they are decoded, float32."""
         height, width = planes.shape[-2:]
         padded = pad_to_multiple(planes, 8)
         values = padded.double().view(-1, 8)
@@ -87,20 +93,20 @@ class _Coder:
 
 def _split(levels):
     """Return luma (B, 1, H, W) and both chroma planes (B, 2, H, W), from -128 to 127, of levels (B, 3, H, W)."""
-    ycc = levels.new_empty(levels.shape)  # contiguous
+    ycc = torch.empty_like(levels)
     for plane, start, weights in zip(ycc.unbind(1), STARTS, TO_YCC, strict=True):
         _mix(start, weights, levels.unbind(1), plane)
     ycc.floor_()
     return ycc[:, :1], ycc[:, 1:]
 
 
-def _join(luma, chroma, place):
-    """Write the pictures of luma (0 to 255) and chroma (-128 to 127) into `place` (B, 3, H, W), in [0, 1]."""
-    half = torch.tensor(0.5)
-    for plane, weights in zip(place.unbind(1), TO_RGB, strict=True):
-        _mix(half, weights[1:], chroma.unbind(1), plane)
+def _join(luma, chroma):
+    """Return the levels (B, 3, H, W), from 0 to 255, of luma (0 to 255) and chroma (-128 to 127)."""
+    levels = luma.new_empty((len(luma), 3, *luma.shape[-2:]))
+    for plane, weights in zip(levels.unbind(1), TO_RGB, strict=True):
+        _mix(HALF, weights[1:], chroma.unbind(1), plane)
         plane.add_(luma[:, 0])  # last: so only sums of 256 and more are rounded, which become 255
-    place.floor_().clamp_(0, 255).div_(255)
+    return levels.floor_().clamp_(0, 255)
 
 
 def _mix(start, weights, planes, out):
