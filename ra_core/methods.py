@@ -127,8 +127,9 @@ def _number(text: str) -> float | None:
 
 def _with_own(method: Method, name: str, sources: tuple[str, ...], weight: float | None) -> Method:
     """Return a mode with sources, a lambda or both of its own, under the one name that it has then."""
-    allowed = method.restores and method.recognition and (sources or weight is not None)
-    if not allowed or not all(sources) or len({*sources}) < len(sources) or not 0 < (weight or 1.0) < float("inf"):
+    possible = weight is None or 0 < weight < float("inf")
+    different = all(sources) and len({*sources}) == len(sources)
+    if not (method.restores and method.recognition and name.split("@")[1] and possible and different):
         raise ParameterError(
             f"mode {name!r} is not allowed; write a mode with a recognition term, @ and a lambda above 0 (ra@0.01), "
             "different judges to learn from (ra@vgg8, ra@resnet20+vgg8), or both (ra@vgg8@0.01)."

@@ -115,7 +115,7 @@ def _against_psnr(axes: Axes, cells: pd.DataFrame) -> None:
         )  # fmt: skip
     weights = cells["method"].map(lambda name: name_parts(name)[2])
     swept = cells.assign(weight=weights)[known & weights.notna()]
-    for base, front in swept.groupby(swept["method"].str.rpartition("@")[0]):
+    for base, front in swept.groupby(swept["method"].str.rpartition("@")[0]) if len(swept) else ():
         axes.plot(front["psnr"], front["value"], color=look(base).colour, linewidth=1, zorder=1)
         for row in front.itertuples():
             axes.annotate(f"{row.weight:g}", (row.psnr, row.value), (6, 4), color=FAINT, **above)
