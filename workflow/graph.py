@@ -100,10 +100,23 @@ def steps_of(profile: Profile) -> list[Step]:
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
             resources=asks(8, 32, profile),
         ))  # fmt: skip
+    steps.append(_transfer(profile, runs, steps))
     for dataset in profile.preprocessing:
         steps += _coding_steps(profile, runs, dataset)
     steps = with_pages(runs, steps)
     return steps + with_pages(runs, _last_steps(profile, runs, steps, finished(runs, restoring + coding)))
+
+
+def _transfer(profile: Profile, runs: str, steps: list[Step]) -> Step:
+    """Return the step of what transfers: measured where modes learn from several judges, else what is kept is shown."""
+    if not profile.compares_sources:
+        kept = sorted(Path("results/transfer").glob("*.csv"))
+        return Step("transfer", "15_transfer", (), files=tuple(map(str, kept)), resources=asks(1, 16))
+    judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
+    return Step(
+        "transfer", "15_transfer", (f"{runs}/transfer.csv", f"{runs}/later.csv"), tuple(judged),
+        files=shipped(*profile.recognizers), resources=asks(8, 32, profile),
+    )  # fmt: skip
 
 
 def with_pages(runs: str, steps: list[Step]) -> list[Step]:

@@ -153,6 +153,11 @@ class Profile(Strict):
         return [*([self.source] if self.source else []), *self.unseen]
 
     @property
+    def compares_sources(self) -> bool:
+        """Whether a mode learns from other judges than the source, so that it can be asked what transfers."""
+        return any(find_method(name).sources for name in self.modes)
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The parts that its pictures are divided into; where nothing is trained, only what is reported on."""
         return ("test",) if self.processors else ("train", "validation", "test")

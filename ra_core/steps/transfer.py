@@ -65,7 +65,7 @@ def evaluate_later(profile: Profile, task: str, modes: list[str]) -> pd.DataFram
 
     What a recognizer is shown is what is changed: of `ra_transformer` that is the transformer's picture, of 8 bits
     too, and `psnr` is that of this picture before the change. `top1` and `plain` are percent, both after the change.
-    The table, of the first seed, is written as `runs/<profile>/<task>/later.csv`.
+    Rows are of the first seed.
     """
     set_threads(profile.threads)
     device, test = pick_device(profile.device), pictures_of(profile, task, "test")
@@ -90,7 +90,7 @@ def evaluate_later(profile: Profile, task: str, modes: list[str]) -> pd.DataFram
             for row in paired(found, plain, run.parameters["source"], **keys) if mode != "plain" else ():
                 scores = {"top1": found.verdicts, "plain": plain.verdicts}
                 rows.append(row | more | {key: said[row["recognizer"]].value() for key, said in scores.items()})
-    return write_table(profile, f"{task}/later", table(rows, LATER_COLUMNS))
+    return table(rows, LATER_COLUMNS)
 
 
 def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
     All numbers are points of top-1 on the same pictures, as means over recognizers, with 95 % intervals over pictures:
     `own` and `unseen` are the gains on `plain`, `share` is the second over the first in percent, where the first lies
     above zero, and `beyond` by how much a mode beats that `ra` of the profile whose PSNR lies nearest, on recognizers
-    that neither saw. It reads what `evaluate_task` wrote, and writes `runs/<profile>/<task>/transfer.csv`.
+    that neither saw. It reads what `evaluate_task` wrote.
     """
     folder = profile_folder(profile.name) / task
     answers, accuracy = dict(np.load(folder / "answers.npz")), pd.read_csv(folder / "accuracy.csv")
@@ -115,17 +115,34 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
         row = {"profile": profile.name, "task": task, "mode": mode, "seed": seed, "sources": "+".join(sources[mode])}
         row |= {"n": gain.shape[1], "psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
         row |= _interval("own", gain[own]) | _interval("unseen", gain[~own])
-        row |= _share(gain[own].mean(0), gain[~own].mean(0)) if row["own_low"] > 0 else {}
+        row |= _share(gain[own].mean(0), gain[~own].mean(0)) if row["own_low"] > 0 and not own.all() else {}
         if usual:
             nearest = min(usual, key=lambda name: abs(psnr[name] - psnr[mode]))
             both = ~np.isin(answers["recognizers"], [*sources[mode], profile.source])
             row |= _interval("beyond", (right[mode] - right[nearest])[both]) if nearest != mode else {}
         rows.append(row)
-    return write_table(profile, f"{task}/transfer", table(rows, TRANSFER_COLUMNS))
+    return table(rows, TRANSFER_COLUMNS)
+
+
+def transfer_tables(profile: Profile, later: list[str]) -> dict[str, pd.DataFrame]:
+    """Return the tables `paired`, `transfer` and `later` of all tasks; those modes of the profile are changed `later`.
+
+    The last two are written as `runs/<profile>/transfer.csv` and `later.csv`.
+    """
+    paired = [pd.read_csv(profile_folder(profile.name) / task / "paired.csv") for task in profile.tasks]
+    modes = [mode for mode in later if mode in profile.modes]
+    found = {
+        "transfer": [measure_transfer(profile, task) for task in profile.tasks],
+        "later": [evaluate_later(profile, task, modes) for task in profile.tasks],
+    }
+    written = {name: write_table(profile, name, pd.concat(rows)) for name, rows in found.items()}
+    return {"paired": pd.concat(paired), **written}
 
 
 def _interval(name: str, differences: np.ndarray) -> dict[str, float]:
     """Return the mean of differences (R, N) in points; recognizers that see the same pictures are averaged first."""
+    if not len(differences):  # all of them took part
+        return {}
     return dict(zip((name, f"{name}_low", f"{name}_high"), mean_interval(100 * differences.mean(0)), strict=True))
 
 
