@@ -89,6 +89,40 @@ def objectives_table(transfer: pd.DataFrame, task: str) -> Table:
     }).titled("Points of top-1 on plain [95 % interval over pictures]")  # fmt: skip
 
 
+def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
+    """Return, in five sentences with their numbers, what the tables say about a recognizer that training never saw."""
+    matrix = of_sources(tables["paired"], task)
+    own, others = (matrix[matrix["role"] == role] for role in measured.ROLES)
+    teachers = others.groupby("source")["value"].mean().sort_values()
+    rows = measured.only(tables["transfer"], "task", task).dropna(subset="beyond")
+    several = rows["sources"].str.contains("+", regex=False)
+    objectives = rows[~several & (rows["mode"].map(lambda mode: name_parts(mode)[0]) != "ra")]
+    changes = _of_changes(tables["later"], task)
+    last = list(changes)[-1]
+    before, after = (cells[cells["role"] == "unseen"] for cells in (changes[next(iter(changes))], changes[last]))
+    kept = [
+        f"{look(row.method).label} {signed(row.value)} before and {signed(then)} after"
+        for row, then in zip(before.itertuples(), after["value"], strict=True)
+    ]
+    return "\n".join([
+        "1. A recognizer that training never saw gets, as a mean over all pairs, "
+        f"{number(100 * others['value'].mean() / own['value'].mean(), 0)} % of what a source gains for itself; of "
+        f"{len(others)} pairs {(others['low'] > 0).sum()} surely gain and {(others['high'] < 0).sum()} surely lose.",
+        f"2. It matters who teaches: from `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points, "
+        f"from `{teachers.index[0]}` {signed(teachers.iloc[0])}.",
+        f"3. Learning from several at once helps most: for no more loss of PSNR {_best(rows[several])}.",
+        f"4. Another objective with the same source changes less: {_best(objectives)}.",
+        f"5. What unseen recognizers gain, before and after the picture was {last}: {measured.listing(kept)}.",
+    ])  # fmt: skip
+
+
+def _best(rows: pd.DataFrame) -> str:
+    """Say of the mode that is furthest beyond `ra` by how much."""
+    row = rows.loc[rows["beyond"].idxmax()]
+    gain = _cell(row["beyond"], row["beyond_low"], row["beyond_high"])
+    return f"{look(row['mode']).label} gives recognizers that neither saw {gain} points beyond RA"
+
+
 def _cell(value: float, low: float, high: float) -> str:
     return number(value) if pd.isna(value) else f"{signed(value)} [{signed(low)}, {signed(high)}]"
 
