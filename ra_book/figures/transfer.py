@@ -48,9 +48,12 @@ def source_matrix(paired: pd.DataFrame, task: str) -> Figure:
 
 @style()
 def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
-    """Draw what each objective gains on its sources and on the unseen, against the PSNR that it costs."""
-    rows = measured.only(transfer, "task", task).rename(columns={"mode": "method"})
-    rows = measured.in_order(rows, "method")
+    """Draw what each objective gains on its sources and on the unseen, against the PSNR that it costs.
+
+    What `source_matrix` shows, `ra` from other single sources, is left out.
+    """
+    rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
+    rows = rows[[weight is not None or len(sources) != 1 for _, sources, weight in rows["method"].map(name_parts)]]
     figure = new_figure(height=4.6)
     shown = plots.panels(figure, 2, sharex=True)
     for axes, name, title in zip(shown, ("own", "unseen"), WORDS.values(), strict=True):
@@ -65,7 +68,7 @@ def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
         axes.axhline(0, color=INK, linewidth=1)
     shown[0].set_ylabel("gain on plain, points of top-1")
     figure.suptitle(f"{task_title(task)}: what an objective gains for the fidelity that it costs")
-    plots.legend(figure, plots.looks_of(rows), note(rows))
+    plots.legend(figure, plots.looks_of(rows), note(rows), columns=2)
     parts = [
         f"{look(row.method).label} {signed(row.own)} on its own and {signed(row.unseen)} on unseen for "
         f"{number(row.psnr_loss, 2)} dB"
@@ -97,12 +100,11 @@ def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
     rows = measured.only(tables["transfer"], "task", task).dropna(subset="beyond")
     several = rows["sources"].str.contains("+", regex=False)
     objectives = rows[~several & (rows["mode"].map(lambda mode: name_parts(mode)[0]) != "ra")]
-    changes = _of_changes(tables["later"], task)
-    last = list(changes)[-1]
-    before, after = (cells[cells["role"] == "unseen"] for cells in (changes[next(iter(changes))], changes[last]))
+    changes = {name: cells.query("role == 'unseen'") for name, cells in _of_changes(tables["later"], task).items()}
+    worst = min(changes, key=lambda name: changes[name]["value"].mean())
     kept = [
         f"{look(row.method).label} {signed(row.value)} before and {signed(then)} after"
-        for row, then in zip(before.itertuples(), after["value"], strict=True)
+        for row, then in zip(next(iter(changes.values())).itertuples(), changes[worst]["value"], strict=True)
     ]
     return "\n".join([
         "1. A recognizer that training never saw gets, as a mean over all pairs, "
@@ -110,9 +112,9 @@ def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
         f"{len(others)} pairs {(others['low'] > 0).sum()} surely gain and {(others['high'] < 0).sum()} surely lose.",
         f"2. It matters who teaches: from `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points, "
         f"from `{teachers.index[0]}` {signed(teachers.iloc[0])}.",
-        f"3. Learning from several at once helps most: for no more loss of PSNR {_best(rows[several])}.",
-        f"4. Another objective with the same source changes less: {_best(objectives)}.",
-        f"5. What unseen recognizers gain, before and after the picture was {last}: {measured.listing(kept)}.",
+        f"3. Learn from several: {_best(rows[several])}.",
+        f"4. With one source, the objective: {_best(objectives)}.",
+        f"5. What unseen recognizers gain, before and after the picture was {worst}: {measured.listing(kept)}.",
     ])  # fmt: skip
 
 
@@ -120,7 +122,7 @@ def _best(rows: pd.DataFrame) -> str:
     """Say of the mode that is furthest beyond `ra` by how much."""
     row = rows.loc[rows["beyond"].idxmax()]
     gain = _cell(row["beyond"], row["beyond_low"], row["beyond_high"])
-    return f"{look(row['mode']).label} gives recognizers that neither saw {gain} points beyond RA"
+    return f"{look(row['mode']).label} is the best of {len(rows)}, {gain} points beyond RA on those that neither saw"
 
 
 def _cell(value: float, low: float, high: float) -> str:

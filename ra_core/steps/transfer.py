@@ -99,7 +99,8 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
     All numbers are points of top-1 on the same pictures, as means over recognizers, with 95 % intervals over pictures:
     `own` and `unseen` are the gains on `plain`, `share` is the second over the first in percent, where the first lies
     above zero, and `beyond` by how much a mode beats `ra` on recognizers that neither saw: of several lambdas the
-    nearest in PSNR that costs as much or more, so that no gain is bought. It reads what `evaluate_task` wrote.
+    nearest in PSNR that costs as much or more, if there is one, so that no gain is bought. It reads what
+    `evaluate_task` wrote.
     """
     folder = profile_folder(profile.name) / task
     answers, accuracy = dict(np.load(folder / "answers.npz")), pd.read_csv(folder / "accuracy.csv")
@@ -116,11 +117,11 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
         row |= {"n": gain.shape[1], "psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
         row |= _interval("own", gain[own]) | _interval("unseen", gain[~own])
         row |= _share(gain[own].mean(0), gain[~own].mean(0)) if row["own_low"] > 0 and not own.all() else {}
-        if usual:
-            dearer = [name for name in usual if psnr[name] <= psnr[mode]]
-            nearest = min(dearer or usual, key=lambda name: abs(psnr[name] - psnr[mode]))
+        dearer = [name for name in usual if psnr[name] <= psnr[mode]]
+        if dearer and mode not in usual:
+            nearest = max(dearer, key=psnr.get)
             both = ~np.isin(answers["recognizers"], [*sources[mode], profile.source])
-            row |= _interval("beyond", (right[mode] - right[nearest])[both]) if nearest != mode else {}
+            row |= _interval("beyond", (right[mode] - right[nearest])[both])
         rows.append(row)
     return table(rows, TRANSFER_COLUMNS)
 

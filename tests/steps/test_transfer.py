@@ -48,6 +48,9 @@ def test_gains_are_paired_differences_and_shares_their_ratio(settings, tiny_proj
     said = np.array([[np.arange(200) >= right for right in rights] for rights in shares.values()]).astype(int)
     given = {"versions": [*shares], "recognizers": settings.recognizers, "labels": np.zeros(200, int), "answers": said}
     np.savez(tiny_project / "runs/tiny/dn/answers.npz", **given)
+    accuracy = pd.read_csv(tiny_project / "runs/tiny/dn/accuracy.csv")
+    known = {"plain": 22.0, "ra": 21.5, "ra_transformer": 22.0, OTHER: 21.5, BOTH: 21.0}
+    accuracy.assign(psnr=accuracy["mode"].map(known)).to_csv(tiny_project / "runs/tiny/dn/accuracy.csv", index=False)
     rows = measure_transfer(settings, "dn").set_index("mode")
     assert list(rows.reset_index()[TRANSFER_COLUMNS]) == TRANSFER_COLUMNS and set(rows["n"]) == {200}
     assert rows["own"].tolist() == [20, 0, 25, 22.5]
@@ -57,7 +60,18 @@ def test_gains_are_paired_differences_and_shares_their_ratio(settings, tiny_proj
     expected = mean_interval(torch.tensor([100.0] * 40 + [0.0] * 160))[1:]
     assert (low, high) == pytest.approx(expected, abs=1e-4)
     assert rows.loc["ra", "share_low"] < 50 < rows.loc["ra", "share_high"]
-    assert rows["beyond"].fillna(0).tolist() == [0, -10, 0, 0]  # of two recognizers nobody saw neither, but in one case
+    assert rows["psnr_loss"].tolist() == [0.5, 0, 0.5, 1]
+    assert rows["beyond"].fillna(0).tolist() == [0, -10, 0, 0]  # of two recognizers only there one was seen by neither
+
+
+def test_what_costs_more_than_every_ra_is_compared_with_none(settings, tiny_project):
+    path = tiny_project / "runs/tiny/dn/accuracy.csv"
+    for decibels, compared in ((21.4, True), (21.6, False)):
+        rows = pd.read_csv(path)
+        known = {"plain": 22.0, "ra": decibels, "ra_transformer": 21.5}
+        rows.assign(psnr=rows["mode"].map(known).fillna(20.0)).to_csv(path, index=False)
+        found = measure_transfer(settings, "dn").set_index("mode")["beyond"]
+        assert np.isfinite(found["ra_transformer"]) == compared and np.isnan(found["ra"])
 
 
 def test_every_mode_is_judged_after_every_change(settings, tiny_project):
