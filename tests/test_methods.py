@@ -4,11 +4,13 @@ from dataclasses import replace
 import pytest
 from refusal import refusal
 
+import ra_core.recognition_terms as terms
 from ra_core import methods
 from ra_core.errors import ParameterError
-from ra_core.methods import METHODS, Method, coding, find_method, restoring
+from ra_core.methods import METHODS, Method, coding, find_method, name_parts, restoring
 
 NAMES = ["plain", "ra", "ra_transformer", "ra_unsupervised"]
+OTHERS = ["ra_kl", "ra_logits", "ra_features", "ra_diverse"]
 
 
 def test_the_rows_are_those_of_the_table():
@@ -18,6 +20,10 @@ def test_the_rows_are_those_of_the_table():
         ("ra", ("processor",), "labels", 1e-3, False),
         ("ra_transformer", ("processor", "transformer"), "labels", 1e-2, False),
         ("ra_unsupervised", ("processor",), "soft_labels", 1e-2, False),
+        ("ra_kl", ("processor",), terms.softened, 1e-3, False),
+        ("ra_logits", ("processor",), terms.logits_apart, 1e-3, False),
+        ("ra_features", ("processor",), terms.features_apart, 1e-3, False),
+        ("ra_diverse", ("processor",), terms.diverse, 1e-3, False),
         ("npp_qa", ("preprocessor",), "data", 0.0, True),
         ("npp", ("preprocessor",), "data", 0.0, False),
         ("npp_mse", ("preprocessor",), None, 0.0, False),
@@ -26,8 +32,10 @@ def test_the_rows_are_those_of_the_table():
         ("tables", ("tables",), "data", 0.0, True),
         ("npp_tables", ("preprocessor", "tables"), "data", 0.0, True),
     ]
-    assert restoring() == NAMES and coding() == ["npp_qa", "npp", "npp_mse", "post", "both", "tables", "npp_tables"]
-    assert [name for name in NAMES if METHODS[name].needs_labels] == ["ra", "ra_transformer"]
+    assert restoring() == [*NAMES, *OTHERS]
+    assert coding() == ["npp_qa", "npp", "npp_mse", "post", "both", "tables", "npp_tables"]
+    assert [name for name in restoring() if METHODS[name].needs_labels] == ["ra", "ra_transformer", "ra_diverse"]
+    assert [name for name in METHODS if METHODS[name].random_numbers] == ["ra_diverse"]
     assert [name for name in METHODS if METHODS[name].transformer] == ["ra_transformer"]
 
 
@@ -59,8 +67,30 @@ def test_an_impossible_lambda_is_refused(weight):
     assert str(weight) in refusal(ParameterError, find_method, "ra", weight)
 
 
-@pytest.mark.parametrize("name", ["plain@0.1", "ra@", "ra@x", "ra@0", "ra@-1", "ra@inf", "ra@nan", "npp@0.1"])
+@pytest.mark.parametrize("name", ["plain@0.1", "ra@", "ra@0", "ra@-1", "ra@inf", "ra@nan", "npp@0.1"])
 def test_a_lambda_that_cannot_be_swept_is_refused(name):
+    assert repr(name) in refusal(ParameterError, find_method, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "sources", "weight"),
+    [
+        ("ra@vgg8", "ra@vgg8", ("vgg8",), 1e-3),
+        ("ra_kl@resnet20+vgg8", "ra_kl@resnet20+vgg8", ("resnet20", "vgg8"), 1e-3),
+        ("ra_transform@vgg8@1e-1", "ra_transformer@vgg8@0.1", ("vgg8",), 0.1),
+        ("ra@mine:judge", "ra@mine:judge", ("mine:judge",), 1e-3),
+    ],
+)
+def test_a_mode_may_name_the_judges_it_learns_from(name, known, sources, weight):
+    found = find_method(name)
+    assert (found.name, found.sources, found.weight) == (known, sources, weight)
+    assert found.source("resnet20") == "+".join(sources) and METHODS["ra"].source("resnet20") == "resnet20"
+    assert find_method(known) == found and name_parts(known)[1] == sources
+    assert find_method(known, 0.5).weight == (weight if known.count("@") == 2 else 0.5)  # what it states itself stays
+
+
+@pytest.mark.parametrize("name", ["plain@vgg8", "ra@vgg8+vgg8", "ra@vgg8+", "ra@vgg8@0", "npp@vgg8"])
+def test_sources_that_cannot_be_are_refused(name):
     assert repr(name) in refusal(ParameterError, find_method, name)
 
 

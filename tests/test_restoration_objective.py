@@ -254,7 +254,7 @@ def test_restoration_is_the_terms_of_its_mode(name):
     batch = what.prepare(images(), labels(), generator(2))
     assert torch.equal(batch["degraded"], Noise(0.1)(images(), generator(2)))
     assert torch.equal(batch["target"], images())
-    assert (batch["labels"] is not None) == (METHODS[name].recognition == "labels")
+    assert (batch["labels"] is not None) == METHODS[name].needs_labels
     terms = what.terms(tiny.networks(name), batch)
     assert ("recognition" in terms) == (name != "plain") and terms["loss"] > 0
     assert what.settings["channel"] == "Noise(sigma=0.1)" and Restoration(what.method, what.channel).frozen == []

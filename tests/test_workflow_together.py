@@ -123,6 +123,7 @@ def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project
         "data_and_channels",
         "photographs",
         "study",
+        "transfer",
         "report",
         "reference_results",
         "planning",

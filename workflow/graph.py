@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ra_book.sections import report_files
 from ra_core.errors import exit_status
+from ra_core.judges import members_of
 from ra_core.params import Profile, load_profile
 from ra_core.runs import Run, needed, planned
 
@@ -99,10 +100,23 @@ def steps_of(profile: Profile) -> list[Step]:
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
             resources=asks(8, 32, profile),
         ))  # fmt: skip
+    steps.append(_transfer(profile, runs, steps))
     for dataset in profile.preprocessing:
         steps += _coding_steps(profile, runs, dataset)
     steps = with_pages(runs, steps)
     return steps + with_pages(runs, _last_steps(profile, runs, steps, finished(runs, restoring + coding)))
+
+
+def _transfer(profile: Profile, runs: str, steps: list[Step]) -> Step:
+    """Return the step of what transfers: measured where modes learn from several judges, else what is kept is shown."""
+    if not profile.compares_sources:
+        kept = sorted(Path("results/transfer").glob("*.csv"))
+        return Step("transfer", "15_transfer", (), files=tuple(map(str, kept)), resources=asks(1, 16))
+    judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
+    return Step(
+        "transfer", "15_transfer", (f"{runs}/transfer.csv", f"{runs}/later.csv"), tuple(judged),
+        files=shipped(*profile.recognizers), resources=asks(8, 32, profile),
+    )  # fmt: skip
 
 
 def with_pages(runs: str, steps: list[Step]) -> list[Step]:
@@ -153,8 +167,8 @@ def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, g
     wildcards = dict(zip(("place", "method", "seed"), run.name.split("/"), strict=True))
     return Step(
         rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), wildcards=wildcards, parameters=given,
-        settings=run.parameters, files=shipped(run.parameters["source"]), keeps=(f"{runs}/{run.name}/run.json",),
-        resources=asks(24, 32, profile),
+        settings=run.parameters, files=shipped(*members_of(run.parameters["source"])),
+        keeps=(f"{runs}/{run.name}/run.json",), resources=asks(24, 32, profile),
     )  # fmt: skip
 
 

@@ -19,3 +19,5 @@ from ra_book.figures.rates import bd_forest, rate_accuracy_curves, same_bytes_ga
 from ra_book.figures.tables import accuracy_table, beside_published, gains_beside, headline_table
 from ra_book.figures.tables import paired_table, paper_table, recognizer_table, status_table, to_markdown
 from ra_book.figures.tables import trainings_table, transferred_table
+from ra_book.figures.transfer import later_gains, later_table, objectives_at_cost, objectives_table
+from ra_book.figures.transfer import source_matrix, what_it_says

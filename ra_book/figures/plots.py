@@ -167,8 +167,13 @@ def byte_axis(axes: Axes, rows: pd.DataFrame) -> None:
     axes.minorticks_off()
 
 
-def legend(figure: Figure, looks: Mapping[str, Look], title: str = "", kind: str = "points") -> None:
-    """Put a legend of `bars`, `points` or `lines` under the figure, below a line that says what was measured."""
+def legend(
+    figure: Figure, looks: Mapping[str, Look], title: str = "", kind: str = "points", columns: int | None = None
+) -> None:
+    """Put a legend of `bars`, `points` or `lines` under the figure, below a line that says what was measured.
+
+    It has as many columns as short labels allow, or `columns`.
+    """
     handles = [
         Line2D(
             [], [], label=each.label, color=each.colour, markersize=7, markeredgewidth=0.4, markeredgecolor="white",
@@ -179,7 +184,7 @@ def legend(figure: Figure, looks: Mapping[str, Look], title: str = "", kind: str
     beside = 9 if kind == "lines" else 5  # letters that the mark and the gap are wide
     lines = math.ceil(sum(len(each.label) + beside for each in looks.values()) / LETTERS)
     shown = figure.legend(
-        handles=handles, loc="outside lower center", ncols=max(1, math.ceil(len(handles) / max(lines, 1))),
+        handles=handles, loc="outside lower center", ncols=columns or max(1, math.ceil(len(handles) / max(lines, 1))),
         title=title or None, title_fontsize=8.5, columnspacing=1.4, handletextpad=0.5,
     )  # fmt: skip
     shown.get_title().set_color(FAINT)

@@ -26,7 +26,7 @@ def test_every_profile_is_valid_and_its_first_line_runs_it(name):
 @pytest.mark.parametrize(("name", "tasks"), [("smoke", ("sr",)), ("quick", TASKS)])
 def test_what_runs_without_network_asks_for_nothing_from_it(name, tasks):
     profile = load_profile(name, folder=HUB)
-    assert profile.data.source == "shipped" and (tuple(profile.tasks), profile.modes) == (tasks, restoring())
+    assert profile.data.source == "shipped" and (tuple(profile.tasks), profile.modes) == (tasks, restoring()[:4])
     assert profile.recognizers == ["resnet20", "resnet26", "vgg8", "densenet17", "mobilenet"]
 
 

@@ -5,7 +5,6 @@ import tiny
 import torch
 from tiny import profile
 
-from ra_core.methods import restoring
 from ra_core.runs import resolve
 from ra_core.steps import common, evaluate_task, load_judges, merge_tables, pictures_of, set_threads
 from ra_core.steps.restoration import chains_of
@@ -48,7 +47,7 @@ def test_tables_have_exactly_the_contracted_columns_and_rows(tiny_project):
     pd.testing.assert_frame_equal(pd.read_csv(folder / "accuracy.csv"), accuracy)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "paired.csv"), paired)
 
-    versions = ["oracle", "unprocessed", *restoring()]
+    versions = ["oracle", "unprocessed", *settings.modes]
     rows = [(mode, name) for mode in versions for name in settings.recognizers]
     assert list(zip(accuracy["mode"], accuracy["recognizer"], strict=True)) == rows
     assert set(accuracy["profile"]) == {"tiny"} and set(accuracy["task"]) == {"dn"} and set(accuracy["seed"]) == {0}

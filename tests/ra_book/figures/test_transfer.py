@@ -1,0 +1,107 @@
+"""Figures and tables of what transfers: their numbers are those of the rows, and what is own is framed."""
+
+import itertools
+
+import drawn
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+
+from ra_book import figures
+from ra_book.figures.look import look, method_rank
+
+NAMES = ["resnet20", "vgg8", "mobilenet"]
+OBJECTIVES = ["ra", "ra_transformer", "ra_unsupervised", "ra_kl", "ra_logits", "ra_features", "ra_diverse"]
+ENDS = {"": 0, "_low": -1, "_high": 2}
+
+
+def paired() -> pd.DataFrame:
+    """`ra` from each of three sources, beside an ensemble and a mode that are no rows of the matrix."""
+    rows = []
+    for k, (mode, own) in enumerate({"ra": "resnet20", "ra@vgg8": "vgg8", "ra@mobilenet": "mobilenet"}.items()):
+        for j, name in enumerate(NAMES):
+            value = 20.0 + k if name == own else 3.0 * k - j
+            rows.append((mode, name, "source" if name == own else "unseen", value))
+    rows += [("ra@resnet20+vgg8", name, "source", 50.0) for name in NAMES] + [("ra_kl", "vgg8", "unseen", 60.0)]
+    found = pd.DataFrame(rows, columns=["mode", "recognizer", "role", "difference"])
+    low, high = found["difference"] - 2, found["difference"] + 2
+    return found.assign(profile="test", task="sr", seed=0, n=2000, low=low, high=high)
+
+
+def test_the_matrix_has_a_row_a_source_and_frames_its_own():
+    figure = figures.source_matrix(paired(), "sr")
+    axes = figure.axes[0]
+    texts = [text.get_text().split("\n")[0] for text in axes.texts]
+    assert texts == ["+20.0", "−2.0", "−1.0", "+6.0", "+22.0", "+5.0", "+3.0", "+1.0", "+21.0"]
+    frames = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert [patch.get_xy() for patch in frames] == [(0, 0), (1, 1), (2, 2)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["from resnet20", "from mobilenet", "from vgg8"]
+    assert "mean +21.0" in figure.alt and "+50" not in figure.alt
+
+
+def transfer() -> pd.DataFrame:
+    rows = [
+        {"mode": mode, "task": "sr", "seed": 0, "n": 2000, "psnr_loss": 0.1 + 0.05 * k}
+        | {name + end: 10.0 * k + apart for name in ("own", "unseen", "beyond") for end, apart in ENDS.items()}
+        | {"share": np.nan, "share_low": np.nan, "share_high": np.nan}
+        for k, mode in enumerate(["ra", "ra_kl@0.01", "ra@resnet20+vgg8@0.001"])
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_objectives_stand_at_their_cost_and_gain():
+    figure = figures.objectives_at_cost(transfer(), "sr")
+    for axes in figure.axes:
+        points = [line.get_xydata()[0].tolist() for line in axes.lines if len(line.get_xdata()) == 1]
+        assert {(round(x, 3), y) for x, y in points} >= {(0.1, 0.0), (0.15, 10.0), (0.2, 20.0)}
+    assert "RA from resnet20 + vgg8, λ 0.001 +20.0 on its own" in figure.alt
+    table = figures.objectives_table(transfer(), "sr")
+    assert list(table.index) == ["RA", "RA from resnet20 + vgg8, λ 0.001", "RA, KL, λ 0.01"]
+    assert table.loc["RA, KL, λ 0.01", "on the unseen"] == "+10.0 [+9.0, +12.0]" and table["share, %"].iloc[0] == "–"
+
+
+def test_gains_after_a_change_are_means_of_a_role():
+    rows = drawn.make_paired(drawn.make_accuracy(tasks=("sr",)))
+    later = pd.concat([rows.assign(change=name, psnr=21.0 + k, difference=rows["difference"] - k,
+                                   low=rows["low"] - k, high=rows["high"] - k)
+                       for k, name in enumerate(("as restored", "coded as JPEG 75"))])  # fmt: skip
+    table = figures.later_table(later, "sr")
+    unseen = rows[(rows["mode"] == "ra") & (rows["role"] == "unseen")]["difference"].mean()
+    line = table.xs("RA").reset_index().set_index("on").loc["unseen"]
+    assert line["as restored"].startswith(f"+{unseen:.1f}") and line["coded as JPEG 75"].startswith(
+        f"+{unseen - 1:.1f}"
+    )
+    figure = figures.later_gains(later, "sr")
+    assert len(figure.axes) == 2 and f"coded as JPEG 75: RA +{rows['difference'].iloc[0] - 1:.1f}" in figure.alt
+
+
+def test_five_sentences_say_what_the_tables_say():
+    beyond = transfer().assign(sources=["resnet20", "resnet20", "resnet20+vgg8"])
+    other = beyond.iloc[[1]].assign(mode="ra@vgg8", sources="vgg8", beyond=7.0)
+    beyond = pd.concat([beyond.assign(beyond=[np.nan, 10.0, 20.0]), other], ignore_index=True)
+    later = drawn.make_paired(drawn.make_accuracy(tasks=("sr",)))
+    fallen = later.assign(change="resized", difference=later["difference"] - 5)
+    later = pd.concat([later.assign(change="as restored"), fallen, later.assign(change="coded")]).assign(psnr=21.0)
+    said = figures.what_it_says({"paired": paired(), "transfer": beyond, "later": later}, "sr").split("\n")
+    assert len(said) == 5
+    assert "10 %" in said[0] and "of 6 pairs 3 surely gain and 0 surely lose" in said[0]  # 2 of 21 points
+    assert "from `mobilenet` the others gain +5.5" in said[1] and "from `resnet20` −1.5" in said[1]
+    assert "the best of 1 is RA from resnet20 + vgg8, λ 0.001, +20.0 [+19.0, +22.0]" in said[2]
+    assert "alone the best of 1 is RA from vgg8, +7.0" in said[2] and "for 0.15 dB" in said[2]
+    assert "the best of 1 is RA, KL, λ 0.01, +10.0" in said[3]
+    assert "was resized: RA +12.0 before and +7.0 after" in said[4]
+
+
+def test_objectives_are_told_apart_by_name_marker_and_every_eye():
+    looks = [look(name) for name in OBJECTIVES]
+    assert len({each.label for each in looks}) == len({each.marker for each in looks}) == len(looks)
+    for eye in drawn.EYES.values():
+        seen = [drawn.lab(np.array(eye) @ np.array(to_rgb(each.colour)) ** 2.2) for each in looks]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 8
+
+
+def test_modes_with_sources_stand_behind_their_base():
+    modes = ["ra@vgg8", "ra_kl", "ra@resnet20+vgg8", "ra@0.01", "plain", "ra"]
+    assert sorted(modes, key=method_rank) == ["plain", "ra", "ra@0.01", "ra@vgg8", "ra@resnet20+vgg8", "ra_kl"]
+    assert look("ra@vgg8").label == "RA from vgg8" and look("ra@vgg8").colour != look("ra").colour
