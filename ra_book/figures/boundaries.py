@@ -3,14 +3,16 @@
 import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap
+from matplotlib.lines import Line2D
 
 import ra_book.figures.measured as measured
 import ra_book.figures.plots as plots
-from ra_book.figures.look import INK, Figure, look, new_figure, shortened, style, task_title
-from ra_book.figures.measured import NOTHING, change, number, signed
+from ra_book.figures.look import INK, PALETTE, Figure, look, new_figure, shortened, style, task_title
+from ra_book.figures.measured import NOTHING, number, signed
 from ra_book.figures.tables import Table, row_table
 
 REGIONS = {"right": "#56B4E9", "as after plain": "#E69F00", "another": "#DDDDDD"}
+MARKERS = "osD^vP*Xh"
 PREDICTORS = {
     "agreement": "same answers on the plane, %", "cosine": "cosine of the gradients",
     "crossed": "answers that the step to RA changes, %",
@@ -18,7 +20,9 @@ PREDICTORS = {
 
 
 @style()
-def planes(answers: dict[str, np.ndarray], labels: np.ndarray, titles: list[str], a: np.ndarray, b: np.ndarray) -> Figure:
+def planes(
+    answers: dict[str, np.ndarray], labels: np.ndarray, titles: list[str], a: np.ndarray, b: np.ndarray
+) -> Figure:
     """Draw the regions of each recognizer (columns) on the plane of each picture (rows).
 
     `answers` (N, len(b), len(a)) by recognizer, the source first, lie on the grid `a` (steps along RA) times `b`
@@ -37,8 +41,8 @@ def planes(answers: dict[str, np.ndarray], labels: np.ndarray, titles: list[str]
             axes.grid(False)
             axes.set(xticks=[0, 1], yticks=[0], title="" if row else shortened(name, 16))
         shown[row, 0].set_ylabel(shortened(title, 14))
-    handles = [plots.Line2D([], [], marker="s", color=colour, linestyle="", markersize=8) for colour in REGIONS.values()]
-    handles += [plots.Line2D([], [], marker=look(mode).marker, color="white", markeredgecolor=INK, linestyle="")
+    handles = [Line2D([], [], marker="s", color=colour, linestyle="", markersize=8) for colour in REGIONS.values()]
+    handles += [Line2D([], [], marker=look(mode).marker, color="white", markeredgecolor=INK, linestyle="")
                 for mode in ("plain", "ra")]  # fmt: skip
     figure.legend(handles, [*REGIONS, "plain", "RA"], loc="outside lower center", ncols=5)
     figure.suptitle("Answers around a picture: to the right what RA adds, upwards a random change as large")
@@ -80,9 +84,8 @@ def prediction(boundaries: pd.DataFrame, predictions: pd.DataFrame, task: str) -
     figure = new_figure(height=3.4)
     said, sources = [], list(dict.fromkeys(rows["source"]))
     for axes, line in zip(plots.panels(figure, len(lines), columns=3, sharey=True), lines.itertuples(), strict=True):
-        for place, source in enumerate(sources):
+        for source, colour, marker in zip(sources, PALETTE, MARKERS, strict=False):
             mine = rows[rows["source"] == source]
-            colour, marker = plots.FORMS[place % len(plots.FORMS)]
             axes.plot(mine[line.predictor], mine["gain"], marker, color=colour, markersize=6, label=source)
         text = f"{number(line.value, 2)} [{number(line.low, 2)}, {number(line.high, 2)}]"
         axes.set(title=f"rank correlation {text}", xlabel=PREDICTORS[line.predictor])

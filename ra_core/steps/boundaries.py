@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 
 from ra_core.bd_rate import counts
-from ra_core.boundaries import FURTHEST, Plane, answers_on, distance_to_boundary, input_gradients, plane_of
+from ra_core.boundaries import Plane, answers_on, distance_to_boundary, input_gradients, plane_of
 from ra_core.evaluation import table
 from ra_core.judges import Judge, members_of
 from ra_core.methods import name_parts
@@ -45,14 +45,18 @@ def sources_of(profile: Profile, task: str) -> dict[str, str]:
     return found
 
 
-def restored(profile: Profile, task: str, modes: list[str], count: int, device: torch.device) -> tuple[dict, torch.Tensor]:
+def restored(
+    profile: Profile, task: str, modes: list[str], count: int, device: torch.device
+) -> tuple[dict, torch.Tensor]:
     """Return what modes of the first seed make of the first test pictures, and the labels of these."""
     pictures = pictures_of(profile, task, "test", count)
     indices = torch.arange(len(pictures))
     clean, labels = pictures.batch(indices)
     runs = {mode: resolve(profile, task, mode, profile.seeds[0]) for mode in modes}
     chains = {mode: run.chain(trained(run, device)) for mode, run in runs.items()}
-    return {mode: chain(clean.to(device), indices)["stored"].clone() for mode, chain in chains.items()}, labels.to(device)
+    return {mode: chain(clean.to(device), indices)["stored"].clone() for mode, chain in chains.items()}, labels.to(
+        device
+    )
 
 
 def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,7 +79,10 @@ def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[p
         plane = plane_of(stored["plain"], stored[mode], torch.Generator().manual_seed(0))
         for name, values in _measured(judges, source, plane, gradients):
             values["gain"] = 100 * (right[mode][name] - right["plain"][name])
-            intervals = {key: dict(zip(("", "_low", "_high"), mean_interval(found), strict=True)) for key, found in values.items()}
+            intervals = {
+                key: dict(zip(("", "_low", "_high"), mean_interval(found), strict=True))
+                for key, found in values.items()
+            }
             row = {key + end: value for key, ends in intervals.items() for end, value in ends.items()}
             keys = {"profile": profile.name, "task": task, "source": source, "recognizer": name}
             rows.append(keys | {"role": "source" if name == source else "unseen", "n": len(labels)} | row)
@@ -85,11 +92,21 @@ def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[p
     return found, write_table(profile, f"{task}/prediction", table(lines, PREDICTION_COLUMNS))
 
 
+def boundary_tables(profile: Profile, count: int = 100) -> dict[str, pd.DataFrame]:
+    """Return the tables `boundaries` and `prediction` of all tasks, written as `runs/<profile>/<name>.csv`."""
+    found = zip(*(measure_boundaries(profile, task, count) for task in profile.tasks), strict=True)
+    names = ("boundaries", "prediction")
+    return {name: write_table(profile, name, pd.concat(each)) for name, each in zip(names, found, strict=True)}
+
+
 def _right(profile: Profile, task: str) -> dict[str, dict[str, np.ndarray]]:
     """Return whether each recognizer was right of each test picture, behind each mode."""
     answers = np.load(profile_folder(profile.name) / task / "answers.npz")
     right = (answers["answers"] == answers["labels"]).astype(float)
-    return {mode: dict(zip(answers["recognizers"], row, strict=True)) for mode, row in zip(answers["versions"], right, strict=True)}
+    return {
+        mode: dict(zip(answers["recognizers"], row, strict=True))
+        for mode, row in zip(answers["versions"], right, strict=True)
+    }
 
 
 def _measured(judges: dict[str, Judge], source: str, plane: Plane, gradients: dict) -> Iterator[tuple[str, dict]]:
@@ -100,7 +117,8 @@ def _measured(judges: dict[str, Judge], source: str, plane: Plane, gradients: di
         same = (answers[name] == answers[source]).flatten(1)
         values = {
             "agreement": same.double().mean(1), "cosine": (gradients[name] * gradients[source]).sum(1) / 100,
-            "crossed": (along <= 1).double(), "crossed_random": (random <= 1).double(), "nearer": (along < random).double(),
+            "crossed": (along <= 1).double(), "crossed_random": (random <= 1).double(),
+            "nearer": (along < random).double(),
         }  # fmt: skip
         yield name, {key: (100 * value).double().cpu().numpy() for key, value in values.items()}
 
@@ -111,6 +129,7 @@ def predicted(pairs: list[dict[str, np.ndarray]]) -> list[dict]:
     The pictures of the predictors and those of the gains are drawn anew apart from each other, as they may differ in
     number.
     """
+
     def means(name: str) -> tuple[np.ndarray, np.ndarray]:
         values = np.stack([pair[name] for pair in pairs])
         drawn = counts(values.shape[1], seed=int(name == "gain"))
@@ -122,5 +141,7 @@ def predicted(pairs: list[dict[str, np.ndarray]]) -> list[dict]:
         value, drawn = means(name)
         ranks = [spearmanr(*pair).statistic for pair in zip(drawn, drawn_gain, strict=True)]
         low, high = np.nanpercentile(ranks, [2.5, 97.5])
-        rows.append({"predictor": name, "pairs": len(pairs), "rho": spearmanr(value, gain).statistic, "low": low, "high": high})
+        rows.append(
+            {"predictor": name, "pairs": len(pairs), "rho": spearmanr(value, gain).statistic, "low": low, "high": high}
+        )
     return rows
