@@ -11,7 +11,7 @@ from ra_core.steps.trainings import train, trained
 from ra_core.steps.transfer import transfer_tables
 
 __all__ = [
-    "ENDS", "agreement", "agreements", "boundary_tables", "equal_accuracy", "evaluate_codec", "evaluate_task", "header_rows",
-    "load_judges", "measure_costs", "merge_costs", "merge_rates", "merge_tables", "pair_at", "panel_of", "pictures_of",
-    "set_threads", "through_every_chain", "train", "trained", "transfer_tables",
+    "ENDS", "agreement", "agreements", "boundary_tables", "equal_accuracy", "evaluate_codec", "evaluate_task",
+    "header_rows", "load_judges", "measure_costs", "merge_costs", "merge_rates", "merge_tables", "pair_at", "panel_of",
+    "pictures_of", "set_threads", "through_every_chain", "train", "trained", "transfer_tables",
 ]  # fmt: skip
