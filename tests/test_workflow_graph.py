@@ -70,11 +70,8 @@ def test_what_a_profile_lists_becomes_steps(write):
         *(f"03_train_processor-{run}-seed{seed}" for run in runs for seed in (0, 3)),
         *(f"07_train_preprocessor-cells-{method}-seed{seed}" for method in methods for seed in (0, 3)),
         *(f"08_rate_accuracy-cells-{codec}" for codec in ("jpeg", "heic", "webp")), "09_both_ends-cells-jpeg",
-<<<<<<< HEAD
         "05_report", "11_reference_results", "12_planning", "13_photographs", "14_study", "15_transfer",
-=======
-        "05_report", "11_reference_results", "12_planning", "13_photographs", "15_transfer", "16_boundaries",
->>>>>>> 091023d (A page on boundaries, measured where a profile compares sources)
+        "16_boundaries",
     }  # fmt: skip
     assert steps["03_train_processor-sr-ra@0.01-seed3"].given == "task=sr mode=ra@0.01 seed=3"
     assert steps["03_train_processor-sr-ra@0.01-seed3"].outputs == (
@@ -125,11 +122,8 @@ def test_a_changed_parameter_runs_again_only_what_depends_on_it(write, old, new,
 def test_a_gpu_is_asked_for_where_networks_run_on_one(write, device, with_gpu):
     steps = steps_of(write(PROFILE + f"device: {device}\n"))
     asking = {step.rule for step in steps if step.resources.get("gpu") == 1}
-<<<<<<< HEAD
-    without = {"photographs", "study", "transfer", "data_and_channels", "report", "reference_results", "planning"}
-=======
-    without = {"photographs", "transfer", "boundaries", "data_and_channels", "report", "reference_results", "planning"}
->>>>>>> 091023d (A page on boundaries, measured where a profile compares sources)
+    without = {"photographs", "study", "transfer", "boundaries", "data_and_channels"}
+    without |= {"report", "reference_results", "planning"}
     assert asking == ({step.rule for step in steps} - without if with_gpu else set())
 
 
