@@ -31,6 +31,7 @@ from ra_core.paths import project_root
 PAGES = {
     "photographs": "13_photographs",
     "transfer": "15_transfer",
+    "boundaries": "16_boundaries",
     "data_and_channels": "01_data_and_channels",
     "recognizers": "02_recognizers",
     "report": "05_report",

@@ -19,7 +19,8 @@ from ra_core.paths import profile_folder, project_root
 from ra_core.runs import git_state, now, planned
 from ra_core.runs.coding import run_name
 
-TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate", "transfer", "later")
+TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
+TABLES += ("transfer", "later", "boundaries", "prediction")
 PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
 TRAINING_COLUMNS = ["profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds"]
 TRAINING_COLUMNS += ["images_per_s", "peak_memory_mb", "shipped"]

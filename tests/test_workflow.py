@@ -84,7 +84,7 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         "01_data_and_channels", "02_recognizers", "03_train_processor-blur-plain-seed0",
         "03_train_processor-blur-ra_hinge-seed0", "04_cross_evaluate-blur", "05_report", "06_train_proxy",
         "07_train_preprocessor-stripes-npp_qa-few-colours-seed0", "08_rate_accuracy-stripes-few-colours",
-        "11_reference_results", "12_planning", "13_photographs", "14_study", "15_transfer",
+        "11_reference_results", "12_planning", "13_photographs", "14_study", "15_transfer", "16_boundaries",
     }  # fmt: skip
     html = built / "runs/tiny/_build/html"
     pages = ("intro", "photographs", "study", "data_and_channels", "recognizers", "results/blur", "report", "status")

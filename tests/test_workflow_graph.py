@@ -71,6 +71,7 @@ def test_what_a_profile_lists_becomes_steps(write):
         *(f"07_train_preprocessor-cells-{method}-seed{seed}" for method in methods for seed in (0, 3)),
         *(f"08_rate_accuracy-cells-{codec}" for codec in ("jpeg", "heic", "webp")), "09_both_ends-cells-jpeg",
         "05_report", "11_reference_results", "12_planning", "13_photographs", "14_study", "15_transfer",
+        "16_boundaries",
     }  # fmt: skip
     assert steps["03_train_processor-sr-ra@0.01-seed3"].given == "task=sr mode=ra@0.01 seed=3"
     assert steps["03_train_processor-sr-ra@0.01-seed3"].outputs == (
@@ -121,7 +122,8 @@ def test_a_changed_parameter_runs_again_only_what_depends_on_it(write, old, new,
 def test_a_gpu_is_asked_for_where_networks_run_on_one(write, device, with_gpu):
     steps = steps_of(write(PROFILE + f"device: {device}\n"))
     asking = {step.rule for step in steps if step.resources.get("gpu") == 1}
-    without = {"photographs", "study", "transfer", "data_and_channels", "report", "reference_results", "planning"}
+    without = {"photographs", "study", "transfer", "boundaries", "data_and_channels"}
+    without |= {"report", "reference_results", "planning"}
     assert asking == ({step.rule for step in steps} - without if with_gpu else set())
 
 

@@ -124,6 +124,7 @@ def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project
         "photographs",
         "study",
         "transfer",
+        "boundaries",
         "report",
         "reference_results",
         "planning",

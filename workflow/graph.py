@@ -100,21 +100,25 @@ def steps_of(profile: Profile) -> list[Step]:
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
             resources=asks(8, 32, profile),
         ))  # fmt: skip
-    steps.append(_transfer(profile, runs, steps))
+    judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
+    steps += [
+        _across_sources(profile, runs, "15_transfer", ("transfer", "later"), judged),
+        _across_sources(profile, runs, "16_boundaries", ("boundaries", "prediction"), judged),
+    ]
     for dataset in profile.preprocessing:
         steps += _coding_steps(profile, runs, dataset)
     steps = with_pages(runs, steps)
     return steps + with_pages(runs, _last_steps(profile, runs, steps, finished(runs, restoring + coding)))
 
 
-def _transfer(profile: Profile, runs: str, steps: list[Step]) -> Step:
-    """Return the step of what transfers: measured where modes learn from several judges, else what is kept is shown."""
+def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
+    """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
+    rule = notebook.partition("_")[2]
     if not profile.compares_sources:
         kept = sorted(Path("results/transfer").glob("*.csv"))
-        return Step("transfer", "15_transfer", (), files=tuple(map(str, kept)), resources=asks(1, 16))
-    judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
+        return Step(rule, notebook, (), files=tuple(map(str, kept)), resources=asks(1, 16))
     return Step(
-        "transfer", "15_transfer", (f"{runs}/transfer.csv", f"{runs}/later.csv"), tuple(judged),
+        rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
         files=shipped(*profile.recognizers), resources=asks(8, 32, profile),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ A figure carries `alt`, one sentence with its main numbers, for the page that sh
 
 from ra_book.figures.accuracy import accuracy_against_psnr, accuracy_heatmap
 from ra_book.figures.accuracy import against_the_paper, headline, paired_forest
+from ra_book.figures.boundaries import boundary_table, planes, prediction
 from ra_book.figures.coding_pictures import bit_panel, boxes_panel, coding_panel, detection_panel
 from ra_book.figures.judges import judge_gains, judge_table
 from ra_book.figures.look import Figure, codec_title, look, render, save, style, task_title
