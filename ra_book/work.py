@@ -111,6 +111,8 @@ def _restoration(run: RestorationRun, judge: Judge) -> float:
         objective = run.objective(judge, {})
         small, large = (torch.zeros(1, 3, size, size) for size in (side // scale, side))
         batch = {"degraded": small, "target": large, "labels": torch.zeros(1, dtype=torch.long)}
+        if run.method.random_numbers:
+            batch["numbers"] = torch.zeros(1, run.method.random_numbers)
         return _counted(lambda: objective.terms(networks, batch)["loss"])
 
 

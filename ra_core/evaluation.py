@@ -8,7 +8,7 @@ import torch
 
 from ra_core.chain import Chain
 from ra_core.data.boxes import in_batches
-from ra_core.judges import Judge, Verdict
+from ra_core.judges import Judge, Verdict, members_of
 from ra_core.metrics import psnr, ssim
 from ra_core.training.batches import prefetch
 from ra_core.training.memory import evaluation_memory_hint
@@ -135,7 +135,7 @@ def paired(answers: Answers, plain: Answers, source: str, **keys) -> list[dict]:
 
 def who(name: str, source: str, answers: Answers) -> dict:
     """Return which judge a row is of, its role, and of how many pictures."""
-    return {"recognizer": name, "role": "source" if name == source else "unseen", "n": len(answers.psnr)}
+    return {"recognizer": name, "role": "source" if name in members_of(source) else "unseen", "n": len(answers.psnr)}
 
 
 def table(rows: list[dict], columns: list[str], digits: int = 4) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from ra_core.channels.coded import smaller, with_gradient
 from ra_core.codecs import Codec
 from ra_core.data.boxes import by_size
 from ra_core.data.draws import draw
-from ra_core.judges import Judge
+from ra_core.judges import Judge, mean_over
 from ra_core.losses import preprocessing_terms, restoration_terms, straight_through
 from ra_core.methods import Method
 from ra_core.metrics import to_8bit
@@ -40,17 +40,20 @@ class Objective(Protocol):
         """Return the terms of a batch by name; `loss` is the one to minimise."""
 
 
-def recognition_term(kind: str | Callable | None, judge: Judge, seen, clean, labels) -> torch.Tensor:
+def recognition_term(kind: str | Callable | None, judge: Judge, seen, clean, labels, *numbers) -> torch.Tensor:
     """Return the recognition loss of pictures (B, 3, H, W): (B,), or a scalar where it is a detector's own.
 
     `kind` is None (zeros), `labels` (the judge's own loss), `soft_labels` (what the judge thinks of `seen` is to be
-    what it thinks of `clean`) or a function (judge, seen, clean, labels). The gradient reaches `seen`.
+    what it thinks of `clean`) or a function (judge, seen, clean, labels), which is given the random `numbers` that it
+    asks for and each of an ensemble's judges in turn. The gradient reaches `seen`.
     """
     if kind is None:
         return seen.new_zeros(len(seen))
     if kind == "labels":
         return judge.task_loss(seen, labels)
-    return judge.distance(seen, clean) if kind == "soft_labels" else kind(judge, seen, clean, labels)
+    if kind == "soft_labels":
+        return judge.distance(seen, clean)
+    return mean_over(judge.members, lambda each: kind(each, seen, clean, labels, *numbers))
 
 
 @dataclass
@@ -80,7 +83,11 @@ class Restoration:
 
     def prepare(self, images, labels, generator):
         known = _to(labels, images.device) if self.method.needs_labels else None
-        return {"degraded": self.channel(images, generator=generator), "target": images, "labels": known}
+        batch = {"degraded": self.channel(images, generator=generator), "target": images, "labels": known}
+        if self.method.random_numbers:
+            numbers = draw(torch.rand, (len(images), self.method.random_numbers), generator, images.device)
+            batch["numbers"] = numbers.to(images.device)
+        return batch
 
     def terms(self, networks, batch):
         target = batch["target"]
@@ -89,7 +96,8 @@ class Restoration:
         if self.method.recognition is None:
             return {"loss": distortion, "distortion": distortion}
         seen = networks["transformer"](processed.detach()).float() if self.method.transformer else processed
-        recognition = recognition_term(self.method.recognition, self.judge, seen, target, batch["labels"]).mean()
+        given = [batch[key] for key in ("labels", "numbers") if key in batch]
+        recognition = recognition_term(self.method.recognition, self.judge, seen, target, *given).mean()
         loss = distortion + self.method.weight * recognition
         return {"loss": loss, "distortion": distortion, "recognition": recognition}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ra_book.sections import report_files
 from ra_core.errors import exit_status
+from ra_core.judges import members_of
 from ra_core.params import Profile, load_profile
 from ra_core.runs import Run, needed, planned
 
@@ -149,8 +150,8 @@ def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, g
     wildcards = dict(zip(("place", "method", "seed"), run.name.split("/"), strict=True))
     return Step(
         rule, notebook, (f"{runs}/{{place}}/{{method}}/{{seed}}/run.json",), wildcards=wildcards, parameters=given,
-        settings=run.parameters, files=shipped(run.parameters["source"]), keeps=(f"{runs}/{run.name}/run.json",),
-        resources=asks(24, 32, profile),
+        settings=run.parameters, files=shipped(*members_of(run.parameters["source"])),
+        keeps=(f"{runs}/{run.name}/run.json",), resources=asks(24, 32, profile),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from ra_book.figures.measured import (
     signed,
 )  # fmt: skip
 from ra_book.figures.plots import legend, looks_of, offsets
+from ra_core.methods import name_parts
 
 
 def _role_sentence(rows: pd.DataFrame) -> str:
@@ -112,11 +113,12 @@ def _against_psnr(axes: Axes, cells: pd.DataFrame) -> None:
             mine["psnr"], mine["value"], plots.ends(mine), fmt=shown.marker, color=shown.colour, markersize=7,
             markeredgecolor="white", markeredgewidth=0.6, elinewidth=1.4,
         )  # fmt: skip
-    swept = cells[known & cells["method"].str.contains("@")]
-    for base, front in swept.groupby(swept["method"].str.partition("@")[0]) if len(swept) else ():
+    weights = cells["method"].map(lambda name: name_parts(name)[2])
+    swept = cells.assign(weight=weights)[known & weights.notna()]
+    for base, front in swept.groupby(swept["method"].str.rpartition("@")[0]):
         axes.plot(front["psnr"], front["value"], color=look(base).colour, linewidth=1, zorder=1)
         for row in front.itertuples():
-            axes.annotate(row.method.partition("@")[2], (row.psnr, row.value), (6, 4), color=FAINT, **above)
+            axes.annotate(f"{row.weight:g}", (row.psnr, row.value), (6, 4), color=FAINT, **above)
     axes.xaxis.set_major_locator(MaxNLocator(5))
 
 

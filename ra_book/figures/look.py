@@ -21,7 +21,7 @@ from ra_core.channels import TASKS
 from ra_core.codecs import CODECS
 from ra_core.errors import ParameterError
 from ra_core.files import atomic
-from ra_core.methods import METHODS, TRANSFERRED, UNSEEN_QUALITIES
+from ra_core.methods import METHODS, TRANSFERRED, UNSEEN_QUALITIES, name_parts
 
 WIDTH = 8.0  # inches; a page of the book shows that about 1.3 times enlarged
 INK, FAINT, LINES = "#222222", "#666666", "#E3E3E3"
@@ -92,23 +92,27 @@ def shortened(name: str, letters: int) -> str:
 def look(name: str) -> Look:
     """Return label, colour and marker of a method or of another row of a table.
 
-    A point of a sweep, such as `ra@0.01`, is named with its lambda, and the paler the smaller that is;
+    A point of a sweep, such as `ra@0.01`, is named with its lambda, and the paler the smaller that is; `ra@vgg8` is
+    named with its source, whose colour it has.
     `npp_qa for <codec>` is an adaptive preprocessor behind another codec than its own. What nothing knows gets its
     own name and a colour of the palette.
     """
     if name.startswith(TRANSFERRED):
         codec = name.removeprefix(TRANSFERRED)
         return Look(f"NPP-QA for {codec_title(codec)}", *TRANSFERS.get(codec, OTHERS))
-    base, swept, weight = name.partition("@")
+    base, sources, weight = name_parts(name)
     row = BEFORE.get(base) or AFTER.get(base)
     if row is None:
         row, default = METHODS.get(base), PALETTE[zlib.crc32(base.encode()) % len(PALETTE)]
         row = Look(row.title or base, row.colour or default, row.marker or "o") if row else Look(base, default)
-    if not swept:
+    if sources:
+        colour = PALETTE[zlib.crc32("+".join(sources).encode()) % len(PALETTE)]
+        row = Look(f"{row.label} from {' + '.join(sources)}", colour, row.marker)
+    if weight is None:
         return row
-    paleness = min(max(-math.log10(float(weight)) / 6, 0), 0.8)  # white at 1e-6
+    paleness = min(max(-math.log10(weight) / 6, 0), 0.8)  # white at 1e-6
     colour = to_hex([paleness + (1 - paleness) * part for part in to_rgb(row.colour)])
-    return Look(f"{row.label}, λ {weight}", colour, row.marker)
+    return Look(f"{row.label}, λ {weight:g}", colour, row.marker)
 
 
 def rank(known: Iterable[str], name: str) -> tuple[int, str]:
@@ -119,9 +123,9 @@ def rank(known: Iterable[str], name: str) -> tuple[int, str]:
 
 def method_rank(name: str) -> tuple:
     """Return the place of a row among others: in the order of the book, a sweep by lambda, a transfer by codec."""
-    base, _, weight = name.partition("@")
+    base, sources, weight = name_parts(name)
     place, _ = rank([*BEFORE, *METHODS, *AFTER], base)
-    return place, float(weight or 0), codec_rank(name.removeprefix(TRANSFERRED))
+    return place, len(sources), weight or 0, sources, codec_rank(name.removeprefix(TRANSFERRED))
 
 
 task_rank, codec_rank = partial(rank, TASKS), partial(rank, CODECS)

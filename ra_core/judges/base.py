@@ -34,6 +34,11 @@ class Judge(nn.Module):
         self.family = name  # of networks, by which judges are grouped
         self.net.zero_grad()  # of gradients from before
 
+    @property
+    def members(self) -> list["Judge"]:
+        """The judges that it consists of: itself, but for an ensemble."""
+        return [self]
+
     def train(self, mode: bool = True):
         return super().train(False)
 

@@ -12,7 +12,8 @@ from ra_core.channels import TASKS, Channel, make_channel
 from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.human_yaml import is_name
-from ra_core.methods import Method, find_method
+from ra_core.judges.sidecar import checked_source
+from ra_core.methods import Method, find_method, name_parts
 from ra_core.params.base import MAX_SEED, Network, SourceName, Strict, Training, UnseenNames, mended, one_of
 from ra_core.params.coding import LearnedProxy, Preprocessing
 from ra_core.params.data import Data
@@ -58,7 +59,7 @@ class Profile(Strict):
     )
     modes: list[str] = Field(
         ["plain", "ra", "ra_transformer", "ra_unsupervised"],
-        min_length=1, description="ra@0.01 is the mode ra with lambda 0.01: several of them are a sweep",
+        min_length=1, description="ra@0.01: with lambda 0.01, ra@vgg8: with that source, ra@resnet20+vgg8: with two",
     )  # fmt: skip
     seeds: list[int] = Field([0], min_length=1, description="one training a seed")
     source: SourceName | None = Field("resnet20", description="the judge that training sees; null: no judge here did")
@@ -91,6 +92,14 @@ class Profile(Strict):
             raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different recognizers")
         if not (self.source or (self.processors and self.unseen)):
             raise ValueError("source is null: name processors that are trained already, and judges under unseen")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_of_modes(self):
+        for name in self.modes:
+            for source in find_method(name).sources:
+                if mended(checked_source, source) not in self.recognizers:
+                    raise ValueError(f"mode {name!r} learns from {source!r}; name that under unseen as well")
         return self
 
     @model_validator(mode="after")
@@ -173,8 +182,8 @@ class Profile(Strict):
 
     def mode(self, name: str, task: str) -> Method:
         """Return a mode of this profile with its lambda on a task. Raises `ParameterError` where it has none."""
-        usual = self._known("mode", find_method(name).name, self.modes)
-        return find_method(name, self.task(task).weights.get(usual))
+        base, *_ = name_parts(self._known("mode", find_method(name).name, self.modes))
+        return find_method(name, self.task(task).weights.get(base))
 
     def _known(self, what: str, name: str, known: Iterable[str]) -> str:
         if name not in known:

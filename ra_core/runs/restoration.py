@@ -69,7 +69,7 @@ def resolve_restoration(profile: Profile, task: str, mode: str, seed: int) -> Re
         "profile": profile.name, "task": task, "mode": chosen.name, "seed": seed, "weight": chosen.weight,
         "data": profile.data.model_dump(exclude={"test", "test_per_class"}), "channel": asdict(profile.channel(task)),
         "processor": settings.processor.model_dump(),
-        "source": profile.source,  # validates in every mode
+        "source": chosen.source(profile.source),  # validates in every mode
         "training": settings.training.model_dump(), "device": profile.device, "threads": profile.threads,
     }  # fmt: skip
     if chosen.transformer:

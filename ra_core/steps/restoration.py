@@ -49,9 +49,10 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
     for (mode, seed), found in answers.items():
         keys = {"profile": profile.name, "task": task, "mode": mode, "seed": seed}
         unlike = {"psnr": np.nan, "ssim": np.nan} if mode == "oracle" else {}  # the oracle is the clean picture
-        rows += [row | unlike for row in tidy(found, profile.source, **keys)]
+        source = profile.mode(mode, task).source(profile.source) if mode in profile.modes else profile.source
+        rows += [row | unlike for row in tidy(found, source, **keys)]
         if mode in profile.modes and mode != "plain" and ("plain", seed) in answers:
-            gains += paired(found, answers["plain", seed], profile.source, **keys)
+            gains += paired(found, answers["plain", seed], source, **keys)
     _write_answers(profile_folder(profile.name) / task / "answers.npz", profile, answers, test)
     accuracy = write_table(profile, f"{task}/accuracy", table(rows, ACCURACY_COLUMNS))
     return accuracy, write_table(profile, f"{task}/paired", table(gains, PAIRED_COLUMNS))
