@@ -107,7 +107,8 @@ def test_cifar10_is_looked_for_in_the_project_and_never_changes(tiny_project, mo
 def test_networks_of_a_seed_begin_the_same_in_every_mode():
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    found = {mode: make_networks(profile(), "dn", mode, 0) for mode in restoring()}
+    settings = profile(modes=restoring())
+    found = {mode: make_networks(settings, "dn", mode, 0) for mode in restoring()}
     assert torch.equal(torch.get_rng_state(), state)
     first = found["plain"]["processor"].state_dict()
     for mode, nets in found.items():
