@@ -29,12 +29,12 @@ HASHES = Hashes(Path(), PROFILE.extensions)
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 # The executed copy is whole when it comes to its place; one that fails stays where it is.
-EXECUTE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME} {{params.given}}"
-EXECUTE += " && mv {log.notebook} {output.notebook}"
+PAGE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME} {{params.given}}"
+PAGE += " && mv {log.notebook} {output.notebook}"
 # What a training left is deleted where other code made it; else only its page is drawn anew.
 MADE_BY = "{output.notebook}.code"
 FORGET = f"if [ -e {MADE_BY} ] && ! grep -qx {{params.made}} {MADE_BY}; then rm -rf {{params.keeps}}; fi"
-KEEP = f"{FORGET} && {EXECUTE} && echo {{params.made}} > {MADE_BY}"
+EXECUTE = f"{FORGET} && {PAGE} && echo {{params.made}} > {MADE_BY}"
 
 
 def of(steps, part):
@@ -124,4 +124,4 @@ for name, same in groupby(sorted(STEPS, key=lambda step: step.rule), key=lambda 
         log:
             notebook=first.makes[-1].replace("/notebooks/", "/notebooks/running/"),
         shell:
-            KEEP if first.keeps else EXECUTE
+            EXECUTE  # the same for all, as Snakemake looks a name up when a job runs, long after this loop
