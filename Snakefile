@@ -33,7 +33,7 @@ PAGE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profi
 PAGE += " && mv {log.notebook} {output.notebook}"
 # What a training left is deleted where other code made it; else only its page is drawn anew.
 MADE_BY = "{output.notebook}.code"
-FORGET = f"if [ -e {MADE_BY} ] && ! grep -qx {{params.made}} {MADE_BY}; then rm -rf {{params.keeps}}; fi"
+FORGET = f"if [ -e {MADE_BY} ] && ! grep -qx '{{params.made}}' {MADE_BY}; then rm -rf {{params.keeps}}; fi"
 EXECUTE = f"{FORGET} && {PAGE} && echo {{params.made}} > {MADE_BY}"
 
 
