@@ -1,5 +1,7 @@
 """Boundaries of recognizers: planes through restored pictures, pairs of source and recognizer, what predicts a gain."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap
@@ -8,7 +10,7 @@ from matplotlib.lines import Line2D
 import ra_book.figures.measured as measured
 import ra_book.figures.plots as plots
 from ra_book.figures.look import INK, PALETTE, Figure, look, new_figure, shortened, style, task_title
-from ra_book.figures.measured import NOTHING, number, signed
+from ra_book.figures.measured import interval_of, number, signed
 from ra_book.figures.tables import Table, row_table
 
 REGIONS = {"right": "#56B4E9", "as after plain": "#E69F00", "another": "#DDDDDD"}
@@ -57,21 +59,13 @@ def planes(
 def boundary_table(boundaries: pd.DataFrame, task: str) -> Table:
     """Return a line for each recognizer beside each source: what both have in common, and what it gains."""
     rows = measured.only(boundaries, "task", task)
-
-    def cell(name: str, digits: int = 1):
-        parts = (name, f"{name}_low", f"{name}_high")
-
-        def text(row) -> str:
-            value, low, high = (number(getattr(row, part), digits) for part in parts)
-            return NOTHING if value == NOTHING else f"{value} [{low}, {high}]"
-
-        return text
-
     return row_table(rows, {"source": "source", "recognizer": "recognizer"}, {
-        "same answers on the plane, %": cell("agreement"), "cosine of gradients": cell("cosine", 2),
-        "other answer after RA, %": cell("crossed"), "after a random step, %": cell("crossed_random"),
-        "boundary nearer along RA, %": cell("nearer"),
-        "gain, points": lambda row: f"{signed(row.gain)} [{signed(row.gain_low)}, {signed(row.gain_high)}]",
+        "same answers on the plane, %": interval_of("agreement", number),
+        "cosine of gradients": interval_of("cosine", partial(number, digits=2)),
+        "other answer after RA, %": interval_of("crossed", number),
+        "after a random step, %": interval_of("crossed_random", number),
+        "boundary nearer along RA, %": interval_of("nearer", number),
+        "gain, points": interval_of("gain", signed),
     }).titled(f"{measured.pictures_of(rows)} (the gain: all of the test) [95 % interval]")  # fmt: skip
 
 

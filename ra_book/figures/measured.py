@@ -4,7 +4,7 @@ Whatever the table, a prepared row has its number in `value` with a 95 % interva
 in `task`, or `dataset` and `codec`, and in `method`, `recognizer` and `role`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -176,6 +176,16 @@ def signed(value: float) -> str:
 def interval(row) -> str:
     """Return the value of a row with its interval, such as 49.0 [46.8, 51.2]."""
     return f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
+
+
+def interval_of(name: str, write: Callable[[float], str]) -> Callable[..., str]:
+    """Return what writes the number `name` of a row with its interval `<name>_low`, `<name>_high`, if there is one."""
+
+    def written(row) -> str:
+        value, low, high = (write(getattr(row, column)) for column in (name, f"{name}_low", f"{name}_high"))
+        return NOTHING if value == NOTHING else f"{value} [{low}, {high}]"
+
+    return written
 
 
 def change(row) -> str:

@@ -1,12 +1,24 @@
 """What transfers: source by judge, objectives by the PSNR that they cost, and gains after a picture was changed."""
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.patches import Rectangle
 
 import ra_book.figures.measured as measured
 import ra_book.figures.plots as plots
 from ra_book.figures.look import INK, LINES, Figure, look, new_figure, style, task_name, task_title
-from ra_book.figures.measured import PAIRED, change, note, number, per_recognizer, per_role, prepare, signed
+from ra_book.figures.measured import (
+    PAIRED,
+    change,
+    interval_of,
+    note,
+    number,
+    per_recognizer,
+    per_role,
+    prepare,
+    signed,
+)
 from ra_book.figures.tables import Table, row_table, wide_table
 from ra_core.methods import name_parts
 
@@ -81,11 +93,7 @@ def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
 def objectives_table(transfer: pd.DataFrame, task: str) -> Table:
     """Return a line for each objective and source: its PSNR loss, its gains, the share that transfers, beyond `ra`."""
     rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
-
-    def between(name: str):
-        columns = (name, f"{name}_low", f"{name}_high")
-        return lambda row: _cell(*(getattr(row, column) for column in columns))
-
+    between = partial(interval_of, write=signed)
     return row_table(rows, {"objective": lambda row: look(row.method).label}, {
         "PSNR lost, dB": ("psnr_loss", 2), "on its sources": between("own"), "on the unseen": between("unseen"),
         "share, %": between("share"), "beyond RA, on the unseen": between("beyond"),
@@ -121,12 +129,8 @@ def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
 def _best(rows: pd.DataFrame) -> str:
     """Say which mode is furthest beyond `ra`, by how much, and what it costs."""
     row = rows.loc[rows["beyond"].idxmax()]
-    gain, cost = _cell(row["beyond"], row["beyond_low"], row["beyond_high"]), number(row["psnr_loss"], 2)
+    gain, cost = interval_of("beyond", signed)(row), number(row["psnr_loss"], 2)
     return f"the best of {len(rows)} is {look(row['mode']).label}, {gain} points beyond RA for {cost} dB"
-
-
-def _cell(value: float, low: float, high: float) -> str:
-    return number(value) if pd.isna(value) else f"{signed(value)} [{signed(low)}, {signed(high)}]"
 
 
 def _of_changes(later: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:

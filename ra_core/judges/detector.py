@@ -170,8 +170,8 @@ def load_detector(name: str, weights: str | Path | None = None, folder: Path = S
 
     sidecar = read_sidecar(folder / f"{kind}.json", {"classes"}, f"train {kind} or install again")
     net = make_detector(kind, len(sidecar["classes"]))
-    own = (folder / f"{kind}.safetensors", sidecar.get("sha256"))
-    return Detector(load_weights(net, *((weights,) if weights else own)), name, sidecar["classes"])
+    path, sha256 = (weights, None) if weights else (folder / f"{kind}.safetensors", sidecar.get("sha256"))
+    return Detector(load_weights(net, path, sha256), name, sidecar["classes"])
 
 
 def torchvision_detectors() -> list[str]:

@@ -120,11 +120,11 @@ def load_recognizer(name: str, weights: str | Path | None = None, folder: Path =
     not ImageNet's. `weights`, a safetensors file, takes the place of what they bring.
     Raises `ParameterError` for an unknown name, `WeightsError` for weights that cannot be had or do not fit.
     """
-    sha256 = None
     if name in OURS:
         sidecar = sidecar_of(name, folder)
         net, mean, std = OURS[name](len(sidecar["classes"])), sidecar["mean"], sidecar["std"]
-        weights, sha256 = (weights, None) if weights else (folder / f"{name}.safetensors", sidecar.get("sha256"))
+        if weights is None:
+            load_weights(net, folder / f"{name}.safetensors", sidecar.get("sha256"))
     elif name in PUBLISHED:
         net, mean, std = (
             efficientnet_lite.efficientnet_lite(PUBLISHED[name]),
@@ -137,7 +137,7 @@ def load_recognizer(name: str, weights: str | Path | None = None, folder: Path =
         net, mean, std = _custom(name)
     else:
         net, mean, std = _torchvision(name, pretrained=weights is None)
-    recognizer = Recognizer(net if weights is None else load_weights(net, weights, sha256), name, mean, std)
+    recognizer = Recognizer(net if weights is None else load_weights(net, weights), name, mean, std)
     recognizer.family = "EfficientNet-Lite" if name in PUBLISHED else name
     return recognizer
 

@@ -14,20 +14,16 @@ from ra_core.judges import Judge, members_of
 from ra_core.methods import name_parts
 from ra_core.metrics import mean_interval
 from ra_core.params import Profile
-from ra_core.paths import profile_folder
 from ra_core.runs import resolve
 from ra_core.steps.common import load_judges, pictures_of, set_threads, write_table
+from ra_core.steps.restoration import right_answers
 from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
 SEEN = torch.linspace(-0.5, 1.5, 9), torch.linspace(-1, 1, 9)  # of a plane, in steps along and across
-MEASURES = {  # of a picture: percent, but for the cosine
-    "agreement": "same answer as the source on the plane",
-    "cosine": "cosine of the gradients of both",
-    "crossed": "another answer after the step from plain to RA",
-    "crossed_random": "another answer after a random step as long",
-    "nearer": "boundary nearer along RA than at random",
-}
+# Of a picture, percent but for the cosine: same answers as the source on the plane; cosine of the gradients of both;
+# another answer after the step from plain to RA, and after a random step as long; the boundary nearer along RA.
+MEASURES = ("agreement", "cosine", "crossed", "crossed_random", "nearer")
 BOUNDARY_COLUMNS = ["profile", "task", "source", "recognizer", "role", "n"]
 BOUNDARY_COLUMNS += [name + end for name in (*MEASURES, "gain") for end in ("", "_low", "_high")]
 PREDICTORS = ("agreement", "cosine", "crossed")
@@ -54,9 +50,8 @@ def restored(
     clean, labels = pictures.batch(indices)
     runs = {mode: resolve(profile, task, mode, profile.seeds[0]) for mode in modes}
     chains = {mode: run.chain(trained(run, device)) for mode, run in runs.items()}
-    return {mode: chain(clean.to(device), indices)["stored"].clone() for mode, chain in chains.items()}, labels.to(
-        device
-    )
+    stored = {mode: chain(clean.to(device), indices)["stored"].clone() for mode, chain in chains.items()}
+    return stored, labels.to(device)
 
 
 def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -73,12 +68,12 @@ def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[p
     judges = load_judges(profile.recognizers, device)
     stored, labels = restored(profile, task, ["plain", *modes.values()], count, device)
     gradients = {name: input_gradients(judge, stored["plain"], labels) for name, judge in judges.items()}
-    right = _right(profile, task)
+    names, right = right_answers(profile, task)
     rows, each = [], []
     for source, mode in modes.items():
         plane = plane_of(stored["plain"], stored[mode], torch.Generator().manual_seed(0))
         for name, values in _measured(judges, source, plane, gradients):
-            values["gain"] = 100 * (right[mode][name] - right["plain"][name])
+            values["gain"] = 100 * (right[mode] - right["plain"])[names.index(name)]
             intervals = {
                 key: dict(zip(("", "_low", "_high"), mean_interval(found), strict=True))
                 for key, found in values.items()
@@ -99,28 +94,17 @@ def boundary_tables(profile: Profile, count: int = 100) -> dict[str, pd.DataFram
     return {name: write_table(profile, name, pd.concat(each)) for name, each in zip(names, found, strict=True)}
 
 
-def _right(profile: Profile, task: str) -> dict[str, dict[str, np.ndarray]]:
-    """Return whether each recognizer was right of each test picture, behind each mode."""
-    answers = np.load(profile_folder(profile.name) / task / "answers.npz")
-    right = (answers["answers"] == answers["labels"]).astype(float)
-    return {
-        mode: dict(zip(answers["recognizers"], row, strict=True))
-        for mode, row in zip(answers["versions"], right, strict=True)
-    }
-
-
 def _measured(judges: dict[str, Judge], source: str, plane: Plane, gradients: dict) -> Iterator[tuple[str, dict]]:
     """Yield each recognizer with the values of `MEASURES` of every picture, (N,)."""
     answers = {name: answers_on(judge, plane, *SEEN) for name, judge in judges.items()}
     for name, judge in judges.items():
         along, random = (distance_to_boundary(judge, plane.start, step) for step in (plane.along, plane.across))
-        same = (answers[name] == answers[source]).flatten(1)
+        same = (answers[name] == answers[source]).flatten(1).double().mean(1)
         values = {
-            "agreement": same.double().mean(1), "cosine": (gradients[name] * gradients[source]).sum(1) / 100,
-            "crossed": (along <= 1).double(), "crossed_random": (random <= 1).double(),
-            "nearer": (along < random).double(),
+            "agreement": 100 * same, "cosine": (gradients[name] * gradients[source]).sum(1),
+            "crossed": 100 * (along <= 1), "crossed_random": 100 * (random <= 1), "nearer": 100 * (along < random),
         }  # fmt: skip
-        yield name, {key: (100 * value).double().cpu().numpy() for key, value in values.items()}
+        yield name, {key: value.double().cpu().numpy() for key, value in values.items()}
 
 
 def predicted(pairs: list[dict[str, np.ndarray]]) -> list[dict]:

@@ -75,6 +75,16 @@ def _write_answers(path: Path, profile: Profile, answers: dict[tuple[str, int], 
         np.savez_compressed(file, **given, classes=np.array(classes))
 
 
+def right_answers(profile: Profile, task: str) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return recognizers, and by mode whether each names each test picture rightly, (R, N), 0 or 1.
+
+    It reads what `evaluate_task` wrote.
+    """
+    answers = np.load(profile_folder(profile.name) / task / "answers.npz")
+    right = (answers["answers"] == answers["labels"]).astype(float)
+    return answers["recognizers"].tolist(), dict(zip(answers["versions"].tolist(), right, strict=True))
+
+
 def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the tables of all tasks together as `runs/<profile>/accuracy.csv` and `paired.csv`.
 

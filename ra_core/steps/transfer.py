@@ -20,6 +20,7 @@ from ra_core.params import Profile
 from ra_core.paths import profile_folder
 from ra_core.runs import resolve
 from ra_core.steps.common import load_judges, pictures_of, set_threads, write_table
+from ra_core.steps.restoration import right_answers
 from ra_core.steps.trainings import trained
 from ra_core.training import pick_device
 
@@ -77,14 +78,8 @@ def evaluate_later(profile: Profile, task: str, modes: list[str]) -> pd.DataFram
             chain = replace(chain, post=nn.Sequential(chain.post, Link(to_8bit), chain.transformer))
         keys = {"profile": profile.name, "task": task, "mode": run.parameters["mode"], "seed": seed}
         for name, change in CHANGES.items():
-            found = evaluate(
-                replace(chain, transformer=Link(change)),
-                judges,
-                test,
-                profile.evaluation_batch,
-                device,
-                with_ssim=False,
-            )
+            shown = replace(chain, transformer=Link(change))
+            found = evaluate(shown, judges, test, profile.evaluation_batch, device, with_ssim=False)
             plain = answers.setdefault(name, found)
             more = {"change": name, "psnr": found.psnr.mean().item()}
             for row in paired(found, plain, run.parameters["source"], **keys) if mode != "plain" else ():
@@ -102,16 +97,14 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
     nearest in PSNR that costs as much or more, if there is one, so that no gain is bought. It reads what
     `evaluate_task` wrote.
     """
-    folder = profile_folder(profile.name) / task
-    answers, accuracy = dict(np.load(folder / "answers.npz")), pd.read_csv(folder / "accuracy.csv")
-    right = dict(zip(answers["versions"], (answers["answers"] == answers["labels"]).astype(float), strict=True))
-    seed = profile.seeds[0]
+    names, right = right_answers(profile, task)
+    accuracy, seed = pd.read_csv(profile_folder(profile.name) / task / "accuracy.csv"), profile.seeds[0]
     psnr = accuracy[accuracy["seed"] == seed].groupby("mode")["psnr"].first()
     sources = {mode: members_of(profile.mode(mode, task).source(profile.source)) for mode in profile.modes}
     usual = [mode for mode in profile.modes if name_parts(mode)[0] == "ra" and sources[mode] == [profile.source]]
     rows = []
     for mode in [mode for mode in profile.modes if mode != "plain"]:
-        own = np.isin(answers["recognizers"], sources[mode])
+        own = np.isin(names, sources[mode])
         gain = right[mode] - right["plain"]
         row = {"profile": profile.name, "task": task, "mode": mode, "seed": seed, "sources": "+".join(sources[mode])}
         row |= {"n": gain.shape[1], "psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
@@ -120,7 +113,7 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
         dearer = [name for name in usual if psnr[name] <= psnr[mode]]
         if dearer and mode not in usual:
             nearest = max(dearer, key=psnr.get)
-            both = ~np.isin(answers["recognizers"], [*sources[mode], profile.source])
+            both = ~np.isin(names, [*sources[mode], profile.source])
             row |= _interval("beyond", (right[mode] - right[nearest])[both])
         rows.append(row)
     return table(rows, TRANSFER_COLUMNS)
