@@ -75,18 +75,21 @@ def rate(one: Planned, profile: str, machine: str, rates: pd.DataFrame) -> dict 
         return (row["profile"], row["part"], row["run"]) != (profile, *one[:2]), abs(math.log(row["times"]))
 
     rows = rates[(rates["machine"] == machine) & (rates["coder"] == one.coder)]
-    rows = rows.assign(times=one.macs / rows["macs"]).query(f"{1 / FAR} <= times <= {FAR}").to_dict("records")
+    times = one.macs / rows["macs"]
+    rows = rows.assign(times=times)[times.between(1 / FAR, FAR)].to_dict("records")
     near = min(rows, key=distance, default=None)
     return near and near | {"images_per_s": near["images_per_s"] / near["times"]}
 
 
-def costs(names: list[str], machines: list[str], devices=(1, 8, 64), pictures: int = 0) -> pd.DataFrame:
+def costs(
+    names: list[str], rates: pd.DataFrame, machines: list[str], devices=(1, 8, 64), pictures: int = 0
+) -> pd.DataFrame:
     """Return what the trainings of profiles cost that do not ship, a row for each machine and number of devices.
 
-    `hours` are those side by side, at least the longest training's. A training without a measured rate makes them
-    unknown, and `missing` names it. `pictures` are those to train on, of a folder that is not here.
+    `hours`, by rates that were `measured`, are those side by side, at least the longest training's. A training without
+    a rate makes them unknown, and `missing` names it. `pictures` are those to train on, of a folder that is not here.
     """
-    rates, rows = measured(), []
+    rows = []
     for name in names:
         try:
             jobs = [one for one in planned(load_profile(name), pictures) if not one.shipped]
@@ -105,13 +108,13 @@ def costs(names: list[str], machines: list[str], devices=(1, 8, 64), pictures: i
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def scaling(profile: Profile, machine: str, devices=(1, 8, 64)) -> pd.DataFrame:
+def scaling(profile: Profile, rates: pd.DataFrame, machine: str, devices=(1, 8, 64)) -> pd.DataFrame:
     """Return a row for each training, of the first seed: the rate it is foretold by, and its time on many devices.
 
     That n devices are n times as fast is the best case: gradients are summed and pictures read for nothing. `cores`
     are those that decoding needs to keep up with one device.
     """
-    rates, records = measured(), []
+    records = []
     for one in planned(profile):
         row = rate(one, profile.name, machine, rates)
         if one.seed in (0, profile.seeds[0]) and row:
@@ -154,13 +157,14 @@ def main(arguments: list[str] | None = None) -> int:
     def show() -> None:
         if min(given.gpus) < 1 or given.pictures < 0:
             raise ParameterError(f"--gpus {given.gpus} --pictures {given.pictures} is not allowed; give at least 1.")
-        known = list(measured()["machine"].unique())
+        rates = measured()
+        known = list(rates["machine"].unique())
         if given.machine not in (None, *known):
             raise ParameterError(f"nothing was measured on {given.machine!r}; choose one of {', '.join(known)}.")
         for name in given.profiles:  # one that was asked for and cannot be counted is an error
             planned(load_profile(name), given.pictures)
         machines = [given.machine] if given.machine else known
-        found = costs(given.profiles or profile_names(), machines, given.gpus, given.pictures)
+        found = costs(given.profiles or profile_names(), rates, machines, given.gpus, given.pictures)
         print(to_markdown(cost_table(found)), *filter(None, found["missing"].unique()), sep="\n")
 
     return exit_status(show)

@@ -104,14 +104,14 @@ def test_measured_rates_are_those_of_runs_that_took_their_time(project):
 
 
 def test_costs_are_pictures_over_rates_side_by_side(project):
-    rows = costs.costs(["quick", "imagenet"], ["cpu", "h100"], (1, 8, 10**6))
+    rows = costs.costs(["quick", "imagenet"], costs.measured(), ["cpu", "h100"], (1, 8, 10**6))
     quick = rows[(rows["profile"] == "quick") & (rows["machine"] == "cpu")]
     assert set(quick["devices"]) == {1, 8, 10**6} and list(rows) == costs.COLUMNS
     assert quick["hours"].isna().all() and "cells npp_qa-heic" in quick["missing"].iloc[0]
     photographs = rows[(rows["profile"] == "imagenet") & (rows["machine"] == "h100")]
     one, eight, many = photographs["hours"]
     assert eight == pytest.approx(one / 8) and one == pytest.approx(photographs["training_hours"].iloc[0])
-    scaled = costs.scaling(load_profile("imagenet"), "h100", (1, 8))
+    scaled = costs.scaling(load_profile("imagenet"), costs.measured(), "h100", (1, 8))
     assert many == pytest.approx(
         6 * 1_281_160 / scaled["images/s"].str.replace(",", "").astype(float).min() / 3600, rel=0.01
     )  # the longest
