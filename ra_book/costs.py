@@ -6,7 +6,6 @@ Devices are cores of a CPU or GPUs; trainings run side by side, one a device. Ev
 """
 
 import argparse
-import json
 import math
 import re
 import sys
@@ -17,6 +16,7 @@ from ra_book.figures import to_markdown
 from ra_book.reference import profile_names, training_row, trainings
 from ra_book.work import Planned, coder_of, macs_of, planned
 from ra_core.errors import ParameterError, RAError, exit_status
+from ra_core.files import read_json
 from ra_core.params import Profile, load_profile
 from ra_core.paths import project_root
 from ra_core.runs import resolve
@@ -50,9 +50,13 @@ def measured() -> pd.DataFrame:
         for mode, speed in rates.items():
             run = resolve(photographs, task, mode)
             rows.append(("h100", "benchmark", task, mode, coder_of(run), macs_of(run), speed))
-    records = sorted(project_root().glob("runs/*/*/*/seed*/run.json"))
-    own = [json.loads(path.read_text("utf-8")) for path in records]
-    found = pd.concat([trainings(), *(pd.DataFrame([training_row(record)]) for record in own)])
+    own = []
+    for path in sorted(project_root().glob("runs/*/*/*/seed*/run.json")):
+        try:
+            own.append(pd.DataFrame([training_row(read_json(path))]))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # it may be of any profile
+            print(f"{path} cannot be read and does not count ({error}).")
+    found = pd.concat([trainings(), *own])
     found = found[~found["shipped"].astype(bool) & (found["wall_seconds"] >= LEAST_SECONDS)]
     for profile, group in found.groupby("profile"):
         try:

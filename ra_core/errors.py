@@ -45,7 +45,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def exit_status(work: Callable[[], object]) -> int:
-    """Do the work of a command. Return 0, or 1 after the one sentence of an `RAError`, or of memory that is short."""
+    """Do the work of a command. Return 0, or 1 after one sentence: of an `RAError`, a file, or short memory."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no Unicode
     try:
@@ -54,8 +54,12 @@ def exit_status(work: Callable[[], object]) -> int:
         print(error, file=sys.stderr)
         return 1
     except Exception as error:
-        if not is_out_of_memory(error):
+        if is_out_of_memory(error):
+            said = "The memory of this machine is too short for that; free some, or ask for less at once."
+        elif isinstance(error, OSError) and error.filename:  # too long a name, no rights
+            said = f"{error.filename} cannot be used ({error.strerror or error}); mend that, or name another."
+        else:
             raise
-        print("The memory of this machine is too short for that; free some, or ask for less at once.", file=sys.stderr)
+        print(said, file=sys.stderr)
         return 1
     return 0

@@ -22,8 +22,20 @@ def content_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds. Raises `OSError`, also for a pipe or device, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return path.read_bytes()
+
+
+def read_text(path: Path) -> str:
+    """Return a text in UTF-8, with or without a byte-order mark. Raises as `read_bytes`, or `ValueError`."""
+    return read_bytes(path).decode("utf-8-sig")
+
+
 def read_json(path: Path) -> object:
-    """Return what a JSON file says. Raises `OSError`, or `ValueError` where it is none or a key stands twice."""
+    """Return what a JSON file says. Raises as `read_text`, and `ValueError` where it is none or a key stands twice."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict:
         if len(found := dict(pairs)) < len(pairs):
@@ -31,7 +43,7 @@ def read_json(path: Path) -> object:
         return found
 
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        return json.loads(read_text(path), object_pairs_hook=unique)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 

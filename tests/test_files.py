@@ -96,6 +96,18 @@ def test_only_its_own_old_leftovers_are_swept(tmp_path, name):
     assert {path.name for path in tmp_path.iterdir()} == {name, *kept} and old not in kept
 
 
+# --- reading
+
+
+def test_a_text_may_begin_with_a_byte_order_mark_and_a_pipe_is_not_waited_for(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1}', encoding="utf-8-sig")
+    assert files.read_json(tmp_path / "a.json") == {"a": 1}
+    os.mkfifo(tmp_path / "pipe")
+    for read in (files.read_bytes, files.read_text, files.read_json):
+        with pytest.raises(OSError, match="plain"):
+            read(tmp_path / "pipe")
+
+
 # --- failures
 
 

@@ -16,7 +16,7 @@ def test_every_number_comes_back(number):
     assert human_yaml.parse(repr(number)) == number
 
 
-@pytest.mark.parametrize("text", ["e4", "1e", "1e-", "1e4e4", "v1e4", "1-e4", "'1e-4'"])
+@pytest.mark.parametrize("text", ["e4", "1e", "1e-", "1e4e4", "v1e4", "1-e4", "'1e-4'", "010", "08", "1:30"])
 def test_other_texts_stay_texts(text):
     assert human_yaml.parse(text) == text.strip("'")
 

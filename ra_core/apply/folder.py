@@ -8,7 +8,7 @@
 - Networks and codecs see the colours; transparency lies in the PNG, and beside the standard file as `<name>.alpha.png`.
 
 Called again, it does what is missing or has changed, and deletes what was made of pictures that are gone, unless a
-folder of the input cannot be read. Folders that are links are not entered, hidden files are not read.
+folder of the input cannot be read. Hidden files are not read; hidden folders and those that are links are listed.
 """
 
 import json
@@ -25,6 +25,7 @@ from ra_core.apply.pipeline import make_pipeline
 from ra_core.apply.sheet import write_sheet
 from ra_core.cores import cores
 from ra_core.data.decoding import NO_MEMORY, reason
+from ra_core.data.listing import spelt
 from ra_core.errors import DataError, ParameterError, RAError, is_out_of_memory
 from ra_core.files import NO_SPACE, write_json, write_text
 from ra_core.training import pick_device
@@ -46,14 +47,14 @@ def apply(
     if workers is not None and workers < 1:
         raise ParameterError(f"workers {workers} are not allowed; give a whole number from 1.")
     job = Job(source, target, make_pipeline(run, device=device, **options))
-    files, skipped = find_files(source)
+    files, skipped, unreadable = find_files(source)
     _check_settings(target, {"input": str(source)} | job.pipeline.settings)
     with suppress(ImportError):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
     names = output_names(files)
-    done, gone = job.finished_rows(names, delete_others=not skipped)  # in an unreadable folder may be what seems gone
+    done, gone = job.finished_rows(names, delete_others=not unreadable)  # where may be what seems gone
     found = done | _process(job, {file: name for file, name in names.items() if file not in done}, workers)
     rows = {file: found[file] for file in files if isinstance(found[file], dict)}
     skipped += [{"file": file, "reason": found[file]} for file in files if file not in rows]
@@ -70,23 +71,25 @@ def apply(
     return list(rows.values())
 
 
-def find_files(source: Path) -> tuple[list[str], list[dict]]:
-    """Return all files in and below a folder, relative to it, and what of it cannot be read, with the reason.
+def find_files(source: Path) -> tuple[list[str], list[dict], bool]:
+    """Return all files in and below a folder, relative to it, what of it is left out, and whether some is unreadable.
 
     Raises `DataError` where there is nothing.
     """
-    files, errors = [], []
+    files, left_out, errors = [], {}, []
     for where, folders, names in os.walk(source, onerror=errors.append):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        files += [Path(where, name).relative_to(source).as_posix() for name in sorted(names) if name[0] != "."]
+        found = {name: Path(where, name).relative_to(source).as_posix() for name in sorted(folders + names)}
+        hidden = {name: "it is hidden." for name in folders if name[0] == "."}
+        linked = {name: "it is a link to a folder; name that." for name in folders if Path(where, name).is_symlink()}
+        left_out |= {found[name]: why for name, why in (linked | hidden).items()}
+        folders[:] = sorted(set(folders) - linked.keys() - hidden.keys())
+        files += [found[name] for name in sorted(names) if name[0] != "."]
     if not files and not (errors and source.is_dir()):
         raise DataError(f"{source} is no folder, or holds no files; name one that holds pictures.")
-    spelt = {name: os.fsencode(name).decode("utf-8", "backslashreplace") for name in files}
-    skipped = [{"file": error.filename, "reason": f"{error.strerror}; mend its permissions."} for error in errors]
-    skipped += [
-        {"file": name, "reason": "its name is no Unicode; rename it."} for file, name in spelt.items() if name != file
-    ]
-    return [file for file, name in spelt.items() if name == file], skipped
+    left_out |= {error.filename: f"{error.strerror}; mend its permissions." for error in errors}
+    left_out |= {file: "its name is no Unicode; rename it." for file in files if spelt(file) != file}
+    skipped = [{"file": spelt(file), "reason": why} for file, why in left_out.items()]
+    return [file for file in files if file not in left_out], skipped, bool(errors)
 
 
 def _check_settings(target: Path, settings: dict) -> None:

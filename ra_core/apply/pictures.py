@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageCms
 
 from ra_core.channels import to_arrays
 from ra_core.codecs.base import is_grey
-from ra_core.data.decoding import open_picture, stored_picture, upright
+from ra_core.data.decoding import open_picture, stored_picture, to_8_bits, upright
 from ra_core.files import atomic
 from ra_core.metrics import IDENTICAL_DB
 
@@ -50,7 +50,7 @@ def read_picture(path: Path) -> Picture:
                 converted, notes = _in_srgb(upright(stored), profile), (f"converted from its {space} profile to sRGB",)
             picture, profile = converted, b""
         if stored.has_transparency_data:
-            layers = np.array(upright(stored).convert("RGBA"))
+            layers = np.array(to_8_bits(upright(stored), {}).convert("RGBA"))
             picture, alpha = layers[..., :3], layers[..., 3]
         several = True  # where they cannot be counted because one is damaged
         with suppress(Exception):

@@ -1,12 +1,14 @@
 """Annotations of boxes as Pascal VOC and COCO write them."""
 
-import json
+import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from ra_core.data.listing import ENDINGS, find_folder, is_inside, list_pictures, spelt
 from ra_core.errors import DataError
+from ra_core.files import read_json, read_text
 
 
 class Box(NamedTuple):
@@ -47,16 +49,20 @@ def read_voc(root: Path, part: str | None = None) -> Annotations:
     files = {file.stem: file for file in found if file.is_file()}
     wanted = set(files) if part is None else _voc_part(root, part, files)
     annotated, present = [], set(listed)
-    problems = [f"{stem} has no annotation" for stem in sorted(wanted - files.keys())]
+    problems = [f"{spelt(file.name)} is no plain file" for file in found if not file.is_file()]
+    problems += [f"{stem} has no annotation" for stem in sorted(wanted - files.keys())]
     for stem in sorted(wanted & files.keys()):
         try:
             annotated.append(_read_xml(files[stem], present))
         except (ElementTree.ParseError, OSError, ValueError, ArithmeticError, LookupError) as error:
             problems.append(f"{spelt(files[stem].name)} is no annotation of Pascal VOC ({error})")
+    counts = Counter(one.file for one in annotated)  # as an annotation may state the picture of another
+    problems += [f"{spelt(file)} has {count} annotations" for file, count in counts.items() if count > 1]
+    annotated = [one for one in annotated if counts[one.file] == 1]
     if part is None:
-        used = {one.file for one in annotated}
-        unread = [file for file in listed if file not in used and Path(file).stem not in files]
-        problems += [f"{file} has no annotation" for file in unread]
+        used, stems = set(counts), {Path(file).stem for file in counts}
+        unread = [file for file in listed if file not in used and Path(file).stem not in files.keys() - stems]
+        problems += [f"{file} has no annotation of its own" for file in unread]
         problems += [f"{file}: {reason}" for file, reason in left_out if file not in used]
     return Annotations(folder, sorted({box.name for one in annotated for box in one.boxes}), annotated, problems)
 
@@ -65,7 +71,7 @@ def _voc_part(root: Path, part: str, known: dict[str, Path]) -> set[str]:
     """Return the names in a list; behind each may stand a 1 or -1, as in the lists of one class."""
     listing = root / "ImageSets" / "Main" / f"{part}.txt"
     try:
-        lines = map(str.strip, listing.read_text(encoding="utf-8-sig").splitlines())
+        lines = map(str.strip, read_text(listing).splitlines())
     except (OSError, UnicodeError) as error:
         raise DataError(f"{listing} cannot be read ({error}); name a part that has a list there, in UTF-8.") from error
     return {line if line in known else line.rsplit(None, 1)[0] for line in lines if line}
@@ -110,31 +116,37 @@ def read_coco(path: Path, part: str | None = None) -> Annotations:
         raise DataError(f"{path} has {found}; give one JSON file, or the part its name ends in.")
     file = files[0]
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         images, categories = ({entry["id"]: entry for entry in content[key]} for key in ("images", "categories"))
         for key, known in (("images", images), ("categories", categories)):
             if len(known) < len(content[key]):
                 raise ValueError(f"two {key} have the same id")
-        if len({entry["file_name"] for entry in content["images"]}) < len(images):
+        if len({os.path.normpath(str(entry["file_name"])) for entry in content["images"]}) < len(images):
             raise ValueError("two images have the same file_name")
         names = {number: str(entry["name"]) for number, entry in sorted(categories.items())}
         boxes: dict[object, list[Box]] = {number: [] for number in images}
         for entry in content["annotations"]:
             left, top, width, height = map(float, entry["bbox"])
             corners = (left, top, left + width, top + height)
-            boxes[entry["image_id"]].append(Box(names[entry["category_id"]], corners, bool(entry.get("iscrowd", 0))))
+            ignored = bool(int(entry.get("iscrowd") or 0))
+            boxes[entry["image_id"]].append(Box(names[entry["category_id"]], corners, ignored))
         annotated = [
             Annotated(str(e["file_name"]), boxes[n], (int(e.get("width") or 0), int(e.get("height") or 0)))
             for n, e in images.items()
         ]
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise DataError(
             f"{file} is not a whole JSON file of COCO's boxes ({what}); it needs images, categories and annotations "
             "that name each other."
         ) from error
-    folder = _coco_pictures(file, [one.file for one in annotated])
-    return Annotations(folder, list(dict.fromkeys(names.values())), annotated, [])
+    named = {os.path.normpath(one.file) for one in annotated}
+    folder, problems = _coco_pictures(file, [one.file for one in annotated]), []
+    if part is None and path.is_dir():  # else the others may be those of another file
+        found, left_out = list_pictures(folder)
+        problems = [f"{name} has no entry in {file.name}" for name in found if name not in named]
+        problems += [f"{name}: {reason}" for name, reason in left_out if name not in named]
+    return Annotations(folder, list(dict.fromkeys(names.values())), annotated, problems)
 
 
 def _coco_pictures(file: Path, names: list[str]) -> Path:

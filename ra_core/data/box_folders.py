@@ -54,7 +54,7 @@ def load_parts(
 
     def loaded(part: str, **more) -> BoxedPictures:
         found = load(path, folder_parts.get(part), **options, **more)
-        return _whole(found, memory and memory / f"checked-{part}.json")
+        return whole_pictures(found, memory and memory / f"checked-{part}.json")
 
     whole = loaded("train")
     digests = [hashlib.sha256(Path(key[0]).name.encode()).hexdigest() for key in whole.keys]
@@ -126,8 +126,8 @@ def load(
     return BoxedPictures(tuple(keys), reader, tuple(objects), classes, name, tuple(problems), mixed)
 
 
-def _whole(pictures: BoxedPictures, memory: Path | None) -> BoxedPictures:
-    """Return the pictures whose files are whole; the others are listed as well."""
+def whole_pictures(pictures: BoxedPictures, memory: Path | None) -> BoxedPictures:
+    """Return the pictures whose files are whole; the others are listed as well. `memory` has which these are."""
     read, files = pictures.read, [key[0] for key in pictures.keys]
     check = partial(why_broken, lambda file: open_picture(read.folder / file, read.resize))
     found, broken = whole_files(read.folder, files, check, memory, {"resize": read.resize})

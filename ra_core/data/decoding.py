@@ -4,14 +4,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ra_core.errors import DataError, is_out_of_memory
 
 MAX_MEGAPIXELS = 80  # below the size at which Pillow starts to warn (89)
-SUBFILE_TYPE, BITS, PHOTOMETRIC, DNG_VERSION = 254, 258, 262, 50706  # tags of TIFF
+SUBFILE_TYPE, OLD_SUBFILE_TYPE, WIDTH, BITS, PHOTOMETRIC = 254, 255, 256, 258, 262  # tags of TIFF
+PLANES, SUB_DIRECTORIES, DNG_VERSION = 284, 330, 50706
 TOO_LARGE = f"at most {MAX_MEGAPIXELS} megapixels are read: make it smaller first"
 NO_MEMORY = "does not fit into the memory that is left; free some, then run again"
 FAULTS = {
@@ -81,12 +84,8 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
         # By its name, Pillow would map an uncompressed TIFF into memory, and scramble one that its tag turns.
         with open(path, "rb") as file, Image.open(file) as picture:
             resized(path, picture.size, 0)
-            tags = getattr(picture, "tag_v2", {})
-            is_canon = tags and os.pread(file.fileno(), 2, 8) == b"CR"
-            if is_canon or DNG_VERSION in tags or tags.get(SUBFILE_TYPE, 0) & 1:
-                raise DataError(
-                    f"{path} is a camera's raw file, of which only a thumbnail can be read; develop it first."
-                )
+            if why := _why_unreadable(picture, file):
+                raise DataError(f"{path} {why}.")
             yield picture
     except DataError:
         raise
@@ -97,6 +96,25 @@ def stored_picture(path: str | Path) -> Iterator[Image.Image]:
         raise DataError(f"{path} {said}.") from error
 
 
+def _why_unreadable(picture: Image.Image, file: BinaryIO) -> str:
+    """Return why Pillow would give another picture than a TIFF file holds, or nothing."""
+    tags = getattr(picture, "tag_v2", {})
+    is_canon, bits = tags and os.pread(file.fileno(), 2, 8) == b"CR", tags.get(BITS, (8,))
+    if is_canon or DNG_VERSION in tags or tags.get(SUBFILE_TYPE, 0) & 1 or tags.get(OLD_SUBFILE_TYPE) == 2:
+        return "is a camera's raw file, of which only a thumbnail can be read; develop it first"
+    for place in tags.get(SUB_DIRECTORIES, ()):
+        with suppress(Exception):  # what cannot be read there is not asked for
+            below = ImageFileDirectory_v2(os.pread(file.fileno(), 8, 0))
+            file.seek(place)
+            below.load(file)
+            if below[WIDTH] > tags[WIDTH]:
+                return "holds a larger picture, of which only a thumbnail can be read; develop or save it anew"
+    apart = tags.get(PLANES) == 2
+    if apart and (len(bits) == 2 or (max(bits) > 8 and picture.tile[0].codec_name == "raw")):
+        return "has planes that lie apart, of a kind that is not read; save it with its channels side by side"
+    return ""
+
+
 def upright(picture: Image.Image) -> Image.Image:
     """Return a picture turned as its orientation tag says; a garbled tag counts as none."""
     with suppress(Exception):
@@ -105,17 +123,29 @@ def upright(picture: Image.Image) -> Image.Image:
 
 
 def _to_rgb(picture: Image.Image, tags) -> Image.Image:
-    """Convert to RGB; grey of 9 to 16 bits (white is all ones) or of floats (white is 1) is rounded half up."""
-    if picture.mode[0] in "IF":
-        bits = int(tags.get(BITS, (16,))[0]) if picture.mode.startswith("I;16") else 16
-        white = 1 if picture.mode == "F" else 2**bits - 1
-        values = np.asarray(picture).astype(np.float32)
-        if not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails too
-            raise ValueError(f"its grey values are not between 0 and {white}")
-        if tags.get(PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
-            values = white - values
-        picture = Image.fromarray(np.floor(values * (255 / white) + 0.5).astype(np.uint8))
-    elif picture.has_transparency_data:
+    """Convert to RGB, transparent pixels on white."""
+    picture = to_8_bits(picture, tags)
+    if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("RGB")
+
+
+def to_8_bits(picture: Image.Image, tags) -> Image.Image:
+    """Return grey of 9 to 16 bits (white is all ones) or of floats (white is 1) rounded half up, others as they are.
+
+    `tags` are those of TIFF. Raises `ValueError` where values are beyond white.
+    """
+    if picture.mode[0] not in "IF":
+        return picture
+    bits = int(tags.get(BITS, (16,))[0]) if picture.mode.startswith("I;16") else 16
+    white, stored = 1 if picture.mode == "F" else 2**bits - 1, np.asarray(picture)
+    values = stored.astype(np.float32)
+    if not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails too
+        raise ValueError(f"its grey values are not between 0 and {white}")
+    if tags.get(PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
+        values = white - values
+    grey = Image.fromarray(np.floor(values * (255 / white) + 0.5).astype(np.uint8))
+    if "transparency" in picture.info:
+        grey.putalpha(Image.fromarray(255 * (stored != picture.info["transparency"]).astype(np.uint8)))
+    return grey

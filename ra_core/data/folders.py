@@ -4,6 +4,8 @@ folder without such a tree, which holds a table `labels.csv`, or pictures alone.
 
 import csv
 import hashlib
+import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from heapq import nsmallest
@@ -27,7 +29,7 @@ from ra_core.data.listing import (
     whole_files,
 )  # fmt: skip
 from ra_core.errors import DataError
-from ra_core.files import content_of
+from ra_core.files import content_of, read_text
 from ra_core.pool import in_threads
 
 PARTS = {"train": "train", "test": "val", "val": "val"}  # ImageNet is reported on its labelled `val` folder
@@ -188,7 +190,7 @@ def list_flat(root: Path, resize: int = 256, crop: int = 224) -> FolderPictures:
     numbers from 0, or `imagenet_index` of the place among ImageNet's 1,000 classes; `name` may name the classes.
     Raises `DataError` for a table or a folder that cannot be used.
     """
-    if not (root / TABLE).exists():
+    if not os.path.lexists(root / TABLE):
         return list_unlabelled(root, resize, crop)
     folder = root / "pictures" if (root / "pictures").is_dir() else root
     found, left_out = list_pictures(folder)
@@ -214,8 +216,10 @@ def list_unlabelled(folder: Path, resize: int = 256, crop: int = 224, classes: t
 def _read_table(table: Path, folder: Path) -> tuple[tuple[str, ...], list[int], tuple[str, ...]]:
     """Return the files that a table names, their labels, and the classes; the order of its rows means nothing."""
     try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = sorted(csv.DictReader(file), key=lambda row: row.get("file") or "")
+        reader = csv.DictReader(io.StringIO(read_text(table), newline=""))
+        rows = sorted(reader, key=lambda row: row.get("file") or "")
+        if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
+            raise ValueError("a column stands twice")
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as a table ({error}); write it as CSV in UTF-8.") from error
     columns = list(rows[0]) if rows else []
@@ -231,11 +235,14 @@ def _read_table(table: Path, folder: Path) -> tuple[tuple[str, ...], list[int], 
             raise DataError(f"{table} has {column} = {text!r} for {file!r}; give a whole number from 0 to {last}.")
         if not is_inside(folder, file):
             raise DataError(f"{table} names {file!r}, which is not in {folder}; put it there or take it out.")
+        file, label = os.path.normpath(file), int(text)
         if file in found:
             raise DataError(f"{table} names {file!r} twice; name every file once.")
-        found[file] = int(text)
-        names[found[file]] = row.get("name") or f"class {found[file]}"
-    named = tuple(names.get(label, f"class {label}") for label in range(max(2, max(names) + 1)))
+        name = row.get("name") or names.get(label, "")
+        if column != IMAGENET and names.get(label, "") not in ("", name):
+            raise DataError(f"{table} calls {column} {label} both {names[label]!r} and {name!r}; name it in one way.")
+        found[file], names[label] = label, name
+    named = tuple(names.get(label) or f"class {label}" for label in range(max(2, max(names) + 1)))
     return tuple(found), list(found.values()), imagenet_classes() if column == IMAGENET else named
 
 

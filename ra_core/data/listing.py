@@ -10,7 +10,7 @@ import torch
 
 from ra_core.cores import is_rank_zero
 from ra_core.errors import DataError, OutputError
-from ra_core.files import content_of, inside, write_text
+from ra_core.files import content_of, inside, read_json, write_text
 from ra_core.pool import in_threads
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -66,7 +66,7 @@ def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]
     inside = []
     for entry in sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name)):
         path, real = f"{name}/{entry.name}".lstrip("/"), Path(os.path.realpath(entry.path))
-        if not entry.is_dir() or entry.name[0] == ".":
+        if not os.path.isdir(entry) or entry.name[0] == ".":
             reason = _reason(entry, path)
             if reason is not None:
                 yield path, reason
@@ -85,12 +85,12 @@ def _reason(entry: os.DirEntry, path: str) -> str | None:
     name = entry.name.lower()
     picture = name.endswith(ENDINGS)
     if name[0] == ".":
-        return "it is hidden" if picture or entry.is_dir() else None
+        return "it is hidden" if picture or os.path.isdir(entry) else None
     if not picture:
         return None if name.endswith(BESIDE) else f"its name ends in none of {', '.join(ENDINGS)}"
     if spelt(path) != path:
         return "its name is not UTF-8"
-    return "" if entry.is_file() else "it is a link to nothing" if entry.is_symlink() else "it is no plain file"
+    return "" if os.path.isfile(entry) else "it is a link to nothing" if entry.is_symlink() else "it is no plain file"
 
 
 def spelt(name: str) -> str:
@@ -125,9 +125,10 @@ def whole_files(
     `memory` has, which the first process writes.
     """
     known, about = {}, about | {"folder": str(folder.resolve())}
-    with suppress(OSError, ValueError):
-        kept = json.loads(memory.read_text(encoding="utf-8")) if memory else {}
-        known = kept.pop("files", {}) if about.items() <= kept.items() else {}
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # a damaged memory counts as none
+        kept = read_json(memory) if memory else {}
+        files_then = kept.pop("files", {}) if about.items() <= kept.items() else {}
+        known = {file: [state, content] for file, (state, content) in files_then.items() if int(content, 16) >= 0}
 
     def look(file: str) -> list | str:
         """Return a whole file's state and content, or why it cannot be used."""

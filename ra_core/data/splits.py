@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ra_core.cores import is_rank_zero
 from ra_core.data.box_folders import load as load_boxes
-from ra_core.data.box_folders import load_parts
+from ra_core.data.box_folders import load_parts, whole_pictures
 from ra_core.data.datasets import DATASETS, split_parts
 from ra_core.data.folders import list_flat, load_flat, load_tree, whole
 from ra_core.data.listing import is_tree
@@ -33,7 +33,7 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: in
     if boxed and parts != ("test",):
         raise ParameterError(f"{data.kind!r} has boxes and no labels to learn from; name data of a classification.")
     if data.kind == "boxes":
-        found = load_boxes(_existing(home, data.source), resize=data.resize)
+        found = whole_pictures(load_boxes(_existing(home, data.source), resize=data.resize), folder / "checked.json")
         _write_skipped(folder, found.skipped)
         return {"test": found.cut_to_multiples(step)}
     if known:
@@ -115,7 +115,7 @@ def _test_folder(data, home: Path, folder: Path) -> PictureSet:
 
 def _existing(home: Path, source: str) -> Path:
     root = home / Path(source).expanduser()
-    if not os.access(root, os.R_OK | os.X_OK) or not root.is_dir():
+    if not os.path.isdir(root) or not os.access(root, os.R_OK | os.X_OK):
         raise DataError(
             f"the folder {root} is missing or may not be read; put pictures there, as book/your_own_data.md shows, or "
             "name another one."

@@ -116,7 +116,7 @@ def find_sidecar(name: str) -> Sidecar | None:
         sidecar = checked(Sidecar, path, read_json(path))
     except (OSError, ValueError) as error:
         raise ParameterError(f"{path} cannot be read ({error}); write it as JSON, every key once.") from error
-    if not weights_of(name, sidecar).exists():
+    if not weights_of(name, sidecar).is_file():
         raise ParameterError(f"{path} has no weights beside it; put them there as {weights_of(name, sidecar).name}.")
     return sidecar
 

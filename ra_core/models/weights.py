@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from ra_core.errors import WeightsError, is_out_of_memory
-from ra_core.files import atomic, read_json
+from ra_core.files import atomic, read_bytes, read_json
 
 
 def save_weights(net: nn.Module, path: Path) -> None:
@@ -29,7 +29,7 @@ def load_weights(net: nn.Module, path: Path, sha256: str | None = None) -> nn.Mo
     network.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_bytes(Path(path))
         tensors = load(content)
     except FileNotFoundError:
         raise WeightsError(f"{path} does not exist; name a safetensors file, or train the network first.") from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ra_core.human_yaml as human_yaml
 from ra_core.errors import ParameterError
+from ra_core.files import read_text
 from ra_core.params.profile import Profile, profile_model
 from ra_core.paths import project_root
 from ra_core.registry import load_extensions
@@ -31,7 +32,7 @@ def load_profile(name: str, overrides: dict | None = None, folder: Path | None =
     if not human_yaml.is_name(name):
         raise ParameterError(f"{path} has a name that cannot be a profile's; {human_yaml.NAMES}.")
     try:
-        values = human_yaml.parse(path.read_text(encoding="utf-8"))
+        values = human_yaml.parse(read_text(path))
     except (OSError, ValueError) as error:  # a text that is not UTF-8 raises the latter as well
         raise ParameterError(f"{path} cannot be read as YAML ({error}); mend it.") from error
     values = {} if values is None else values

@@ -1,15 +1,16 @@
 """A run's folder: with which parameters it was begun, whether it has ended, and who works in it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import yaml
 
 from ra_core.errors import DataError, ParameterError
-from ra_core.files import remove, write_text
+from ra_core.files import read_text, remove, write_text
 from ra_core.locks import file_lock
+from ra_core.models.weights import read_sidecar
 from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
@@ -30,7 +31,7 @@ def read_params(folder: Path) -> dict:
     """Return what `write_params` wrote. Raises `ParameterError` where that is missing or damaged."""
     path = folder / "params.yaml"
     try:
-        parameters = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parameters = yaml.safe_load(read_text(path))
         if isinstance(parameters, dict):
             return parameters
         reason = "it holds no parameters by name"
@@ -52,8 +53,12 @@ def _started_with(folder: Path) -> dict | None:
 
 def changed_pictures(folder: Path, now: dict[str, str]) -> list[str]:
     """Return the parts that are not what a finished run was trained on; `now` has the fingerprint of each."""
-    then = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"] if now else {}
-    return [part for part, found in now.items() if then[part]["fingerprint"] != found]
+    advice = "delete that folder to train again"
+    then = read_sidecar(folder / "run.json", {"data"}, advice)["data"] if now else {}
+    try:
+        return [part for part, found in now.items() if then[part]["fingerprint"] != found]
+    except (LookupError, TypeError) as error:
+        raise DataError(f"{folder / 'run.json'} does not say what the run was trained on; {advice}.") from error
 
 
 def check_pictures(folder: Path, now: dict[str, str]) -> None:
@@ -77,8 +82,10 @@ def begin(folder: Path, parameters: dict) -> None:
     """
     if (folder / "run.json").exists():
         read_params(folder)
-    checkpoint, aside = folder / "checkpoint.pt", folder / "checkpoint.old.pt"
+    checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists() and _started_with(folder) not in (None, essence(parameters)):
+        names = (f"checkpoint.old{number or ''}.pt" for number in count())
+        aside = next(folder / name for name in names if not (folder / name).exists())
         checkpoint.replace(aside)
         print(f"{folder} holds an unfinished run with other parameters, whose checkpoint is kept as {aside.name}.")
     remove(folder / "run.json")

@@ -9,6 +9,7 @@ from torch import nn
 
 from ra_core.chain import Chain
 from ra_core.data import fingerprint, is_labelled
+from ra_core.errors import WeightsError
 from ra_core.judges import Judge, load_judge
 from ra_core.methods import Method, find_method
 from ra_core.models.weights import load_weights, read_sidecar
@@ -86,7 +87,10 @@ class Run:
 
     def load(self, device: str | torch.device = "cpu") -> dict[str, nn.Module]:
         """Return its trained networks by name, ready to evaluate."""
-        stated = read_sidecar(self.folder / "run.json", set(), "train the run again").get("sha256", {})
+        path, advice = self.folder / "run.json", "train the run again"
+        stated = read_sidecar(path, set(), advice).get("sha256", {})
+        if not isinstance(stated, dict):
+            raise WeightsError(f"{path} has sha256 = {stated!r} and no digest by name; {advice}.")
         found = {
             name: load_weights(net, self.folder / f"{name}.safetensors", stated.get(name))
             for name, net in self.networks().items()

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ra_core.errors import TrainingError, is_out_of_memory
-from ra_core.files import atomic, write_text
+from ra_core.files import atomic, read_bytes, write_text
 from ra_core.models.weights import save_weights
 from ra_core.training.processes import Team
 
@@ -23,7 +23,7 @@ PICTURES = TRAINED_ON | {"validation": "validation pictures"}
 def load_checkpoint(path: Path, settings: dict) -> dict | None:
     """Return the checkpoint at `path` or None. Raises `TrainingError` where it is broken or has other `settings`."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         if damaged := zipfile.ZipFile(io.BytesIO(content)).testzip():  # torch writes checksums and compares none
             raise ValueError(f"{damaged} is damaged")
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -147,6 +147,17 @@ def test_what_cannot_be_used_is_left_out_and_listed(voc):
         assert any(name in line and word in line for line in pictures.skipped), name
 
 
+def test_of_pictures_and_annotations_that_share_a_name_none_is_taken_twice_or_left_out_unsaid(voc):
+    picture(40, 20).save(voc / "JPEGImages" / "a.png")
+    annotate(voc, "copy", thing("cat", 1, 1, 5, 5), filename="c.jpg")  # which c.xml is about
+    (voc / "Annotations" / "gone.xml").symlink_to(voc / "nowhere.xml")
+    pictures = load(voc)
+    assert [key[0] for key in pictures.keys] == ["a.jpg", "b.PNG"]
+    assert pictures.skipped == (
+        "gone.xml is no plain file", "c.jpg has 2 annotations", "a.png has no annotation of its own",
+    )  # fmt: skip
+
+
 def test_a_picture_that_breaks_off_is_refused_when_it_is_read(voc):
     file = noise.save(voc / "JPEGImages" / "c.jpg", noise.array(90, 90))
     file.write_bytes(file.read_bytes()[:-2000])  # its header is whole
@@ -208,11 +219,13 @@ def test_coco_pictures_are_found_in_the_usual_places(coco, place):
     assert str(coco / "images") in refusal(DataError, load, coco)
 
 
-BROKEN = [b"", b"[]", b"[" * 100_000, b'{"images": 3, "categories": [], "annotations": []}', b'{"images": []}', b"\xff"]
+BROKEN = [b"", b"[]", b"[" * 100_000, b'{"images": 3, "categories": [], "annotations": []}', b'{"images": []}', b"\xff",
+          b'{"images": [], "images": [], "categories": [], "annotations": []}']  # fmt: skip
 MISFITS = [
     ("annotations", "bbox", [1, 2, 3]), ("annotations", "bbox", None), ("annotations", "image_id", 99),
     ("annotations", "category_id", 99), ("images", "width", float("inf")), ("images", "id", [1]),
     ("images", "id", 7), ("categories", "id", 18),  # twice, as in files that were merged
+    ("images", "file_name", "./x.png"),
 ]  # fmt: skip
 
 
@@ -236,6 +249,21 @@ def test_coco_boxes_outside_and_pictures_that_are_missing_are_listed(coco, conte
     assert counted(pictures, 0)[0][2:] == [[0, 0, 5, 5]] and len(pictures) == 1
     starts = ("x.png: 4 of 7 boxes", "sub/y.png", "gone.png", "../annotations/z.png")
     assert all(line.startswith(start) for line, start in zip(pictures.skipped, starts, strict=True))
+
+
+def test_a_coco_file_may_begin_with_a_byte_order_mark_and_what_it_does_not_name_is_listed(coco, content):
+    content["annotations"][0]["iscrowd"] = "0"
+    picture(9, 9).save(coco / "val2017" / "sub" / "more.png")
+    (coco / "val2017" / "film.gif").touch()
+    file = coco / "annotations" / "instances_val2017.json"
+    file.write_text(json.dumps(content), encoding="utf-8-sig")
+    pictures = load(coco)
+    assert len(counted(pictures, 0)[0]) == 2
+    assert [line.split(":")[0] for line in pictures.skipped] == [
+        f"sub/more.png has no entry in {file.name}",
+        "film.gif",
+    ]
+    assert load(coco, "val2017").skipped == ()  # another file may name the others
 
 
 # Parts

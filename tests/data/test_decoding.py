@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from refusal import refusal
 
+from ra_core.apply.pictures import read_picture
 from ra_core.data.decoding import open_picture
 from ra_core.errors import DataError
 
@@ -41,13 +42,46 @@ def test_16_bit_grey_is_scaled_and_rounded_not_cut_off(tmp_path):
     assert np.array_equal(opened(inverted)[..., 0], expected)
 
 
+def test_the_transparent_value_of_16_bit_grey_lies_on_white(tmp_path):
+    path = noise.save(tmp_path / "a.png", np.array([[300, 301, 65535]], "<u2"), transparency=301)
+    assert opened(path)[0, :, 0].tolist() == [1, 255, 255]
+    picture = read_picture(path)
+    assert picture.colours[0, :, 0].tolist() == [1, 1, 255] and picture.alpha.tolist() == [[255, 0, 255]]
+
+
+def tiff(tags: dict[int, int], pixels: bytes, below: dict[int, int] | None = None) -> bytes:
+    """A TIFF file of one strip, and perhaps of a directory below it."""
+
+    def directory(tags: dict[int, int]) -> bytes:
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+        return struct.pack("<H", len(tags)) + entries + bytes(4)
+
+    count = 9 + len(tags.keys() - {256, 257, 258, 262, 277}) + bool(below)
+    place = 8 + 6 + 12 * count
+    usual = {257: 1, 258: 8, 259: 1, 262: 1, 273: place, 277: 1, 278: 1, 279: len(pixels)}
+    tags = usual | tags | ({330: place + len(pixels)} if below else {})
+    return b"II*\0" + struct.pack("<I", 8) + directory(tags) + pixels + (directory(below) if below else b"")
+
+
+def test_what_pillow_would_show_as_another_picture_is_refused(tmp_path):
+    path, grey = tmp_path / "a.tif", bytes([9, 8, 7, 6])
+    for below, shown in (({256: 4000, 257: 3000}, False), ({256: 2, 257: 1}, True)):
+        path.write_bytes(tiff({256: 4}, grey, below))
+        if shown:  # a smaller copy below it does no harm
+            assert opened(path)[0, :, 0].tolist() == [9, 8, 7, 6]
+        else:
+            assert "thumbnail" in refusal(DataError, open_picture, path)
+    path.write_bytes(tiff({256: 4, 255: 2}, grey))
+    assert "thumbnail" in refusal(DataError, open_picture, path)
+    path.write_bytes(tiff({256: 1, 258: 16, 262: 2, 277: 3, 284: 2}, bytes(6)))  # planes of red, of green and of blue
+    assert "side by side" in refusal(DataError, open_picture, path)
+
+
 def test_12_bit_grey_is_scaled_from_its_own_white(tmp_path):
     values = np.array([0, 2047, 2048, 4095])
     packed = bytes([0, 7, 255, 128, 15, 255])  # two of 12 bits in three bytes
-    tags = {256: 4, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8 + 2 + 9 * 12 + 4, 277: 1, 278: 1, 279: 6}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     path = tmp_path / "a.tif"
-    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + packed)
+    path.write_bytes(tiff({256: 4, 258: 12}, packed))
     assert opened(path)[0, :, 0].tolist() == np.floor(values * 255 / 4095 + 0.5).tolist()
 
 

@@ -1,6 +1,7 @@
 """Trees of class folders, and folders without: batches, parts that follow from the bytes, and tables of labels."""
 
 import hashlib
+import json
 import os
 from dataclasses import replace
 
@@ -225,9 +226,12 @@ def test_a_file_is_read_once_for_all_processes_until_it_changes(photos, tmp_path
     assert parts()["train"].skipped == () and set(read) == {"bad.png"}
     parts(crop=12)
     assert len(read) == 2 * 21  # what is too large to be brought to one size may not be for another
-    memory.write_text("{")
-    parts()
-    assert len(read) == 2 * 21
+    known = json.loads(memory.read_text())
+    garbled = known | {"files": {file: [state, 3] for file, (state, _) in known["files"].items()}}
+    for damaged in ("{", "[]", json.dumps(garbled)):
+        memory.write_text(damaged)
+        parts(crop=12)
+        assert len(read) == 2 * 21
     (tmp_path / "file").touch()  # a memory that cannot be written is done without
     assert files(flat(photos, memory=tmp_path / "file" / "checked.json")) == files(parts())
 
@@ -287,7 +291,8 @@ UNUSABLE = [
     ("file,", "path,", "path, index, name"), ("index", "number", "file, number, name"), (",1,b", ",-1,b", "'-1'"),
     (",1,b", ",,b", "''"), (",1,b", ",999999999,b", "999999999"), ("01.png", "gone.png", "'gone.png'"),
     ("file,index,name\n", "file,imagenet_index,name\n01.png,1000,b\n", "'1000'"),
-    ("01.png", "../tree.png", "'../tree.png'"), ("01.png", "02.png", "'02.png'"),
+    ("01.png", "../tree.png", "'../tree.png'"), ("01.png", "02.png", "'02.png'"), ("01.png", "./02.png", "'02.png'"),
+    ("02.png,1,b", "02.png,1,dog", "'dog'"), ("index,name", "index,index", "column stands twice"),
 ]  # fmt: skip
 
 
@@ -302,6 +307,19 @@ def test_a_table_that_cannot_be_used_is_one_sentence(table, old, new, named):
 def test_a_table_that_is_none_is_one_sentence(table, content):
     (table / "labels.csv").write_bytes(content)
     assert "labels.csv" in refusal(DataError, flat, table)
+
+
+def test_a_table_that_is_a_pipe_or_a_link_to_nothing_is_not_passed_over(table):
+    for make in (os.mkfifo, lambda path: path.symlink_to("nowhere")):
+        (table / "labels.csv").unlink()
+        make(table / "labels.csv")
+        assert "labels.csv" in refusal(DataError, flat, table)
+
+
+def test_a_class_has_the_name_that_any_of_its_rows_gives(table):
+    rewrite(table, ",2,c", ",2,")
+    (table / "labels.csv").write_text((table / "labels.csv").read_text().replace(",2,", ",2,c", 1))
+    assert list_flat(table).classes == ("a", "b", "c")
 
 
 def test_a_broken_picture_that_a_table_names_is_skipped_with_its_label(table):

@@ -34,6 +34,7 @@ def test_all_that_is_left_out_is_listed_with_its_reason(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "ring").symlink_to("ring")
     os.mkfifo(tmp_path / "pipe.jpg")
     with open(os.fsencode(tmp_path) + b"/caf\xe9.png", "wb"):
         pass
@@ -41,7 +42,7 @@ def test_all_that_is_left_out_is_listed_with_its_reason(tmp_path):
     assert files == ["a.png", "deep/b.JPEG"]
     words = {
         "._a.png": "hidden", ".thumbnails": "hidden", "c.heic": ".jpeg", "caf\\xe9.png": "UTF-8", "deep/d.gif": ".jpeg",
-        "gone.jpg": "nothing", "pipe.jpg": "plain",
+        "gone.jpg": "nothing", "pipe.jpg": "plain", "ring": ".jpeg",
     }  # fmt: skip
     assert [name for name, _ in left_out] == list(words)
     assert all(words[name] in reason for name, reason in left_out)

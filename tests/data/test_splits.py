@@ -139,6 +139,15 @@ def test_parts_of_a_folder_of_boxed_pictures(tmp_path, monkeypatch):
     assert (runs / "skipped.txt").read_text().startswith("unknown.gif: ")
 
 
+def test_a_broken_picture_with_boxes_is_left_out_of_a_test_and_listed(tmp_path):
+    root = boxed.folder(tmp_path / "street", "voc", 6)
+    path = root / "JPEGImages" / "square3.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    found = load_splits(Data(kind="boxes", source="street"), ("test",), tmp_path, tmp_path / "runs")["test"]
+    assert [key[0] for key in found.keys] == [f"square{number}.png" for number in (0, 1, 2, 4, 5)]
+    assert "square3.png" in (tmp_path / "runs" / "skipped.txt").read_text()
+
+
 def test_a_broken_picture_in_a_tree_is_found_before_the_first_step_listed_and_left_out(tmp_path):
     for part in ("train", "val"):
         for i in range(10):

@@ -1,5 +1,8 @@
 """What trainings cost: counted work, and rates that follow it."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
@@ -25,6 +28,16 @@ def quick() -> list[work.Planned]:
 
 def by_run(planned: list[work.Planned], part: str) -> dict[str, work.Planned]:
     return {one.run: one for one in planned if one.part == part}
+
+
+def test_a_damaged_run_does_not_count_and_ends_no_plan(empty_project, capsys):
+    for name, text in (("a", "{"), ("b", '{"task": "dn"}')):
+        path = empty_project / "runs" / name / "dn/plain/seed0/run.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    shutil.copytree(Path(__file__).parents[2] / "params", empty_project / "params", dirs_exist_ok=True)
+    assert (costs.measured()["machine"] == "h100").any()
+    assert capsys.readouterr().out.count("does not count") == 2
 
 
 def test_a_step_is_counted_as_torch_counts_it_on_numbers(quick):

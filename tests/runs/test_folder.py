@@ -16,7 +16,7 @@ from refusal import refusal
 
 from ra_core import runs
 from ra_core.data import fingerprint
-from ra_core.errors import DataError, OutputError, ParameterError
+from ra_core.errors import DataError, OutputError, ParameterError, RAError
 from ra_core.runs import folder as folders
 from ra_core.runs import provenance
 from ra_core.training.processes import Team
@@ -62,6 +62,9 @@ def test_on_which_machine_it_ran_is_no_part_of_what_a_run_is(tmp_path, capsys, c
     assert said.count("\n") == (not same) and (same or (str(tmp_path) in said and "checkpoint.old.pt" in said))
     folders.begin(tmp_path, PARAMETERS)
     assert tiny.names(tmp_path)[0] == ("checkpoint.pt" if same else "checkpoint.old.pt")
+    (tmp_path / "checkpoint.pt").write_text("y")
+    folders.begin(tmp_path, PARAMETERS | {"seed": 1})  # given up once more
+    assert {path.read_text() for path in tmp_path.glob("checkpoint.*")} == ({"y"} if same else {"x", "y"})
 
 
 @given(st.floats(allow_nan=False) | st.integers() | st.none() | st.booleans() | st.text(max_size=20))
@@ -174,6 +177,12 @@ def test_a_finished_run_is_refused_where_its_pictures_have_changed(tmp_path):
     runs.check_pictures(tmp_path, {"train": "aa", "validation": "bb"})
     said = refusal(DataError, runs.check_pictures, tmp_path, {"train": "aa", "validation": "cc"})
     assert "the validation pictures have changed since" in said and "to train again" in said
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"data": 3}', '{"data": {"train": {}}}'])
+def test_a_finished_run_that_does_not_say_on_what_it_was_trained_is_refused(tmp_path, record):
+    (tmp_path / "run.json").write_text(record)
+    assert "run.json" in refusal(RAError, runs.check_pictures, tmp_path, {"train": "aa"})
 
 
 # What a run says of itself

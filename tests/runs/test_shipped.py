@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,12 @@ def test_weights_that_are_not_as_the_training_left_them_are_refused(tmp_path):
     assert stated == {"processor": hashlib.sha256(content).hexdigest()}
     (place / "processor.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert "SHA-256" in refusal(WeightsError, find_run(place).load)
+    for damaged in (3, None, {"processor": 3}):
+        (place / "run.json").write_text(json.dumps({"sha256": damaged}))
+        refusal(WeightsError, find_run(place).load)
+    (place / "processor.safetensors").unlink()
+    os.mkfifo(place / "processor.safetensors")
+    assert "plain" in refusal(WeightsError, find_run(place).load)
 
 
 WRONG = [("seed", "x"), ("seed", -1), ("seed", None), ("mode", ["ra"]), ("mode", "no"), ("task", 3), ("channel", "x"),
