@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from ra_core.errors import ParameterError, RAError
 
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST = 10**9  # whole number; more overflows somewhere, and is always a slip
 
 
 class Strict(BaseModel):
@@ -21,6 +22,9 @@ class Strict(BaseModel):
         unknown = [key for key in values if key not in cls.model_fields] if isinstance(values, dict) else []
         if unknown:
             raise ValueError(f"{unknown[0]!r} is an unknown key; known here are {', '.join(cls.model_fields)}")
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, int) and abs(value) > LARGEST:
+                raise ValueError(f"{key} = {value} is not allowed; a whole number is at most {LARGEST}")
         return values
 
 

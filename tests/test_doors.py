@@ -20,16 +20,17 @@ ASKED = {
         "PICTURES OUT --codec jpeg --quality -5", "PICTURES OUT --codec jpeg --quality nan",
         "PICTURES OUT --codec jpeg --quality 60 --workers 0",
         "PICTURES OUT --codec jpeg --quality 6 --device cpu:9x", "PICTURES OUT --codec jpeg --quality 6 --strength -1",
-        "PICTURES OUT --codec no --quality 60",
+        "PICTURES OUT --codec no --quality 60", "LONG OUT --codec jpeg --quality 60",
+        "PICTURES OUTLONG --codec jpeg --quality 60", "PICTURES OUT --run LONG",
     ],
     "ra_core.training": [
         "--profile GONE --task dn", "--profile folder --task dn", "--profile binary --task dn",
         "--profile twice --task dn", "--profile tiny --task dn --seed -1", "--profile tiny --task dn --seed 9999999999",
         "--profile tiny --task dn --mode ra@-1", "--profile tiny --task dn --overrides {threads:-1}",
         "--profile tiny --task dn --overrides {tasks:{dn:{training:{lr:1e9}}}}",
-        "--profile tiny --dataset cells --codec jpeg --quality nan",
+        "--profile tiny --dataset cells --codec jpeg --quality nan", "--profile LONG --task dn",
     ],
-    "ra_core.data.check": ["GONE", "FILE", "LOOP", "BROKEN", "VOC", "COCO"],
+    "ra_core.data.check": ["GONE", "FILE", "LOOP", "BROKEN", "VOC", "COCO", "LONG"],
     "ra_core.shipped_runs": ["GONE", "FILE", "DAMAGED", "BINARY", "LOOP"],
     "ra_core.export": [
         "GONE OUT.onnx", "FILE OUT.onnx", "DAMAGED OUT.onnx", "BINARY OUT.onnx",
@@ -98,7 +99,8 @@ def test_help_is_given(command, capsys):
 def test_what_cannot_be_is_one_sentence(places, tmp_path, monkeypatch, capsys, command, words):
     monkeypatch.chdir(places)
     monkeypatch.delattr("papermill.execute_notebook")
-    assert main_of(command)([word.replace("OUT", str(tmp_path / "OUT")) for word in words.split()]) == 1
+    words = words.replace("OUT", str(tmp_path / "OUT")).replace("LONG", "x" * 300)
+    assert main_of(command)(words.split()) == 1
     said = capsys.readouterr().err.strip().splitlines()
     said = [line for line in said if "file/s]" not in line]  # of a progress bar
     assert said and said[-1].endswith(".") and "Traceback" not in "".join(said)

@@ -23,6 +23,7 @@ from ra_core.data.listing import (
     TABLE,
     LeftOut,
     is_inside,
+    list_beside,
     list_pictures,
     spelt,
     split_by_hash,
@@ -147,7 +148,8 @@ def load_tree(root: str | Path, part: str = "train", resize: int = 256, crop: in
             f"{', '.join(ENDINGS)}."
         )
     files, labels = zip(*((file, label) for label, (found, _) in enumerate(listed) for file in found), strict=True)
-    skipped = tuple((f"{folder.name}/{file}", reason) for _, left_out in listed for file, reason in left_out)
+    left_out = (*list_beside(folder), *(one for _, found in listed for one in found))
+    skipped = tuple((f"{folder.name}/{file}", reason) for file, reason in left_out)
     name = f"{spelt(root.resolve().name)}/{part}"
     return FolderPictures(folder, files, torch.tensor(labels), classes, name, resize, crop, skipped)
 

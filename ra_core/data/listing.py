@@ -57,6 +57,21 @@ def list_pictures(folder: Path, below: str = "") -> tuple[list[str], list[LeftOu
     return [name for name, reason in found if not reason], [(spelt(name), reason) for name, reason in found if reason]
 
 
+def list_beside(folder: Path) -> list[LeftOut]:
+    """Return what lies in a folder of class folders and in none of them; as `list_pictures`, which it raises like."""
+    try:
+        found = {entry.name: _reason(entry, entry.name) for entry in os.scandir(folder) if not _is_entered(entry)}
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    return [
+        (spelt(name), why or "it lies in no class folder") for name, why in sorted(found.items()) if why is not None
+    ]
+
+
+def _is_entered(entry: os.DirEntry) -> bool:
+    return os.path.isdir(entry) and entry.name[0] != "."
+
+
 def _unreadable(folder: Path, error: OSError) -> DataError:
     return DataError(f"{folder} cannot be read ({error.strerror or error}); mend its permissions, or name another.")
 
@@ -66,7 +81,7 @@ def _walk(folder: Path, name: str, seen: set[Path]) -> Iterator[tuple[str, str]]
     inside = []
     for entry in sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name)):
         path, real = f"{name}/{entry.name}".lstrip("/"), Path(os.path.realpath(entry.path))
-        if not os.path.isdir(entry) or entry.name[0] == ".":
+        if not _is_entered(entry):
             reason = _reason(entry, path)
             if reason is not None:
                 yield path, reason

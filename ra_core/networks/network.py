@@ -155,7 +155,8 @@ def _strength(run: Run, quality: float | None, strength: float | None) -> float 
         return None
     if run.method.adaptive and strength is None and quality is not None:
         return run.strength_at(run.codec.qualities.checked(quality))
-    if not run.method.adaptive or strength is None or not 0 < strength < math.inf:
+    told = 0 if strength is None else torch.tensor(strength, dtype=torch.float32).item()  # which may be 0, or endless
+    if not run.method.adaptive or not 0 < told < math.inf:
         raise ParameterError(
             f"quality {quality!r} with strength {strength!r} is not allowed; give an adaptive preprocessor (npp_qa) "
             "alone a quality of its own codec, or --strength, from about 0.01 (few bytes) to 2 (many)."

@@ -9,6 +9,7 @@ from ra_core.models.processors import PROCESSORS
 from ra_core.strict import Strict, mended, one_of
 
 MAX_SEED = 10**9  # a multiple of it still fits into what torch takes
+MAX_THREADS = 1024  # far beyond, the process dies
 JudgeName = Annotated[str, AfterValidator(lambda name: mended(checked_judge, name))]
 UnseenNames = Annotated[
     list[JudgeName], BeforeValidator(lambda names: mended(spelled_out, names) if isinstance(names, list) else names)

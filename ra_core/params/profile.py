@@ -14,7 +14,17 @@ from ra_core.errors import ParameterError
 from ra_core.human_yaml import is_name
 from ra_core.judges.sidecar import checked_source
 from ra_core.methods import Method, find_method, name_parts
-from ra_core.params.base import MAX_SEED, Network, SourceName, Strict, Training, UnseenNames, mended, one_of
+from ra_core.params.base import (
+    MAX_SEED,
+    MAX_THREADS,
+    Network,
+    SourceName,
+    Strict,
+    Training,
+    UnseenNames,
+    mended,
+    one_of,
+)
 from ra_core.params.coding import LearnedProxy, Preprocessing
 from ra_core.params.data import Data
 
@@ -67,7 +77,7 @@ class Profile(Strict):
         ["resnet26", "vgg8", "densenet17", "mobilenet"], description="only in evaluation; judges/*: all files there"
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    threads: int = Field(0, ge=0, description="CPU threads of torch in a notebook, 0 for one a core")
+    threads: int = Field(0, ge=0, le=MAX_THREADS, description="CPU threads of torch in a notebook, 0 for one a core")
     jobs: int = Field(1, ge=1, description="notebooks that the workflow runs side by side")
     evaluation_batch: int = Field(250, ge=1, description="pictures a step of evaluation")
 

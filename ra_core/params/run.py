@@ -8,7 +8,7 @@ from ra_core.channels import TASKS
 from ra_core.codecs import CODECS
 from ra_core.human_yaml import is_name
 from ra_core.methods import METHODS, find_method
-from ra_core.params.base import MAX_SEED, Network, Strict, Training, mended, one_of
+from ra_core.params.base import MAX_SEED, MAX_THREADS, Network, Strict, Training, mended, one_of
 from ra_core.params.coding import LearnedProxy, Positive, Preprocessor
 from ra_core.params.data import Data, OwnFolder
 
@@ -30,7 +30,7 @@ class RunParameters(Strict):
     source: str | None
     training: Training
     device: Literal["auto", "cpu", "cuda", "mps"]
-    threads: int = Field(ge=0)
+    threads: int = Field(ge=0, le=MAX_THREADS)
 
 
 class RestorationParameters(RunParameters):

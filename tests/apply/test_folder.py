@@ -119,7 +119,8 @@ def test_what_cannot_be_used_is_skipped_and_listed(source, target):
     skipped = {row["file"]: row["reason"] for row in table(target / "skipped.csv")}
     words = {
         ".thumbnails": "hidden", "cut.png": "damaged", "empty.png": "empty", "gone.png": "No such file",
-        "huge.pgm": "megapixels", "notes.txt": "known kind", "pipe.png": "plain", "round": "link", "\\xff.png": "Unicode",
+        "huge.pgm": "megapixels", "notes.txt": "known kind", "pipe.png": "plain", "round": "link",
+        "\\xff.png": "Unicode",
     }  # fmt: skip
     assert skipped.keys() == words.keys() and all(words[file] in reason for file, reason in skipped.items())
     (source / "a.png").write_text("no picture")

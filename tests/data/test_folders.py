@@ -68,13 +68,15 @@ def test_classes_files_and_labels_are_sorted(tree):
     noise.save(tree / "train" / "crow" / "deeper" / "A.JPEG")
     (tree / "train" / "crow" / "notes.txt").write_text("no picture")
     (tree / "train" / ".cache").mkdir()
+    noise.save(tree / "train" / "lost.png")
     (tree / "train" / "crow" / "._0.png").write_bytes(b"left by a file manager")
     pictures = load_tree(tree, "train")
     assert pictures.files[:3] == ("crow/0.png", "crow/1.png", "crow/deeper/A.JPEG")
     assert pictures.files[3:] == ("wren/2.png", "wren/3.png", "wren/4.png")
     assert pictures.labels.tolist() == [0, 0, 0, 1, 1, 1] and pictures.labels.dtype == torch.int64
     assert (pictures.classes, pictures.name, len(pictures)) == (("crow", "wren"), "birds/train", 6)
-    assert [name for name, _ in pictures.skipped] == ["train/crow/._0.png"]
+    assert [name for name, _ in pictures.skipped] == ["train/.cache", "train/lost.png", "train/crow/._0.png"]
+    assert "class folder" in pictures.skipped[1][1]
     assert len(load_tree(str(tree), "test")) == len(load_tree(tree, "val")) == 5
     assert load_tree(tree, "test").name == "birds/test"
 

@@ -168,7 +168,8 @@ def test_a_preprocessor_gives_the_picture_to_be_coded(tmp_path):
     assert torch.allclose(ra_core.load(tmp_path / "run", "cpu", quality=20)(picture), wanted[STRENGTH], atol=1e-6)
     assert torch.allclose(ra_core.load(tmp_path / "run", "cpu", strength=0.3)(picture), wanted[0.3], atol=1e-6)
     assert not torch.allclose(wanted[STRENGTH], wanted[0.3], atol=1e-3)
-    for options in ({}, {"strength": 0}, {"strength": float("nan")}, {"quality": 1000}):
+    for options in ({}, {"strength": 0}, {"strength": float("nan")}, {"strength": 1e300}, {"strength": 1e-320},
+                    {"quality": 1000}):  # fmt: skip
         refusal(ParameterError, ra_core.load, tmp_path / "run", "cpu", **options)
 
 

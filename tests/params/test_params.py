@@ -182,6 +182,9 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("1: 2", "a key is no text"), ("seeds: [0]\nseeds: [1]", "the key 'seeds' stands twice"),
         ("name: other", "name = 'other' is not allowed; a profile has the name of its file."),
         # wrong types
+        ("threads: 9999", "threads = 9999: "), ("jobs: 9999999999", "jobs = 9999999999 is not allowed"),
+        ("tasks: {dn: {training: {batch: 9999999999}}}", "batch = 9999999999 is not allowed"),
+        ("threads: 010", "threads = '010': "),
         ("seeds: 3", "seeds = 3: "), ("seeds: [true]", "seeds.0 = True: "), ("threads: '2'", "threads = '2': "),
         ("tasks: {sr: {training: {steps: 1e3}}}", "tasks.sr.training.steps = 1000.0: "),
         ("tasks: {sr: {training: {lr: yes}}}", "tasks.sr.training.lr = True: "),
