@@ -12,7 +12,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 # What the caller's shell has set for other projects must not reach this one. Compiled modules are kept: without
 # them every notebook's kernel would compile torch anew.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONWARNINGS PYTHONIOENCODING PYTHONSAFEPATH
-unexport VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET SNAKEMAKE_PROFILE
+unexport VIRTUAL_ENV CONDA_PREFIX PIP_USER PIP_TARGET SNAKEMAKE_PROFILE MPLBACKEND
 export PYTHONNOUSERSITE = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A company's proxy has certificates of its own. pip finds them by itself; older versions of uv know the second name.

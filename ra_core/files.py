@@ -24,9 +24,13 @@ def content_of(path: Path) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """Return what a file holds. Raises `OSError`, also for a pipe or device, which would be waited for."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no plain file")
+    _check_plain(path)
     return path.read_bytes()
+
+
+def _check_plain(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise OSError("it is no plain file")
 
 
 def read_text(path: Path) -> str:
@@ -64,11 +68,14 @@ def inside(folder: Path, name: str, links: bool = True) -> Path:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move it into place once it is written and flushed to disk.
 
-    Raises `OutputError` when the disk is full or the folder cannot be written; `path` then keeps its old content.
+    Raises `OutputError` when the disk is full, the folder cannot be written, or a folder, pipe or device lies there;
+    `path` then keeps its old content.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}{path.suffix}")
     try:
+        if not path.is_dir():  # which is refused at the end
+            _check_plain(path)  # a device would be replaced
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
         now = temporary.stat().st_mtime  # by the clock of the disk, which this machine's may be far from

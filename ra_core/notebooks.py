@@ -69,8 +69,9 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     full, or `RAError` naming the cell and its error.
     """
     path, output = Path(path), Path(output)
-    if not path.exists():
-        raise ParameterError(f"{path} does not exist; name a notebook of the folder notebooks/.")
+    if not path.is_file():
+        said = "is no plain file" if path.exists() else "does not exist"
+        raise ParameterError(f"{path} {said}; name a notebook of the folder notebooks/.")
     if output.is_dir():
         raise ParameterError(f"{output} is a folder; name a file for the executed copy.")
     check_parameters(path, parameters)

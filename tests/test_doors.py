@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -30,7 +31,7 @@ ASKED = {
         "--profile tiny --task dn --overrides {tasks:{dn:{training:{lr:1e9}}}}",
         "--profile tiny --dataset cells --codec jpeg --quality nan", "--profile LONG --task dn",
     ],
-    "ra_core.data.check": ["GONE", "FILE", "LOOP", "BROKEN", "VOC", "COCO", "LONG"],
+    "ra_core.data.check": ["GONE", "FILE", "LOOP", "BROKEN", "VOC", "COCO", "LONG", "PIPE"],
     "ra_core.shipped_runs": ["GONE", "FILE", "DAMAGED", "BINARY", "LOOP"],
     "ra_core.export": [
         "GONE OUT.onnx", "FILE OUT.onnx", "DAMAGED OUT.onnx", "BINARY OUT.onnx",
@@ -50,7 +51,8 @@ ASKED = {
     "ra_book.reference": ["GONE", "folder", "binary", "tiny"],
     "ra_book.costs": ["GONE", "folder", "binary", "tiny --gpus 0", "tiny --pictures -1", "tiny --machine moon"],
     "ra_core.notebooks": [
-        "GONE OUT.ipynb", "FILE OUT.ipynb", "PICTURES OUT.ipynb", f"{GOOD} profile=", f"{GOOD} profile=3",
+        "GONE OUT.ipynb", "FILE OUT.ipynb", "PICTURES OUT.ipynb", "PIPE OUT.ipynb", f"{GOOD} profile=",
+        f"{GOOD} profile=3",
         f"{GOOD} moon=1", GOOD.replace("OUT.ipynb", "PICTURES"),
     ],
 }  # fmt: skip
@@ -78,6 +80,7 @@ def places(tmp_path_factory):
         (root / name / "run.json").write_bytes(content)
     (root / "FILE").write_bytes(b"\x00\xff a file")
     (root / "LOOP").symlink_to("LOOP")
+    os.mkfifo(root / "PIPE")
     return root
 
 

@@ -151,6 +151,13 @@ def test_a_file_where_a_folder_should_be_and_the_other_way_round(report):
     assert_untouched(report.parent / "taken" / "kept.txt")
 
 
+def test_a_pipe_or_device_is_not_replaced(report):
+    report.unlink()
+    os.mkfifo(report)
+    assert "plain" in refusal(OutputError, files.write_text, report, "new")
+    assert report.is_fifo() and [*report.parent.iterdir()] == [report]
+
+
 def test_a_folder_one_may_not_write(report):
     root = os.geteuid() == 0  # whom no permission stops
     report.parent.chmod(0o555)

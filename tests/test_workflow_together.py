@@ -157,7 +157,8 @@ def made(tmp_path):
 def test_make_takes_nothing_from_the_shell_that_is_for_other_projects(made):
     """And a name as it stands, and a cache that can be written."""
     (made / "bin/python").write_text('#!/bin/sh\nenv > said\nprintf "%s\\n" "$@" > arguments\nexit 1\n')
-    names = {"SNAKEMAKE_PROFILE", "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHONPATH"}
+    names = {"SNAKEMAKE_PROFILE", "PYTHONOPTIMIZE", "PYTHONWARNINGS", "PYTHONIOENCODING", "PYTHONPATH",
+             "MPLBACKEND"}  # fmt: skip
     shell = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
     shell |= dict.fromkeys(names, "1") | {"HOME": "/dev/null/none"}
     said = subprocess.run(["make", "book", "BIN=bin", "PROFILE=my 'birds"], cwd=made, env=shell, capture_output=True)
