@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
@@ -77,11 +78,42 @@ def networks(task: str) -> tuple[nn.Module, nn.Module]:
     return make_processor("SRResNet", 4 if task == "sr" else 1), resnet18(num_classes=CLASSES).eval()
 
 
-class OurLoop:
-    """Our training step and evaluation, as a run of the book takes them."""
+def tiny_recognizer() -> nn.Module:
+    """Return a recognizer of some weights, to rehearse with."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, CLASSES)).eval()
 
-    def __init__(self, task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device):
-        self.processor, net = networks(task)
+
+def tiny_networks(task: str) -> tuple[nn.Module, nn.Module]:
+    """Return networks that rehearse what the published ones are to do."""
+    torch.manual_seed(0)
+    return make_processor("SRResNet", 4 if task == "sr" else 1, width=4, blocks=1), tiny_recognizer()
+
+
+def stepping(
+    task: str, mode: str, processor: nn.Module, judge: Recognizer, batch: int, device: str | torch.device = "cpu",
+    bf16: bool = True,
+) -> Callable[[], dict]:  # fmt: skip
+    """Return what gives the terms of a step of networks that lie on a device with ready tensors, in channels-last."""
+    layout, side = {"device": device, "memory_format": torch.channels_last}, 224 // make_channel(task).scale
+    degraded, target = (torch.rand(batch, 3, each, each).to(**layout) for each in (side, 224))
+    prepared = {"degraded": degraded, "target": target, "labels": torch.zeros(batch, dtype=torch.int64, device=device)}
+    objective = Restoration(find_method(mode), make_channel(task), judge)
+
+    def terms() -> dict:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+            return objective.terms({"processor": processor}, prepared)
+
+    return terms
+
+
+class OurLoop:
+    """Our training step and evaluation, as a run of the book takes them, on networks that `make(task)` gives."""
+
+    def __init__(
+        self, task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device,
+        make: Callable[[str], tuple[nn.Module, nn.Module]] | None = None,
+    ):  # fmt: skip
+        self.processor, net = (make or networks)(task)
         self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD)
         self.channel, self.batch, self.device = make_channel(task), batch, device
         self.objective = Restoration(find_method(mode), self.channel, self.recognizer)
@@ -124,9 +156,10 @@ class OurLoop:
 
 
 def their_loop(
-    task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device, workers: int
-) -> PublishedLoop:
-    processor, recognizer = networks(task)
+    task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device, workers: int,
+    make: Callable[[str], tuple[nn.Module, nn.Module]] | None = None,
+) -> PublishedLoop:  # fmt: skip
+    processor, recognizer = (make or networks)(task)
     nets = with_torchs_prelu(processor), recognizer
     return PublishedLoop(task, find_method(mode).weight, *nets, root, scratch, batch, device, workers)
 

@@ -21,7 +21,7 @@ from coding import sample_pictures
 from loops import CLASSES, OurLoop, their_loop, their_seconds
 from PIL import Image
 from published import ssims, through_file
-from throughput_gpu import BATCHES, time_gpu
+from throughput_gpu import BATCHES, Plan, time_gpu
 from timing import about, in_turn, timed
 
 from ra_core.channels import Jpeg, from_arrays
@@ -151,7 +151,8 @@ def main() -> None:
         write_pictures(root, max(BATCHES) if device.type == "cuda" else 4 * CLASSES)
         for task in ("sr", "dn", "jpeg") if device.type == "cuda" else ():
             if wanted(f"{task} ra"):
-                row = time_gpu(task, options, root, scratch, device) | {"ready_target": READY}
+                plan = Plan(options.gpu_steps, options.rounds)
+                row = time_gpu(task, plan, root, scratch, device) | {"ready_target": READY}
                 stated = f", {row['of_peak']:.0%} of the card's" if row["of_peak"] else ""
                 keep("gpu", f"{task} ra", row, GPU_TARGET)
                 print(

@@ -4,8 +4,9 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -57,7 +58,12 @@ def git_state() -> dict:
 
 def versions() -> dict:
     """Return the versions of Python and of the packages results depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
+    with suppress(PackageNotFoundError):  # of the project itself, used from its folder
+        return version(package)
 
 
 def peak_memory_mb() -> float:
