@@ -64,7 +64,8 @@ class Job:
 
     def __post_init__(self):
         if self.tiny:
-            self.plan, self.batch, self.steps, self.skipped = Plan(1, 1, (2,), 1, 16, 0), 2, 1, 1
+            self.plan, self.batch, self.steps, self.skipped = Plan(1, 1, (1,), 1, 16, 0), 1, 1, 1
+        self.profiled = ("dn",) if self.tiny else ("sr", "dn")
         self.backend = "eager" if self.tiny else "inductor"
         self.make = tiny_networks if self.tiny else networks
         if not self.tiny:
@@ -92,7 +93,8 @@ def tests(job: Job) -> Iterator[tuple[str, dict]]:
         return
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text()]
     chosen = [file for file in files if file.endswith("test_metrics.py")] if job.tiny else files
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "--tb=short", *chosen]
+    options = ["-m", "gpu", "-rfE", "--tb=short", "-o", f"cache_dir={job.scratch / 'pytest'}"]
+    command = [sys.executable, "-m", "pytest", *options, *chosen]
     started = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     said = done.stdout.strip().splitlines()
@@ -103,9 +105,9 @@ def tests(job: Job) -> Iterator[tuple[str, dict]]:
 
 def rates(job: Job) -> Iterator[tuple[str, dict]]:
     """Time `fit` on picture files and on ready tensors in every task and mode, and find the largest batch."""
-    for task, mode in product(TASKS, MODES):
+    for task, mode in [("jpeg", "ra")] if job.tiny else product(TASKS, MODES):
         yield f"{task} {mode}", attempt(rate, job, task, mode)
-    for task in ("sr", "dn"):
+    for task in job.profiled:
         yield f"{task} ra, largest batch", attempt(largest, job, task)
 
 
@@ -151,7 +153,7 @@ def attempt(work: Callable, *arguments) -> dict:
 
 def kernels(job: Job) -> Iterator[tuple[str, dict]]:
     """Profile a step of `ra`."""
-    for task in ("sr", "dn"):
+    for task in job.profiled:
         given = task, job.batch, job.device, job.make, job.skipped, 3
         yield f"{task} ra", attempt(variants.kernels, *given)
 
@@ -160,7 +162,7 @@ def steps(job: Job) -> Iterator[tuple[str, dict]]:
     """Time variants of the step, and JPEG both ways."""
     yield "jpeg channel", attempt(variants.jpeg_row, job.batch, job.device, 1 if job.tiny else 10)
     given = job.batch, job.device, job.make, job.backend, job.skipped, job.steps
-    yield from variants.rows(("dn",) if job.tiny else ("sr", "dn"), *given)
+    yield from variants.rows(job.profiled, *given)
 
 
 def ratios(job: Job) -> Iterator[tuple[str, dict]]:

@@ -63,9 +63,9 @@ def variant(name: str, times: int = 1) -> Callable:
     return register
 
 
-@variant("as it is")
-@variant("twice the batch", 2)
 @variant("four times the batch", 4)
+@variant("twice the batch", 2)
+@variant("as it is")
 def unchanged(case: Case) -> None:
     """Change nothing."""
 

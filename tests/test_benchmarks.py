@@ -1,7 +1,11 @@
 """What is timed against what: both ways do the same work, and the published one keeps what made it slow."""
 
-import argparse
+import json
+import shutil
+import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +13,17 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import bare_machine
+import bounds
 import coding
 import loops
 import precision
 import published
+import ten_minutes
 import throughput
 import throughput_gpu
 import timing
@@ -67,23 +75,15 @@ def test_the_published_way_has_torchs_prelu_and_the_same_values():
     assert torch.equal(ours(images), theirs(images)) and list(ours.state_dict()) == list(theirs.state_dict())
 
 
-def tiny_processor(task: str) -> nn.Module:
-    return make_processor("SRResNet", 4 if task == "sr" else 1, width=4, blocks=1)
-
-
-def tiny_recognizer() -> nn.Module:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, loops.CLASSES))
-
-
 def test_the_published_step_runs_the_recognizer_also_without_lambda_and_keeps_its_gradients(tmp_path):
     throughput.write_pictures(tmp_path, loops.CLASSES)
-    net, recognizer = make_processor("SRResNet", 1, width=4, blocks=1), tiny_recognizer()
+    net, recognizer = loops.tiny_networks("dn")
     loop = published.PublishedLoop("dn", 0.0, net, recognizer, tmp_path, tmp_path, 2, torch.device("cpu"), 0)
     before = net.head[0].weight.clone()
     images = pictures()
     loop.step((images, images, torch.tensor([0, 1])))
     assert not torch.equal(net.head[0].weight, before)
-    assert recognizer[2].weight.grad is not None
+    assert recognizer[-1].weight.grad is not None
 
 
 class Counting:
@@ -116,17 +116,133 @@ def test_tensors_that_lie_ready_train_as_pictures_do(tmp_path):
     assert loop.ready_seconds(1, 1) > 0 and loop.flops() > 1e8
 
 
-def test_what_is_timed_on_a_gpu_runs_from_end_to_end(tmp_path, monkeypatch):
-    small = {"BATCHES": (2, 1), "SIDE": 16, "SKIPPED": 1, "cores": lambda: 0}
-    for name, value in small.items():
-        monkeypatch.setattr(throughput_gpu, name, value)
-    monkeypatch.setattr(loops, "networks", lambda task: (tiny_processor(task), tiny_recognizer()))
+def test_what_is_timed_on_a_gpu_runs_from_end_to_end(tmp_path):
     throughput.write_pictures(tmp_path / "pictures", loops.CLASSES)
-    options = argparse.Namespace(gpu_steps=1, rounds=2)
-    row = throughput_gpu.time_gpu("jpeg", options, tmp_path / "pictures", tmp_path, torch.device("cpu"))
+    plan = throughput_gpu.Plan(steps=1, rounds=2, batches=(2, 1), skipped=1, side=16, workers=0)
+    given = tmp_path / "pictures", tmp_path, torch.device("cpu"), loops.tiny_networks
+    row = throughput_gpu.time_gpu("jpeg", plan, *given)
     assert {row["batch"], row["published_batch"]} <= {1, 2} and row["of_peak"] is None
     assert all(row[key] > 0 for key in ("ours", "published", "tflops", "of_product"))
     assert row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"] and row["ready"]["low"] > 0
+
+
+def records(folder: Path) -> dict[str, dict]:
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+def test_ten_minutes_are_rehearsed_from_end_to_end(empty_project):
+    shutil.copy(Path(__file__).parents[1] / "params" / "photos.yaml", empty_project / "params")
+    throughput.write_pictures(empty_project / "pictures", 2 * loops.CLASSES)
+    output = empty_project / "out"
+    given = ["--device", "cpu", "--tiny", "--pictures", str(empty_project / "pictures"), "--output", str(output)]
+    ten_minutes.main(given)
+    found = records(output)
+    assert set(found) == set(ten_minutes.PARTS) and not [r for r in found.values() if {"error", "stopped"} & r.keys()]
+    rows = {name: record["rows"] for name, record in found.items()}
+    assert rows["tests"]["pytest"]["status"] == 0 and "skipped" in rows["tests"]["pytest"]["said"][0]
+    assert rows["rates"]["jpeg ra"]["images_s"] > 0 and rows["rates"]["dn ra, largest batch"]["fits"] is True
+    assert rows["ratios"]["dn ra"]["ratio"]["median"] > 0
+    shares = [row["share"] for row in rows["kernels"]["dn ra"]["kernels"]]
+    assert shares == sorted(shares, reverse=True) and len(shares) == 25 and 0.5 < sum(shares) <= 1 + 1e-9
+    steps = rows["variants"]
+    assert steps.pop("jpeg channel")["equal"] is True and len(steps) == len(ten_minutes.variants.VARIANTS)
+    assert "CUDA" in steps.pop("dn, the whole step as one CUDA graph")["error"]
+    first = {row["variant"]: row["first_loss"] for row in steps.values() if row["batch"] == 1}
+    assert first["as it is"] > 0
+    assert all(loss == pytest.approx(first["as it is"], rel=1e-2) for loss in first.values())
+    (trained,) = rows["runs"].values()
+    with tarfile.open(output / trained["archive"]) as tar:
+        names = {Path(name).name for name in tar.getnames()}
+    assert names == {"params.yaml", "run.json", "log.jsonl", "processor.safetensors"}
+
+    shutil.rmtree(empty_project / "runs")
+    ten_minutes.main([*given, "--only", "runs"])
+    assert records(output)["runs"]["rows"] == rows["runs"], "it was trained anew"
+
+
+def test_each_part_ends_in_time_and_none_keeps_the_next_from_its_turn(tmp_path, monkeypatch):
+    def endless(job):
+        yield "first", {"a": 1}
+        while True:
+            time.sleep(0.01)
+
+    def broken(job):
+        yield "second", ten_minutes.attempt(sum, 3)
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(ten_minutes, "PARTS", {"endless": (endless, 0.2), "broken": (broken, 9)})
+    job = ten_minutes.Job(torch.device("cpu"), True, time.monotonic() + 60, tmp_path, tmp_path)
+    for name in ten_minutes.PARTS:
+        ten_minutes.run_part(name, job, {})
+    found = records(tmp_path)
+    assert found["endless"]["rows"] == {"first": {"a": 1}} and found["endless"]["stopped"]
+    assert 0.1 < found["endless"]["seconds"] < 20
+    assert found["broken"]["error"] == "ValueError: no such thing" and "TypeError" in str(found["broken"]["rows"])
+    job.ends = time.monotonic() + 1
+    assert "skipped" in ten_minutes.run_part("broken", job, {}) and not records(tmp_path)["broken"]["rows"]
+
+
+def test_what_a_bare_machine_needs_is_listed_and_not_too_much(tmp_path, capsys, monkeypatch):
+    (tmp_path / "one.jpg").write_bytes(bytes(2_000_000))
+    bare_machine.carry(tmp_path, tmp_path / "out")
+    listed = dict(line.split("\t")[:2] for line in capsys.readouterr().out.splitlines())
+    assert listed[str(tmp_path)] == "2.00" and all(list(bare_machine.ROOT.glob(each)) for each in bare_machine.TREE)
+    monkeypatch.setattr(bare_machine, "MOST", 1.5)
+    with pytest.raises(SystemExit, match=r"MB are too much .* --pictures\.$"):
+        bare_machine.carry(tmp_path, tmp_path / "out")
+
+
+ONLY_THESE = """
+import sys
+given, project = set(sys.argv[1].split()), sys.argv[2]
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        frame = sys._getframe(1)
+        while frame.f_code.co_filename.startswith("<frozen importlib"):
+            frame = frame.f_back
+        top, ours = name.partition(".")[0], frame.f_code.co_filename.startswith(project)
+        if ours and ".venv" not in frame.f_code.co_filename and top not in given and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+import ten_minutes
+"""
+
+
+def test_ten_minutes_need_no_other_packages_than_they_say():
+    folder = Path(ten_minutes.__file__).parent
+    own = {path.stem for path in folder.glob("*.py")} | {"ra_core"}
+
+    def start(given: set[str]) -> str:
+        command = [sys.executable, "-c", ONLY_THESE, " ".join(given), str(bare_machine.ROOT)]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True).stderr
+
+    assert start(own | set(bare_machine.NEEDED)) == ""
+    assert "ModuleNotFoundError: filelock" in start(own | set(bare_machine.NEEDED) - {"filelock"})
+
+
+def test_a_step_is_counted_as_by_hand():
+    def count() -> dict:
+        conv, images = nn.Conv2d(3, 4, 3, padding=1, bias=False), torch.rand(2, 3, 8, 8)
+        return bounds.counted(lambda: conv(images).relu().sum())
+
+    with FakeTensorMode():
+        fake = count()
+    assert fake == count()
+    x, w, y, scalar = 2 * 3 * 64 * 4, 4 * 27 * 4, 2 * 4 * 64 * 4, 4
+    assert fake["flops"] == 2 * (2 * (2 * 64) * 4 * 27)  # forward, and the gradient of the weights
+    assert fake["moved"]["convolutions"] == (x + w + y) + (y + x + w + w)
+    assert fake["moved"]["rectifiers"] == 2 * y + (scalar + y + y)  # the gradient of a sum is one number
+    assert fake["kept"] == y + scalar and 2 * y < fake["peak"] < 3 * y + w
+
+
+def test_a_step_whose_blocks_are_computed_again_keeps_less_and_costs_more():
+    usual, again = (bounds.count_step("dn", "ra", 2, each, loops.tiny_networks) for each in (False, True))
+    assert again["kept"] < usual["kept"] and again["peak"] < usual["peak"] and again["flops"] > usual["flops"]
+    twice = bounds.count_step("dn", "ra", 4, make=loops.tiny_networks)
+    assert twice["flops"] == 2 * usual["flops"] and twice["kept"] == pytest.approx(2 * usual["kept"], rel=1e-2)
+    assert bounds.count_step("dn", "plain", 2, make=loops.tiny_networks)["flops"] <= usual["flops"]
 
 
 def test_ratios_are_theirs_over_ours_with_their_spread():
