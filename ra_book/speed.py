@@ -9,12 +9,12 @@ from ra_core.errors import OutputError
 
 
 def speed_text(root: Path) -> str:
-    """Return what the benchmarks found in the project at `root`: training and evaluation, coding, what bf16 changes.
+    """Return what the benchmarks found in the project at `root`: training, coding, bounds of a GPU, what bf16 changes.
 
     What the reader measured (`runs/benchmarks/`) stands before what was measured once and kept (`results/benchmarks/`).
     Raises `OutputError` for a file that no benchmark wrote.
     """
-    tellers = {"throughput": _throughput, "coding": _coding}
+    tellers = {"throughput": _throughput, "coding": _coding, "bounds": _bounds}
     tellers |= {f"precision-{task}": _precision for task in TASKS}
     texts = []
     for name, tell in tellers.items():
@@ -86,6 +86,35 @@ def _coding(found: dict) -> str:
         "program were written in C; the one *with C programs* is that of real ones where they were found, which bring "
         "libraries of their own. The last column says how many times as fast all cores encode as one.\n"
     ) + _table("codec | times as fast | over rounds | wanted | with C programs | encoding on all cores", rows)
+
+
+def _bounds(found: dict) -> str:
+    card, rows, held = found["card"], [], []
+    for task, row in found["steps"].items():
+        moved = row["moved_gb"]
+        others = sum(moved.values()) - moved["convolutions"]
+        least = " | ".join(f"{row[f'{key}_ms']:.1f}" for key in ("compute", "convolutions", "others"))
+        rows.append(
+            f"{task} ra | {row['gflop']:,.0f} | {moved['convolutions']:.1f} | {others:.1f} | "
+            f"{least} | {row['wide_flops']:.0%}, {row['wide_bytes']:.0%} | "
+            f"{row['recognizer_flops']:.0%}, {row['recognizer_bytes']:.0%}"
+        )
+        for name, each in found["memory"][task].items():
+            most = " | ".join(str(batch) for batch in each["largest_batch"])
+            held.append(f"{task} ra, {name} | {each['kept_gb']:.1f} | {each['peak_gb']:.1f} | {most}")
+    sizes = " | ".join(f"largest batch, {size / 1e9:.0f} GB" for size in card["memory"])
+    return (
+        f"**Where a factor lies on a GPU.** A step of {found['batch']} pictures of 224 pixels, counted with "
+        f"`python benchmarks/bounds.py` {_made(found)}; nothing here was timed. Milliseconds are those of a card of "
+        f"{card['bytes_s'] / 1e12:.2f} TB/s and {card['flops'] / 1e12:.0f} TFLOP/s ({card['name']}) that reaches both. "
+        "Every operator reads and writes each of its tensors once: fusing lowers the bytes, and reading twice (statistics "
+        "before their use) raises them. Shares are of operations and of bytes.\n"
+    ) + _table(
+        "step | GFLOP | GB, convolutions | GB, all else | ms, computing | ms, bytes of convolutions | ms, all other "
+        "bytes | the two 9 x 9 convolutions | recognizer", rows,
+    ) + "\n\nWhat such a step keeps for its backward pass, and the most that tensors hold at a time, in GB.\n" + _table(
+        f"step | kept | at most | {sizes}", held,
+    )  # fmt: skip
 
 
 def _signed(value: float) -> str:

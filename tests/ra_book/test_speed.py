@@ -32,6 +32,19 @@ CODING = MADE | {
 }  # fmt: skip
 
 
+BOUNDS = MADE | {
+    "batch": 64, "card": {"name": "H100", "bytes_s": 3.35e12, "flops": 989e12, "memory": [24e9, 80e9]},
+    "steps": {
+        "dn": {
+            "gflop": 8411.1, "moved_gb": {"convolutions": 29.42, "rectifiers": 21.2, "other": 10.1}, "compute_ms": 8.5,
+            "convolutions_ms": 8.78, "others_ms": 20.54, "wide_flops": 0.06, "wide_bytes": 0.02,
+            "recognizer_flops": 0.012, "recognizer_bytes": 0.18,
+        }
+    },
+    "memory": {"dn": {"as it is": {"kept_gb": 14.6, "peak_gb": 14.68, "largest_batch": [94, 313]}}},
+}  # fmt: skip
+
+
 def precision(**number) -> dict:
     return {"fp32": 71.25, "bf16": 71.75, "seeds_sd": 0.4, "difference": 0.5, "within": False} | number
 
@@ -82,6 +95,13 @@ def test_speed_is_shown_with_spread_target_machine_and_commit(tmp_path, put):
     assert "| heic at 34 | 4.00 | 3.50 to 4.25 | 10 | 4.00 | 1.88 |" in text.splitlines()
     for said in ("cpu (x86_64, 2 threads), 2 cores", "0123456+", "2030-01-02"):
         assert text.count(said) == 2
+
+
+def test_what_a_gpu_allows_is_shown_as_counted(tmp_path, put):
+    put("results", "bounds", BOUNDS)
+    rows = speed_text(tmp_path).splitlines()
+    assert "| dn ra | 8,411 | 29.4 | 31.3 | 8.5 | 8.8 | 20.5 | 6%, 2% | 1%, 18% |" in rows
+    assert "| dn ra, as it is | 14.6 | 14.7 | 94 | 313 |" in rows and "nothing here was timed" in speed_text(tmp_path)
 
 
 def test_what_bf16_changes_is_shown_beside_the_spread_of_seeds(tmp_path, put):
