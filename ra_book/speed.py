@@ -107,8 +107,8 @@ def _bounds(found: dict) -> str:
         f"**Where a factor lies on a GPU.** A step of {found['batch']} pictures of 224 pixels, counted with "
         f"`python benchmarks/bounds.py` {_made(found)}; nothing here was timed. Milliseconds are those of a card of "
         f"{card['bytes_s'] / 1e12:.2f} TB/s and {card['flops'] / 1e12:.0f} TFLOP/s ({card['name']}) that reaches both. "
-        "Every operator reads and writes each of its tensors once: fusing lowers the bytes, and reading twice (statistics "
-        "before their use) raises them. Shares are of operations and of bytes.\n"
+        "Every operator reads and writes each of its tensors once: fusing lowers the bytes, reading twice (statistics, "
+        "then their use) raises them. Shares are of operations and of bytes.\n"
     ) + _table(
         "step | GFLOP | GB, convolutions | GB, all else | ms, computing | ms, bytes of convolutions | ms, all other "
         "bytes | the two 9 x 9 convolutions | recognizer", rows,
