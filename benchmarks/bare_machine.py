@@ -56,15 +56,13 @@ def archive(run: Path, profile: Path, output: Path) -> dict:
     files = [path for path in sorted(run.glob("*")) if path.is_file() and not path.name.startswith(".")]
     size = sum(path.stat().st_size + 1024 for path in files) + 2**14
     for path in (output / name for name in ARCHIVES):
-        if (path.stat().st_size if path.exists() else 0) + size > ROOM:
-            continue
         with tarfile.open(path, "a") as tar:
-            known = set(tar.getnames())
-            for file in files:
-                name = str(file.relative_to(profile.parent))
-                if name not in known or file.suffix != ".safetensors":
-                    tar.add(file, name)
-        return {"archive": path.name}
+            finished = str((run / "run.json").relative_to(profile.parent)) in tar.getnames()
+            fits = path.stat().st_size + size <= ROOM
+            for file in files if fits and not finished else ():
+                tar.add(file, file.relative_to(profile.parent))
+        if finished or fits:
+            return {"archive": path.name}
     return {"archive": "none has room"}
 
 

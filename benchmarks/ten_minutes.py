@@ -199,7 +199,9 @@ def lengthened(job: Job) -> Profile:
         task: {"training": {"steps": round(job.longer * each.training.steps)}}
         for task, each in load_profile("photos").tasks.items()
     }
-    changes = {"data": {"source": str(job.pictures.resolve())}, "device": job.device.type, "tasks": tasks}
+    place = job.pictures.absolute()
+    source = place.relative_to(ROOT) if place.is_relative_to(ROOT) else place
+    changes = {"data": {"source": str(source)}, "device": job.device.type, "tasks": tasks}
     if job.tiny:
         tasks["sr"] = {"processor": {"width": 4, "blocks": 1}, "training": {"steps": 1, "batch": 2}}
         changes |= {"source": "loops:tiny_recognizer", "unseen": []}

@@ -192,6 +192,29 @@ def test_what_a_bare_machine_needs_is_listed_and_not_too_much(tmp_path, capsys, 
         bare_machine.carry(tmp_path, tmp_path / "out")
 
 
+def test_what_was_trained_is_taken_home_once_in_as_many_archives_as_there_are(tmp_path, monkeypatch):
+    profile, output = tmp_path / "runs" / "longer", tmp_path / "out"
+    output.mkdir()
+    monkeypatch.setattr(bare_machine, "ROOM", 10_240 + 2**14 + 2 * 1024 + 3000)
+
+    def run(seed: int, **files: int) -> dict:
+        folder = profile / "sr" / f"seed{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, size in files.items():
+            (folder / name.replace("_", ".")).write_bytes(bytes(size))
+        return bare_machine.archive(folder, profile, output)
+
+    assert run(0, checkpoint_pt=2000) == {"archive": "runs-0.tar"}
+    assert run(0, run_json=10) == {"archive": "runs-0.tar"} == run(0)
+    assert run(1, run_json=19000)["archive"] == "none has room" and run(2, checkpoint_pt=30)["archive"] == "runs-0.tar"
+    shutil.rmtree(profile)
+    (profile / "sr" / "seed2").mkdir(parents=True)
+    bare_machine.unpack(profile, output)
+    assert sorted(str(path.relative_to(profile)) for path in profile.rglob("*.*")) == [
+        "sr/seed0/checkpoint.pt", "sr/seed0/run.json",
+    ]  # fmt: skip
+
+
 ONLY_THESE = """
 import sys
 given, project = set(sys.argv[1].split()), sys.argv[2]
