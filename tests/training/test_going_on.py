@@ -19,17 +19,15 @@ from ra_core.methods import find_method
 from ra_core.objectives import Restoration
 from ra_core.training import fit
 
-HERE, MODES = Path(__file__).parents[1], ("ra", "ra_transformer")
+HERE = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
-    """What `killed.py` found: trainings killed with SIGKILL at many moments, and the same undisturbed."""
-    command = [sys.executable, str(HERE / "killed.py"), str(tmp_path_factory.mktemp("killed"))]
-    started = {mode: subprocess.Popen([*command, mode], stdout=subprocess.PIPE, text=True) for mode in MODES}
-    said = {mode: process.communicate(timeout=500)[0] for mode, process in started.items()}
-    assert not any(process.returncode for process in started.values())
-    return {mode: json.loads(text.splitlines()[-1]) for mode, text in said.items()}
+@pytest.fixture(scope="module", params=["ra", pytest.param("ra_transformer", marks=pytest.mark.slow)])
+def killed(request, tmp_path_factory):
+    """A mode, and what `killed.py` found: trainings killed with SIGKILL at many moments, and the same undisturbed."""
+    command = [sys.executable, str(HERE / "killed.py"), str(tmp_path_factory.mktemp("killed")), request.param]
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=500, check=True).stdout
+    return request.param, json.loads(said.splitlines()[-1])
 
 
 def timeless(folder: Path) -> list[dict]:
@@ -37,26 +35,26 @@ def timeless(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in ("images_per_s", "seconds_left")} for line in tiny.log(folder)]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed, mode):
-    once, *runs = (Path(run["run"]) for run in killed[mode])
+def test_a_run_killed_at_any_moment_ends_byte_for_byte_as_if_it_had_not_been(killed):
+    mode, found = killed
+    once, *runs = (Path(run["run"]) for run in found)
     assert list(tiny.weights(once)) == [f"{name}.safetensors" for name in tiny.networks(mode)]
     steps = [(line["step"], "validation" in line) for line in tiny.log(once)]
     assert steps == sorted(set(steps)) and steps[-1] == (5, True)
-    for folder, run in zip(runs, killed[mode][1:], strict=True):
+    for folder, run in zip(runs, found[1:], strict=True):
         assert run["signals"] and set(run["signals"]) == {signal.SIGKILL} and run["end"] == 0
         assert tiny.weights(folder) == tiny.weights(once), run
         assert tiny.names(folder) == tiny.names(once) and timeless(folder) == timeless(once)
 
 
 def test_the_kills_met_runs_in_all_their_states(killed):
-    left = [set(run["left"]) for mode in MODES for run in killed[mode][1:]]
+    left = [set(run["left"]) for run in killed[1][1:]]
     half = [names for names in left if any(name.startswith(".checkpoint.pt.") for name in names)]
-    assert len(half) >= 4  # a checkpoint was being written
+    assert len(half) >= 2  # a checkpoint was being written
     assert any("checkpoint.pt" not in names for names in left)  # before the first
     assert any("processor.safetensors" in names and "run.json" not in names for names in left)
     assert any({"checkpoint.pt", "run.json"} <= names for names in left)  # all but put away
-    assert len([run for run in killed["ra"][1:] if "checkpoint.pt" in run["left"]]) >= 5
+    assert sum("checkpoint.pt" in names for names in left) >= 5
 
 
 class Dropping(nn.Module):
