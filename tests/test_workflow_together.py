@@ -78,6 +78,7 @@ def test_a_second_workflow_gives_way_and_sigkill_leaves_nothing_in_the_way(proje
     assert (project / TARGET).exists() and not lock.exists()
 
 
+@pytest.mark.slow  # test_notebooks_module says the same of the notebook alone
 def test_a_failed_notebook_is_named_and_kept(project):
     path = project / "notebooks" / "01_data_and_channels.ipynb"
     notebook = json.loads(path.read_text())
