@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from loops import stepping
+from loops import stepping, with_torchs_prelu
 from timing import about
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -28,7 +28,7 @@ from ra_core.files import write_json
 from ra_core.judges.recognizer import IMAGENET_MEAN, IMAGENET_STD, Recognizer
 from ra_core.models.blocks import Residual
 from ra_core.models.efficientnet_lite import efficientnet_lite
-from ra_core.models.processors import PReLU, make_processor
+from ra_core.models.processors import make_processor
 
 CARD = {"name": "H100", "bytes_s": 3.35e12, "flops": 989e12, "memory": (24e9, 80e9)}  # dense bf16, as its maker states
 SPARE = 0.9  # of a card's memory is to be had: libraries and fragments take the rest
@@ -104,22 +104,19 @@ def checkpointed(processor: nn.Module) -> nn.Module:
     return processor
 
 
-def count_step(task: str, mode: str, batch: int, again: bool = False, make: Callable | None = None) -> dict:
-    """Return what a step of a task and mode takes at a batch; with `again`, residual blocks are computed twice."""
-    with FakeTensorMode():
-        processor, net = (make or published)(task)
-        for module in list(processor.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, PReLU):
-                    setattr(module, name, _AsOnCUDA())
-        judge = Recognizer(net, "counted", IMAGENET_MEAN, IMAGENET_STD)
-        terms = stepping(task, mode, checkpointed(processor) if again else processor, judge, batch)
-        return counted(lambda: terms()["loss"])
-
-
 def published(task: str) -> tuple[nn.Module, nn.Module]:
     """Return the published processor of a task and EfficientNet-Lite0, both with random weights."""
     return make_processor("SRResNet", 4 if task == "sr" else 1), efficientnet_lite("lite0").eval()
+
+
+def count_step(task: str, mode: str, batch: int, again: bool = False, make: Callable = published) -> dict:
+    """Return what a step of a task and mode takes at a batch; with `again`, residual blocks are computed twice."""
+    with FakeTensorMode():
+        processor, net = make(task)
+        with_torchs_prelu(processor, _AsOnCUDA)
+        judge = Recognizer(net, "counted", IMAGENET_MEAN, IMAGENET_STD)
+        terms = stepping(task, mode, checkpointed(processor) if again else processor, judge, batch)
+        return counted(lambda: terms()["loss"])
 
 
 def count_wide(task: str, batch: int) -> dict:

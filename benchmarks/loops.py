@@ -111,9 +111,9 @@ class OurLoop:
 
     def __init__(
         self, task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device,
-        make: Callable[[str], tuple[nn.Module, nn.Module]] | None = None,
+        make: Callable[[str], tuple[nn.Module, nn.Module]] = networks,
     ):  # fmt: skip
-        self.processor, net = (make or networks)(task)
+        self.processor, net = make(task)
         self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD)
         self.channel, self.batch, self.device = make_channel(task), batch, device
         self.objective = Restoration(find_method(mode), self.channel, self.recognizer)
@@ -157,19 +157,19 @@ class OurLoop:
 
 def their_loop(
     task: str, mode: str, root: Path, scratch: Path, batch: int, device: torch.device, workers: int,
-    make: Callable[[str], tuple[nn.Module, nn.Module]] | None = None,
+    make: Callable[[str], tuple[nn.Module, nn.Module]] = networks,
 ) -> PublishedLoop:  # fmt: skip
-    processor, recognizer = (make or networks)(task)
+    processor, recognizer = make(task)
     nets = with_torchs_prelu(processor), recognizer
     return PublishedLoop(task, find_method(mode).weight, *nets, root, scratch, batch, device, workers)
 
 
-def with_torchs_prelu(net: nn.Module) -> nn.Module:
+def with_torchs_prelu(net: nn.Module, prelu: type[nn.PReLU] = nn.PReLU) -> nn.Module:
     """Put torch's PReLU, with which the published code trained, in the place of ours, which differs in speed only."""
     for module in list(net.modules()):
         for name, child in module.named_children():
             if isinstance(child, PReLU):
-                setattr(module, name, nn.PReLU())
+                setattr(module, name, prelu())
     return net
 
 

@@ -124,10 +124,7 @@ def rate(job: Job, task: str, mode: str) -> dict:
 
 def largest(job: Job, task: str) -> dict:
     """Return the batch that memory has room for, as two batches tell it, and whether a step of it fits."""
-    peaks = {}
-    for batch in (job.batch, 2 * job.batch):
-        held(job, task, batch)
-        peaks[batch] = variants.peak_memory(job.device)
+    peaks = {batch: held(job, task, batch)["peak_mb"] for batch in (job.batch, 2 * job.batch)}
     a_picture = max(1e-3, (peaks[2 * job.batch] - peaks[job.batch]) / job.batch)
     room = (torch.cuda.mem_get_info(job.device)[1] if job.device.type == "cuda" else 8e9) / 1e6
     batch = int(0.93 * (room - peaks[job.batch]) / a_picture) + job.batch

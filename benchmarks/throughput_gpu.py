@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from loops import OurLoop, their_loop, their_seconds
+from loops import OurLoop, networks, their_loop, their_seconds
 from timing import clock, spread
 
 from ra_core.cores import cores
@@ -59,9 +59,7 @@ def best_batch(make: Callable[[int], Callable[[], float]], plan: Plan) -> tuple[
     return batch, run
 
 
-def time_gpu(
-    task: str, plan: Plan, root: Path, scratch: Path, device: torch.device, make: Callable | None = None
-) -> dict:
+def time_gpu(task: str, plan: Plan, root: Path, scratch: Path, device: torch.device, make: Callable = networks) -> dict:
     """Time the `ra` step at the best batch of each way, beside ready tensors and the card's peak."""
     steps, skipped, workers = plan.steps, plan.skipped, min(plan.workers, cores())
     loops: dict[int, OurLoop] = {}

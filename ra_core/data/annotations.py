@@ -121,7 +121,8 @@ def read_coco(path: Path, part: str | None = None) -> Annotations:
         for key, known in (("images", images), ("categories", categories)):
             if len(known) < len(content[key]):
                 raise ValueError(f"two {key} have the same id")
-        if len({os.path.normpath(str(entry["file_name"])) for entry in content["images"]}) < len(images):
+        listed = {os.path.normpath(str(entry["file_name"])) for entry in content["images"]}
+        if len(listed) < len(images):
             raise ValueError("two images have the same file_name")
         names = {number: str(entry["name"]) for number, entry in sorted(categories.items())}
         boxes: dict[object, list[Box]] = {number: [] for number in images}
@@ -140,12 +141,11 @@ def read_coco(path: Path, part: str | None = None) -> Annotations:
             f"{file} is not a whole JSON file of COCO's boxes ({what}); it needs images, categories and annotations "
             "that name each other."
         ) from error
-    named = {os.path.normpath(one.file) for one in annotated}
     folder, problems = _coco_pictures(file, [one.file for one in annotated]), []
     if part is None and path.is_dir():  # else the others may be those of another file
         found, left_out = list_pictures(folder)
-        problems = [f"{name} has no entry in {file.name}" for name in found if name not in named]
-        problems += [f"{name}: {reason}" for name, reason in left_out if name not in named]
+        problems = [f"{name} has no entry in {file.name}" for name in found if name not in listed]
+        problems += [f"{name}: {reason}" for name, reason in left_out if name not in listed]
     return Annotations(folder, list(dict.fromkeys(names.values())), annotated, problems)
 
 
