@@ -8,6 +8,8 @@ import json
 import pickle
 import tarfile
 from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ FINGERPRINTS = {
     "shipped-train": "e7fd4b8284674f284426e97479b48acf4631b4a518264ace23d0bbd327ccf0a5",
     "shipped-test": "574ad0eb6caa14e58d9efa581dc88d893e39036b494074d0a2519778819c18a3",
 }
+HALVES = {"even": 0, "odd": 1}  # the number of the first class of each; then every second one
 SHEET_COLUMNS = 50
 ARCHIVE = "cifar-10-python.tar.gz"
 
@@ -59,9 +62,26 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     return pictures
 
 
+def half_of(pictures: Pictures, half: str) -> Pictures:
+    """Return the pictures of the classes with `even` or `odd` numbers, whose labels (N,) count these classes alone."""
+    first = HALVES[half]
+    chosen = pictures.subset((pictures.labels % 2 == first).nonzero().flatten(), f"{pictures.name}/{half}")
+    return replace(chosen, labels=chosen.labels // 2, classes=pictures.classes[first::2])
+
+
 @dataset("cifar10", kind="classification", title="CIFAR-10", parts=("train", "test"))
 def _part(part: str, source: str = "shipped", home: str | Path = "") -> Pictures:
     return load(source, part, home)
+
+
+def _half(half: str, part: str, source: str = "shipped", home: str | Path = "") -> Pictures:
+    return half_of(load(source, part, home), half)
+
+
+for _name in HALVES:
+    dataset(
+        f"cifar10_{_name}", kind="classification", title=f"the {_name} classes of CIFAR-10", parts=("train", "test")
+    )(partial(_half, _name))
 
 
 def _read(path: Path, part: str) -> tuple[np.ndarray, list[int]]:

@@ -18,12 +18,12 @@ from ra_core.judges.base import JUDGES, Judge
 from ra_core.metrics import Interval, paired_difference, proportion_interval, topk_correct
 from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES
-from ra_core.models.cifar_nets import FAMILIES
+from ra_core.models.cifar_nets import FAMILIES, OF_HALVES
 from ra_core.models.weights import fetched, load_weights, read_sidecar
 from ra_core.paths import ASSETS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-OURS = FAMILIES | CELL_FAMILIES
+OURS = FAMILIES | OF_HALVES | CELL_FAMILIES
 PUBLISHED = {f"efficientnet_{size}": size for size in efficientnet_lite.SCALES}
 SHIPPED = ASSETS / "recognizers"
 

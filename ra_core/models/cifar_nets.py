@@ -93,3 +93,5 @@ def mobilenet(classes: int = 10, c_in: int = 3) -> nn.Module:
 
 
 FAMILIES = {net.__name__: net for net in (resnet20, resnet26, vgg8, densenet17, mobilenet)}
+# Those that were shown only the pictures of every second class.
+OF_HALVES = {f"{net.__name__}_{half}": net for net in (resnet20, vgg8) for half in ("even", "odd")}

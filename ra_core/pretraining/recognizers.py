@@ -13,13 +13,14 @@ from ra_core.data import Pictures, fingerprint
 from ra_core.errors import DataError, ParameterError
 from ra_core.models import efficientnet_lite
 from ra_core.models.cell_nets import CELL_FAMILIES, ON_IMAGENET, begin_from_imagenet
-from ra_core.models.cifar_nets import FAMILIES
+from ra_core.models.cifar_nets import FAMILIES, OF_HALVES
 from ra_core.pretraining.shipping import ship
 from ra_core.training import fit
 
 # Epochs of each cycle of the learning rate; few enough for all five of CIFAR-10 to fit into an hour on two cores.
 CYCLES = {
     "resnet20": (14,), "resnet26": (9,), "vgg8": (9,), "densenet17": (5, 4), "mobilenet": (8,),
+    "resnet20_even": (12,), "resnet20_odd": (12,), "vgg8_even": (8,), "vgg8_odd": (8,),
     "cell_resnet20": (24,), "cell_vgg8": (24,), "cell_mobilenet": (24,), "cell_lite0": (8,), "cell_lite1": (8,),
 }  # fmt: skip
 RECIPE = {
@@ -125,13 +126,13 @@ def train_recognizer(
     """
     if name not in CYCLES:
         raise ParameterError(f"recognizer {name!r} cannot be trained; choose one of {', '.join(CYCLES)}.")
-    recipe, vary = (RECIPE, augment) if name in FAMILIES else (CELL_RECIPE, augment_cells)
+    recipe, vary = (RECIPE, augment) if name in FAMILIES | OF_HALVES else (CELL_RECIPE, augment_cells)
     recipe = LITE_RECIPE if name in ON_IMAGENET else recipe
     batch, cycles = recipe["batch"], (epochs,) if epochs else CYCLES[name]
     if len(train) < batch:
         raise DataError(f"{train.name} has {len(train)} pictures; at least a batch of {batch} is needed.")
     torch.manual_seed(seed)
-    net = (FAMILIES | CELL_FAMILIES)[name](len(train.classes))
+    net = (FAMILIES | OF_HALVES | CELL_FAMILIES)[name](len(train.classes))
     if name in ON_IMAGENET:
         begin_from_imagenet(net, ON_IMAGENET[name])
     run, seconds = Path(folder) / f"{name}.run", 0.0
