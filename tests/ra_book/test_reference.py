@@ -142,8 +142,9 @@ def test_profiles_never_run_are_told_and_without_references_tables_are_empty(pro
 
 def test_own_results_stand_last(project):
     reference.collect("mine")
-    (project / "runs" / "other").mkdir()
-    paired(2.0).to_csv(project / "runs" / "other" / "paired.csv", index=False)
+    task = project / "runs" / "other" / next(iter(load_profile("other").tasks))
+    task.mkdir(parents=True)
+    paired(2.0).to_csv(task / "paired.csv", index=False)
     found = reference.beside(load_profile("other"), "paired")
     assert list(found) == ["mine", "yours (other)"]
     assert [rows.difference.iloc[0] for rows in found.values()] == [5.0, 2.0]
