@@ -64,9 +64,10 @@ def planned(project: Path) -> dict[str, int]:
     return {rule: int(count) for rule, count in jobs if rule != "total"}
 
 
-def test_what_cannot_be_is_one_sentence(project):
-    said = workflow(project, "--dry-run", jobs="0")
-    assert said.returncode == 1 and "JOBS=0" in said.stderr
+@pytest.mark.parametrize(("options", "given"), [({"jobs": "0"}, "0"), ({"profile": "nope"}, "nope")])
+def test_what_cannot_be_is_one_sentence(project, options, given):
+    said = workflow(project, "--dry-run", **options)
+    assert said.returncode == 1 and given in said.stderr
     assert "Traceback" not in said.stderr and " in file " not in said.stderr
 
 
@@ -120,10 +121,14 @@ def changed(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def test_a_changed_parameter_runs_again_what_depends_on_it_and_a_changed_comment_or_docstring_nothing(built):
+def test_a_changed_comment_or_docstring_runs_nothing_again(built):
     changed(built / "ra_core/losses.py", '"""', '"""Some more words. ')
     changed(built / "ra_core/losses.py", "\n\n\n", "\n\n\n# a comment\n")
     changed(built / "Snakefile", '"""', '"""Some more words. ')
+    assert planned(built) == {}
+
+
+def test_a_changed_parameter_runs_again_what_depends_on_it(built):
     profile = built / "params" / "tiny.yaml"
     changed(profile, "{name: OneLayer, width: 1", "{name: OneLayer, width: 2")
     try:
