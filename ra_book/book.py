@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ra_book.carried import TRANSFERRED, classes_figure, classes_text, coded_figure, coded_text, transferred_text
+from ra_book.carried import FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
 from ra_book.figures import codec_title, render, task_title
 from ra_book.sections import applicable, report_files
 from ra_book.speed import speed_text
@@ -116,8 +116,8 @@ def collect(settings: Profile, root: Path) -> dict[str, bytes]:
             given = f"notebooks/05_report.ipynb {runs / 'notebooks/05_report.ipynb'} profile={settings.name}"
             raise OutputError(f"{path} is missing; run python -m ra_core.notebooks {given}, then make book again.")
         files[f"generated/{name}"] = path.read_bytes()
-    for name, drawn in (("same_bytes", coded_figure(root)), ("unseen_categories", classes_figure(root))):
-        if drawn:
+    for name, draw in FIGURES.items():
+        if drawn := draw(root):
             files[f"generated/{name}.svg"] = render(drawn, "svg")
     values = _substitutions(settings, root, files)
     _check_names(files, values)
@@ -211,10 +211,10 @@ def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> di
         "training_curves_figures": figures(*(f"curves-{task}" for task in settings.tasks)),
         "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root),
         "before_a_codec": coded_text(root), "unseen_categories": classes_text(root),
-        "same_bytes_figure": figures(*[name for name in ("same_bytes",) if f"{name}.svg" in report]),
-        "unseen_categories_figure": figures(*[name for name in ("unseen_categories",) if f"{name}.svg" in report]),
         "published_tables": report["published.md"], "levels": LEVELS[bool(report["published.md"])],
-    } | {about: transferred_text(root, about) for about in TRANSFERRED}  # fmt: skip
+    } | {about: transferred_text(root, about) for about in TRANSFERRED} | {
+        f"{name}_figure": figures(name) if f"{name}.svg" in report else "" for name in FIGURES
+    }  # fmt: skip
 
 
 def _figure(name: str, svg: str) -> str:

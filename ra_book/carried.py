@@ -91,3 +91,6 @@ def classes_figure(root: Path) -> figures.Figure | None:
 def _by_classes(root: Path) -> dict[tuple[str, str], pd.DataFrame]:
     paths = {seen: root / "results" / name / "paired.csv" for seen, name in CLASSES.items()}
     return {seen: pd.read_csv(path) for seen, path in paths.items() if path.exists()}
+
+
+FIGURES = {"same_bytes": coded_figure, "unseen_categories": classes_figure}  # where they were measured

@@ -18,7 +18,7 @@ from ra_core.params import Profile, header, load_profile
 from ra_core.paths import profile_folder, project_root
 from ra_core.runs import git_state, now, planned
 from ra_core.runs.coding import run_name
-from ra_core.steps.common import around_codecs
+from ra_core.steps.common import around_codecs, part_path
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
 TABLES += ("transfer", "later", "boundaries", "prediction")
@@ -110,9 +110,8 @@ def not_run() -> list[str]:
 def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:
     """Return a table of every reference that has it, by profile, and last that of the reader's own runs."""
     found = {name: tables[table] for name, tables in references().items() if table in tables}
-    part, folder = PARTS[table], profile_folder(profile.name)
-    paths = [folder / task / f"{part}.csv" for task in profile.tasks]
-    paths += [folder / dataset / f"{part}-{codec}.csv" for dataset, codec in around_codecs(profile)]
+    places = [*((task,) for task in profile.tasks), *around_codecs(profile)]
+    paths = [part_path(profile, place, PARTS[table]) for place in places]
     if own := [pd.read_csv(path) for path in paths if path.exists()]:
         found[f"yours ({profile.name})"] = pd.concat(own, ignore_index=True)
     return {name: rows for name, rows in found.items() if len(rows)}

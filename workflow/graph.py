@@ -222,16 +222,16 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[s
         for step in steps
         if step.rule in ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
     ]
-    small = asks(1, 16)
+    measured, small = sum(tables, ()), asks(1, 16)
     merged = ("accuracy", "paired", *(("rate_accuracy", "bd_rate") if profile.preprocessing else ()))
     return [
         Step(
             "report", "05_report",
             (*(f"{runs}/{name}.csv" for name in merged), *(f"{runs}/report/{name}" for name in report_files(profile))),
-            sum(tables, ()), files=("book/published.csv",), resources=small,
+            measured, files=("book/published.csv",), resources=small,
         ),
         Step(
-            "reference_results", "11_reference_results", (), sum(tables, ()),
+            "reference_results", "11_reference_results", (), measured,
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
         ),
         Step(

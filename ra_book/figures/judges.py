@@ -1,6 +1,7 @@
 """What each judge gains, by the family of its network or by the classes it knows: whom a mode helps, and whom not."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ def gains_by_classes(found: Found) -> Figure:
     """Draw each mode's gain on plain by the classes that the processor saw and by judge, a panel for each half."""
     cells = by_classes(found)
     halves, saw, judges = (list(cells[column].unique()) for column in ("half", "saw", "judge"))
-    labels = {f"{judge}, saw {seen}": y for y, (seen, judge) in enumerate((s, j) for s in saw for j in judges)}
+    labels = {f"{judge}, saw {seen}": y for y, (seen, judge) in enumerate(product(saw, judges))}
     cells["y"] = [labels[f"{row.judge}, saw {row.saw}"] for row in cells.itertuples()]
     figure = new_figure(height=1.4 + 0.34 * len(labels))
     for half, axes in zip(halves, plots.panels(figure, len(halves), sharex=True, sharey=True), strict=True):

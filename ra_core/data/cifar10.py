@@ -62,11 +62,10 @@ def load(source: str | Path = "shipped", part: str = "train", home: str | Path =
     return pictures
 
 
-def half_of(pictures: Pictures, half: str) -> Pictures:
-    """Return the pictures of the classes with `even` or `odd` numbers, whose labels (N,) count these classes alone."""
-    first = HALVES[half]
-    chosen = pictures.subset((pictures.labels % 2 == first).nonzero().flatten(), f"{pictures.name}/{half}")
-    return replace(chosen, labels=chosen.labels // 2, classes=pictures.classes[first::2])
+def seen_by(recognizer: str) -> str:
+    """Return the name of the data set that a recognizer of CIFAR-10 learns from: `cifar10_odd` for `vgg8_odd`."""
+    half = recognizer.rpartition("_")[2]
+    return f"cifar10_{half}" if half in HALVES else "cifar10"
 
 
 @dataset("cifar10", kind="classification", title="CIFAR-10", parts=("train", "test"))
@@ -75,7 +74,10 @@ def _part(part: str, source: str = "shipped", home: str | Path = "") -> Pictures
 
 
 def _half(half: str, part: str, source: str = "shipped", home: str | Path = "") -> Pictures:
-    return half_of(load(source, part, home), half)
+    """Return the pictures of the classes with `even` or `odd` numbers, whose labels (N,) count these classes alone."""
+    first, pictures = HALVES[half], load(source, part, home)
+    chosen = pictures.subset((pictures.labels % 2 == first).nonzero().flatten(), f"{pictures.name}/{half}")
+    return replace(chosen, labels=chosen.labels // 2, classes=pictures.classes[first::2])
 
 
 for _name in HALVES:

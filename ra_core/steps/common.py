@@ -1,6 +1,7 @@
 """What every step begins with: threads, pictures and judges of a profile."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -36,6 +37,11 @@ def load_judges(names: list[str], device: str | torch.device = "cpu", classes=()
     return {name: load_judge(name, classes).to(device, memory_format=torch.channels_last) for name in names}
 
 
+def part_path(profile: Profile, place: tuple, name: str) -> Path:
+    """Return where the table `name` of one place lies, (task,) or (data set, codec)."""
+    return profile_folder(profile.name) / place[0] / f"{'-'.join((name, *place[1:]))}.csv"
+
+
 def merged(profile: Profile, places: Iterable[tuple], name: str, measure: Callable) -> pd.DataFrame:
     """Return as one the tables by the name `name` of all places, (task,) or (data set, codec).
 
@@ -43,7 +49,7 @@ def merged(profile: Profile, places: Iterable[tuple], name: str, measure: Callab
     """
     tables = []
     for place in places:
-        path = profile_folder(profile.name) / place[0] / f"{'-'.join((name, *place[1:]))}.csv"
+        path = part_path(profile, place, name)
         if not path.exists():
             measure(profile, *place)
         tables.append(pd.read_csv(path))

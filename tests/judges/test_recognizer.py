@@ -152,10 +152,14 @@ def test_soft_label_distance_is_a_distance(seed, batch, classes, strength):
 # --- those that ship
 
 
+@pytest.fixture(scope="module")
+def test_parts():
+    return {kind: DATASETS.find(kind).load("test") for kind in {*map(cifar10.seen_by, FAMILIES | OF_HALVES)}}
+
+
 @pytest.mark.parametrize("name", FAMILIES | OF_HALVES)
-def test_a_shipped_recognizer_is_small_documented_and_as_good_as_stated(name):
-    kind, known = "_".join(["cifar10", *name.split("_")[1:]]), cifar10.FINGERPRINTS
-    test_pictures = DATASETS.find(kind).load("test")
+def test_a_shipped_recognizer_is_small_documented_and_as_good_as_stated(name, test_parts):
+    test_pictures, known = test_parts[cifar10.seen_by(name)], cifar10.FINGERPRINTS
     file, sidecar = SHIPPED / f"{name}.safetensors", sidecar_of(name)
     assert file.stat().st_size <= 4e6
     assert sidecar["name"] == name and tuple(sidecar["classes"]) == test_pictures.classes
@@ -163,6 +167,7 @@ def test_a_shipped_recognizer_is_small_documented_and_as_good_as_stated(name):
     assert isinstance(sidecar["seed"], int)
     seen = 1 if name in FAMILIES else 2  # every picture, or every second one
     assert (sidecar["train_pictures"], sidecar["test_pictures"]) == (50_000 // seen, 10_000 // seen)
+    assert sidecar["trained_on"] == test_pictures.name.replace("-shipped/test", "/train")
     if name in FAMILIES:
         assert (sidecar["train_fingerprint"], sidecar["test_fingerprint"]) == (known["train"], known["test"])
     assert sidecar["test_top1"] >= (88 if name == "resnet20" else 85)
