@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
+from ra_core.data import DATASETS
 from ra_core.params.base import Strict
 
 
@@ -45,8 +46,10 @@ class Data(Strict):
     @property
     def title(self) -> str:
         """What readers call these pictures."""
+        if self.kind in DATASETS:
+            return DATASETS[self.kind].title
         folder = Path(self.source)
-        return "CIFAR-10" if self.kind == "cifar10" else (folder.parent if folder.name == "train" else folder).name
+        return (folder.parent if folder.name == "train" else folder).name
 
 
 class BoxFolder(Strict):

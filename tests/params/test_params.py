@@ -73,6 +73,13 @@ def test_imagenet_fast_and_its_sweep_differ_in_means_alone():
         assert not load_profile("imagenet", changes, folder=HUB).is_published_setting
 
 
+def test_pictures_are_called_as_their_data_set_or_their_folder(write):
+    titles = {"cifar10": "CIFAR-10", "cifar10_odd": "the odd classes of CIFAR-10", "cells": "solar cells"}
+    for kind, title in titles.items():
+        assert write(f"data: {{kind: {kind}}}\n").data.title == title
+    assert write("data: {kind: folder, source: my/birds/train}\n").data.title == "birds"
+
+
 def test_photos_has_networks_of_the_published_size_and_tests_on_a_folder_of_its_own(empty_project):
     profile = load_profile("photos", folder=HUB)
     assert (tuple(profile.tasks), profile.data.title) == (TASKS, "photos")
