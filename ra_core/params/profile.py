@@ -37,6 +37,7 @@ class Task(Strict):
     processor: Network = Network()
     transformer: Network = Network(name="ResnetGenerator")
     training: Training = Training()
+    start: str = Field("", description="a finished run by name, photos/sr/plain, with whose networks trainings begin")
     weights: dict[str, float] = Field({}, description="lambda by mode, where it differs from the published one")
 
     @field_validator("weights")

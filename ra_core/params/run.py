@@ -33,6 +33,13 @@ class RunParameters(Strict):
     threads: int = Field(ge=0, le=MAX_THREADS)
 
 
+class Start(Strict):
+    """Finished networks that a training begins with: their run, and the digest of each."""
+
+    run: str
+    sha256: dict[str, str]
+
+
 class RestorationParameters(RunParameters):
     """Those of a processor."""
 
@@ -43,6 +50,7 @@ class RestorationParameters(RunParameters):
     channel: dict[str, object]
     processor: Network
     transformer: Network | None = None
+    start: Start | None = None
 
 
 class CodingParameters(RunParameters):

@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from ra_core.errors import ParameterError
+from ra_core.models.weights import read_sidecar
 from ra_core.params import MAX_SEED, Profile
 from ra_core.params.run import CodingParameters, RestorationParameters
 from ra_core.runs.coding import CodingRun, resolve_coding
@@ -27,7 +28,9 @@ def resolve(
     if codec is None and profile.processors:
         return _finished(profile, place, method, seed)
     if codec is None:
-        return resolve_restoration(profile, place, method, seed)
+        run = resolve_restoration(profile, place, method, seed)
+        run.parameters.update(_start(profile.task(place).start, run))
+        return run
     return resolve_coding(profile, place, method, codec, quality, seed)
 
 
@@ -40,6 +43,22 @@ def _finished(profile: Profile, task: str, mode: str, seed: int) -> RestorationR
             f"behind {run.channel}; state the same under channels."
         )
     return run
+
+
+def _start(name: str, run: RestorationRun) -> dict:
+    """Return what a run's parameters say of the finished one with whose networks it begins, if there is such a one."""
+    if not name:
+        return {}
+    found = find_run(name)
+    differ = [key for key in ("task", "channel", "processor") if found.parameters.get(key) != run.parameters[key]]
+    if differ:
+        key = differ[0]
+        raise ParameterError(
+            f"start = {name!r} has {key} {found.parameters.get(key)}, and {run.name} {run.parameters[key]}; "
+            "state the same, or name another run."
+        )
+    digests = read_sidecar(found.folder / "run.json", {"sha256"}, "name another run")["sha256"]
+    return {"start": {"run": name, "sha256": digests}}
 
 
 def planned(profile: Profile, place: str | None = None) -> list[Run]:

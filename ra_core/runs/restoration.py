@@ -10,10 +10,12 @@ from ra_core.data import is_labelled, load_splits
 from ra_core.errors import DataError
 from ra_core.evaluation import evaluate
 from ra_core.models.processors import make_processor
+from ra_core.models.weights import load_weights
 from ra_core.objectives import Restoration
 from ra_core.params import Data, Profile
 from ra_core.paths import profile_folder, project_root, run_folder
 from ra_core.runs.run import Run
+from ra_core.runs.shipped import place_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class RestorationRun(Run):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return {name: make_processor(scale=scales[name], **self.parameters[name]) for name in self.method.trains}
+
+    def begin(self, networks):
+        start = self.parameters.get("start", {"sha256": {}})
+        for name in start["sha256"].keys() & networks.keys():
+            load_weights(networks[name], place_of(start["run"]) / f"{name}.safetensors", start["sha256"][name])
 
     def objective(self, judge, splits):
         return Restoration(self.method, self.channel, judge)

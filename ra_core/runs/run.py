@@ -85,6 +85,9 @@ class Run:
         """Return its fresh networks by name; those of a seed begin the same in every method."""
         raise NotImplementedError
 
+    def begin(self, networks: dict[str, nn.Module]) -> None:
+        """Fill fresh networks with finished ones where the training begins with such."""
+
     def load(self, device: str | torch.device = "cpu") -> dict[str, nn.Module]:
         """Return its trained networks by name, ready to evaluate."""
         path, advice = self.folder / "run.json", "train the run again"

@@ -35,6 +35,7 @@ def _train(run: Run, team: Team) -> None:
     """Train a run, or go on with it, and write all of its folder; `run.json` comes last."""
     set_threads(run.parameters["threads"])
     splits, networks = run.splits(), run.networks()
+    run.begin(networks)
     judge = run.judge(splits["train"], team.device)
     objective = run.objective(judge, splits)
     # From here on what an earlier run left is given up; all that can be wrong with the parameters has shown by now.

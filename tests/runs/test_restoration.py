@@ -4,8 +4,10 @@ import noise
 import pytest
 import tiny
 import torch
+from refusal import refusal
 from tiny import profile
 
+from ra_core.errors import ParameterError, WeightsError
 from ra_core.methods import restoring
 from ra_core.runs import resolve, write_params
 from ra_core.runs.folder import essence
@@ -75,6 +77,50 @@ def test_runs_differ_by_task_mode_seed_and_transformer():
     of_t = [run_parameters(p, "dn", "ra_transformer", 0) for p in (profile(), wider)]
     assert of_t[0] != of_t[1]
     assert run_parameters(settings, "dn", "ra_transform", 0) == run_parameters(settings, "dn", "ra_transformer", 0)
+
+
+# What it begins with
+
+
+def begun_with(name: str, **task):
+    return profile(tasks={"dn": {"start": name, **task}}, modes=restoring())
+
+
+def test_a_training_begins_with_finished_networks_and_is_another_run(tiny_project):
+    finished = resolve(profile(), "dn", "plain")
+    trainings.train(finished)
+    run = resolve(begun_with("runs/tiny/dn/plain/seed0"), "dn", "ra_transformer")
+    told = {
+        "run": "runs/tiny/dn/plain/seed0",
+        "sha256": json.loads((finished.folder / "run.json").read_text())["sha256"],
+    }
+    assert run.parameters["start"] == told
+    assert {**run.parameters, "start": None} == {**run_parameters(profile(), "dn", "ra_transformer", 0), "start": None}
+    fresh, begun = run.networks(), run.networks()
+    run.begin(begun)
+    trained = finished.load()["processor"].state_dict()
+    assert all(torch.equal(value, trained[name]) for name, value in begun["processor"].state_dict().items())
+    same = zip(begun["transformer"].parameters(), fresh["transformer"].parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in same)  # the finished run has none
+
+    trainings.train(run)
+    (finished.folder / "processor.safetensors").unlink()
+    assert set(run.load()) == {"processor", "transformer"}  # what it began with is no longer needed
+
+
+def test_what_a_training_begins_with_must_be_there_and_fit(tiny_project):
+    trainings.train(resolve(profile(), "dn", "plain"))
+    name = "runs/tiny/dn/plain/seed0"
+    assert "did you mean 'photos/sr/plain'" in refusal(
+        ParameterError, resolve, begun_with("photos/sr/plane"), "dn", "ra"
+    )
+    assert "has task sr" in refusal(ParameterError, resolve, begun_with("photos/sr/plain"), "dn", "ra")
+    wider = begun_with(name, processor={"width": 5})
+    assert "has processor" in refusal(ParameterError, resolve, wider, "dn", "ra")
+    run = resolve(begun_with(name), "dn", "ra")
+    weights = tiny_project / name / "processor.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert "SHA-256" in refusal(WeightsError, trainings.train, run)
 
 
 # What goes in
