@@ -82,7 +82,8 @@ def task_pages(tasks: list[str]) -> dict[str, tuple[str, str]]:
 
 def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
     """Return the pages on preprocessing before codecs, each with its notebook and its title."""
-    pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if preprocessing else {}
+    learning = any(not settings.trained for settings in preprocessing.values())
+    pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if learning else {}
     for dataset, settings in preprocessing.items():
         title = (DATASETS[dataset].title if dataset in DATASETS else dataset.replace("_", " ")).capitalize()
         for codec in settings.all_codecs:

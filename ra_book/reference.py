@@ -50,10 +50,11 @@ def collect(name: str) -> Path:
             named = [one if "dataset" in one else one.assign(dataset=dataset) for one, dataset in rows]
             tables[stem] = pd.concat(named, ignore_index=True)
     profile = load_profile(name)
-    paths = [run.folder / "run.json" for run in planned(profile)]
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    done = [run.folder for run in planned(profile) if (run.folder / "run.json").exists()]
+    records = [json.loads((place / "run.json").read_text(encoding="utf-8")) for place in done]
     rows = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
-    tables["trainings"] = rows.assign(shipped=rows["shipped"] | (profile.processors is not None))
+    judged = pd.Series([not place.is_relative_to(runs) for place in done], dtype=bool)  # finished elsewhere
+    tables["trainings"] = rows.assign(shipped=rows["shipped"] | judged)
     shutil.rmtree(folder, ignore_errors=True)
     for stem, rows in tables.items():
         write_text(folder / f"{stem}.csv", rows.to_csv(index=False))

@@ -57,13 +57,14 @@ def planned(profile: Profile, pictures: int = 0) -> list[Planned]:
     Raises `ParameterError` for such a folder without that number.
     """
     found = []
-    for run in [] if profile.processors else runs_of(profile):
+    places = [*([] if profile.processors else profile.tasks), *profile.learning]
+    for run in (run for place in places for run in runs_of(profile, place)):
         part, name, _ = run.folder.parts[-3:]
         seen = run.training.batch * (run.training.steps or run.training.length(pictures or _to_train_on(run)))
         files = run.own_pictures and "kind" in run.parameters["data"]
         ships = matching(run.parameters) is not None
         found.append(Planned(part, name, run.seed, seen, macs_of(run), coder_of(run), files, ships))
-    return found + (_proxies(profile) if profile.preprocessing else [])
+    return found + (_proxies(profile) if profile.learning else [])
 
 
 def coder_of(run: Run) -> str:

@@ -91,3 +91,19 @@ class Bright(Detector):
 
     def losses(self, images, targets):
         return {}
+
+
+class Brightest(Detector):
+    """Finds one box of what is nearly as bright as the brightest; the duller one finds it two pixels too low."""
+
+    def __init__(self, name: str):
+        super().__init__(nn.Identity(), name, CLASSES)
+
+    def forward(self, images):
+        found = []
+        for image in images:
+            rows, columns = torch.nonzero(image.amax(0) > 0.7 * image.max(), as_tuple=True)
+            corners = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            box = corners[None].float() + 2 * (self.name == "duller")
+            found.append({"boxes": box, "scores": image.max()[None], "labels": image.mean((1, 2)).argmax()[None] + 1})
+        return found

@@ -61,7 +61,7 @@ def steps_of(profile: Profile) -> list[Step]:
     """Return every step of a profile, each after those that it waits for."""
     runs, dumped = f"runs/{profile.name}", profile.model_dump(mode="json")
     restoring = [] if profile.processors else [run for task in profile.tasks for run in planned(profile, task)]
-    coding = [run for dataset in profile.preprocessing for run in planned(profile, dataset)]
+    coding = [run for dataset in profile.learning for run in planned(profile, dataset)]
 
     def settings(*fields: str) -> dict:
         return {name: dumped[name] for name in fields}
@@ -177,15 +177,15 @@ def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, g
 
 
 def _train_proxy(profile: Profile, runs: str) -> list[Step]:
-    """Return the step of the learned proxy, which is compared with the codecs of every data set."""
-    if not profile.preprocessing:
+    """Return the step of the learned proxy, which is compared with the codecs of every data set that trains."""
+    if not profile.learning:
         return []
     compared = {
         name: [own.transfer, {codec: [ladder.curve, ladder.proxy] for codec, ladder in own.codecs.items()}]
-        for name, own in profile.preprocessing.items()
+        for name, own in profile.learning.items()
     }
     return [Step(
-        "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.preprocessing),
+        "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.learning),
         settings=[profile.proxy.model_dump(mode="json"), compared], files=shipped(f"{profile.proxy.name.lower()}-*"),
         keeps=(f"{runs}/proxies",), resources=asks(24, 32, profile),
         priority=1,  # long and on its own: at the end it would keep one notebook busy and none beside it
@@ -196,12 +196,13 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
     """Return the measurements of a data set: every codec, and those with both ends once more."""
     settings, steps = profile.coding(dataset), []
     for codec in settings.all_codecs:
-        given = {"dataset": dataset, "codec": codec}
+        given, judged = {"dataset": dataset, "codec": codec}, needed(profile, dataset, codec)
         steps.append(Step(
             "rate_accuracy", "08_rate_accuracy",
             tuple(f"{runs}/{{dataset}}/{name}-{{codec}}.csv" for name in MEASURED),
-            inputs=finished(runs, needed(profile, dataset, codec)), wildcards=given, parameters=given,
-            settings=settings.model_dump(mode="json"), files=shipped(*settings.judges),
+            inputs=() if settings.trained else finished(runs, judged), wildcards=given, parameters=given,
+            settings=settings.model_dump(mode="json"),
+            files=shipped(*settings.judges) + (kept(judged) if settings.trained else ()),
             resources=asks(24, 32, profile), priority=1,
         ))  # fmt: skip
     measured = {step.wildcards["codec"]: step.outputs for step in steps}

@@ -61,7 +61,7 @@ def load_part(name: str, part: str, count: int, data, home: Path, folder: Path) 
     """
     if data is None:
         return DATASETS.find(name).part(part, count, home=home)
-    if data.task == "classification":
+    if hasattr(data, "kind"):
         return evenly_spaced(load_splits(data, (part,), home, folder)[part], count)
     names, parts = tuple(data.names.items()), tuple(data.parts.items())
     root = home / Path(data.folder).expanduser()

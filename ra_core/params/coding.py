@@ -61,6 +61,16 @@ class Ladder(Strict):
                 raise ValueError(f"{name} has {missing[0]}, which is the quality of no rung")
         return self
 
+    @property
+    def learning(self) -> list[str]:
+        """What is stated of trainings, by the names of the fields."""
+        measured = ("curve", "baselines", "receiver")
+        return [
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in measured and getattr(self, name) != field.default
+        ]
+
     def training_of(self, method: str, usual: Training) -> Training:
         """Return the training of a method, where `usual` is that of the data set."""
         if not METHODS[method].adaptive or not self.adaptive_steps:
@@ -101,10 +111,15 @@ def ends_and_middle(curve: list[float]) -> list[float]:
 
 
 class Preprocessing(Strict):
-    """Preprocessing for one data set: what is trained, and against what it is measured."""
+    """Preprocessing for one data set: what is trained, or only judged, and against what it is measured."""
 
     data: OwnFolder | None = Field(None, description="of a data set of one's own, and only there")
-    source: SourceName = Field(description="the recognizer or detector that training sees")
+    trained: str | None = Field(
+        None, description="finished runs, only judged here: those that ship by this name, or runs/PROFILE/DATASET"
+    )
+    source: SourceName | None = Field(
+        description="the recognizer or detector that training sees; null: no judge here did"
+    )
     unseen: UnseenNames = Field([], description="only in evaluation; judges/*: all files there")
     preprocessor: Preprocessor = Preprocessor()
     postprocessor: Network = Network(residual=True)
@@ -131,6 +146,20 @@ class Preprocessing(Strict):
             raise ValueError(f"source = {self.source!r} and unseen = {self.unseen} must be different")
         return self
 
+    @model_validator(mode="after")
+    def _judged_alone(self):
+        if not (self.source or (self.trained and self.unseen)):
+            raise ValueError("source is null: name finished runs under trained, and judges under unseen")
+        for codec, ladder in self.codecs.items():
+            if self.trained and ladder.learning:
+                raise ValueError(f"codecs.{codec}.{ladder.learning[0]} is known from {self.trained}; leave it out")
+            if not self.source and (asking := [name for name in ladder.baselines if name != "downscale"]):
+                raise ValueError(
+                    f"codecs.{codec}.baselines has {asking[0]}, which asks the source, and source is null; "
+                    "only downscale can stay"
+                )
+        return self
+
     @property
     def all_codecs(self) -> list[str]:
         """Every codec with a page: those trained for, then those that only show how far that carries."""
@@ -143,5 +172,5 @@ class Preprocessing(Strict):
 
     @property
     def judges(self) -> list[str]:
-        """All recognizers or detectors, the source first."""
-        return [self.source, *self.unseen]
+        """All recognizers or detectors, the source first, where there is one."""
+        return [*([self.source] if self.source else []), *self.unseen]

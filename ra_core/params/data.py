@@ -1,7 +1,7 @@
 """Typed parameters of where pictures come from."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
@@ -12,7 +12,6 @@ from ra_core.params.base import Strict
 class Data(Strict):
     """Where pictures come from."""
 
-    task: ClassVar[str] = "classification"
     kind: str = Field(
         "cifar10",
         description="a registered data set; folder: class folders, labels.csv or pictures; boxes: COCO or VOC",
@@ -55,7 +54,6 @@ class Data(Strict):
 class BoxFolder(Strict):
     """Where pictures of one's own with boxes come from, and how they are divided (`ra_core.data.box_folders`)."""
 
-    task: ClassVar[str] = "detection"
     folder: str = Field(description="in the format of Pascal VOC or COCO; a relative path begins at the project")
     resize: int = Field(
         0, ge=0, description="pixels of the shorter side, 0 as stored; what is resized counts as the picture"

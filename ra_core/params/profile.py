@@ -117,8 +117,10 @@ class Profile(Strict):
     def _trainable(self):
         if self.data.kind == "boxes" and not self.processors:
             raise ValueError("data.kind = 'boxes' has nothing to train on; name processors that are trained already")
-        if self.processors and self.preprocessing:
-            raise ValueError("processors are judged on their own; move preprocessing into another profile")
+        if self.processors and self.learning:
+            raise ValueError(
+                "processors are only judged; move preprocessing that trains into another profile, or name trained there"
+            )
         return self
 
     @model_validator(mode="after")
@@ -140,10 +142,11 @@ class Profile(Strict):
             if name not in DATASETS and not settings.data:
                 known = " or ".join(DATASETS)
                 raise ValueError(f"preprocessing.{name} has no data; name {known}, or state data: {{folder: ...}}")
-            if getattr(settings.data, "kind", "folder") != "folder":
+            known = ("folder", "boxes") if settings.trained else ("folder",)  # boxes of this kind only test
+            if getattr(settings.data, "kind", "folder") not in known:
                 raise ValueError(
-                    f"preprocessing.{name}.data.kind = {settings.data.kind!r} is not allowed; write folder, or name a "
-                    "registered data set in place of a name of your own"
+                    f"preprocessing.{name}.data.kind = {settings.data.kind!r} is not allowed; "
+                    f"write {' or '.join(known)}, or name a registered data set in place of a name of your own"
                 )
             if name in taken or not is_name(name) or not re.fullmatch("[a-z][a-z0-9_]*", name):
                 raise ValueError(
@@ -162,6 +165,11 @@ class Profile(Strict):
     def recognizers(self) -> list[str]:
         """All recognizers, the source first, where there is one."""
         return [*([self.source] if self.source else []), *self.unseen]
+
+    @property
+    def learning(self) -> dict[str, Preprocessing]:
+        """The data sets on which networks around codecs are trained, and not only judged."""
+        return {name: settings for name, settings in self.preprocessing.items() if not settings.trained}
 
     @property
     def compares_sources(self) -> bool:

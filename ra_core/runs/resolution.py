@@ -4,10 +4,11 @@ import difflib
 from pathlib import Path
 
 from ra_core.errors import ParameterError
+from ra_core.methods import METHODS
 from ra_core.models.weights import read_sidecar
 from ra_core.params import MAX_SEED, Profile
 from ra_core.params.run import CodingParameters, RestorationParameters
-from ra_core.runs.coding import CodingRun, resolve_coding
+from ra_core.runs.coding import CodingRun, resolve_coding, run_name
 from ra_core.runs.folder import read_params
 from ra_core.runs.restoration import RestorationRun, resolve_restoration
 from ra_core.runs.run import Run
@@ -20,8 +21,8 @@ def resolve(
 ) -> Run:
     """Return the run of a method of a profile; `place` is a task, or a data set with a `codec` and perhaps a `quality`.
 
-    Where the profile names `processors`, it is a finished run of theirs. Raises `ParameterError` for what the profile
-    does not train, or does not find.
+    Where the profile names `processors`, or a data set what is `trained`, it is a finished run of theirs. Raises
+    `ParameterError` for what the profile does not train, or does not find.
     """
     if not 0 <= seed <= MAX_SEED:
         raise ParameterError(f"seed {seed} is not allowed; give a whole number from 0 to {MAX_SEED}.")
@@ -31,6 +32,8 @@ def resolve(
         run = resolve_restoration(profile, place, method, seed)
         run.parameters.update(_start(profile.task(place).start, run))
         return run
+    if trained := profile.coding(place).trained:
+        return find_run(f"{trained}/{run_name(method, codec, quality)}/seed{seed}")
     return resolve_coding(profile, place, method, codec, quality, seed)
 
 
@@ -69,7 +72,8 @@ def planned(profile: Profile, place: str | None = None) -> list[Run]:
     ]
     for dataset in profile.preprocessing:
         if place in (None, dataset):
-            runs += [run for codec in profile.coding(dataset).codecs for run in _around(profile, dataset, codec)]
+            listed = _finished_around if profile.coding(dataset).trained else _around
+            runs += [run for codec in profile.coding(dataset).codecs for run in listed(profile, dataset, codec)]
     return runs
 
 
@@ -83,6 +87,20 @@ def _around(profile: Profile, dataset: str, codec: str) -> list[Run]:
     return [
         resolve(profile, dataset, method, seed, codec, quality) for method, quality in wanted for seed in profile.seeds
     ]
+
+
+def _finished_around(profile: Profile, dataset: str, codec: str) -> list[Run]:
+    """Return the finished runs around a codec that a data set only judges, in the order of the table of methods."""
+    trained, methods = profile.coding(dataset).trained, list(METHODS)
+    found = [find_run(path.parent) for path in sorted(place_of(trained).glob("*/seed*/run.json"))]
+    found = [run for run in found if run.parameters.get("codec") == codec and run.seed in profile.seeds]
+    if not found:
+        seeds = ", ".join(map(str, profile.seeds))
+        raise ParameterError(
+            f"{trained} holds no finished run around {codec} of seed {seeds}; train one there, name another folder "
+            f"under preprocessing.{dataset}.trained, or take the codec out."
+        )
+    return sorted(found, key=lambda run: methods.index(run.parameters["method"]))
 
 
 def needed(profile: Profile, dataset: str, codec: str) -> list[Run]:

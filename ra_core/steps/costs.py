@@ -15,8 +15,7 @@ from ra_core.data.boxes import in_batches
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
-from ra_core.params.coding import Preprocessing
-from ra_core.runs import device_name
+from ra_core.runs import device_name, needed
 from ra_core.runs.proxies import proxy_of
 from ra_core.steps.common import around_codecs, load_judges, merged, pictures_of, set_threads, write_table
 from ra_core.training import pick_device
@@ -56,7 +55,7 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     steps, (height, width), rows = settings.codecs.get(codec), image.shape[-2:], []
     curve = steps.curve if steps else settings.transfer[codec]
     quality = curve[len(curve) // 2]
-    for network, use, net, work in _networks(profile, settings, codec, quality, image):
+    for network, use, net, work in _networks(profile, dataset, codec, quality, image):
         with torch.no_grad():
             rows.append({
                 "network": network, "use": use, "parameters": sum(p.numel() for p in net.parameters()),
@@ -100,26 +99,29 @@ def header_rows(codec: Codec, qualities: Sequence[float], pictures, batch: int =
     return pd.DataFrame(rows, columns=HEADER_COLUMNS)
 
 
-def _networks(profile: Profile, settings: Preprocessing, codec: str, quality: float, image: torch.Tensor) -> Iterator:
+def _networks(profile: Profile, dataset: str, codec: str, quality: float, image: torch.Tensor) -> Iterator:
     """Yield each network's name, its use, itself, and a call that has it do one picture, to its end.
 
-    The adaptive preprocessor has the profile's width and the published one; a proxy goes once forward, and back to the
-    gradient of its bits and pictures.
+    The adaptive preprocessor has the width of its run and the published one; a proxy goes once forward, and back to the
+    gradient of its bits and pictures. Without a source there is no recognizer to compare with.
     """
-    steps, sizes = settings.codecs.get(codec), settings.preprocessor.model_dump()
+    settings = profile.coding(dataset)
+    steps, runs = settings.codecs.get(codec), needed(profile, dataset, codec)
+    stated = [run.parameters["preprocessor"] for run in runs if "preprocessor" in run.parameters]
+    sizes = stated[0] if stated else settings.preprocessor.model_dump()
     for width in dict.fromkeys([sizes["width"], PUBLISHED_WIDTH]):
         net = make_preprocessor("NPPQA", **sizes | {"width": width}).to(image.device).eval()
         name = f"NPP-QA, width {width}" + " (published)" * (width == PUBLISHED_WIDTH)
         yield name, "before the codec", net, lambda net=net: preprocess(net, image, 1.0).cpu()
 
-    judge = load_judges([settings.source], image.device)[settings.source]
+    for name, judge in load_judges([settings.source] if settings.source else [], image.device).items():
 
-    def recognize():
-        judge(image)
-        if image.is_cuda:
-            torch.cuda.synchronize()
+        def recognize(judge=judge):
+            judge(image)
+            if image.is_cuda:
+                torch.cuda.synchronize()
 
-    yield settings.source, "recognition, for comparison", judge, recognize
+        yield name, "recognition, for comparison", judge, recognize
     if steps and steps.both_ends:
         post = make_processor(scale=1, **settings.postprocessor.model_dump()).to(image.device).eval()
         yield f"postprocessor {settings.postprocessor.name}", "behind the codec", post, lambda: post(image).cpu()

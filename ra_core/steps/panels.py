@@ -20,7 +20,7 @@ from ra_core.models.proxies import make_proxy
 from ra_core.params import Profile
 from ra_core.runs import CodingRun, ladder_of, resolve
 from ra_core.steps.common import pictures_of, set_threads
-from ra_core.steps.rates import transferred
+from ra_core.steps.rates import networks_of, transferred
 from ra_core.steps.trainings import trained
 
 PREPROCESSED = ("npp_qa", f"{TRANSFERRED}.*", "npp", "npp_mse")  # the first of them that was measured
@@ -82,14 +82,14 @@ def sending_chain(profile: Profile, dataset: str, codec: str, method: str, quali
     if trained_for != method:
         return transferred(profile, dataset, codec, trained_for, seed)(quality)
     run = resolve(profile, dataset, method, seed, codec, quality)
-    return run.chain(trained(run), quality)
+    return run.chain(networks_of(profile, dataset, run), quality)
 
 
 def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: int = SHOWN) -> dict:
     """Return what `figures.coding_panel` and `detection_panel` draw, and `bit_panel` where bits can be mapped.
 
-    These are the first test pictures, classes in turn, with what the source says of them; those of several sizes are
-    cut to one.
+    These are the first test pictures, classes in turn, with what the source says of them, or without one the first
+    judge; those of several sizes are cut to one.
     """
     set_threads(profile.threads)
     settings, coder = profile.coding(dataset), load_codec(codec)
@@ -108,7 +108,7 @@ def panel_of(profile: Profile, dataset: str, codec: str, found: Equal, count: in
             panel |= _bits(channel.codec, kind, files, given, channel.quality)
     shown = {"clean": clean, "sent": sent, "alone": decoded["alone"], "decoded": decoded["sent"]}
     panel |= {kind: np.stack(to_arrays(images)).transpose(0, 3, 1, 2) for kind, images in shown.items()}
-    judge = load_judge(settings.source, pictures.classes)
+    judge = load_judge(settings.judges[0], pictures.classes)
     with torch.inference_mode():
         alone, sent = (judge(decoded[kind]) for kind in ("alone", "sent"))
     if judge.metric == "top1":

@@ -1,6 +1,6 @@
 """Bytes against accuracy: every way to send pictures, measured on one set, as curves and as BD-rates."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -13,13 +13,12 @@ from ra_core.bd_rate import bd_rate
 from ra_core.chain import Chain
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
-from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.evaluation import RATE_COLUMNS, evaluate, table, tidy
 from ra_core.judges import Judge
 from ra_core.methods import TRANSFERRED, UNSEEN_QUALITIES
 from ra_core.models.filters import Bilateral, Gaussian, Saliency
-from ra_core.params import Ladder, Profile
+from ra_core.params import Profile
 from ra_core.params.coding import ends_and_middle
 from ra_core.runs import CodingRun, find_run, needed, resolve
 from ra_core.steps.common import around_codecs, load_judges, merged, pictures_of, set_threads, write_table
@@ -102,25 +101,27 @@ def ways(profile: Profile, dataset: str, measure: Measurement) -> Iterator[tuple
     if steps and "saliency" in steps.baselines and measure.judges[settings.source].metric != "top1":
         raise ParameterError(f"baseline saliency asks a recognizer, and {settings.source} is a detector; take it out.")
     receiver = _receiver(steps.receiver, measure.device) if steps and steps.receiver else None
+    runs = sorted(needed(profile, dataset, codec), key=lambda run: profile.seeds.index(run.seed))
     yield "codec", 0, measure.sent(), qualities
     filters = choose_filters(profile, dataset, measure)
     if not steps:
-        for other in (other for other, ladder in settings.codecs.items() if ladder.rungs):
+        for other in dict.fromkeys(run.parameters["codec"] for run in runs):
             chain_at = transferred(profile, dataset, codec, other, profile.seeds[0], measure.device)
             yield TRANSFERRED + other, profile.seeds[0], chain_at, qualities
         return
+    shrink = max([steps.shrink, *(run.shrink for run in runs)])  # of finished runs they alone know it
     bare = {name: (net, 1) for name, net in filters.items()}
-    bare["downscale"] = None, steps.shrink if steps.shrink > 1 else SHRINK
-    bare["saliency"] = Saliency(measure.judges[settings.source]), steps.shrink
+    bare["downscale"] = None, shrink if shrink > 1 else SHRINK
+    if "saliency" in steps.baselines:
+        bare["saliency"] = Saliency(measure.judges[settings.source]), shrink
     for name in steps.baselines:
         yield name, 0, measure.sent(*bare[name]), qualities
     if receiver:
         yield "post", 0, restored(measure.sent(), receiver), qualities
-    runs = sorted(needed(profile, dataset, codec), key=lambda run: profile.seeds.index(run.seed))
     for (seed, method), group in groupby(runs, lambda run: (run.seed, run.parameters["method"])):
         by_quality = {run.parameters["quality"]: run for run in group}
         at = qualities if None in by_quality else list(by_quality)
-        chain_at = _chains(by_quality, measure.device)
+        chain_at = _chains(profile, dataset, by_quality, measure.device)
         yield method, seed, chain_at, at
         if receiver and method == "npp_qa":
             yield "both", seed, restored(chain_at, receiver), at
@@ -139,9 +140,14 @@ def _receiver(name: str, device: torch.device) -> nn.Module:
     return run.load(device)["processor"]
 
 
-def _chains(runs: dict[float | None, CodingRun], device: torch.device) -> ChainAt:
+def networks_of(profile: Profile, dataset: str, run: CodingRun, device="cpu") -> dict[str, nn.Module]:
+    """Return the networks of a run by name; of one that is only judged, the pictures it learned from may be missing."""
+    return run.load(device) if profile.coding(dataset).trained else trained(run, device)
+
+
+def _chains(profile: Profile, dataset: str, runs: dict[float | None, CodingRun], device: torch.device) -> ChainAt:
     """Return the chain at each quality of runs by their quality, or of one run, by None, that has all."""
-    nets = {quality: trained(run, device) for quality, run in runs.items()}
+    nets = {quality: networks_of(profile, dataset, run, device) for quality, run in runs.items()}
 
     def chain_at(quality: float) -> Chain:
         key = None if None in runs else quality
@@ -160,16 +166,15 @@ def transferred(profile: Profile, dataset: str, codec: str, trained_for: str, se
     places = np.linspace(0, len(curve) - 1, len(qualities))
     matched = dict(zip(qualities, np.interp(places, range(len(curve)), curve), strict=True))
     run = resolve(profile, dataset, "npp_qa", seed, trained_for)
-    nets, coder = trained(run, device), load_codec(codec)
+    nets, coder = networks_of(profile, dataset, run, device), load_codec(codec)
     return lambda quality: run.chain(nets, quality, run.strength_at(matched[quality]), coder)
 
 
-def at_unseen_qualities(curves: list[Curve], steps: Ladder | None) -> list[tuple[Curve, Curve]]:
-    """Return the curves of adaptive preprocessors at qualities they were not trained on, each with the codec alone.
+def at_unseen_qualities(curves: list[Curve], known: Container[float]) -> list[tuple[Curve, Curve]]:
+    """Return the curves of adaptive preprocessors at qualities not `known` to training, each with the codec alone.
 
     Both have the same qualities, as with fewer points a curve is another one; where one is left, there is none.
     """
-    known = [quality for quality, _ in steps.rungs] if steps else []
     adaptive = [curve for curve in curves if curve.method == "npp_qa"]
     rest = {q for curve in adaptive for q in curve.answers if q not in known}
     if len(rest) < 2:
@@ -197,9 +202,10 @@ def evaluate_codec(profile: Profile, dataset: str, codec: str) -> tuple[pd.DataF
     measure = Measurement(codec, judges, pictures, settings.evaluation_batch, device)
     curves = [measure.curve(*way) for way in ways(profile, dataset, measure)]
     compared = [(curve, curves[0]) for curve in curves[1:]]
-    unseen = at_unseen_qualities(curves, settings.codecs.get(codec))
+    known = {rung.quality for run in needed(profile, dataset, codec) for rung in run.rungs}
+    unseen = at_unseen_qualities(curves, known)
     source, keys = settings.source, {"profile": profile.name, "dataset": dataset}
-    kind = settings.data.task if settings.data else DATASETS[dataset].kind
+    kind = "detection" if pictures.boxed else "classification"
     rates = [
         keys | row
         for curve in curves

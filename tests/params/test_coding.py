@@ -67,7 +67,7 @@ CELLS, JPEG = "preprocessing.cells", "preprocessing.cells.codecs.jpeg"
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
-        (f"{CELLS}.sauce", 1, "'sauce' is an unknown key; known here are data, source, unseen, preprocessor,"),
+        (f"{CELLS}.sauce", 1, "'sauce' is an unknown key; known here are data, trained, source, unseen,"),
         (f"{JPEG}.q", 1, f"{JPEG}: 'q' is an unknown key; known here are curve, rungs, adaptive_steps,"),
         ("preprocessing.scenes", {"source": "fcos"}, "preprocessing.scenes.codecs: Field required"),
         (f"{JPEG}.curve", [5, "x"], "jpeg.curve.1 = 'x': "), (f"{JPEG}.rungs", [10], "jpeg.rungs.0 = 10: "),
@@ -164,6 +164,49 @@ def test_a_folder_before_a_codec_may_be_one_as_restoration_has_it(write):
 )
 def test_what_is_wrong_with_such_a_folder_is_one_sentence(write, old, new, said):
     found = refusal(ParameterError, write, PHOTOS.replace(old, new))
+    assert said in found, found
+
+
+JUDGED = """\
+processors: photos
+data: &data {kind: boxes, source: data/street}
+tasks: {jpeg: {}}
+source: null
+unseen: [a]
+preprocessing:
+  street:
+    trained: photos_coding/photos
+    data: *data
+    source: null
+    unseen: [a, b]
+    codecs: {jpeg: {curve: [10, 50], baselines: [downscale], receiver: photos/jpeg/ra}}
+"""
+
+
+def test_a_data_set_may_only_judge_what_is_finished(write):
+    profile = write(JUDGED)
+    settings = profile.coding("street")
+    assert settings.judges == ["a", "b"] and settings.data == profile.data and profile.learning == {}
+    assert list(write(EXAMPLE).learning) == ["cells"]
+    assert type(profile).model_validate(profile.model_dump()) == profile
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("trained: photos_coding/photos", "trained: null", "source is null: name finished runs under trained, and"),
+        ("unseen: [a, b]", "unseen: []", "source is null: name finished runs under trained, and judges under unseen"),
+        ("[10, 50]", "[10, 50], shrink: 2", "codecs.jpeg.shrink is known from photos_coding/photos; leave it out"),
+        ("[10, 50]", "[10, 50], rungs: [[10, 1]]", "codecs.jpeg.rungs is known from photos_coding/photos; leave it"),
+        ("[downscale]", "[downscale, saliency]", "codecs.jpeg.baselines has saliency, which asks the source, and"),
+        ("[downscale]", "[gaussian]", "baselines has gaussian, which asks the source, and source is null; only down"),
+        ("data: *data", "data: {kind: cells}", "data.kind = 'cells' is not allowed; write folder or boxes, or name a"),
+        ("trained: photos_coding/photos\n    data: *data\n    source: null", "data: *data\n    source: c",
+         "processors are only judged; move preprocessing that trains into another profile, or name trained there"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_judging_alone_is_one_sentence(write, old, new, said):
+    found = refusal(ParameterError, write, JUDGED.replace(old, new))
     assert said in found, found
 
 

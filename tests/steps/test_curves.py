@@ -12,7 +12,6 @@ from ra_core.bd_rate import counts, resample
 from ra_core.evaluation import Answers, tidy
 from ra_core.judges import Classified
 from ra_core.models.filters import Gaussian
-from ra_core.params import Ladder
 from ra_core.steps.curves import BD_COLUMNS, SAME_BYTES_COLUMNS, Curve, bd_rows, same_bytes_rows
 from ra_core.steps.rates import Measurement, at_unseen_qualities
 
@@ -78,13 +77,13 @@ def test_curves_are_compared_on_the_same_drawn_pictures():
 
 def test_qualities_between_the_rungs_are_curves_of_their_own():
     curves = [made_curve("codec", 1.0), made_curve("npp", 0.9), made_curve("npp_qa", 0.8)]
-    ((part, alone),) = at_unseen_qualities(curves, Ladder(curve=[10, 30, 90], rungs=[[30, 1]]))
+    ((part, alone),) = at_unseen_qualities(curves, {30})
     assert part.method == "npp_qa at unseen qualities" and alone.method == "codec"
     assert list(part.answers) == [10, 90] == list(alone.answers) and len(curves[0].answers) == 3
     row = bd_rows(part, alone, "a")[0]
     assert row["bd"] == pytest.approx(-20, abs=0.5) and row["method"] == part.method
-    assert at_unseen_qualities(curves, Ladder(curve=[10, 90], rungs=[[10, 1], [30, 1]])) == []
-    assert at_unseen_qualities(curves[:2], Ladder(curve=[10, 30, 90])) == [] == at_unseen_qualities(curves[:2], None)
+    assert at_unseen_qualities(curves, {10, 30}) == []
+    assert at_unseen_qualities(curves[:2], set()) == []
 
 
 def test_detectors_go_through_the_same_rows(monkeypatch):

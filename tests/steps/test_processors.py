@@ -6,12 +6,10 @@ import pytest
 import tiny
 import torch
 from refusal import refusal
-from torch import nn
 
 from ra_core.data import cifar10
 from ra_core.detection import detect, mean_ap
 from ra_core.errors import ParameterError
-from ra_core.judges import Detector
 from ra_core.params import load_profile
 from ra_core.runs import planned, resolve
 from ra_core.steps import common, evaluate_task, pictures_of, train
@@ -29,22 +27,6 @@ device: cpu
 """
 
 
-class Bright(Detector):
-    """Finds one box of what is nearly as bright as the brightest; the duller one finds it two pixels too low."""
-
-    def __init__(self, name: str):
-        super().__init__(nn.Identity(), name, boxed.CLASSES)
-
-    def forward(self, images):
-        found = []
-        for image in images:
-            rows, columns = torch.nonzero(image.amax(0) > 0.7 * image.max(), as_tuple=True)
-            corners = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
-            box = corners[None].float() + 2 * (self.name == "duller")
-            found.append({"boxes": box, "scores": image.max()[None], "labels": image.mean((1, 2)).argmax()[None] + 1})
-        return found
-
-
 @pytest.fixture
 def project(tiny_project, monkeypatch):
     """The tiny profile, trained, and one that judges its processors; what they learned from is not here."""
@@ -56,7 +38,7 @@ def project(tiny_project, monkeypatch):
         raise AssertionError("the pictures of the training are not asked for")
 
     monkeypatch.setattr(cifar10, "load", load)
-    monkeypatch.setattr(common, "load_judge", lambda name, classes=(): Bright(name).with_classes(classes))
+    monkeypatch.setattr(common, "load_judge", lambda name, classes=(): boxed.Brightest(name).with_classes(classes))
     boxed.folder(tiny_project / "squares", "voc")
     (tiny_project / "params" / "judged.yaml").write_text(PROFILE)
     return tiny_project
@@ -75,7 +57,7 @@ def test_they_are_judged_and_nothing_is_trained(project, monkeypatch):
     assert accuracy["top5"].isna().all() and set(accuracy["n"]) == {12}
 
     test, (run,) = pictures_of(settings, "dn", "test"), [r for r in planned(settings) if r.parameters["mode"] == "ra"]
-    chain, judge = run.chain(run.load()), Bright("bright").with_classes(test.classes)
+    chain, judge = run.chain(run.load()), boxed.Brightest("bright").with_classes(test.classes)
     seen = [chain(test.batch(torch.tensor([i]))[0], torch.tensor([i]))["seen"] for i in range(12)]
     with torch.inference_mode():
         found = [judge(one)[0] for one in seen]
