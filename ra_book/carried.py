@@ -6,7 +6,8 @@ import pandas as pd
 
 from ra_book import figures
 
-CODED = Path("results", "photos_coding")
+# Profiles of photographs before codecs, by who looks at what arrives.
+CODED = {"before_a_codec": "photos_coding", "before_a_codec_boxes": "photos_coding_detection"}
 # Profiles that train nothing and judge finished processors on other pictures, by what a page is about.
 TRANSFERRED = {
     "detection": {
@@ -58,11 +59,12 @@ def _wide(table: pd.DataFrame) -> str:
     return f"::::{{div}} wide\n{figures.to_markdown(table)}\n::::"
 
 
-def coded_text(root: Path) -> str:
-    """Return the table of bytes that photographs need before a codec, of the project at `root`."""
-    path = root / CODED / "bd_rate.csv"
+def coded_text(root: Path, about: str) -> str:
+    """Return the tables of bytes that photographs need before codecs, of the project at `root`, a heading each."""
+    name = CODED[about]
+    path = root / "results" / name / "bd_rate.csv"
     if not path.exists():
-        return "Not measured: `make book PROFILE=photos_coding` does it."
+        return f"Not measured: `make book PROFILE={name}` does it."
     by_codec = pd.read_csv(path).groupby("codec", sort=False)
     return "\n\n".join(
         f"**{figures.codec_title(codec)}**\n\n{_wide(figures.bd_by_method(rows))}" for codec, rows in by_codec
@@ -71,7 +73,7 @@ def coded_text(root: Path) -> str:
 
 def coded_figure(root: Path) -> figures.Figure | None:
     """Return the figure of what every method gains behind JPEG at the same bytes, where that was measured."""
-    path = root / CODED / "same_bytes.csv"
+    path = root / "results" / CODED["before_a_codec"] / "same_bytes.csv"
     return figures.same_bytes_gains(pd.read_csv(path).query("codec == 'jpeg-optimized'")) if path.exists() else None
 
 

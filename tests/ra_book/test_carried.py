@@ -52,13 +52,14 @@ def test_the_page_counts_what_is_shown(tmp_path):
 
 
 def test_bytes_of_photographs_stand_by_recognizer_and_method(tmp_path):
-    assert carried.coded_text(tmp_path).startswith("Not measured") and carried.coded_figure(tmp_path) is None
+    about = "before_a_codec"
+    assert carried.coded_text(tmp_path, about).startswith("Not measured") and carried.coded_figure(tmp_path) is None
     folder = tmp_path / "results" / "photos_coding"
     folder.mkdir(parents=True)
     bd, same = make_bd(), make_same_bytes().assign(codec="jpeg-optimized")
     bd.to_csv(folder / "bd_rate.csv", index=False)
     same.to_csv(folder / "same_bytes.csv", index=False)
-    parts = dict(zip(bd["codec"].unique(), carried.coded_text(tmp_path).split("**")[2::2], strict=True))
+    parts = dict(zip(bd["codec"].unique(), carried.coded_text(tmp_path, about).split("**")[2::2], strict=True))
     for row in bd.itertuples():
         lines = parts[row.codec].splitlines()
         titles, [found] = lines[3].split(" | "), [line for line in lines if f" {row.recognizer} (" in line]
