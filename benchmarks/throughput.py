@@ -7,7 +7,8 @@ which take as long as trained ones), pictures (files of about 340 x 256 pixels, 
 itself with bf16 and channels-last, from the file to the updated weights.
 
 On a GPU each way has its own best batch, and ours is set beside the same networks on tensors that lie ready on the
-card (1 is a data path that costs nothing) and beside the card's bf16 peak.
+card (1 is a data path that costs nothing) and beside the card's bf16 peak. `--only crops` times how fast a core cuts
+crops out of pictures that are kept decoded (`data.cache`) and out of their files.
 """
 
 import argparse
@@ -26,9 +27,11 @@ from timing import about, in_turn, timed
 
 from ra_core.channels import Jpeg, from_arrays
 from ra_core.channels.jpeg_tensors import through_jpeg
+from ra_core.data import load_splits
 from ra_core.errors import ParameterError
 from ra_core.files import write_json
 from ra_core.metrics import ssim
+from ra_core.params import Data
 from ra_core.training import pick_device
 
 # What is asked for on two CPU cores with bf16 instructions, by what is timed.
@@ -37,6 +40,7 @@ TARGETS = {
     "jpeg channel, of a core": 5, "SSIM": 20,
 }  # fmt: skip
 GPU_TARGET, READY = 5, 0.95
+CORES, CROPS = 16, 10_000  # so many cores are to cut so many crops a second out of decoded pictures
 
 
 def write_pictures(root: Path, count: int) -> None:
@@ -113,6 +117,35 @@ def time_parts(options, scratch: Path, device: torch.device) -> dict:
     }
 
 
+def time_crops(folder: Path, rounds: int, count: int = 100, batch: int = 50) -> dict:
+    """Time random crops of 224 pixels, of decoded pictures and of JPEG files of 500 x 375, of a core."""
+    (folder / "jpeg").mkdir(parents=True)
+    for number, picture in enumerate(sample_pictures(count, 500)):
+        Image.fromarray(picture[:375]).save(folder / "jpeg" / f"{number}.jpg", quality=90)
+
+    def loaded(kind: str):
+        data = Data(kind="folder", source="jpeg", test_share=0.1, validation_share=0.1, cache=kind)
+        return load_splits(data, ("train",), folder, folder / "runs")["train"]
+
+    def read(pictures, batches: int) -> list[torch.Tensor]:
+        orders = [torch.randperm(len(pictures), generator=torch.Generator().manual_seed(n)) for n in range(batches)]
+        return [pictures.training_batch(order[:batch], torch.Generator().manual_seed(7))[0] for order in orders]
+
+    rows, files, few, many = {}, loaded("none"), 2, 40
+    for kind in ("memory", "disk"):
+        kept = loaded(kind)
+        if not all(map(torch.equal, read(kept, many), read(files, many))):
+            raise SystemExit("the crops of decoded pictures are not those of their files.")
+        row = in_turn(
+            lambda kept=kept: timed(read, kept, many, tick=time.process_time)[0] / many,
+            lambda: timed(read, files, few, tick=time.process_time)[0] / few,
+            rounds,
+        )
+        rates = {key: batch / row[f"{key}_s"]["median"] for key in ("ours", "published")}
+        rows[f"crops, data.cache: {kind}, of a core"] = row | rates
+    return rows
+
+
 def line(name: str, row: dict, target: float | None) -> str:
     low, middle, high = (row["ratio"][key] for key in ("low", "median", "high"))
     wanted = f", at least {target:g} x is wanted" if target else ""
@@ -170,6 +203,11 @@ def main() -> None:
         if wanted("parts"):
             for name, row in time_parts(options, scratch, device).items():
                 keep("parts", name, row, TARGETS.get(name))
+        if wanted("crops"):
+            for name, row in time_crops(Path(folder) / "crops", options.rounds).items():
+                keep("parts", name, row, None)
+                product = f"{CORES} cores: {CORES * row['ours']:,.0f} against {CORES * row['published']:,.0f} crops/s"
+                print(f"  {product}, at least {CROPS:,} are wanted")
     settings = {"batch": options.batch, "steps": options.steps, "rounds": options.rounds}
     seconds = time.perf_counter() - started
     write_json(options.output, about(device) | {"settings": settings} | results | {"seconds": seconds})

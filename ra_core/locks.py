@@ -10,13 +10,13 @@ from ra_core.errors import OutputError
 
 
 @contextmanager
-def file_lock(path: Path, work: str) -> Iterator[None]:
+def file_lock(path: Path, work: str, wait: bool = False) -> Iterator[None]:
     """Do `work` under the lock `path`, which ends with its process, also by SIGKILL.
 
-    Raises `OutputError` where another process holds it, or the file cannot be written.
+    Raises `OutputError` where another process holds it, unless this one is to `wait`, or the file cannot be written.
     """
     path = Path(path)
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=-1 if wait else 0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -116,6 +116,11 @@ def test_tensors_that_lie_ready_train_as_pictures_do(tmp_path):
     assert loop.ready_seconds(1, 1) > 0 and loop.flops() > 1e8
 
 
+def test_crops_of_decoded_pictures_are_timed_beside_those_of_their_files(tmp_path):
+    rows = throughput.time_crops(tmp_path / "crops", rounds=1, count=60, batch=2)
+    assert len(rows) == 2 and all(row["ours"] > row["published"] > 0 for row in rows.values())
+
+
 def test_what_is_timed_on_a_gpu_runs_from_end_to_end(tmp_path):
     throughput.write_pictures(tmp_path / "pictures", loops.CLASSES)
     plan = throughput_gpu.Plan(steps=1, rounds=2, batches=(2, 1), skipped=1, side=16, workers=0)

@@ -8,15 +8,16 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import nsmallest
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
-from PIL import ImageOps
 
-from ra_core.data.decoding import hint_to_check, open_picture, why_broken
+from ra_core.data.cache import InMemory, OnDisk, Read, decode
+from ra_core.data.decoding import hint_to_check, why_broken
 from ra_core.data.draws import draw
 from ra_core.data.listing import (
     ENDINGS,
@@ -46,7 +47,8 @@ class FolderPictures:
 
     `files` are relative to `folder`; `labels` (N,) int64 index `classes`, of which there is one where nothing is
     known. The shorter side is resized to `resize` pixels, then `crop` x `crop` are cropped, as published. `skipped` is
-    what was left out, and `contents`, where it is known, the SHA-256 of each file's bytes.
+    what was left out, `contents`, where it is known, the SHA-256 of each file's bytes, and `cache` what keeps pictures
+    decoded.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class FolderPictures:
     crop: int = 224
     skipped: tuple[LeftOut, ...] = ()
     contents: tuple[str, ...] = ()
+    cache: InMemory | OnDisk | None = None
     boxed: ClassVar[bool] = False
     prefetch = 2  # batches that are read while another is trained on
 
@@ -105,23 +108,31 @@ class FolderPictures:
 
     def check(self, file: str) -> str:
         """Return why a file cannot be used, in one sentence, or nothing where it is whole."""
-        return why_broken(self._read, file, None)
+        return why_broken(decode, self.folder, self.resize, file)
 
     def _decode(self, indices: torch.Tensor, draws: list[list[float] | None]) -> tuple[torch.Tensor, torch.Tensor]:
+        files = [self.files[i] for i in indices.tolist()]
+        crops = np.empty((len(files), self.crop, self.crop, 3), np.uint8)
         with hint_to_check(self.folder):
-            images = in_threads(self._read, [self.files[i] for i in indices.tolist()], draws)
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), self.labels[indices]
+            read = self.cache.ready() if self.cache else partial(decode, self.folder, self.resize)
+            in_threads(partial(self._cut, read), files, crops, draws)
+        return torch.from_numpy(crops).permute(0, 3, 1, 2), self.labels[indices]
 
-    def _read(self, file: str, numbers: list[float] | None) -> np.ndarray:
-        """Return one crop (crop, crop, 3) uint8: the centre, or as three random `numbers` say."""
-        picture = open_picture(self.folder / file, self.resize)
-        room = [side - self.crop for side in picture.size]
+    def _cut(self, read: Read, file: str, crop: np.ndarray, numbers: list[float] | None) -> None:
+        """Fill one crop (crop, crop, 3) uint8: the centre, or as three random `numbers` say."""
+        picture = read(file)
+        room = [side - self.crop for side in picture.shape[1::-1]]
         if numbers is None:
             left, top, mirrored = round(room[0] / 2), round(room[1] / 2), False
         else:
             left, top, mirrored = int(numbers[0] * (room[0] + 1)), int(numbers[1] * (room[1] + 1)), numbers[2] < 0.5
-        picture = picture.crop((left, top, left + self.crop, top + self.crop))
-        return np.asarray(ImageOps.mirror(picture) if mirrored else picture)
+        part = picture[top : top + self.crop, left : left + self.crop]
+        if not mirrored:
+            crop[:] = part
+            return
+        part = part.copy()  # which then is near: rows are read faster forwards
+        for channel in range(3):  # all three at once take numpy five times as long
+            crop[..., channel] = part[:, ::-1, channel]
 
 
 def load_tree(root: str | Path, part: str = "train", resize: int = 256, crop: int = 224) -> FolderPictures:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ra_core.cores import is_rank_zero
 from ra_core.data.box_folders import load as load_boxes
 from ra_core.data.box_folders import load_parts, whole_pictures
+from ra_core.data.cache import cached
 from ra_core.data.datasets import DATASETS, split_parts
 from ra_core.data.folders import list_flat, load_flat, load_tree, whole
 from ra_core.data.listing import is_tree
@@ -25,7 +26,8 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: in
     `data` is what a profile says (`ra_core.params.Data`): its `kind` is `folder`, `boxes` or the name of a data set
     that is registered. Pictures with boxes only test; they are cut to sides of multiples of `step`. Relative paths
     begin at `home`. The first process writes what a folder holds and cannot be used into `folder / "skipped.csv"`
-    (boxes: `skipped.txt`), and what it knows of its files into `folder / "checked.json"`.
+    (boxes: `skipped.txt`), and what it knows of its files into `folder / "checked.json"`. Where `data.cache` is `disk`,
+    a part is decoded into `folder / "decoded-<part>.bin"` when it is first read.
     Raises `DataError` for pictures that cannot be used, and `ParameterError` for an unknown data set or part.
     """
     known = None if data.kind in ("folder", "boxes") else DATASETS.find(data.kind)
@@ -48,6 +50,8 @@ def load_splits(data, parts: tuple[str, ...], home: Path, folder: Path, step: in
     for part, count in (("train", data.train_per_class), ("test", data.test_per_class)):
         if part in splits and count:
             splits[part] = first_per_class(splits[part], count)
+    if not known and data.cache != "none":
+        splits = {part: cached(found, data.cache, folder / f"decoded-{part}.bin") for part, found in splits.items()}
     return splits
 
 

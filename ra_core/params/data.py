@@ -33,9 +33,15 @@ class Data(Strict):
     validation_share: float = Field(
         0.1, gt=0, lt=1, description="folder without class folders: share of the files that validates"
     )
+    # No part of what a training is, so that no run and no step of a workflow depends on it.
+    cache: Literal["memory", "disk", "none"] = Field(
+        "none", exclude=True, description="folder: where pictures are kept decoded, so that a GPU does not wait"
+    )
 
     @model_validator(mode="after")
     def _possible(self):
+        if self.cache != "none" and self.kind != "folder":
+            raise ValueError(f"cache = {self.cache!r} keeps the decoded pictures of kind: folder; leave it out")
         if self.test and self.kind != "folder":
             raise ValueError(f"test = {self.test!r} is a folder beside that of kind: folder; leave it out")
         if self.kind == "folder" and self.crop > self.resize:

@@ -75,7 +75,7 @@ class CodingRun(Run):
         return {"coder": self.codec.describe()}
 
     def splits(self):
-        data = own_folder(self.parameters["data"]) if self.own_pictures else None
+        data = own_folder(self.data) if self.own_pictures else None
         home, folder = project_root(), profile_folder(self.parameters["profile"]) / self.parameters["dataset"]
         return {
             part: load_part(self.parameters["dataset"], part, count, data, home, folder)
@@ -198,4 +198,5 @@ def resolve_coding(
         parameters["postprocessor"] = settings.postprocessor.model_dump()
         parameters["restoration_weight"] = settings.restoration_weight
     folder = run_folder(profile.name, dataset, run_name(method, codec, quality), seed)
-    return CodingRun(parameters, folder, settings.evaluation_batch, settings.validation_pictures)
+    cache = getattr(settings.data, "cache", "none")  # boxed pictures have none
+    return CodingRun(parameters, folder, settings.evaluation_batch, settings.validation_pictures, cache)

@@ -35,7 +35,7 @@ class RestorationRun(Run):
         return make_channel(self.parameters["task"], **self.parameters["channel"])
 
     def splits(self):
-        data, folder = Data(**self.parameters["data"]), profile_folder(self.parameters["profile"])
+        data, folder = Data(**self.data), profile_folder(self.parameters["profile"])
         return load_splits(data, ("train", "validation"), project_root(), folder)
 
     def judge(self, pictures, device):
@@ -82,4 +82,4 @@ def resolve_restoration(profile: Profile, task: str, mode: str, seed: int) -> Re
     if chosen.transformer:
         parameters["transformer"] = settings.transformer.model_dump()
     folder = run_folder(profile.name, task, chosen.name, seed)
-    return RestorationRun(parameters, folder, profile.evaluation_batch)
+    return RestorationRun(parameters, folder, profile.evaluation_batch, cache=profile.data.cache)

@@ -23,13 +23,15 @@ class Run:
     """One training of a method; `RestorationRun` and `CodingRun` say what it is made of.
 
     `parameters` is what `params.yaml` holds: all that the result depends on, and on which device and how many threads
-    it is computed. What a validation is told beside (`evaluation_batch`, `validation_pictures`) changes no weight.
+    it is computed. What a validation is told beside (`evaluation_batch`, `validation_pictures`) changes no weight, nor
+    does how the pictures of a folder are kept (`cache`).
     """
 
     parameters: dict
     folder: Path
     evaluation_batch: int = 16
     validation_pictures: int = 0
+    cache: str = "none"
     recorded: ClassVar[tuple[str, ...]]  # the parameters that `run.json` repeats
     validations: ClassVar[int]  # in the course of the training
 
@@ -63,6 +65,11 @@ class Run:
         """Whether its pictures come from a folder that others may not have."""
         data = self.parameters.get("data")  # around a codec only a folder is stated
         return data is not None and data.get("kind", "folder") == "folder"
+
+    @property
+    def data(self) -> dict:
+        """What is said of its pictures, how they are kept included."""
+        return self.parameters["data"] | ({"cache": self.cache} if self.cache != "none" else {})
 
     def splits(self) -> dict:
         """Return the pictures that it is trained on and validated with, by part."""

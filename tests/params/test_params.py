@@ -220,6 +220,8 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path, write):
         ("source: vgg8", "source = 'vgg8' and unseen = ['resnet26', 'vgg8', "),
         ("extensions: [no_such_module]", "extension 'no_such_module' cannot be imported (ModuleNotFoundError"),
         ("data: {kind: folder, source: a, test_share: 0.9}", "nothing to train on; their sum must be below 1"),
+        ("data: {cache: disk}", "data: cache = 'disk' keeps the decoded pictures of kind: folder; leave it out"),
+        ("data: {kind: folder, cache: yes}", "data.cache"),
         ("data: {test: a}", "data: test = 'a' is a folder beside that of kind: folder"),
         # no profile at all
         ("seeds: [1", "cannot be read as YAML ("),

@@ -68,6 +68,19 @@ def test_where_a_folder_is_tested_is_no_parameter_of_its_run():
     assert apart == run_parameters(profile(data=folder), "dn", "ra", 0) and "test" not in apart["data"]
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_how_pictures_are_kept_is_no_parameter_of_its_run_and_yet_told_to_what_loads_them(tiny_project, cache):
+    for i in range(12):
+        noise.save(tiny_project / "mine" / f"{i}.png", i)
+    folder = {"kind": "folder", "source": "mine", "resize": 20, "crop": 16, "train_per_class": 0, "test_per_class": 0}
+    usual, kept = (resolve(profile(data=folder | {"cache": how}), "dn", "ra") for how in ("none", cache))
+    assert kept.parameters == usual.parameters and "cache" not in usual.parameters["data"]
+    assert kept.fingerprints() == usual.fingerprints() and usual.splits()["train"].cache is None
+    images = [run.splits()["train"].batch(torch.arange(2))[0] for run in (usual, kept)]
+    assert torch.equal(*images)
+    assert (kept.folder.parents[2] / "decoded-train.bin").exists() == (cache == "disk")
+
+
 def test_runs_differ_by_task_mode_seed_and_transformer():
     settings = profile(tasks={"sr": {}}, modes=restoring())
     runs = [(task, mode, seed) for task in ("sr", "dn") for mode in restoring() for seed in (0, 1)]

@@ -82,6 +82,8 @@ def test_labels_say_what_is_right_and_another_folder_may_be_the_one_reported_on(
     assert pictures_of(apart, "photos", "test", 3).files == ("50.png", "52.png", "54.png")
     first, second = (resolve(one, "photos", "npp_qa", 0, "jpeg") for one in (here, apart))
     assert first.parameters == second.parameters  # what is only reported on changes no training
+    kept = resolve(profile(cache="disk"), "photos", "npp_qa", 0, "jpeg")
+    assert kept.parameters == first.parameters and kept.splits()["train"].cache and not first.splits()["train"].cache
     elsewhere = resolve(profile(source="data/copy"), "photos", "npp_qa", 0, "jpeg").parameters
     assert elsewhere != first.parameters and _trained_as(elsewhere) == _trained_as(first.parameters)
     rates, _ = evaluate_codec(apart, "photos", "jpeg")
