@@ -41,6 +41,7 @@ def read_picture(path: Path) -> Picture:
     picture = open_picture(path)  # from here on the file is known to be whole
     with stored_picture(path) as stored:
         profile, notes, alpha = stored.info.get("icc_profile") or b"", (), None
+        deep = stored.mode[0] in "IF" or any(f";16{order}" in str(stored.tile) for order in "BLN")  # as in `RGB;16B`
         space = profile[16:20].decode("ascii", "replace").strip()
         if profile and (profile[36:40] != b"acsp" or len(profile) < int.from_bytes(profile[:4])):
             profile, notes = b"", ("its colour profile is damaged",)
@@ -56,6 +57,7 @@ def read_picture(path: Path) -> Picture:
         with suppress(Exception):
             several = getattr(stored, "is_animated", False)
         notes += ("it has several frames, of which one is used",) * several
+        notes += ("it has more than 8 bits a channel, which became 8",) * deep
     return Picture(np.array(picture), None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
 
 

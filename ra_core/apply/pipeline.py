@@ -49,6 +49,8 @@ def make_pipeline(
     if quality is None and codec == own:
         quality = parameters.get("quality")
     coder = load_codec(codec) if codec else None
+    if coder and quality is None:
+        raise ParameterError(f"no quality was given for {codec}; give --quality, {coder.qualities.allowed}.")
     quality = coder.qualities.checked(quality) if coder else None
     network, weights = None, {}
     trains = found.method.trains if found else ()
