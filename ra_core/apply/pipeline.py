@@ -8,7 +8,7 @@ import torch
 
 from ra_core.codecs import Codec, load_codec
 from ra_core.errors import ParameterError
-from ra_core.networks import Network, load
+from ra_core.networks import Network, network_of
 from ra_core.runs import Run, find_run
 
 KEYS = ("profile", "dataset", "task", "method", "mode", "codec", "quality", "seed")  # by which a run is known
@@ -58,7 +58,7 @@ def make_pipeline(
         coder = _with_tables(found, coder, quality)
     if found and trains != ("tables",):
         told = quality if found.method.adaptive and codec == own else None
-        network = load(run, device, quality=told, strength=strength, transformer=transformer)
+        network = network_of(found, device, quality=told, strength=strength, transformer=transformer)
         weights = {name: (found.folder / f"{name}.safetensors").read_bytes() for name in network.nets}
     elif transformer or strength is not None:
         raise ParameterError(f"strength {strength!r} and --transformer are of networks; name some by --run too.")
