@@ -88,6 +88,11 @@ def write_pictures(folder: Path, images: torch.Tensor) -> None:
         write_png(Path(folder) / f"{number:03}.png", Picture(colours))
 
 
+def enlarged(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a picture (H, W, 3) that was sent smaller as its receiver sees it, to the bit as `Coded` does it."""
+    return np.asarray(Image.fromarray(picture).resize(shape[1::-1], Image.Resampling.BICUBIC))
+
+
 def picture_psnr(picture: np.ndarray, target: np.ndarray) -> float:
     """Return the PSNR in dB, of three decimals, of two 8-bit pictures of one shape, without large copies."""
     difference = ImageChops.difference(Image.fromarray(picture), Image.fromarray(target))

@@ -23,6 +23,11 @@ class Pipeline:
     quality: float | None
     settings: dict
 
+    @property
+    def sends_smaller(self) -> bool:
+        """Whether the networks make pictures smaller, which the receiver enlarges again."""
+        return self.network is not None and self.network.shrink > 1
+
 
 def make_pipeline(
     run: str | Path | None = None,

@@ -13,13 +13,15 @@ from PIL import Image
 from refusal import refusal
 
 import ra_core
+from ra_core import metrics
 from ra_core.apply import apply
-from ra_core.channels import from_arrays, to_arrays
+from ra_core.chain import Chain
+from ra_core.channels import Coded, from_arrays, to_arrays
 from ra_core.codecs import load_codec
 from ra_core.errors import DataError, ParameterError
 from ra_core.export import export, main
 from ra_core.models.preprocessors import preprocess
-from ra_core.runs import shipped_names, write_params
+from ra_core.runs import AtStrength, shipped_names, write_params
 from ra_core.runs.coding import STRENGTH
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +68,11 @@ def test_a_preprocessor_whose_pictures_are_sent_smaller_gives_those(tmp_path):
     saved(tmp_path / "in" / "a.png", picture)
     [row] = apply(tmp_path / "in", tmp_path / "out", run=tmp_path / "run")
     assert (tmp_path / "out/files/a.jpg").read_bytes() == load_codec("jpeg").encode([expected], 20)[0]
-    assert (row["width"], row["height"], row["psnr"]) == (28, 20, None)
+    images = from_arrays([picture])
+    chain = Chain(Coded(load_codec("jpeg"), 20, 2), pre=AtStrength(net, 1.0))
+    seen = chain(images, torch.tensor([0]))["stored"]
+    assert (row["width"], row["height"]) == (28, 20) and row["bpp"] == round(8 * row["bytes"] / (40 * 57), 4)
+    assert row["psnr"] == pytest.approx(metrics.psnr(seen, images).item(), abs=1e-3)
 
 
 # --- forms
