@@ -34,11 +34,12 @@ class Whole(nn.Module):
 def export(network: Network, path: Path) -> None:
     """Write a network as ONNX: `input` (B, 3, H, W), float32, RGB in [0, 1], to `output`, `scale` times as large.
 
-    Raises `ParameterError` where the extra `export` is not installed.
+    Raises `ParameterError` for pictures that are sent smaller, and where the extra `export` is not installed.
     """
     if network.shrink > 1:
         raise ParameterError(
-            "its pictures are sent smaller, which ONNX has no bicubic interpolation for; use ra_core.load."
+            f"pictures of this run are sent {network.shrink:g} times smaller a side, which an ONNX file cannot do to "
+            "the bit; use ra_core.load in Python, or python -m ra_core.apply for a folder."
         )
     if missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]:
         raise ParameterError(f"{' and '.join(missing)} is missing; install it with pip install -e '.[export]'.")

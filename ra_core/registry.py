@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ra_core.errors import ParameterError
 
@@ -27,8 +27,8 @@ class Registry(Mapping):
     def find(self, name: str):
         """Return the thing of that name. Raises `ParameterError` that lists the known names, the nearest first."""
         if not isinstance(name, str) or name not in self._known:
-            near = difflib.get_close_matches(str(name), self._known, n=1)
-            hint = f"did you mean {near[0]!r}? Known are" if near else "choose one of"
+            near = nearest(name, self._known)
+            hint = f"did you mean {near!r}? Known are" if near else "choose one of"
             raise ParameterError(f"{self.kind} {name!r} is unknown; {hint} {', '.join(self._known) or 'none'}.")
         return self._known[name]
 
@@ -40,6 +40,11 @@ class Registry(Mapping):
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return the known name that is most like the one that was given, or nothing where none is."""
+    return next(iter(difflib.get_close_matches(str(name), known, n=1)), "")
 
 
 def load_extensions(modules: list[str]) -> None:

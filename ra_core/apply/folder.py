@@ -1,8 +1,9 @@
 """A run, or a codec alone, on every picture of a folder; names and folders are kept.
 
 - `files/`: standard files (with a codec), `pictures/`: what was decoded from them, or what a processor made, as PNG.
-- `pictures.csv`: `bytes` of what was stored; `bpp`, 8 * bytes / (width * height); `psnr`, dB, to the input where the
-  sizes agree; `seconds`, from reading to writing. `skipped.csv`: what failed, and why.
+- `pictures.csv`: `width` and `height` of what was stored, and its `bytes`; `bpp`, bits a pixel; `psnr`, dB, to the
+  input where the sizes agree; of a picture sent smaller both are of the one that its receiver enlarges back to the
+  input's size; `seconds`, from reading to writing. `skipped.csv`: what failed, and why.
 - Pixels are turned upright; all metadata go but a profile of RGB colours, which is put into the PNG, and into JPEG,
   WebP, HEIC and AVIF files, where it counts among the `bytes`. Pixels with a grey or CMYK profile become sRGB.
 - Networks and codecs see the colours; transparency lies in the PNG, and beside the standard file as `<name>.alpha.png`.

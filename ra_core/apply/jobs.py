@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ra_core.apply.pictures import Picture, picture_psnr, read_picture, write_png
+from ra_core.apply.pictures import Picture, enlarged, picture_psnr, read_picture, write_png
 from ra_core.apply.pipeline import Pipeline
 from ra_core.codecs.base import MAX_PIXELS
 from ra_core.errors import DataError
@@ -86,8 +86,9 @@ class Job:
                 alpha_bytes = (self.target / outputs[-1]).stat().st_size
         write_png(self.target / png, replace(made, colours=colours))
         (height, width, _), size = colours.shape, (self.target / outputs[0]).stat().st_size
-        psnr = picture_psnr(colours, picture.colours) if colours.shape == picture.colours.shape else None
-        bpp, seconds = round(8 * size / (width * height), 4), round(time.perf_counter() - started, 3)
+        shown = enlarged(colours, picture.colours.shape) if self.pipeline.sends_smaller else colours
+        psnr = picture_psnr(shown, picture.colours) if shown.shape == picture.colours.shape else None
+        bpp, seconds = round(8 * size / (shown.size / 3), 4), round(time.perf_counter() - started, 3)
         values = (file, width, height, size, bpp, psnr, seconds, outputs[0], profile_bytes, alpha_bytes)
         row = dict(zip(COLUMNS, (*values, "; ".join(notes)), strict=True))
         record = {"state": state, "outputs": outputs, "row": row}

@@ -41,6 +41,7 @@ def read_picture(path: Path) -> Picture:
     picture = open_picture(path)  # from here on the file is known to be whole
     with stored_picture(path) as stored:
         profile, notes, alpha = stored.info.get("icc_profile") or b"", (), None
+        deep = stored.mode[0] in "IF" or any(f";16{order}" in str(stored.tile) for order in "BLN")  # as in `RGB;16B`
         space = profile[16:20].decode("ascii", "replace").strip()
         if profile and (profile[36:40] != b"acsp" or len(profile) < int.from_bytes(profile[:4])):
             profile, notes = b"", ("its colour profile is damaged",)
@@ -56,6 +57,7 @@ def read_picture(path: Path) -> Picture:
         with suppress(Exception):
             several = getattr(stored, "is_animated", False)
         notes += ("it has several frames, of which one is used",) * several
+        notes += ("it has more than 8 bits a channel, which became 8",) * deep
     return Picture(np.array(picture), None if alpha is None or alpha.min() == 255 else alpha, profile, notes)
 
 
@@ -84,6 +86,11 @@ def write_pictures(folder: Path, images: torch.Tensor) -> None:
     """Write pictures (B, 3, H, W) in [0, 1] as `000.png`, `001.png` and so on."""
     for number, colours in enumerate(to_arrays(images)):
         write_png(Path(folder) / f"{number:03}.png", Picture(colours))
+
+
+def enlarged(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a picture (H, W, 3) that was sent smaller as its receiver sees it, to the bit as `Coded` does it."""
+    return np.asarray(Image.fromarray(picture).resize(shape[1::-1], Image.Resampling.BICUBIC))
 
 
 def picture_psnr(picture: np.ndarray, target: np.ndarray) -> float:

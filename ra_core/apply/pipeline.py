@@ -8,7 +8,7 @@ import torch
 
 from ra_core.codecs import Codec, load_codec
 from ra_core.errors import ParameterError
-from ra_core.networks import Network, load
+from ra_core.networks import Network, network_of
 from ra_core.runs import Run, find_run
 
 KEYS = ("profile", "dataset", "task", "method", "mode", "codec", "quality", "seed")  # by which a run is known
@@ -22,6 +22,11 @@ class Pipeline:
     codec: Codec | None
     quality: float | None
     settings: dict
+
+    @property
+    def sends_smaller(self) -> bool:
+        """Whether the networks make pictures smaller, which the receiver enlarges again."""
+        return self.network is not None and self.network.shrink > 1
 
 
 def make_pipeline(
@@ -49,6 +54,8 @@ def make_pipeline(
     if quality is None and codec == own:
         quality = parameters.get("quality")
     coder = load_codec(codec) if codec else None
+    if coder and quality is None:
+        raise ParameterError(f"no quality was given for {codec}; give --quality, {coder.qualities.allowed}.")
     quality = coder.qualities.checked(quality) if coder else None
     network, weights = None, {}
     trains = found.method.trains if found else ()
@@ -56,7 +63,7 @@ def make_pipeline(
         coder = _with_tables(found, coder, quality)
     if found and trains != ("tables",):
         told = quality if found.method.adaptive and codec == own else None
-        network = load(run, device, quality=told, strength=strength, transformer=transformer)
+        network = network_of(found, device, quality=told, strength=strength, transformer=transformer)
         weights = {name: (found.folder / f"{name}.safetensors").read_bytes() for name in network.nets}
     elif transformer or strength is not None:
         raise ParameterError(f"strength {strength!r} and --transformer are of networks; name some by --run too.")

@@ -64,6 +64,12 @@ class Qualities:
     better: str  # "up" or "down"
     integer: bool = True
 
+    @property
+    def allowed(self) -> str:
+        """What may be given, in words."""
+        best = self.high if self.better == "up" else self.low
+        return f"a {'whole ' * self.integer}number from {self.low:g} to {self.high:g} ({best:g} is best)"
+
     def checked(self, quality: float) -> int | float:
         """Return `quality` as a plain number, an int where the codec takes nothing else, so that 10.0 is 10.
 
@@ -72,11 +78,7 @@ class Qualities:
         known = isinstance(quality, Real) and not isinstance(quality, bool) and self.low <= quality <= self.high
         if known and (not self.integer or quality == int(quality)):
             return int(quality) if self.integer else float(quality)
-        best = self.high if self.better == "up" else self.low
-        raise ParameterError(
-            f"{self.unit} {quality!r} is not allowed; give a {'whole ' if self.integer else ''}number "
-            f"from {self.low:g} to {self.high:g} ({best:g} is best)."
-        )
+        raise ParameterError(f"{self.unit} {quality!r} is not allowed; give {self.allowed}.")
 
 
 class Codec:

@@ -11,7 +11,7 @@ from ra_core.errors import ParameterError, RAError, WeightsError
 from ra_core.judges.base import Judge
 from ra_core.judges.decoders import DECODERS, best
 from ra_core.judges.detector import Detector, torchvision_detectors, unresized
-from ra_core.judges.recognizer import Recognizer
+from ra_core.judges.recognizer import Recognizer, torchvision_classifiers
 from ra_core.judges.runtimes import Opened, open_onnx, open_tflite, open_torchscript
 from ra_core.judges.sidecar import Sidecar, find_sidecar, weights_of
 from ra_core.models.weights import load_weights
@@ -192,7 +192,7 @@ def _torchvision(sidecar: Sidecar) -> nn.Module:
     """Return an architecture of torchvision for the classes of a sidecar, without weights."""
     from torchvision import models
 
-    known = torchvision_detectors() if sidecar.detects else models.list_models(module=models)
+    known = torchvision_detectors() if sidecar.detects else torchvision_classifiers()
     if sidecar.architecture not in known:
         raise ValueError(
             f"torchvision has no {'detector' if sidecar.detects else 'classifier'} {sidecar.architecture!r}"

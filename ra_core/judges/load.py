@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from ra_core.errors import ParameterError
 from ra_core.judges.base import JUDGES, Judge
 from ra_core.judges.detector import load_detector, torchvision_detectors
 from ra_core.judges.ensemble import Ensemble, members_of
-from ra_core.judges.recognizer import load_recognizer
+from ra_core.judges.recognizer import load_recognizer, torchvision_classifiers
 from ra_core.judges.trunks import TRUNKS
+from ra_core.registry import nearest
 
 
 def load_judge(name: str, classes: Iterable[str] = ()) -> Judge:
@@ -31,4 +33,14 @@ def _load(name: str) -> Judge:
         return Ensemble([load_judge(each) for each in members_of(name)])
     if Path(name).name in TRUNKS or (":" not in name and name in torchvision_detectors()):  # which is slow to import
         return load_detector(name)
-    return load_recognizer(name)
+    if ":" in name or name in torchvision_classifiers():
+        return load_recognizer(name)
+    from ra_core.judges.sidecar import judges_folder  # it imports pydantic
+
+    beside = [path.stem for path in sorted(judges_folder().glob("*.json"))]
+    near = nearest(name, [*JUDGES, *beside, *torchvision_classifiers(), *torchvision_detectors()])
+    raise ParameterError(
+        f"judge {name!r} is unknown; {f'did you mean {near!r}? Else choose' if near else 'choose'} one of "
+        f"{', '.join([*JUDGES, *beside])}, a classifier or detector of torchvision (for instance resnet18), give "
+        f"package.module:function, or describe a file of weights in judges/{name}.json."
+    )

@@ -171,15 +171,21 @@ def _custom(name: str) -> tuple[nn.Module, Iterable[float], Iterable[float]]:
     return net, mean, std
 
 
+def torchvision_classifiers() -> list[str]:
+    """Return the names of torchvision's classifiers."""
+    from torchvision import models
+
+    return models.list_models(module=models)
+
+
 def _torchvision(name: str, pretrained: bool) -> tuple[nn.Module, Iterable[float], Iterable[float]]:
     """Return a classifier with the mean and std that its weights were trained with."""
     from torchvision import models
 
-    if name not in models.list_models(module=models):
+    if name not in torchvision_classifiers():
         raise ParameterError(
             f"recognizer {name!r} is unknown; choose one of {', '.join([*OURS, *PUBLISHED])}, a classifier of "
-            "torchvision (for instance resnet18), give package.module:function, or describe a file of weights in "
-            f"judges/{name}.json."
+            "torchvision (for instance resnet18), or give package.module:function."
         )
     published = models.get_model_weights(name)
     # The first weights are those of the paper's tables; a few large models have only others.

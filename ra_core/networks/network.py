@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 
 from ra_core.channels.coded import shrunk
-from ra_core.data.decoding import upright
-from ra_core.errors import ParameterError
+from ra_core.data.decoding import NO_MEMORY, upright
+from ra_core.errors import DataError, ParameterError, is_out_of_memory
 from ra_core.networks.tiles import WHITE, geometry, run_net
 from ra_core.runs import AtStrength, Run, find_run
 from ra_core.training import pick_device
@@ -43,9 +43,22 @@ class Network:
         return scale if self.shrink == 1 else scale / self.shrink
 
     def __call__(self, picture):
-        """Return what the networks make of a picture or a list of them. Raises `ParameterError` for what is none."""
+        """Return what the networks make of a picture or a list of them.
+
+        Raises `ParameterError` for what is none, `DataError` for one that does not fit into memory.
+        """
         if isinstance(picture, list | tuple):
             return [self(one) for one in picture]
+        try:
+            return self._made(picture)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            size = " x ".join(map(str, getattr(picture, "shape", picture.size)))
+            said = f"a picture of {size} values, with what is made of it, {NO_MEMORY}, or give it in pieces."
+            raise DataError(said) from error
+
+    def _made(self, picture):
         if isinstance(picture, Image.Image):
             return self._image(picture)
         if isinstance(picture, np.ndarray):
@@ -58,11 +71,15 @@ class Network:
         """Turn a picture upright and give it back in its mode, or in the nearest of 8 bits that has all it shows."""
         picture, profile = upright(picture), picture.info.get("icc_profile", b"")
         if picture.mode[0] in "IF":  # deep grey
-            values = np.asarray(picture)
-            whole = picture.mode != "F" and values.min() >= 0 and values.max() <= WHITE[torch.uint16]
-            return Image.fromarray(self(values.astype(np.uint16 if whole else np.float32)))
+            values, white = np.asarray(picture), 1 if picture.mode == "F" else WHITE[torch.uint16]
+            if values.size and not (values.min() >= 0 and values.max() <= white):  # said so that a NaN fails
+                raise ParameterError(
+                    f"a PIL picture of mode {picture.mode} must hold 0 to {white}, and this one holds "
+                    f"{values.min():g} to {values.max():g}; bring its values there, or give one of mode L."
+                )
+            return Image.fromarray(self._array(values.astype(np.float32 if white == 1 else np.uint16)))
         mode = "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
-        made = Image.fromarray(self(np.asarray(picture.convert(mode + "A" * picture.has_transparency_data))))
+        made = Image.fromarray(self._array(np.asarray(picture.convert(mode + "A" * picture.has_transparency_data))))
         if profile[16:20] == {"L": b"GRAY", "RGB": b"RGB "}[mode]:  # of the colours that it still has
             made.info["icc_profile"] = profile
         return made
@@ -133,12 +150,25 @@ def load(
     to be coded: an adaptive one, such as npp_qa, for a `quality` of its own codec, or at a `strength` from about 0.01
     (few bytes) to 2 (many). Raises `ParameterError` for what is no finished run, and for what does not go together.
     """
-    run, device = find_run(name), pick_device(str(device))
+    run = find_run(name)
+    if "tables" in run.method.trains:
+        raise ParameterError(
+            f"{name} has learned tables of quantisation, which only a codec's files can hold; "
+            f"use python -m ra_core.apply INPUT OUTPUT --run {name} --quality QUALITY."
+        )
+    return network_of(run, device, quality=quality, strength=strength, transformer=transformer)
+
+
+def network_of(
+    run: Run, device: str | torch.device, *, quality: float | None, strength: float | None, transformer: bool
+) -> Network:
+    """Return what `load` does of a finished run; of one with tables, its preprocessor alone."""
+    device = pick_device(str(device))
     networks = run.load(device)
     kind = "preprocessor" if "preprocessor" in networks else "processor"
     if kind not in networks or "postprocessor" in networks:
         raise ParameterError(
-            f"{name} has a network behind the codec, which no standard file can hold, or none for pictures; "
+            f"{run.name} has a network behind the codec, which no standard file can hold; "
             "name the run of a processor, or of a preprocessor alone, such as npp_qa."
         )
     if transformer and "transformer" not in networks:

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 import yaml
 
-from ra_core.networks.tiles import geometry
+from ra_core.networks.network import Network
 from ra_core.runs import find_run, shipped_names
 from ra_core.runs.shipped import SHIPPED
 
@@ -14,7 +14,7 @@ MEASURED = ("top1", "map50", "psnr", "ssim", "bpp")  # by the source, on the val
 
 
 def models() -> pd.DataFrame:
-    """Return a row for each network that ships, by the name that `load` takes.
+    """Return a row for each network that ships, by the name that `load` takes; of tables, `ra_core.apply`.
 
     `input` is what its tensors and arrays hold, `scale` how much larger the result is; `learned_from`, `pictures` and
     `licence` say of what it learned, `source` which judge took part. The rest is what that judge found on validation
@@ -32,9 +32,10 @@ def _row(name: str, told: dict[str, dict]) -> dict:
     stated, train = told.get(first) or told.get(f"{first}/{second}") or {}, said["data"]["train"]
     with torch.device("meta"):  # no weights are drawn
         net = next(iter(run.networks().values()))
+    scale = Network({"net": net}, torch.device("meta"), shrink=run.shrink).scale
     return {
         "task": said.get("task") or f"before {said['codec']}", "mode": said.get("mode") or said["method"],
-        "input": "RGB, [0, 1]", "scale": geometry(net).scale, "parameters": sum(said["parameters"].values()),
+        "input": "RGB, [0, 1]", "scale": scale, "parameters": sum(said["parameters"].values()),
         "learned_from": stated.get("learned_from", train["name"]), "pictures": train["pictures"],
         "licence": stated.get("licence", "not stated"), "source": said["source"],
         **{key: said["metrics"].get(key) for key in MEASURED},

@@ -61,11 +61,6 @@ class CodingRun(Run):
         return tuple(Rung(*rung) for rung in self.parameters["rungs"])
 
     @property
-    def shrink(self) -> float:
-        """How many times smaller a side its pictures are sent."""
-        return self.parameters.get("shrink", 1)
-
-    @property
     def middle(self) -> Rung:
         """The rung at which it is validated and shown."""
         return self.rungs[len(self.rungs) // 2]

@@ -1,6 +1,5 @@
 """From a profile, a folder or a name to runs."""
 
-import difflib
 from pathlib import Path
 
 from ra_core.errors import ParameterError
@@ -8,6 +7,7 @@ from ra_core.methods import METHODS
 from ra_core.models.weights import read_sidecar
 from ra_core.params import MAX_SEED, Profile
 from ra_core.params.run import CodingParameters, RestorationParameters
+from ra_core.registry import nearest
 from ra_core.runs.coding import CodingRun, resolve_coding, run_name
 from ra_core.runs.folder import read_params
 from ra_core.runs.restoration import RestorationRun, resolve_restoration
@@ -116,11 +116,11 @@ def find_run(run: str | Path) -> Run:
 
     Raises `ParameterError`, with the nearest name, where there is none.
     """
-    folder = place_of(run)
-    if not (folder / "run.json").exists():
+    folder = place_of(run) if isinstance(run, str | Path) else None
+    if folder is None or not (folder / "run.json").exists():
         known = [name.removesuffix("/seed0") for name in shipped_names()]
-        near = difflib.get_close_matches(str(run), known, n=1)
-        hint = f"did you mean {near[0]!r}? Else name" if near else "name"
+        near = nearest(run, known)
+        hint = f"did you mean {near!r}? Else name" if near else "name"
         raise ParameterError(
             f"{run} holds no finished run; {hint} a folder runs/PROFILE/.../seedN, or one of those that ship, "
             "which ra_core.runs.shipped_names() lists."

@@ -56,6 +56,11 @@ class Run:
         return find_method(self.parameters.get("mode") or self.parameters["method"], self.parameters.get("weight"))
 
     @property
+    def shrink(self) -> float:
+        """How many times smaller a side its pictures are sent."""
+        return self.parameters.get("shrink", 1)
+
+    @property
     def described(self) -> dict:
         """What `run.json` says beside its parameters."""
         return {}

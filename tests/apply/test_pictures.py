@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 
 import numpy as np
 import pillow_heif
@@ -28,6 +29,13 @@ def grey_profile(gamma: float) -> bytes:
     head = struct.pack(">I4xI4s4s4s12x4s", 128 + len(body), 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp")
     head += bytes(68 - len(head)) + struct.pack(">3i", 63190, 65536, 54061)
     return head + bytes(128 - len(head)) + body
+
+
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    """Return a PNG file of these chunks; Pillow writes no colours of 16 bits."""
+    parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+             for kind, data in chunks)  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 # --- reading
@@ -68,6 +76,17 @@ def test_a_grey_profile_of_deep_pixels_is_left_out(tmp_path):
     saved(tmp_path / "a.png", np.full((4, 4), 257 * 99, np.uint16), icc_profile=grey_profile(1.0))
     picture = read_picture(tmp_path / "a.png")
     assert (picture.colours == 99).all() and "GRAY" in picture.notes[0]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_more_than_8_bits_are_lost_with_a_note(tmp_path, channels, bits):
+    head = struct.pack(">IIBBBBB", 5, 6, bits, {1: 0, 3: 2}[channels], 0, 0, 0)
+    rows = 6 * (b"\0" + 5 * channels * (bits // 8) * b"\x63")
+    (tmp_path / "a.png").write_bytes(png((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")))
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.colours.shape == (6, 5, 3) and (picture.colours == 0x63).all()
+    assert picture.notes == ("it has more than 8 bits a channel, which became 8",) * (bits > 8)
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "TIFF", "PNG", "MPO", "AVIF", "HEIF"])

@@ -76,7 +76,7 @@ def test_learned_tables_go_into_the_files(tmp_path, source, target, method):
     said = refusal(ParameterError, apply, source, tmp_path / "x", run=tmp_path / "run", codec="webp", quality=15)
     assert said.endswith("are of jpeg; leave --codec out.")
     said = refusal(ParameterError, apply, source, tmp_path / "x", run=tmp_path / "run")
-    assert "quality None is not allowed" in said
+    assert said == "no quality was given for jpeg; give --quality, a whole number from 1 to 100 (100 is best)."
 
 
 @pytest.mark.parametrize(("task", "scale"), [("dn", 1), ("sr", 4)])
@@ -151,19 +151,19 @@ def test_other_settings_need_another_folder(tmp_path, source, target):
 REFUSED = {
     "none": [
         ({}, "--codec"), ({"quality": 20}, "--codec"), ({"codec": "gif", "quality": 20}, "'gif'"),
-        ({"codec": "jpeg"}, "JPEG quality"), ({"codec": "jpeg", "quality": 101}, "101"),
+        ({"codec": "jpeg"}, "give --quality, a whole number from 1"), ({"codec": "jpeg", "quality": 101}, "101"),
         ({"codec": "jpeg", "quality": 20.5}, "20.5"), ({"codec": "jpeg", "quality": float("nan")}, "nan"),
         (JPEG | {"strength": 1.0}, "strength 1.0"), (JPEG | {"transformer": True}, "--transformer"),
         (JPEG | {"device": "abacus"}, "'abacus'"),
     ],
-    "npp": [({"strength": 1.0}, "strength 1.0"), ({"codec": "webp"}, "WebP quality None")],
+    "npp": [({"strength": 1.0}, "strength 1.0"), ({"codec": "webp"}, "for webp; give --quality")],
     "npp_qa": [
-        ({}, "JPEG quality None"), ({"codec": "webp", "quality": 50}, "--strength"),
+        ({}, "for jpeg; give --quality"), ({"codec": "webp", "quality": 50}, "--strength"),
         ({"quality": 20, "strength": 0.0}, "strength 0.0"), ({"quality": 20, "strength": float("inf")}, "strength inf"),
     ],
     "dn": [
-        ({"quality": 20}, "--codec"), ({"codec": "jpeg"}, "JPEG quality None"), ({"strength": 1.0}, "strength 1.0"),
-        ({"transformer": True}, "--transformer"),
+        ({"quality": 20}, "--codec"), ({"codec": "jpeg"}, "for jpeg; give --quality"),
+        ({"strength": 1.0}, "strength 1.0"), ({"transformer": True}, "--transformer"),
     ],
 }  # fmt: skip
 

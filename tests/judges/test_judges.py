@@ -1,5 +1,7 @@
 """What recognizers and detectors answer alike, and judges by name."""
 
+from pathlib import Path
+
 import boxed
 import pytest
 import torch
@@ -92,4 +94,14 @@ def test_a_judge_of_ones_own_is_registered_by_one_file_and_loaded_by_its_name(tm
 def test_judges_that_ship_are_loaded_by_name_and_detectors_count_the_classes_given():
     assert isinstance(load_judge("vgg8"), Recognizer)
     assert load_judge("fcos", ("dog", "cat")).classes == ("dog", "cat") != load_judge("fcos").classes
-    assert "'nobody'" in refusal(ParameterError, load_judge, "nobody")
+
+
+@pytest.mark.usefixtures("empty_project")
+def test_an_unknown_judge_brings_the_nearest_one_and_lists_those_in_files():
+    Path("judges/mcunet_10fps.json").write_text("{}")
+    said = refusal(ParameterError, load_judge, "mcunet_5fps")
+    assert "'mcunet_5fps' is unknown; did you mean 'mcunet_10fps'?" in said and "resnet20, " in said
+    for wrong, near in (("vgg_8", "vgg8"), ("resnet181", "resnet18"), ("fcos_resnet50_fp", "fcos_resnet50_fpn")):
+        assert f"did you mean {near!r}?" in refusal(ParameterError, load_judge, wrong)
+    said = refusal(ParameterError, load_judge, "nobody")
+    assert "'nobody'" in said and "did you mean" not in said and ", mcunet_10fps, " in said

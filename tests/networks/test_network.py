@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from applied import SRGB, array, preprocessor_run, processor_run, saved
+from applied import SRGB, array, coding_run, preprocessor_run, processor_run, saved
 from PIL import Image
 from refusal import refusal
 
 import ra_core
+from ra_core import metrics
 from ra_core.apply import apply
-from ra_core.channels import from_arrays, to_arrays
+from ra_core.chain import Chain
+from ra_core.channels import Coded, from_arrays, to_arrays
 from ra_core.codecs import load_codec
-from ra_core.errors import ParameterError
-from ra_core.export import export
+from ra_core.errors import DataError, ParameterError
+from ra_core.export import export, main
 from ra_core.models.preprocessors import preprocess
-from ra_core.runs import shipped_names, write_params
+from ra_core.runs import AtStrength, shipped_names, write_params
 from ra_core.runs.coding import STRENGTH
 
 ROOT = Path(__file__).parents[2]
@@ -61,11 +63,16 @@ def test_a_preprocessor_whose_pictures_are_sent_smaller_gives_those(tmp_path):
     assert np.array_equal(np.asarray(small(Image.fromarray(picture))), expected)
     alpha = np.dstack([picture, np.full((40, 57), 255, np.uint8)])
     assert small(alpha).shape == (20, 28, 4) and np.array_equal(small(alpha)[..., :3], expected)
-    assert "sent smaller" in refusal(ParameterError, export, small, tmp_path / "out.onnx")
+    said = refusal(ParameterError, export, small, tmp_path / "out.onnx")
+    assert "2 times smaller" in said and "ra_core.load" in said and "ra_core.apply" in said
     saved(tmp_path / "in" / "a.png", picture)
     [row] = apply(tmp_path / "in", tmp_path / "out", run=tmp_path / "run")
     assert (tmp_path / "out/files/a.jpg").read_bytes() == load_codec("jpeg").encode([expected], 20)[0]
-    assert (row["width"], row["height"], row["psnr"]) == (28, 20, None)
+    images = from_arrays([picture])
+    chain = Chain(Coded(load_codec("jpeg"), 20, 2), pre=AtStrength(net, 1.0))
+    seen = chain(images, torch.tensor([0]))["stored"]
+    assert (row["width"], row["height"]) == (28, 20) and row["bpp"] == round(8 * row["bytes"] / (40 * 57), 4)
+    assert row["psnr"] == pytest.approx(metrics.psnr(seen, images).item(), abs=1e-3)
 
 
 # --- forms
@@ -143,10 +150,25 @@ def test_a_picture_is_turned_upright_and_keeps_the_profile_of_its_colours(sr):
     "wrong",
     ["a.png", np.zeros(3), np.zeros((4, 4, 7)), np.zeros((4, 4), bool), np.zeros((4, 4), np.longdouble),
      np.full((4, 4), 2.0), np.full((4, 4), np.nan), np.zeros((0, 4, 3)), torch.zeros(1, 1, 3, 4, 4),
-     Image.fromarray(np.full((4, 4), -1, np.int32))],
+     Image.fromarray(np.full((4, 4), -1, np.int32)), Image.new("F", (0, 4))],
 )  # fmt: skip
 def test_what_is_no_picture_is_refused(sr, wrong):
     assert "give" in refusal(ParameterError, sr, wrong)
+
+
+@pytest.mark.parametrize(("kind", "values", "white"), [(np.float32, [0, 255], "1"), (np.int32, [-1, 70_000], "65535")])
+def test_deep_grey_of_pillow_beyond_white_is_refused_by_its_mode(sr, kind, values, white):
+    picture = Image.fromarray(np.array([values], kind))
+    said = refusal(ParameterError, sr, picture)
+    assert f"mode {picture.mode} must hold 0 to {white}, and this one holds {values[0]} to {values[1]};" in said
+
+
+@pytest.mark.parametrize("wrap", [lambda a: a, torch.from_numpy])
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_a_picture_larger_than_memory_is_one_sentence_with_its_size(sr, wrap):
+    huge = np.broadcast_to(np.uint8(7), (10**7, 10**7))  # more than there are addresses, and one byte here
+    said = refusal(DataError, sr, wrap(huge))
+    assert "10000000 x 10000000" in said and "memory" in said and "pieces" in said
 
 
 @pytest.mark.gpu
@@ -182,6 +204,24 @@ def test_a_processor_takes_no_quality_and_a_transformer_only_where_it_has_one(tm
     refusal(ParameterError, ra_core.load, SR, "abacus")
 
 
+@pytest.mark.parametrize("name", ["tables-jpeg-optimized", "npp_tables-jpeg-optimized"])
+def test_a_run_with_tables_is_left_to_apply(name, tmp_path, capsys):
+    name = f"photos_coding/photos/{name}"
+    said = refusal(ParameterError, ra_core.load, name, "cpu", quality=22)
+    assert "tables of quantisation" in said and f"python -m ra_core.apply INPUT OUTPUT --run {name} --quality" in said
+    assert main([name, str(tmp_path / "out.onnx"), "--quality", "22"]) == 1 and capsys.readouterr().err == said + "\n"
+
+
+def test_a_network_behind_the_codec_is_refused(tmp_path):
+    coding_run(tmp_path / "run", "post")
+    assert "behind the codec" in refusal(ParameterError, ra_core.load, tmp_path / "run", "cpu", quality=20)
+
+
+@pytest.mark.parametrize("name", [None, 3])
+def test_what_is_no_name_is_refused(name):
+    assert f"{name} holds no finished run; name a folder" in refusal(ParameterError, ra_core.load, name)
+
+
 def test_a_name_that_does_not_ship_brings_the_nearest_one():
     assert f"did you mean {SR!r}" in refusal(ParameterError, ra_core.load, "cifar_narrow/sr/ra")
     assert "did you mean" not in refusal(ParameterError, ra_core.load, "#!")
@@ -193,6 +233,8 @@ def test_the_table_has_every_network_that_ships_and_what_it_learned_from():
     assert (table["pictures"] > 0).all() and table.loc[:, "task":"source"].notna().all(axis=None)
     assert "not stated" not in set(table["licence"])
     assert table.loc[SR, ["task", "mode", "scale", "parameters"]].tolist() == ["sr", "ra", 4, 154698]
+    smaller = "photos_coding/photos/npp_qa-jpeg-optimized"
+    assert table.loc[smaller, "scale"] == ra_core.load(smaller, "cpu", quality=22).scale == pytest.approx(3 / 4, 1e-4)
     assert table.loc[SR, "top1"] == pytest.approx(53.6) and table[["top1", "map50"]].notna().any(axis=1).all()
 
 
