@@ -37,7 +37,7 @@ class Clocked:
     def __init__(self, objective, skipped: int, steps: int, device: torch.device):
         self.objective, self.settings, self.frozen = objective, objective.settings, objective.frozen
         self.first, self.last, self.device, self.calls = skipped, skipped + steps, device, 0
-        self.terms = objective.terms
+        self.terms, self.divisible = objective.terms, getattr(objective, "divisible", False)
 
     def prepare(self, *batch):
         if self.calls == self.first:

@@ -8,7 +8,8 @@ itself with bf16 and channels-last, from the file to the updated weights.
 
 On a GPU each way has its own best batch, and ours is set beside the same networks on tensors that lie ready on the
 card (1 is a data path that costs nothing) and beside the card's bf16 peak. `--only crops` times how fast a core cuts
-crops out of pictures that are kept decoded (`data.cache`) and out of their files.
+crops out of pictures that are kept decoded (`data.cache`) and out of their files, `--only processes` two processes
+beside one.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from loops import CLASSES, OurLoop, their_loop, their_seconds
 from PIL import Image
 from published import ssims, through_file
 from throughput_gpu import BATCHES, Plan, time_gpu
+from throughput_processes import time_processes
 from timing import about, in_turn, timed
 
 from ra_core.channels import Jpeg, from_arrays
@@ -150,7 +152,8 @@ def line(name: str, row: dict, target: float | None) -> str:
     low, middle, high = (row["ratio"][key] for key in ("low", "median", "high"))
     wanted = f", at least {target:g} x is wanted" if target else ""
     rates = f": {row['ours']:.2f} against {row['published']:.2f} pictures/s" if "ours" in row else ""
-    return f"{name}: {middle:.2f} x ({low:.2f} to {high:.2f}{wanted}){rates}"
+    most = f"; {row['apart']['median']:.2f} x where they tell each other nothing" if "apart" in row else ""
+    return f"{name}: {middle:.2f} x ({low:.2f} to {high:.2f}{wanted}){rates}{most}"
 
 
 def main() -> None:
@@ -200,9 +203,10 @@ def main() -> None:
                     keep("training", name, time_training(name, options, root, scratch, here), TARGETS[name])
         if wanted("evaluation"):
             keep("parts", "sr evaluation", time_evaluation("sr", options, root, scratch, device), None)
-        if wanted("parts"):
-            for name, row in time_parts(options, scratch, device).items():
-                keep("parts", name, row, TARGETS.get(name))
+        rows = time_parts(options, scratch, device) if wanted("parts") else {}
+        rows |= time_processes(root, scratch, options.rounds + 2) if wanted("processes") else {}
+        for name, row in rows.items():
+            keep("parts", name, row, row.get("target", TARGETS.get(name)))
         if wanted("crops"):
             for name, row in time_crops(Path(folder) / "crops", options.rounds).items():
                 keep("parts", name, row, None)

@@ -1,6 +1,7 @@
 """What is timed against what: both ways do the same work, and the published one keeps what made it slow."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import published
 import ten_minutes
 import throughput
 import throughput_gpu
+import throughput_processes
 import timing
 
 from ra_core import metrics
@@ -119,6 +121,29 @@ def test_tensors_that_lie_ready_train_as_pictures_do(tmp_path):
 def test_crops_of_decoded_pictures_are_timed_beside_those_of_their_files(tmp_path):
     rows = throughput.time_crops(tmp_path / "crops", rounds=1, count=60, batch=2)
     assert len(rows) == 2 and all(row["ours"] > row["published"] > 0 for row in rows.values())
+
+
+def is_timed(row: dict) -> bool:
+    ratio = row["ratio"]
+    return min(row["ours"], row["published"], row["apart"]["low"]) > 0 and ratio["low"] <= ratio["high"]
+
+
+def test_what_is_timed_of_two_processes_runs_in_one(tmp_path):
+    throughput.write_pictures(tmp_path / "pictures", loops.CLASSES)
+    given = [tmp_path / "pictures", tmp_path, tmp_path / "rows.json", "--batch=2", "--steps=1", "--rounds=2"]
+    throughput_processes.main([*map(str, given), "--names", "tiny"])
+    row = json.loads((tmp_path / "rows.json").read_text())["tiny"]
+    assert is_timed(row) and f", at least 1.8 x is wanted): {row['ours']:.2f}" in throughput.line("tiny", row, 1.8)
+
+
+@pytest.mark.slow
+def test_two_processes_are_timed_beside_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, os.environ["PYTHONPATH"]]))
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    throughput.write_pictures(tmp_path / "pictures", loops.CLASSES)
+    given = {"batch": 2, "steps": 1, "names": ["tiny"]}
+    rows = throughput_processes.time_processes(tmp_path / "pictures", tmp_path, 2, **given)
+    assert list(rows) == ["two processes beside one, sr ra, tiny"] and all(map(is_timed, rows.values()))
 
 
 def test_what_is_timed_on_a_gpu_runs_from_end_to_end(tmp_path):
