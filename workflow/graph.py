@@ -71,10 +71,7 @@ def steps_of(profile: Profile) -> list[Step]:
             "photographs", "13_photographs", (),
             # Few where everything is tiny, as in the profile smoke.
             parameters={"pictures": min(20, dumped["data"]["test_per_class"] or 20)},
-            files=tuple(
-                str(path) for name in ("photos", "photos_transformer") for path in sorted(Path("results", name).glob("*.csv"))
-            ),
-            resources=asks(1, 16),
+            files=tuple(map(str, sorted(Path("results").glob("photos*/*.csv")))), resources=asks(1, 16),
         ),
         Step(
             "study", "14_study", (), resources=asks(1, 16),

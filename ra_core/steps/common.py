@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ra_core.cores import own_cores
+from ra_core.cores import keep_freed_memory, own_cores
 from ra_core.data import load_part, load_splits
 from ra_core.files import write_text
 from ra_core.judges import Judge, load_judge
@@ -15,7 +15,8 @@ from ra_core.paths import profile_folder, project_root
 
 
 def set_threads(count: int) -> None:
-    """Give torch that many CPU threads; 0 is this process's part of the cores."""
+    """Give torch that many CPU threads, 0 for this process's part of the cores, and let it keep the memory it frees."""
+    keep_freed_memory()
     torch.set_num_threads(count or own_cores())
 
 
