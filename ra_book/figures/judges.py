@@ -20,9 +20,10 @@ def by_family(paired: pd.DataFrame, recognizers: pd.DataFrame) -> tuple[pd.DataF
     """Return the gains of each judge as rows of a forest, each at its height `y`, and the label of every height.
 
     `recognizers` are the rows of recognizers.csv. Families stand in their order, that of the source first, each name
-    above its judges. Where a judge is a black box, `hollow` is true.
+    above its judges; who did not judge is left out. Where a judge is a black box, `hollow` is true.
     """
     labels, places = {}, {}
+    recognizers = recognizers[recognizers["recognizer"].isin(paired["recognizer"])]
     for family, judges in recognizers.groupby("family", sort=False):
         labels[family] = len(labels)
         for judge in judges.itertuples():

@@ -28,6 +28,8 @@ def test_judges_stand_beneath_their_family_that_of_the_source_first():
     cells, labels = by_family(PAIRED.iloc[::-1], RECOGNIZERS)
     assert labels == {label: y for y, label in enumerate(LABELS)}
     assert dict(zip(cells["recognizer"], cells["y"], strict=True)) == {"lite0": 1, "lite1": 2, "phone": 4, "camera": 5}
+    _, labels = by_family(PAIRED[~PAIRED["recognizer"].isin(["phone", "camera"])], RECOGNIZERS)
+    assert [*labels] == LABELS[:3]  # who did not judge has no row
 
 
 def test_every_judge_has_its_gain_its_interval_and_its_mark():
