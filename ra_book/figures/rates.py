@@ -19,8 +19,9 @@ GAP = 0.7  # rows of a forest left free between two methods
 
 
 def _of_one(rows: pd.DataFrame, recognizer: str | None) -> pd.DataFrame:
-    """Return the rows of one recognizer or detector, of the source where none is named."""
-    return measured.only(rows, "recognizer", recognizer or one(rows[rows["role"] == "source"], "recognizer"))
+    """Return the rows of one recognizer or detector; where none is named of the source, without one of the first."""
+    sources = values_of(rows[rows["role"] == "source"], "recognizer") or values_of(rows, "recognizer")[:1]
+    return measured.only(rows, "recognizer", recognizer or one(rows[rows["recognizer"].isin(sources)], "recognizer"))
 
 
 def _who(rows: pd.DataFrame) -> tuple[str, str]:
@@ -40,8 +41,8 @@ def _range(rows: pd.DataFrame) -> str:
 def rate_accuracy_curves(rates: pd.DataFrame, recognizer: str | None = None) -> Figure:
     """Draw accuracy with its 95 % interval against bits a pixel, a panel for each codec and a line for each method.
 
-    `rates` are rows of `rate_accuracy.csv`; `recognizer` is the source where none is named. The upper scale counts
-    bytes a picture.
+    `rates` are rows of `rate_accuracy.csv`; `recognizer` is the source where none is named, without one the first. The
+    upper scale counts bytes a picture.
     """
     found = _of_one(prepare(rates, measured.RATES), recognizer)
     one(found, "dataset")

@@ -191,3 +191,9 @@ def test_any_part_of_the_tables_can_be_shown(sent, names, seeds):
     if not adaptive.empty:
         own = adaptive["codec"].where(adaptive["method"] == "npp_qa", adaptive["method"].str[len("npp_qa for ") :])
         assert len(figures.transfer_heatmap(bd).axes) == own.nunique()
+
+
+def test_where_no_judge_took_part_the_first_one_is_drawn():
+    rates = RATES.assign(role="unseen")
+    first = figures.rate_accuracy_curves(rates)
+    assert first.get_suptitle().startswith(f"{min(rates['recognizer'])} (unseen)")
