@@ -80,17 +80,16 @@ def task_pages(tasks: list[str]) -> dict[str, tuple[str, str]]:
     return {f"results/{task}": (f"04_cross_evaluate-{task}", task_title(task)) for task in tasks}
 
 
-def coding_pages(preprocessing: dict) -> dict[str, tuple[str, str]]:
+def coding_pages(settings: Profile) -> dict[str, tuple[str, str]]:
     """Return the pages on preprocessing before codecs, each with its notebook and its title."""
-    learning = any(not settings.trained for settings in preprocessing.values())
-    pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if learning else {}
-    for dataset, settings in preprocessing.items():
+    pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if settings.learning else {}
+    for dataset, coding in settings.preprocessing.items():
         title = (DATASETS[dataset].title if dataset in DATASETS else dataset.replace("_", " ")).capitalize()
-        for codec in settings.all_codecs:
-            note = "" if codec in settings.codecs else " (transfer)"
+        for codec in coding.all_codecs:
+            note = "" if codec in coding.codecs else " (transfer)"
             stem = f"08_rate_accuracy-{dataset}-{codec}"
             pages[f"coding/{dataset}-{codec}"] = stem, f"{title}: {codec_title(codec)}{note}"
-        for codec in settings.both_ends:
+        for codec in coding.both_ends:
             stem = f"09_both_ends-{dataset}-{codec}"
             pages[f"coding/both-ends-{dataset}-{codec}"] = stem, f"{title}: both ends of {codec_title(codec)}"
     return pages
@@ -105,7 +104,7 @@ def collect(settings: Profile, root: Path) -> dict[str, bytes]:
         if path.is_file() and path.relative_to(source).parts[0] != "_build"
     }
     toc, config = (yaml.safe_load(files[name]) for name in ("_toc.yml", "_config.yml"))
-    sections = {"results/index": task_pages(settings.tasks), "coding/index": coding_pages(settings.preprocessing)}
+    sections = {"results/index": task_pages(settings.tasks), "coding/index": coding_pages(settings)}
     titles = _list_pages(toc, files, sections)
     pages = {page: (stem, titles.get(page)) for page, stem in PAGES.items()}
     for page, (stem, title) in (pages | sections["results/index"] | sections["coding/index"]).items():

@@ -71,7 +71,7 @@ def steps_of(profile: Profile) -> list[Step]:
             "photographs", "13_photographs", (),
             # Few where everything is tiny, as in the profile smoke.
             parameters={"pictures": min(20, dumped["data"]["test_per_class"] or 20)},
-            files=tuple(map(str, sorted(Path("results").glob("photos*/*.csv")))), resources=asks(1, 16),
+            files=tables_of("photos", "photos_transformer"), resources=asks(1, 16),
         ),
         Step(
             "study", "14_study", (), resources=asks(1, 16),
@@ -115,8 +115,7 @@ def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[st
     """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
     rule = notebook.partition("_")[2]
     if not profile.compares_sources:
-        kept = sorted(Path("results/transfer").glob("*.csv"))
-        return Step(rule, notebook, (), files=tuple(map(str, kept)), resources=asks(1, 16))
+        return Step(rule, notebook, (), files=tables_of("transfer"), resources=asks(1, 16))
     return Step(
         rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
         files=shipped(*profile.recognizers), resources=asks(8, 32, profile),
@@ -138,6 +137,11 @@ def finished(runs: str, chosen: list[Run]) -> tuple[str, ...]:
 def kept(chosen: list[Run]) -> tuple[str, ...]:
     """Return the files of finished runs that no step makes."""
     return tuple(os.path.relpath(path) for run in chosen for path in sorted(run.folder.iterdir()))
+
+
+def tables_of(*profiles: str) -> tuple[str, ...]:
+    """Return the tables of profiles that were measured once and are kept."""
+    return tuple(str(path) for name in profiles for path in sorted(Path("results", name).glob("*.csv")))
 
 
 def asks(hours: int, memory_gb: int, profile: Profile | None = None) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """From a profile, a folder or a name to runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from ra_core.errors import ParameterError
@@ -30,8 +31,7 @@ def resolve(
         return _finished(profile, place, method, seed)
     if codec is None:
         run = resolve_restoration(profile, place, method, seed)
-        run.parameters.update(_start(profile.task(place).start, run))
-        return run
+        return replace(run, parameters=run.parameters | _start(profile.task(place).start, run))
     if trained := profile.coding(place).trained:
         return find_run(f"{trained}/{run_name(method, codec, quality)}/seed{seed}")
     return resolve_coding(profile, place, method, codec, quality, seed)

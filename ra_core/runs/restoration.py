@@ -53,8 +53,8 @@ class RestorationRun(Run):
             return {name: make_processor(scale=scales[name], **self.parameters[name]) for name in self.method.trains}
 
     def begin(self, networks):
-        start = self.parameters.get("start", {"sha256": {}})
-        for name in start["sha256"].keys() & networks.keys():
+        start = self.parameters.get("start")
+        for name in start["sha256"].keys() & networks.keys() if start else ():
             load_weights(networks[name], place_of(start["run"]) / f"{name}.safetensors", start["sha256"][name])
 
     def objective(self, judge, splits):

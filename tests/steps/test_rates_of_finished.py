@@ -149,7 +149,7 @@ def test_the_workflow_reads_the_runs_and_trains_nothing(project):
     assert step.inputs == () and {f"{run}/run.json" for run in runs} <= set(step.files)
     assert f"{runs[0]}/preprocessor.safetensors" in steps["08_rate_accuracy-street-webp"].files
     assert work_of(settings) == []
-    assert set(coding_pages(settings.preprocessing)) == {"coding/street-jpeg", "coding/street-webp"}
+    assert set(coding_pages(settings)) == {"coding/street-jpeg", "coding/street-webp"}
 
 
 def test_what_is_kept_of_it_says_that_nothing_was_trained(project):
