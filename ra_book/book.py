@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from ra_book.carried import CODED, FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
+from ra_book.carried import CLASSES, CODED, FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
 from ra_book.figures import codec_title, render, task_title
 from ra_book.sections import applicable, report_files
 from ra_book.speed import speed_text
@@ -210,11 +210,10 @@ def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> di
         "headline_figure": figures("headline"), "against_the_paper_figure": figures("against_the_paper"),
         "training_curves_figures": figures(*(f"curves-{task}" for task in settings.tasks)),
         "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root),
-        "unseen_categories": classes_text(root),
         "published_tables": report["published.md"], "levels": LEVELS[bool(report["published.md"])],
     } | {about: transferred_text(root, about) for about in TRANSFERRED} | {
         about: coded_text(root, about) for about in CODED
-    } | {
+    } | {about: classes_text(root, about) for about in CLASSES} | {
         f"{name}_figure": figures(name) if f"{name}.svg" in report else "" for name in FIGURES
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What was measured once and no book measures again, as pages say it: out of `results/`."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,11 +22,18 @@ TRANSFERRED = {
         "cifar10_on_cells": "processors of CIFAR-10 on solar cells",
     },
 }  # fmt: skip
-# Profiles by the half of CIFAR-10's classes that they are judged on, and by the classes that training saw.
+# Profiles by the half of the classes that they are judged on, and by the classes that training saw.
 CLASSES = {
-    ("even", "the same"): "cifar10_even", ("even", "all ten"): "cifar10_narrow_on_even",
-    ("even", "the others"): "cifar10_odd_on_even", ("odd", "the same"): "cifar10_odd",
-    ("odd", "all ten"): "cifar10_narrow_on_odd", ("odd", "the others"): "cifar10_even_on_odd",
+    "unseen_categories": {
+        ("even", "the same"): "cifar10_even", ("even", "all ten"): "cifar10_narrow_on_even",
+        ("even", "the others"): "cifar10_odd_on_even", ("odd", "the same"): "cifar10_odd",
+        ("odd", "all ten"): "cifar10_narrow_on_odd", ("odd", "the others"): "cifar10_even_on_odd",
+    },
+    "unseen_categories_photos": {
+        ("even", "the same"): "photos_even", ("even", "all"): "photos_sources_on_even",
+        ("even", "the others"): "photos_odd_on_even", ("odd", "the same"): "photos_odd",
+        ("odd", "all"): "photos_sources_on_odd", ("odd", "the others"): "photos_even_on_odd",
+    },
 }  # fmt: skip
 
 
@@ -77,22 +85,24 @@ def coded_figure(root: Path) -> figures.Figure | None:
     return figures.same_bytes_gains(pd.read_csv(path).query("codec == 'jpeg-optimized'")) if path.exists() else None
 
 
-def classes_text(root: Path) -> str:
+def classes_text(root: Path, about: str) -> str:
     """Return the table of gains by the classes that training saw, of the project at `root`."""
-    found = _by_classes(root)
+    found = _by_classes(root, about)
     if not found:
-        return "Not measured: " + ", ".join(f"`make book PROFILE={name}`" for name in CLASSES.values()) + " do it."
+        profiles = ", ".join(f"`make book PROFILE={name}`" for name in CLASSES[about].values())
+        return f"Not measured: {profiles} do it."
     return _wide(figures.classes_table(found))
 
 
-def classes_figure(root: Path) -> figures.Figure | None:
+def classes_figure(about: str, root: Path) -> figures.Figure | None:
     """Return the figure of the same gains, where they were measured."""
-    return figures.gains_by_classes(found) if (found := _by_classes(root)) else None
+    return figures.gains_by_classes(found) if (found := _by_classes(root, about)) else None
 
 
-def _by_classes(root: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    paths = {seen: root / "results" / name / "paired.csv" for seen, name in CLASSES.items()}
+def _by_classes(root: Path, about: str) -> dict[tuple[str, str], pd.DataFrame]:
+    paths = {seen: root / "results" / name / "paired.csv" for seen, name in CLASSES[about].items()}
     return {seen: pd.read_csv(path) for seen, path in paths.items() if path.exists()}
 
 
-FIGURES = {"same_bytes": coded_figure, "unseen_categories": classes_figure}  # where they were measured
+# Where they were measured.
+FIGURES = {"same_bytes": coded_figure} | {about: partial(classes_figure, about) for about in CLASSES}

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 from matplotlib.patches import Rectangle
 
@@ -19,9 +20,11 @@ from ra_book.figures.measured import (
     prepare,
     signed,
 )
+from ra_book.figures.seeds import over_seeds
 from ra_book.figures.tables import Table, row_table, wide_table
 from ra_core.methods import name_parts
 
+NUMBERS = ("own", "unseen", "share", "beyond")
 WORDS = {"source": "on what it learned from", "unseen": "on the mean of the unseen"}
 
 
@@ -58,13 +61,28 @@ def source_matrix(paired: pd.DataFrame, task: str) -> Figure:
     return figure
 
 
+def per_objective(transfer: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Return a row for each mode of a task as `method`: its seeds averaged, with intervals over pictures and seeds.
+
+    A number that one of the seeds lacks is none.
+    """
+    rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
+    averaged = rows.groupby("method", sort=False)[["n", "psnr_loss"]].mean()
+    for name in NUMBERS:
+        ends = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
+        given = rows.assign(**{end: rows[column] for end, column in ends.items()}, least=-np.inf, most=np.inf)
+        means = over_seeds(given, ["method"], [*ends, "least", "most"]).set_index("method")
+        averaged[list(ends.values())] = means[list(ends)]
+    return averaged.assign(sources=rows.groupby("method")["sources"].first()).reset_index()
+
+
 @style()
 def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
     """Draw what each objective gains on its sources and on the unseen, against the PSNR that it costs.
 
     What `source_matrix` shows, `ra` from other single sources, is left out.
     """
-    rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
+    rows = per_objective(transfer, task)
     rows = rows[[weight is not None or len(sources) != 1 for _, sources, weight in rows["method"].map(name_parts)]]
     figure = new_figure(height=4.6)
     shown = plots.panels(figure, 2, sharex=True)
@@ -80,7 +98,8 @@ def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
         axes.axhline(0, color=INK, linewidth=1)
     shown[0].set_ylabel("gain on plain, points of top-1")
     figure.suptitle(f"{task_title(task)}: what an objective gains for the fidelity that it costs")
-    plots.legend(figure, plots.looks_of(rows), note(rows), columns=2)
+    said = note(measured.only(transfer, "task", task).rename(columns={"mode": "method"}))
+    plots.legend(figure, plots.looks_of(rows), said, columns=2)
     parts = [
         f"{look(row.method).label} {signed(row.own)} on its own and {signed(row.unseen)} on unseen for "
         f"{number(row.psnr_loss, 2)} dB"
@@ -92,12 +111,11 @@ def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
 
 def objectives_table(transfer: pd.DataFrame, task: str) -> Table:
     """Return a line for each objective and source: its PSNR loss, its gains, the share that transfers, beyond `ra`."""
-    rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
     between = partial(interval_of, write=signed)
-    return row_table(rows, {"objective": lambda row: look(row.method).label}, {
+    return row_table(per_objective(transfer, task), {"objective": lambda row: look(row.method).label}, {
         "PSNR lost, dB": ("psnr_loss", 2), "on its sources": between("own"), "on the unseen": between("unseen"),
         "share, %": between("share"), "beyond RA, on the unseen": between("beyond"),
-    }).titled("Points of top-1 on plain [95 % interval over pictures]")  # fmt: skip
+    }).titled("Points of top-1 on plain [95 % interval]")  # fmt: skip
 
 
 def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
@@ -105,7 +123,7 @@ def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
     matrix = of_sources(tables["paired"], task)
     own, others = (matrix[matrix["role"] == role] for role in measured.ROLES)
     teachers = others.groupby("source")["value"].mean().sort_values()
-    rows = measured.only(tables["transfer"], "task", task).dropna(subset="beyond")
+    rows = per_objective(tables["transfer"], task).rename(columns={"method": "mode"}).dropna(subset="beyond")
     several = rows["sources"].str.contains("+", regex=False)
     is_ra = rows["mode"].map(lambda mode: name_parts(mode)[0]) == "ra"
     changes = {name: cells.query("role == 'unseen'") for name, cells in _of_changes(tables["later"], task).items()}

@@ -68,7 +68,7 @@ def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[p
     judges = load_judges(profile.recognizers, device)
     stored, labels = restored(profile, task, ["plain", *modes.values()], count, device)
     gradients = {name: input_gradients(judge, stored["plain"], labels) for name, judge in judges.items()}
-    names, right = right_answers(profile, task)
+    names, right = right_answers(profile, task, profile.seeds[0])
     rows, each = [], []
     for source, mode in modes.items():
         plane = plane_of(stored["plain"], stored[mode], torch.Generator().manual_seed(0))

@@ -59,10 +59,12 @@ def evaluate_task(profile: Profile, task: str) -> tuple[pd.DataFrame, pd.DataFra
 
 
 def _write_answers(path: Path, profile: Profile, answers: dict[tuple[str, int], Answers], test) -> None:
-    """Write what each recognizer said behind each chain of the first seed (`Verdict.arrays`), (V, R, N, ...) each."""
-    first = profile.seeds[0]
-    shown = {mode: found for (mode, seed), found in answers.items() if seed == first or mode not in profile.modes}
-    said = [[verdict.arrays() for verdict in found.verdicts.values()] for found in shown.values()]
+    """Write what each recognizer said behind each chain (`Verdict.arrays`), (V, R, N, ...) each.
+
+    A version is a mode, of the first seed, or `ra/seed1`, of another.
+    """
+    shown = [_version(profile, *key) if key[0] in profile.modes else key[0] for key in answers]
+    said = [[verdict.arrays() for verdict in found.verdicts.values()] for found in answers.values()]
     given = {what: np.array([[each[what] for each in row] for row in said]) for what in said[0][0]}
     classes = test.classes
     if "answers" in given:
@@ -70,19 +72,24 @@ def _write_answers(path: Path, profile: Profile, answers: dict[tuple[str, int], 
         if not is_labelled(test):  # right is what the source says to the clean picture
             given["labels"] = given["answers"][0, 0]
             classes = [f"class {number}" for number in range(given["answers"].max() + 1)]
-    given |= {"versions": np.array(list(shown)), "recognizers": np.array(profile.recognizers)}
+    given |= {"versions": np.array(shown), "recognizers": np.array(profile.recognizers)}
     with atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **given, classes=np.array(classes))
 
 
-def right_answers(profile: Profile, task: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return recognizers, and by mode whether each names each test picture rightly, (R, N), 0 or 1.
+def _version(profile: Profile, mode: str, seed: int) -> str:
+    return mode if seed == profile.seeds[0] else f"{mode}/seed{seed}"
+
+
+def right_answers(profile: Profile, task: str, seed: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return recognizers, and by mode whether each names each test picture rightly, (R, N), 0 or 1, of one seed.
 
     It reads what `evaluate_task` wrote.
     """
     answers = np.load(profile_folder(profile.name) / task / "answers.npz")
     right = (answers["answers"] == answers["labels"]).astype(float)
-    return answers["recognizers"].tolist(), dict(zip(answers["versions"].tolist(), right, strict=True))
+    by_version = dict(zip(answers["versions"].tolist(), right, strict=True))
+    return answers["recognizers"].tolist(), {mode: by_version[_version(profile, mode, seed)] for mode in profile.modes}
 
 
 def merge_tables(profile: Profile) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -89,7 +89,7 @@ def evaluate_later(profile: Profile, task: str, modes: list[str]) -> pd.DataFram
 
 
 def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
-    """Return a row for each mode of the first seed: what it gains on its sources, and on those that it did not see.
+    """Return a row for each mode and seed: what it gains on its sources, and on those that it did not see.
 
     All numbers are points of top-1 on the same pictures, as means over recognizers, with 95 % intervals over pictures:
     `own` and `unseen` are the gains on `plain`, `share` is the second over the first in percent, where the first lies
@@ -97,25 +97,32 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
     nearest in PSNR that costs as much or more, if there is one, so that no gain is bought. It reads what
     `evaluate_task` wrote.
     """
-    names, right = right_answers(profile, task)
-    accuracy, seed = pd.read_csv(profile_folder(profile.name) / task / "accuracy.csv"), profile.seeds[0]
-    psnr = accuracy[accuracy["seed"] == seed].groupby("mode")["psnr"].first()
+    accuracy = pd.read_csv(profile_folder(profile.name) / task / "accuracy.csv")
     sources = {mode: members_of(profile.mode(mode, task).source(profile.source)) for mode in profile.modes}
     usual = [mode for mode in profile.modes if name_parts(mode)[0] == "ra" and sources[mode] == [profile.source]]
     rows = []
-    for mode in [mode for mode in profile.modes if mode != "plain"]:
-        own = np.isin(names, sources[mode])
-        gain = right[mode] - right["plain"]
-        row = {"profile": profile.name, "task": task, "mode": mode, "seed": seed, "sources": "+".join(sources[mode])}
-        row |= {"n": gain.shape[1], "psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
-        row |= _interval("own", gain[own]) | _interval("unseen", gain[~own])
-        row |= _share(gain[own].mean(0), gain[~own].mean(0)) if row["own_low"] > 0 and not own.all() else {}
-        dearer = [name for name in usual if psnr[name] <= psnr[mode]]
-        if dearer and mode not in usual:
-            nearest = max(dearer, key=psnr.get)
-            both = ~np.isin(names, [*sources[mode], profile.source])
-            row |= _interval("beyond", (right[mode] - right[nearest])[both])
-        rows.append(row)
+    for seed in profile.seeds:
+        names, right = right_answers(profile, task, seed)
+        psnr = accuracy[accuracy["seed"] == seed].groupby("mode")["psnr"].first()
+        for mode in [mode for mode in profile.modes if mode != "plain"]:
+            own = np.isin(names, sources[mode])
+            gain = right[mode] - right["plain"]
+            row = {
+                "profile": profile.name,
+                "task": task,
+                "mode": mode,
+                "seed": seed,
+                "sources": "+".join(sources[mode]),
+            }
+            row |= {"n": gain.shape[1], "psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
+            row |= _interval("own", gain[own]) | _interval("unseen", gain[~own])
+            row |= _share(gain[own].mean(0), gain[~own].mean(0)) if row["own_low"] > 0 and not own.all() else {}
+            dearer = [name for name in usual if psnr[name] <= psnr[mode]]
+            if dearer and mode not in usual:
+                nearest = max(dearer, key=psnr.get)
+                both = ~np.isin(names, [*sources[mode], profile.source])
+                row |= _interval("beyond", (right[mode] - right[nearest])[both])
+            rows.append(row)
     return table(rows, TRANSFER_COLUMNS)
 
 

@@ -64,6 +64,18 @@ def test_gains_are_paired_differences_and_shares_their_ratio(settings, tiny_proj
     assert rows["beyond"].fillna(0).tolist() == [0, -10, 0, 0]  # of two recognizers only there one was seen by neither
 
 
+def test_every_seed_is_measured_against_plain_of_its_own(tiny_project):
+    settings = tiny.profile(modes=["plain", "ra"], seeds=[0, 1])
+    evaluate_task(settings, "dn")
+    rows = measure_transfer(settings, "dn").set_index("seed")
+    paired = pd.read_csv(tiny_project / "runs/tiny/dn/paired.csv").set_index(["seed", "role"])["difference"]
+    accuracy = pd.read_csv(tiny_project / "runs/tiny/dn/accuracy.csv").groupby(["mode", "seed"])["psnr"].first()
+    assert rows.index.tolist() == [0, 1]
+    for seed, row in rows.iterrows():
+        assert (row["own"], row["unseen"]) == (paired[seed, "source"], paired[seed, "unseen"])
+        assert row["psnr_loss"] == pytest.approx(accuracy["plain", seed] - accuracy["ra", seed], abs=1e-3)
+
+
 def test_what_costs_more_than_every_ra_is_compared_with_none(settings, tiny_project):
     path = tiny_project / "runs/tiny/dn/accuracy.csv"
     for decibels, compared in ((21.4, True), (21.6, False)):

@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from scipy.stats import t as student
 
 from ra_book import figures
 from ra_book.figures.look import look, method_rank
+from ra_book.figures.transfer import per_objective
 
 NAMES = ["resnet20", "vgg8", "mobilenet"]
 OBJECTIVES = ["ra", "ra_transformer", "ra_unsupervised", "ra_kl", "ra_logits", "ra_features", "ra_diverse"]
@@ -42,7 +45,7 @@ def test_the_matrix_has_a_row_a_source_and_frames_its_own():
 
 def transfer() -> pd.DataFrame:
     rows = [
-        {"mode": mode, "task": "sr", "seed": 0, "n": 2000, "psnr_loss": 0.1 + 0.05 * k}
+        {"mode": mode, "task": "sr", "seed": 0, "n": 2000, "psnr_loss": 0.1 + 0.05 * k, "sources": "resnet20"}
         | {name + end: 10.0 * k + apart for name in ("own", "unseen", "beyond") for end, apart in ENDS.items()}
         | {"share": np.nan, "share_low": np.nan, "share_high": np.nan}
         for k, mode in enumerate(["ra", "ra_kl@0.01", "ra@resnet20+vgg8@0.001"])
@@ -59,6 +62,23 @@ def test_objectives_stand_at_their_cost_and_gain():
     table = figures.objectives_table(transfer(), "sr")
     assert list(table.index) == ["RA", "RA from resnet20 + vgg8, λ 0.001", "RA, KL, λ 0.01"]
     assert table.loc["RA, KL, λ 0.01", "on the unseen"] == "+10.0 [+9.0, +12.0]" and table["share, %"].iloc[0] == "–"
+
+
+def test_seeds_of_an_objective_are_one_row_with_an_interval_that_covers_them():
+    one = transfer()
+    other = one.assign(seed=1, psnr_loss=one["psnr_loss"] + 0.1, unseen=one["unseen"] + 4, beyond=np.nan)
+    for name in ("unseen_low", "unseen_high"):
+        other[name] += 4
+    rows = per_objective(pd.concat([one, other]), "sr").set_index("method")
+    assert rows["psnr_loss"].round(3).tolist() == [0.15, 0.25, 0.2] and rows["unseen"].tolist() == [2, 22, 12]
+    assert rows["beyond"].isna().all()  # one of two seeds has none
+    spread = student.ppf(0.975, 1) * np.std([0, 4], ddof=1) / np.sqrt(2)
+    assert rows.loc["ra", "unseen_low"] == 2 - np.hypot(1, spread)
+    assert rows.loc["ra", "unseen_high"] == 2 + np.hypot(2, spread)
+    assert rows.loc["ra", "own_low"] == -1 and rows.loc["ra", "own_high"] == 2  # seeds that agree add nothing
+    assert "mean of 2 seeds" in "".join(
+        text.get_text() for text in figures.objectives_at_cost(pd.concat([one, other]), "sr").findobj(Text)
+    )
 
 
 def test_gains_after_a_change_are_means_of_a_role():
