@@ -21,7 +21,7 @@ from ra_core.runs.coding import run_name
 from ra_core.steps.common import around_codecs, part_path
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
-TABLES += ("transfer", "later", "boundaries", "prediction")
+TABLES += ("transfer", "later", "boundaries", "prediction", "spent")
 PARTS = {"paired": "paired", "bd_rate": "bd"}  # what runs call the parts of a table, one a task or a codec
 PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
 TRAINING_COLUMNS = ["profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds"]

@@ -114,11 +114,12 @@ def steps_of(profile: Profile) -> list[Step]:
 def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
     """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
     rule = notebook.partition("_")[2]
+    shown = tables_of("transfer", "objectives", "photos_sources")
     if not profile.compares_sources:
-        return Step(rule, notebook, (), files=tables_of("transfer"), resources=asks(1, 16))
+        return Step(rule, notebook, (), files=shown, resources=asks(1, 16))
     return Step(
         rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
-        files=shipped(*profile.recognizers), resources=asks(8, 32, profile),
+        files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile),
     )  # fmt: skip
 
 
@@ -240,7 +241,7 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[s
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
         ),
         Step(
-            "planning", "12_planning", (f"{runs}/planning.csv",), trained,
+            "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"), measured + trained,
             files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
         ),
     ]  # fmt: skip

@@ -39,24 +39,34 @@ def of_sources(paired: pd.DataFrame, task: str) -> pd.DataFrame:
 
 @style()
 def source_matrix(paired: pd.DataFrame, task: str) -> Figure:
-    """Draw what `ra` gains on `plain` by the recognizer it learned from (rows) and by judge; its own is framed."""
+    """Draw what `ra` gains on `plain` by the recognizer it learned from and by judge; its own is framed.
+
+    Sources are rows, or columns where there are many judges.
+    """
     rows = of_sources(paired, task)
-    names = {name: name for name in rows["source"].unique()}
+    sources = {name: f"from {name}" for name in rows["source"].unique()}
+    judges = {name: name for name in [*sources, *rows["recognizer"].unique()]}
     texts = [change(row).replace(" [", "\n[") for row in rows.itertuples()]
     cells = rows.assign(line=rows["source"], column=rows["recognizer"], text=texts)
-    values, texts = plots.wide(cells, {name: f"from {name}" for name in names}, names)
+    lines, columns = sources, judges
+    if many := len(judges) > 8:
+        cells = cells.rename(columns={"line": "column", "column": "line"})
+        lines, columns = judges, sources
+    values, texts = plots.wide(cells, lines, columns)
     figure = new_figure(height=1.0 + 0.55 * len(values))
     axes, most = figure.subplots(), float(rows["value"].abs().max())
     plots.heat_map(axes, values, texts.fillna(""), cmap=plots.FEWER_OR_MORE.reversed(), limits=(-most, most))
     axes.xaxis.tick_top()
-    for place in range(len(names)):
+    for place in range(len(sources)):  # which the judges begin with
         axes.add_patch(Rectangle((place, place), 1, 1, fill=False, edgecolor=INK, linewidth=2))
-    figure.suptitle(f"{task_title(task)}: gain of RA on plain in points, by source (rows) and judge; framed: its own")
+    order = "by judge (rows) and source" if many else "by source (rows) and judge"
+    figure.suptitle(f"{task_title(task)}: gain of RA on plain in points, {order}; framed: its own")
     own, unseen = (rows[rows["role"] == role]["value"] for role in measured.ROLES)
     figure.alt = (
-        f"Heat map of the gain of RA on plain in {task_name(task)}, {len(names)} sources against as many judges: on "
-        f"the source itself from {signed(own.min())} to {signed(own.max())} points, mean {signed(own.mean())}, on "
-        f"unseen ones from {signed(unseen.min())} to {signed(unseen.max())}, mean {signed(unseen.mean())}."
+        f"Heat map of the gain of RA on plain in {task_name(task)}, {len(sources)} sources against {len(judges)} "
+        f"judges: on the source itself from {signed(own.min())} to {signed(own.max())} points, mean "
+        f"{signed(own.mean())}, on unseen ones from {signed(unseen.min())} to {signed(unseen.max())}, mean "
+        f"{signed(unseen.mean())}."
     )
     return figure
 
@@ -146,6 +156,8 @@ def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
 
 def _best(rows: pd.DataFrame) -> str:
     """Say which mode is furthest beyond `ra`, by how much, and what it costs."""
+    if rows.empty:
+        return "none was measured beside an RA that costs as much"
     row = rows.loc[rows["beyond"].idxmax()]
     gain, cost = interval_of("beyond", signed)(row), number(row["psnr_loss"], 2)
     return f"the best of {len(rows)} is {look(row['mode']).label}, {gain} points beyond RA for {cost} dB"

@@ -57,6 +57,7 @@ def restored(
 def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a row for each source and recognizer, and how well these rows predict what the recognizer gains.
 
+    A black box has no gradient to compare, and no row.
     The first, `runs/<profile>/<task>/boundaries.csv`, has the `MEASURES` as means over `count` test pictures, and the
     `gain` of RA with that source on `plain` over all of them, in points of top-1, with 95 % intervals over pictures.
     The second, `prediction.csv`, has Spearman's rank correlation of `PREDICTORS` with the gains of recognizers that
@@ -65,7 +66,7 @@ def measure_boundaries(profile: Profile, task: str, count: int = 100) -> tuple[p
     """
     set_threads(profile.threads)
     device, modes = pick_device(profile.device), sources_of(profile, task)
-    judges = load_judges(profile.recognizers, device)
+    judges = {name: each for name, each in load_judges(profile.recognizers, device).items() if not each.black_box}
     stored, labels = restored(profile, task, ["plain", *modes.values()], count, device)
     gradients = {name: input_gradients(judge, stored["plain"], labels) for name, judge in judges.items()}
     names, right = right_answers(profile, task, profile.seeds[0])

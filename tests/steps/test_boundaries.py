@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from tiny import profile
 
-from ra_core.steps import boundary_tables, evaluate_task
+from ra_core.steps import boundaries, boundary_tables, evaluate_task
 from ra_core.steps.boundaries import BOUNDARY_COLUMNS, PREDICTION_COLUMNS, predicted, sources_of
+from ra_core.steps.common import load_judges
 
 pytestmark = pytest.mark.usefixtures("tiny_project")
 
@@ -38,6 +39,19 @@ def test_every_pair_of_source_and_recognizer_has_a_row(tiny_project):
     assert rows["gain"].tolist() == pytest.approx(gains.tolist(), abs=1e-3)
     percent = rows[["agreement", "crossed", "crossed_random", "nearer"]]
     assert percent.stack().between(0, 100).all()
+
+
+def test_a_black_box_has_no_gradient_and_no_row(tiny_project, monkeypatch):
+    settings = sources()
+    evaluate_task(settings, "dn")
+
+    def load(names, device):
+        found = load_judges(names, device)
+        found["tiny:another"].black_box = True
+        return found
+
+    monkeypatch.setattr(boundaries, "load_judges", load)
+    assert boundary_tables(settings, count=2)["boundaries"]["recognizer"].tolist() == ["tiny:recognizer"]
 
 
 def pair(generator: np.random.Generator, level: float, sign: float) -> dict[str, np.ndarray]:

@@ -43,6 +43,22 @@ def test_the_matrix_has_a_row_a_source_and_frames_its_own():
     assert "mean +21.0" in figure.alt and "+50" not in figure.alt
 
 
+def test_many_judges_are_rows():
+    others = [f"judge{k}" for k in range(7)]
+    more = pd.concat([
+        paired().query("mode == 'ra'").assign(recognizer=name, role="unseen", difference=100.0 + k)
+        for k, name in enumerate(others)
+    ]).drop_duplicates("recognizer")  # fmt: skip
+    axes = figures.source_matrix(pd.concat([paired(), more]), "sr").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["resnet20", "mobilenet", "vgg8", *others]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["from resnet20", "from mobilenet", "from vgg8"]
+    texts = np.array([text.get_text().split("\n")[0] for text in axes.texts]).reshape(10, 3)
+    assert texts[:3].diagonal().tolist() == ["+20.0", "+22.0", "+21.0"] and texts[3:, 0].tolist() == [
+        f"+{100 + k}.0" for k in range(7)
+    ]
+    assert (texts[3:, 1:] == "").all()
+
+
 def transfer() -> pd.DataFrame:
     rows = [
         {"mode": mode, "task": "sr", "seed": 0, "n": 2000, "psnr_loss": 0.1 + 0.05 * k, "sources": "resnet20"}
