@@ -128,14 +128,16 @@ def objectives_table(transfer: pd.DataFrame, task: str) -> Table:
     }).titled("Points of top-1 on plain [95 % interval]")  # fmt: skip
 
 
-def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
-    """Return, in five sentences with their numbers, what the tables say about a recognizer that training never saw."""
+def what_it_says(tables: dict[str, pd.DataFrame], objectives: pd.DataFrame, task: str) -> str:
+    """Return, in five sentences with their numbers, what the tables say about a recognizer that training never saw.
+
+    `objectives` is the table `transfer` of a profile that compares these.
+    """
     matrix = of_sources(tables["paired"], task)
     own, others = (matrix[matrix["role"] == role] for role in measured.ROLES)
     teachers = others.groupby("source")["value"].mean().sort_values()
-    rows = per_objective(tables["transfer"], task).rename(columns={"method": "mode"}).dropna(subset="beyond")
+    rows = per_objective(objectives, task).dropna(subset="beyond")
     several = rows["sources"].str.contains("+", regex=False)
-    is_ra = rows["mode"].map(lambda mode: name_parts(mode)[0]) == "ra"
     changes = {name: cells.query("role == 'unseen'") for name, cells in _of_changes(tables["later"], task).items()}
     worst = min(changes, key=lambda name: changes[name]["value"].mean())
     kept = [
@@ -148,8 +150,8 @@ def what_it_says(tables: dict[str, pd.DataFrame], task: str) -> str:
         f"{len(others)} pairs {(others['low'] > 0).sum()} surely gain and {(others['high'] < 0).sum()} surely lose.",
         f"2. It matters who teaches: from `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points, "
         f"from `{teachers.index[0]}` {signed(teachers.iloc[0])}.",
-        f"3. From several sources {_best(rows[several])}; from another one alone {_best(rows[~several & is_ra])}.",
-        f"4. By another objective with one source {_best(rows[~several & ~is_ra])}.",
+        f"3. From several sources {_best(rows[several])}.",
+        f"4. By another objective with one source {_best(rows[~several])}.",
         f"5. What unseen recognizers gain, before and after the picture was {worst}: {measured.listing(kept)}.",
     ])  # fmt: skip
 
@@ -160,7 +162,7 @@ def _best(rows: pd.DataFrame) -> str:
         return "none was measured beside an RA that costs as much"
     row = rows.loc[rows["beyond"].idxmax()]
     gain, cost = interval_of("beyond", signed)(row), number(row["psnr_loss"], 2)
-    return f"the best of {len(rows)} is {look(row['mode']).label}, {gain} points beyond RA for {cost} dB"
+    return f"the best of {len(rows)} is {look(row['method']).label}, {gain} points beyond RA for {cost} dB"
 
 
 def _of_changes(later: pd.DataFrame, task: str) -> dict[str, pd.DataFrame]:
