@@ -216,7 +216,7 @@ def test_what_is_wrong_with_judging_alone_is_one_sentence(write, old, new, said)
         ("street:", "scenes:", "preprocessing.scenes has its own pictures; give those in data another name."),
         (
             "    data: ", "    unseen: []  # ",
-            "street has no data; name cifar10 or cifar10_even or cifar10_odd or cells or scenes, or state data: ",
+            "street has no data; name cifar10 or cifar10_even or cifar10_odd or cells or scenes",
         ),
         ("street:", "jpeg:", "preprocessing.jpeg cannot be the name of a data set; use small letters,"),
         ("street:", "'no':", "preprocessing.no cannot be the name of a data set; use small letters,"),
