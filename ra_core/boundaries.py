@@ -41,8 +41,8 @@ def plane_of(plain: torch.Tensor, ra: torch.Tensor, generator: torch.Generator) 
 @torch.inference_mode()
 def answers_on(judge: Judge, plane: Plane, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a recognizer's answers (B, len(b), len(a)) on a grid of each picture's plane."""
-    rows = [judge(torch.cat([plane.at(x, y) for x in a.tolist()])).argmax(1) for y in b.tolist()]
-    return torch.stack([row.view(len(a), -1).T for row in rows], 1)
+    rows = [[judge(plane.at(x, y)).argmax(1) for x in a.tolist()] for y in b.tolist()]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)
 
 
 @torch.inference_mode()

@@ -114,9 +114,10 @@ def steps_of(profile: Profile) -> list[Step]:
 def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
     """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
     rule = notebook.partition("_")[2]
-    shown = tables_of("transfer", "objectives", "photos_sources")
+    others = ("objectives", "photos_sources") if rule == "transfer" else ()
+    shown = tables_of(*(name for name in others if name != profile.name))  # its own are what it makes
     if not profile.compares_sources:
-        return Step(rule, notebook, (), files=shown, resources=asks(1, 16))
+        return Step(rule, notebook, (), files=tables_of("transfer") + shown, resources=asks(1, 16))
     return Step(
         rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
         files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile),
@@ -229,6 +230,7 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[s
         if step.rule in ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
     ]
     measured, small = sum(tables, ()), asks(1, 16)
+    pages = tuple(step.outputs[-1] for step in steps if step.rule in ("transfer", "boundaries"))
     merged = ("accuracy", "paired", *(("rate_accuracy", "bd_rate") if profile.preprocessing else ()))
     return [
         Step(
@@ -241,7 +243,7 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[s
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
         ),
         Step(
-            "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"), measured + trained,
+            "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"), measured + trained + pages,
             files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
         ),
     ]  # fmt: skip

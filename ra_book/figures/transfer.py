@@ -138,6 +138,7 @@ def what_it_says(tables: dict[str, pd.DataFrame], objectives: pd.DataFrame, task
     teachers = others.groupby("source")["value"].mean().sort_values()
     rows = per_objective(objectives, task).dropna(subset="beyond")
     several = rows["sources"].str.contains("+", regex=False)
+    is_ra = rows["method"].map(lambda name: name_parts(name)[0]) == "ra"
     changes = {name: cells.query("role == 'unseen'") for name, cells in _of_changes(tables["later"], task).items()}
     worst = min(changes, key=lambda name: changes[name]["value"].mean())
     kept = [
@@ -148,10 +149,10 @@ def what_it_says(tables: dict[str, pd.DataFrame], objectives: pd.DataFrame, task
         "1. A recognizer that training never saw gets, as a mean over all pairs, "
         f"{number(100 * others['value'].mean() / own['value'].mean(), 0)} % of what a source gains for itself; of "
         f"{len(others)} pairs {(others['low'] > 0).sum()} surely gain and {(others['high'] < 0).sum()} surely lose.",
-        f"2. It matters who teaches: from `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points, "
-        f"from `{teachers.index[0]}` {signed(teachers.iloc[0])}.",
+        f"2. From `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points"
+        + (f"; it matters who teaches: from `{teachers.index[0]}` {signed(teachers.iloc[0])}." if len(teachers) > 1 else "."),
         f"3. From several sources {_best(rows[several])}.",
-        f"4. By another objective with one source {_best(rows[~several])}.",
+        f"4. By another objective with one source {_best(rows[~several & ~is_ra])}.",
         f"5. What unseen recognizers gain, before and after the picture was {worst}: {measured.listing(kept)}.",
     ])  # fmt: skip
 

@@ -107,14 +107,9 @@ def measure_transfer(profile: Profile, task: str) -> pd.DataFrame:
         for mode in [mode for mode in profile.modes if mode != "plain"]:
             own = np.isin(names, sources[mode])
             gain = right[mode] - right["plain"]
-            row = {
-                "profile": profile.name,
-                "task": task,
-                "mode": mode,
-                "seed": seed,
-                "sources": "+".join(sources[mode]),
-            }
-            row |= {"n": gain.shape[1], "psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
+            keys = {"profile": profile.name, "task": task, "mode": mode, "seed": seed}
+            row = keys | {"sources": "+".join(sources[mode]), "n": gain.shape[1]}
+            row |= {"psnr": psnr[mode], "psnr_loss": psnr["plain"] - psnr[mode]}
             row |= _interval("own", gain[own]) | _interval("unseen", gain[~own])
             row |= _share(gain[own].mean(0), gain[~own].mean(0)) if row["own_low"] > 0 and not own.all() else {}
             dearer = [name for name in usual if psnr[name] <= psnr[mode]]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -310,6 +311,8 @@ def example(name: str, monkeypatch) -> dict:
     """Run an example file; what it registers is forgotten after the test."""
     for registry in (TASKS, METHODS, CODECS, PROCESSORS, DATASETS, JUDGES):
         monkeypatch.setattr(registry, "_known", dict(registry))
+    if loaded := sys.modules.get(f"book.examples.{name}"):  # by a profile that another test read
+        return vars(loaded)
     scope = {"__name__": name}
     exec(compile((SOURCES / "examples" / f"{name}.py").read_text(), name, "exec"), scope)
     return scope

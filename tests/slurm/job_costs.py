@@ -48,11 +48,11 @@ def main(folder: Path, count: int) -> None:
     subprocess.run(command, cwd=copy, check=True)
     whole = time.time() - began
     ran = [record for number, record in jobs().items() if number not in before]
-    assert len(ran) == count and all("JobState=COMPLETED" in record for record in ran)
+    assert len(ran) == len(names) and all("JobState=COMPLETED" in record for record in ran)
     executed = [json.loads(path.read_text()) for path in (copy / "runs/short/notebooks").glob("03_*.ipynb")]
     runs = [json.loads((copy / target).read_text()) for target in targets]
     found = about(torch.device("cpu")) | {
-        "jobs": count, "whole_s": whole, "job_s": spread([seconds_of(record) for record in ran]),
+        "jobs": len(names), "whole_s": whole, "job_s": spread([seconds_of(record) for record in ran]),
         "notebook_s": spread([each["metadata"]["papermill"]["duration"] for each in executed]),
         "training_s": spread([run["wall_seconds"] for run in runs]),
     }  # fmt: skip

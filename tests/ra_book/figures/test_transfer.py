@@ -114,19 +114,24 @@ def test_gains_after_a_change_are_means_of_a_role():
 
 def test_five_sentences_say_what_the_tables_say():
     beyond = transfer().assign(sources=["resnet20", "resnet20", "resnet20+vgg8"], beyond=[np.nan, 10.0, 20.0])
+    other = beyond.iloc[[1]].assign(mode="ra@vgg8", sources="vgg8", beyond=70.0)  # no objective of its own
+    beyond = pd.concat([beyond, other], ignore_index=True)
     later = drawn.make_paired(drawn.make_accuracy(tasks=("sr",)))
     fallen = later.assign(change="resized", difference=later["difference"] - 5)
     later = pd.concat([later.assign(change="as restored"), fallen, later.assign(change="coded")]).assign(psnr=21.0)
     said = figures.what_it_says({"paired": paired(), "later": later}, beyond, "sr").split("\n")
     assert len(said) == 5
     assert "10 %" in said[0] and "of 6 pairs 3 surely gain and 0 surely lose" in said[0]  # 2 of 21 points
-    assert "from `mobilenet` the others gain +5.5" in said[1] and "from `resnet20` −1.5" in said[1]
+    assert "From `mobilenet` the others gain +5.5 points; it matters" in said[1] and "from `resnet20` −1.5" in said[1]
     assert "the best of 1 is RA from resnet20 + vgg8, λ 0.001, +20.0 [+19.0, +22.0]" in said[2]
     assert "for 0.20 dB" in said[2]
     assert "the best of 1 is RA, KL, λ 0.01, +10.0" in said[3]
     assert "was resized: RA +12.0 before and +7.0 after" in said[4]
     said = figures.what_it_says({"paired": paired(), "later": later}, beyond.assign(beyond=np.nan), "sr").split("\n")
     assert "none was measured beside an RA that costs as much" in said[2]
+    alone = paired().query("mode == 'ra@vgg8'")
+    said = figures.what_it_says({"paired": alone, "later": later}, beyond, "sr").split("\n")
+    assert said[1].endswith("points.") and "From `vgg8`" in said[1]
 
 
 def test_objectives_are_told_apart_by_name_marker_and_every_eye():
