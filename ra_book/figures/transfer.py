@@ -145,12 +145,13 @@ def what_it_says(tables: dict[str, pd.DataFrame], objectives: pd.DataFrame, task
         f"{look(row.method).label} {signed(row.value)} before and {signed(then)} after"
         for row, then in zip(next(iter(changes.values())).itertuples(), changes[worst]["value"], strict=True)
     ]
+    least = f"; it matters who teaches: from `{teachers.index[0]}` {signed(teachers.iloc[0])}"
+    least = least if len(teachers) > 1 else ""
     return "\n".join([
         "1. A recognizer that training never saw gets, as a mean over all pairs, "
         f"{number(100 * others['value'].mean() / own['value'].mean(), 0)} % of what a source gains for itself; of "
         f"{len(others)} pairs {(others['low'] > 0).sum()} surely gain and {(others['high'] < 0).sum()} surely lose.",
-        f"2. From `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points"
-        + (f"; it matters who teaches: from `{teachers.index[0]}` {signed(teachers.iloc[0])}." if len(teachers) > 1 else "."),
+        f"2. From `{teachers.index[-1]}` the others gain {signed(teachers.iloc[-1])} points{least}.",
         f"3. From several sources {_best(rows[several])}.",
         f"4. By another objective with one source {_best(rows[~several & ~is_ra])}.",
         f"5. What unseen recognizers gain, before and after the picture was {worst}: {measured.listing(kept)}.",
