@@ -113,7 +113,7 @@ def gains_by_classes(found: Found) -> Figure:
         for y in range(len(judges), len(labels), len(judges)):
             axes.axhline(y - 0.5, color=LINES, linewidth=0.8)
     figure.suptitle("Gain on plain by the classes that training saw")
-    plots.legend(figure, plots.looks_of(cells), note(prepare(next(iter(found.values())), PAIRED)))
+    plots.legend(figure, plots.looks_of(cells), note(prepare(pd.concat(found.values()), PAIRED)))
     means = cells.groupby(["saw", "method"], sort=False)["value"].mean()
     said = ", ".join(f"{look(method).label} {signed(value)} with {seen}" for (seen, method), value in means.items())
     figure.alt = f"Gain on plain in points of top-1, by the classes that training saw; means of all judges: {said}."
