@@ -101,7 +101,7 @@ def collect(settings: Profile, root: Path) -> dict[str, bytes]:
     files = {
         str(path.relative_to(source)): path.read_bytes()
         for path in sorted(source.rglob("*"))
-        if path.is_file() and path.relative_to(source).parts[0] != "_build"
+        if path.is_file() and not {"_build", "__pycache__"} & {*path.relative_to(source).parts}
     }
     toc, config = (yaml.safe_load(files[name]) for name in ("_toc.yml", "_config.yml"))
     sections = {"results/index": task_pages(settings.tasks), "coding/index": coding_pages(settings)}
