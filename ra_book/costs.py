@@ -141,11 +141,11 @@ def as_time(hours: float) -> str:
 
 
 def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return costs to read, a row for each profile and machine, a column for each number of devices."""
+    """Return costs to read, a row for each profile that trains and machine, a column for each number of devices."""
     records = [
         {"profile": profile, "machine": machine, "trainings": f"{group['trainings'].iloc[0]:.0f}"}
         | {f"on {row.devices:.0f}": as_time(row.hours) for row in group.itertuples()}
-        for (profile, machine), group in rows.dropna(subset="trainings").groupby(["profile", "machine"], sort=False)
+        for (profile, machine), group in rows.query("trainings > 0").groupby(["profile", "machine"], sort=False)
     ]
     return pd.DataFrame(records, columns=None if records else ["profile", "machine"]).set_index(["profile", "machine"])
 
