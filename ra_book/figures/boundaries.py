@@ -82,7 +82,7 @@ def prediction(boundaries: pd.DataFrame, predictions: pd.DataFrame, task: str) -
             mine = rows[rows["source"] == source]
             axes.plot(mine[line.predictor], mine["gain"], marker, color=colour, markersize=6, label=source)
         text = f"{number(line.value, 2)} [{number(line.low, 2)}, {number(line.high, 2)}]"
-        axes.set(title=f"rank correlation {text}", xlabel=PREDICTORS[line.predictor])
+        axes.set(title=f"rank correlation\n{text}", xlabel=PREDICTORS[line.predictor])
         said.append(f"{PREDICTORS[line.predictor]} {text}")
     axes.figure.axes[0].set_ylabel("gain on plain, points")
     handles, labels = axes.get_legend_handles_labels()
