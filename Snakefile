@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
+from ra_book.sections import sources
 from ra_core.errors import ParameterError, RAError
 from ra_core.locks import file_lock
 from ra_core.params import load_profile
@@ -26,7 +27,6 @@ CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings
 CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
 THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
 HASHES = Hashes(Path(), PROFILE.extensions)
-LEFT = {"_build", "__pycache__"}  # by programs, in the folder of the book
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 # The executed copy is whole when it comes to its place; one that fails stays where it is.
@@ -87,7 +87,7 @@ rule book:
         [path for step in STEPS for path in step.outputs],
         sorted(map(str, Path("notebooks").glob("*.ipynb"))),  # whose text the pages show
         sorted(map(str, Path().glob("r*s/benchmarks/*.json"))),  # of runs and of results: shown where they are there
-        sorted(str(page) for page in Path("book").rglob("*") if page.is_file() and not LEFT & {*page.parts}),
+        [str(path) for path in sources(Path("book"))],
     output:
         touch(f"{RUNS}/book.done"),
     params:

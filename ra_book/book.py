@@ -20,7 +20,7 @@ import yaml
 
 from ra_book.carried import CLASSES, CODED, FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
 from ra_book.figures import codec_title, render, task_title
-from ra_book.sections import applicable, report_files
+from ra_book.sections import applicable, report_files, sources
 from ra_book.speed import speed_text
 from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
@@ -98,11 +98,7 @@ def coding_pages(settings: Profile) -> dict[str, tuple[str, str]]:
 def collect(settings: Profile, root: Path) -> dict[str, bytes]:
     """Return every file of the book to build by its path: sources, executed notebooks and report files."""
     source, runs = root / "book", root / "runs" / settings.name
-    files = {
-        str(path.relative_to(source)): path.read_bytes()
-        for path in sorted(source.rglob("*"))
-        if path.is_file() and not {"_build", "__pycache__"} & {*path.relative_to(source).parts}
-    }
+    files = {str(path.relative_to(source)): path.read_bytes() for path in sources(source)}
     toc, config = (yaml.safe_load(files[name]) for name in ("_toc.yml", "_config.yml"))
     sections = {"results/index": task_pages(settings.tasks), "coding/index": coding_pages(settings)}
     titles = _list_pages(toc, files, sections)

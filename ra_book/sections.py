@@ -1,8 +1,18 @@
-"""What only some profiles have: files of the report, and sections of a notebook, left out where they show nothing."""
+"""What a book is made of: its sources, and what only some profiles have, files of the report and sections."""
+
+from pathlib import Path
 
 WHERE_IT_APPLIES = "where-it-applies"  # tag of a section's heading
 REPORT = ("values.json", "headline.svg", "headline.md", "against_the_paper.svg", "against_the_paper.md", "published.md",
           "status.md")  # fmt: skip
+
+
+def sources(folder: Path) -> list[Path]:
+    """Return the files of the folder `book`, without what programs leave there."""
+    left = {"_build", "__pycache__"}
+    return [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and not left & {*path.relative_to(folder).parts}
+    ]
 
 
 def report_files(profile) -> list[str]:

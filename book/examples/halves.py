@@ -18,9 +18,8 @@ class Within(Recognizer):
     """A recognizer of all classes that chooses among those of one half."""
 
     def __init__(self, name: str, half: str):
-        whole = load_judge(name)
-        super().__init__(whole, f"{name}_{half}", (0, 0, 0), (1, 1, 1))
-        self.first, self.family, self.black_box = FIRST[half], whole.family, whole.black_box
+        super().__init__(load_judge(name), f"{name}_{half}", (0, 0, 0), (1, 1, 1))
+        self.first, self.family, self.black_box = FIRST[half], self.net.family, self.net.black_box
 
     def forward(self, images):
         return super().forward(images)[:, self.first :: 2]

@@ -145,8 +145,8 @@ def what_it_says(tables: dict[str, pd.DataFrame], objectives: pd.DataFrame, task
         f"{look(row.method).label} {signed(row.value)} before and {signed(then)} after"
         for row, then in zip(next(iter(changes.values())).itertuples(), changes[worst]["value"], strict=True)
     ]
-    least = f"; it matters who teaches: from `{teachers.index[0]}` {signed(teachers.iloc[0])}"
-    least = least if len(teachers) > 1 else ""
+    several_teach = len(teachers) > 1
+    least = f"; it matters who teaches: from `{teachers.index[0]}` {signed(teachers.iloc[0])}" if several_teach else ""
     return "\n".join([
         "1. A recognizer that training never saw gets, as a mean over all pairs, "
         f"{number(100 * others['value'].mean() / own['value'].mean(), 0)} % of what a source gains for itself; of "

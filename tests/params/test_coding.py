@@ -1,6 +1,7 @@
 import pytest
 from refusal import refusal
 
+from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.params import Data, Network, own_folder
 from ra_core.params.coding import Ladder, LearnedProxy, Preprocessing
@@ -216,7 +217,7 @@ def test_what_is_wrong_with_judging_alone_is_one_sentence(write, old, new, said)
         ("street:", "scenes:", "preprocessing.scenes has its own pictures; give those in data another name."),
         (
             "    data: ", "    unseen: []  # ",
-            "street has no data; name cifar10 or cifar10_even or cifar10_odd or cells or scenes",
+            "street has no data; name DATA SETS, or state data: ",
         ),
         ("street:", "jpeg:", "preprocessing.jpeg cannot be the name of a data set; use small letters,"),
         ("street:", "'no':", "preprocessing.no cannot be the name of a data set; use small letters,"),
@@ -229,4 +230,4 @@ def test_what_is_wrong_with_judging_alone_is_one_sentence(write, old, new, said)
 )  # fmt: skip
 def test_what_is_wrong_with_ones_own_is_one_sentence(write, old, new, said):
     found = refusal(ParameterError, write, OWN.replace(old, new))
-    assert said in found, found
+    assert said.replace("DATA SETS", " or ".join(DATASETS)) in found, found
