@@ -72,25 +72,26 @@ def source_matrix(paired: pd.DataFrame, task: str) -> Figure:
 
 
 def per_objective(transfer: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return a row for each mode of a task as `method`: its seeds averaged, with intervals over pictures and seeds.
-
-    A number that one of the seeds lacks is none.
+    """Return a row for each mode of a task, as `method`, and profile: its seeds averaged, with intervals over pictures
+    and seeds. A number that one of the seeds lacks is none.
     """
     rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
-    averaged = rows.groupby("method", sort=False)[["n", "psnr_loss"]].mean()
+    keys = ["method", "profile"]
+    averaged = rows.groupby(keys, sort=False)[["n", "psnr_loss"]].mean()
     for name in NUMBERS:
         ends = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
         given = rows.assign(**{end: rows[column] for end, column in ends.items()}, least=-np.inf, most=np.inf)
-        means = over_seeds(given, ["method"], [*ends, "least", "most"]).set_index("method")
+        means = over_seeds(given, keys, [*ends, "least", "most"]).set_index(keys)
         averaged[list(ends.values())] = means[list(ends)]
-    return averaged.assign(sources=rows.groupby("method")["sources"].first()).reset_index()
+    return averaged.assign(sources=rows.groupby(keys)["sources"].first()).reset_index()
 
 
 @style()
 def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
     """Draw what each objective gains on its sources and on the unseen, against the PSNR that it costs.
 
-    What `source_matrix` shows, `ra` from other single sources, is left out.
+    What `source_matrix` shows, `ra` from other single sources, is left out. A line joins an objective's points of
+    several profiles, which differ in λ.
     """
     rows = per_objective(transfer, task)
     rows = rows[[weight is not None or len(sources) != 1 for _, sources, weight in rows["method"].map(name_parts)]]
@@ -104,6 +105,8 @@ def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
                 row.psnr_loss, row.value, error, fmt=drawn.marker, color=drawn.colour, markersize=7,
                 markeredgecolor="white", markeredgewidth=0.6, elinewidth=1.2,
             )  # fmt: skip
+        for method, levels in rows.sort_values("psnr_loss").groupby("method"):
+            axes.plot(levels["psnr_loss"], levels[name], color=look(method).colour, linewidth=0.8, zorder=0)
         axes.set(title=title, xlabel="PSNR lost beside plain, dB")
         axes.axhline(0, color=INK, linewidth=1)
     shown[0].set_ylabel("gain on plain, points of top-1")

@@ -61,7 +61,8 @@ def test_many_judges_are_rows():
 
 def transfer() -> pd.DataFrame:
     rows = [
-        {"mode": mode, "task": "sr", "seed": 0, "n": 2000, "psnr_loss": 0.1 + 0.05 * k, "sources": "resnet20"}
+        {"profile": "few", "mode": mode, "task": "sr", "seed": 0, "n": 2000, "psnr_loss": 0.1 + 0.05 * k}
+        | {"sources": "resnet20"}
         | {name + end: 10.0 * k + apart for name in ("own", "unseen", "beyond") for end, apart in ENDS.items()}
         | {"share": np.nan, "share_low": np.nan, "share_high": np.nan}
         for k, mode in enumerate(["ra", "ra_kl@0.01", "ra@resnet20+vgg8@0.001"])
@@ -78,6 +79,19 @@ def test_objectives_stand_at_their_cost_and_gain():
     table = figures.objectives_table(transfer(), "sr")
     assert list(table.index) == ["RA", "RA from resnet20 + vgg8, λ 0.001", "RA, KL, λ 0.01"]
     assert table.loc["RA, KL, λ 0.01", "on the unseen"] == "+10.0 [+9.0, +12.0]" and table["share, %"].iloc[0] == "–"
+
+
+def test_levels_of_an_objective_are_rows_of_their_own_and_joined_in_the_drawing():
+    dearer = transfer().assign(profile="dear")
+    dearer["psnr_loss"] += 0.2
+    dearer[["own", "own_low", "own_high"]] += 5
+    both = pd.concat([transfer(), dearer])
+    rows = per_objective(both, "sr").set_index(["method", "profile"])["own"]
+    assert rows["ra", "few"] == 0 and rows["ra", "dear"] == 5
+    figure = figures.objectives_at_cost(both, "sr")
+    joined = [line.get_xydata().round(3).tolist() for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert [[0.1, 0.0], [0.3, 5.0]] in joined
+    assert len(figures.objectives_table(both, "sr")) == 6
 
 
 def test_seeds_of_an_objective_are_one_row_with_an_interval_that_covers_them():
