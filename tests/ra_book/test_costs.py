@@ -60,7 +60,7 @@ def test_methods_ask_for_what_they_have(quick):
 
 
 def test_pictures_are_steps_times_batch_and_what_ships_is_known(quick):
-    assert by_run(quick, "sr")["plain"].pictures == 1248 * 32
+    assert by_run(quick, "sr")["plain"].pictures == 312 * 32
     assert [one.shipped for one in quick if one.part == "scenes"] == [True]
     assert not any(one.shipped for one in quick if one.part != "scenes")
     photographs = work.planned(load_profile("imagenet", {"seeds": [0]}))
