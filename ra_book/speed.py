@@ -9,12 +9,13 @@ from ra_core.errors import OutputError
 
 
 def speed_text(root: Path) -> str:
-    """Return what the benchmarks found in the project at `root`: training, coding, bounds of a GPU, what bf16 changes.
+    """Return what the benchmarks found in the project at `root`: training, coding, jobs of a cluster, bounds of a GPU,
+    what bf16 changes.
 
     What the reader measured (`runs/benchmarks/`) stands before what was measured once and kept (`results/benchmarks/`).
     Raises `OutputError` for a file that no benchmark wrote.
     """
-    tellers = {"throughput": _throughput, "coding": _coding, "bounds": _bounds}
+    tellers = {"throughput": _throughput, "coding": _coding, "jobs": _jobs, "bounds": _bounds}
     tellers |= {f"precision-{task}": _precision for task in TASKS}
     texts = []
     for name, tell in tellers.items():
@@ -86,6 +87,22 @@ def _coding(found: dict) -> str:
         "program were written in C; the one *with C programs* is that of real ones where they were found, which bring "
         "libraries of their own. The last column says how many times as fast all cores encode as one.\n"
     ) + _table("codec | times as fast | over rounds | wanted | with C programs | encoding on all cores", rows)
+
+
+def _jobs(found: dict) -> str:
+    whole, parts = found["whole_s"], {"job": "a job of Slurm", "notebook": "its notebook", "training": "its training"}
+    return (
+        f"**What the workflow costs a job.** {found['jobs']} trainings of a blink, each a job of a Slurm of one node, "
+        f"took {whole / 60:.1f} minutes, {whole / found['jobs']:.1f} seconds each; measured with "
+        f"`python tests/slurm/job_costs.py` {_made(found)}. Beside a real training what stands between the rows is "
+        "what a job costs: Slurm and the processes of the workflow, then starting the notebook and drawing its page.\n"
+    ) + _table(
+        "what | seconds, median | over jobs",
+        [
+            f"{what} | {row['median']:.1f} | {row['low']:.1f} to {row['high']:.1f}"
+            for row, what in ((found[f"{name}_s"], what) for name, what in parts.items())
+        ],
+    )
 
 
 def _bounds(found: dict) -> str:

@@ -43,6 +43,10 @@ BOUNDS = MADE | {
     },
     "memory": {"dn": {"as it is": {"kept_gb": 14.6, "peak_gb": 14.68, "largest_batch": [94, 313]}}},
 }  # fmt: skip
+JOBS = MADE | {
+    "jobs": 100, "whole_s": 615.0, "job_s": {"median": 12.0, "low": 11.0, "high": 15.0},
+    "notebook_s": {"median": 7.25, "low": 6.5, "high": 9.0}, "training_s": {"median": 0.5, "low": 0.4, "high": 0.8},
+}  # fmt: skip
 
 
 def precision(**number) -> dict:
@@ -102,6 +106,18 @@ def test_what_a_gpu_allows_is_shown_as_counted(tmp_path, put):
     rows = speed_text(tmp_path).splitlines()
     assert "| dn ra | 8,411 | 29.4 | 31.3 | 8.5 | 8.8 | 20.5 | 6%, 2% | 1%, 18% |" in rows
     assert "| dn ra, as it is | 14.6 | 14.7 | 94 | 313 |" in rows and "nothing here was timed" in speed_text(tmp_path)
+
+
+def test_what_a_job_costs_is_shown_part_by_part(tmp_path, put):
+    put("results", "jobs", JOBS)
+    text = speed_text(tmp_path)
+    assert "100 trainings" in text and "took 10.2 minutes, 6.2 seconds each" in text
+    rows = (
+        "a job of Slurm | 12.0 | 11.0 to 15.0",
+        "its notebook | 7.2 | 6.5 to 9.0",
+        "its training | 0.5 | 0.4 to 0.8",
+    )
+    assert all(f"| {row} |" in text.splitlines() for row in rows)
 
 
 def test_what_bf16_changes_is_shown_beside_the_spread_of_seeds(tmp_path, put):
