@@ -87,6 +87,13 @@ def references() -> dict[str, dict[str, pd.DataFrame]]:
     return {folder.name: {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))} for folder in folders}
 
 
+def kept(table: str, *profiles: str) -> pd.DataFrame:
+    """Return a table of the reference results of profiles, one below the other; without rows where none has it."""
+    paths = [results_folder() / name / f"{table}.csv" for name in profiles]
+    found = [pd.read_csv(path) for path in paths if path.exists()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["task"])
+
+
 def trainings() -> pd.DataFrame:
     """Return the trainings of all reference results, a row each."""
     tables = [tables["trainings"] for tables in references().values()]

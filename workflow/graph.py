@@ -114,7 +114,7 @@ def steps_of(profile: Profile) -> list[Step]:
 def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
     """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
     rule = notebook.partition("_")[2]
-    others = ("objectives", "objectives_strong", "sources", "photos_sources") if rule == "transfer" else ()
+    others = ("sources", *(("objectives", "objectives_strong", "photos_sources") if rule == "transfer" else ()))
     shown = tables_of(*(name for name in others if name != profile.name))  # its own are what it makes
     if not profile.compares_sources:
         return Step(rule, notebook, (), files=tables_of("transfer") + shown, resources=asks(1, 16))

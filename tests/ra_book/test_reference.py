@@ -140,6 +140,15 @@ def test_profiles_never_run_are_told_and_without_references_tables_are_empty(pro
     assert reference.not_run() == ["other"]
 
 
+def test_a_table_of_several_profiles_is_one_below_the_other(project):
+    for name in ("first", "second"):
+        text = paired(5).assign(profile=name).to_csv(index=False)
+        reference.write_text(project / "results" / name / "paired.csv", text)
+    found = reference.kept("paired", "second", "absent", "first")
+    assert found["profile"].tolist() == ["second", "first"] and list(found["difference"]) == [5, 5]
+    assert reference.kept("paired", "absent")["task"].empty and reference.kept("later", "first").empty
+
+
 def test_own_results_stand_last(project):
     reference.collect("mine")
     task = project / "runs" / "other" / next(iter(load_profile("other").tasks))
