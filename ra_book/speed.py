@@ -92,10 +92,11 @@ def _coding(found: dict) -> str:
 def _jobs(found: dict) -> str:
     whole, parts = found["whole_s"], {"job": "a job of Slurm", "notebook": "its notebook", "training": "its training"}
     return (
-        f"**What the workflow costs a job.** {found['jobs']} trainings of a blink, each a job of a Slurm of one node, "
-        f"took {whole / 60:.1f} minutes, {whole / found['jobs']:.1f} seconds each; measured with "
-        f"`python tests/slurm/job_costs.py` {_made(found)}. Beside a real training what stands between the rows is "
-        "what a job costs: Slurm and the processes of the workflow, then starting the notebook and drawing its page.\n"
+        f"**What the workflow costs a job.** {found['jobs']} trainings of a second or so, each a job of Slurm on one "
+        f"node, took {whole / 60:.1f} minutes: side by side, one was finished every {whole / found['jobs']:.1f} "
+        f"seconds. Measured with `python tests/slurm/job_costs.py` {_made(found)}. The difference between the first "
+        "two rows is what Slurm and the processes of the workflow cost a job; that between the last two is the start "
+        "of the notebook and the drawing of its page.\n"
     ) + _table(
         "what | seconds, median | over jobs",
         [

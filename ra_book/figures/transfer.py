@@ -123,9 +123,14 @@ def objectives_at_cost(transfer: pd.DataFrame, task: str) -> Figure:
 
 
 def objectives_table(transfer: pd.DataFrame, task: str) -> Table:
-    """Return a line for each objective and source: its PSNR loss, its gains, the share that transfers, beyond `ra`."""
-    between = partial(interval_of, write=signed)
-    return row_table(per_objective(transfer, task), {"objective": lambda row: look(row.method).label}, {
+    """Return a line for each objective and source: its PSNR loss, its gains, the share that transfers, beyond `ra`.
+
+    Where there are several profiles, each line names its own.
+    """
+    rows, between = per_objective(transfer, task), partial(interval_of, write=signed)
+    words = {"objective": lambda row: look(row.method).label}
+    words |= {"profile": lambda row: row.profile} if rows["profile"].nunique() > 1 else {}
+    return row_table(rows, words, {
         "PSNR lost, dB": ("psnr_loss", 2), "on its sources": between("own"), "on the unseen": between("unseen"),
         "share, %": between("share"), "beyond RA, on the unseen": between("beyond"),
     }).titled("Points of top-1 on plain [95 % interval]")  # fmt: skip
@@ -134,7 +139,7 @@ def objectives_table(transfer: pd.DataFrame, task: str) -> Table:
 def what_it_says(tables: dict[str, pd.DataFrame], objectives: pd.DataFrame, task: str) -> str:
     """Return, in five sentences with their numbers, what the tables say about a recognizer that training never saw.
 
-    `objectives` is the table `transfer` of a profile that compares these.
+    `objectives` is the table `transfer` of one profile that compares these.
     """
     matrix = of_sources(tables["paired"], task)
     own, others = (matrix[matrix["role"] == role] for role in measured.ROLES)
@@ -204,7 +209,7 @@ def later_gains(later: pd.DataFrame, task: str) -> Figure:
 
 def later_table(later: pd.DataFrame, task: str) -> Table:
     """Return a line for each mode and role, with its gain after each change, and the PSNR of what is shown."""
-    psnr = later.groupby("mode")["psnr"].first()
+    psnr = measured.only(later, "task", task).groupby("mode")["psnr"].first()
     rows = pd.concat([cells.assign(change=name) for name, cells in _of_changes(later, task).items()])
     words = {"objective": lambda row: look(row.method).label, "on": "role"}
     words |= {"PSNR, dB": lambda row: number(psnr[row.method], 2)}

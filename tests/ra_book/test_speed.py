@@ -111,7 +111,7 @@ def test_what_a_gpu_allows_is_shown_as_counted(tmp_path, put):
 def test_what_a_job_costs_is_shown_part_by_part(tmp_path, put):
     put("results", "jobs", JOBS)
     text = speed_text(tmp_path)
-    assert "100 trainings" in text and "took 10.2 minutes, 6.2 seconds each" in text
+    assert "100 trainings" in text and "took 10.2 minutes: side by side, one was finished every 6.2 seconds" in text
     rows = (
         "a job of Slurm | 12.0 | 11.0 to 15.0",
         "its notebook | 7.2 | 6.5 to 9.0",

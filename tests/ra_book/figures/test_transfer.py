@@ -91,7 +91,8 @@ def test_levels_of_an_objective_are_rows_of_their_own_and_joined_in_the_drawing(
     figure = figures.objectives_at_cost(both, "sr")
     joined = [line.get_xydata().round(3).tolist() for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
     assert [[0.1, 0.0], [0.3, 5.0]] in joined
-    assert len(figures.objectives_table(both, "sr")) == 6
+    table = figures.objectives_table(both, "sr").reset_index()
+    assert list(table["profile"]) == ["few", "dear"] * 3 and "profile" not in figures.objectives_table(transfer(), "sr")
 
 
 def test_seeds_of_an_objective_are_one_row_with_an_interval_that_covers_them():
@@ -122,6 +123,8 @@ def test_gains_after_a_change_are_means_of_a_role():
     assert line["as restored"].startswith(f"+{unseen:.1f}") and line["coded as JPEG 75"].startswith(
         f"+{unseen - 1:.1f}"
     )
+    other = later.assign(task="jpeg", psnr=30.0)
+    assert set(figures.later_table(pd.concat([later, other]), "jpeg").reset_index()["PSNR, dB"]) == {"30.00"}
     figure = figures.later_gains(later, "sr")
     assert len(figure.axes) == 2 and f"coded as JPEG 75: RA +{rows['difference'].iloc[0] - 1:.1f}" in figure.alt
 
