@@ -114,10 +114,10 @@ def steps_of(profile: Profile) -> list[Step]:
 def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
     """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
     rule = notebook.partition("_")[2]
-    others = ("sources", *(("objectives", "objectives_strong", "photos_sources") if rule == "transfer" else ()))
+    others = ["transfer", "sources"] + ["objectives", "objectives_strong", "photos_sources"] * (rule == "transfer")
     shown = tables_of(*(name for name in others if name != profile.name))  # its own are what it makes
     if not profile.compares_sources:
-        return Step(rule, notebook, (), files=tables_of("transfer") + shown, resources=asks(1, 16))
+        return Step(rule, notebook, (), files=shown, resources=asks(1, 16))
     return Step(
         rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
         files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile),

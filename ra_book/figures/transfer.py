@@ -72,8 +72,9 @@ def source_matrix(paired: pd.DataFrame, task: str) -> Figure:
 
 
 def per_objective(transfer: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Return a row for each mode of a task, as `method`, and profile: its seeds averaged, with intervals over pictures
-    and seeds. A number that one of the seeds lacks is none.
+    """Return a row for each mode (`method`) and profile of a task: seeds averaged, intervals over pictures and seeds.
+
+    A number that one of the seeds lacks is none.
     """
     rows = measured.in_order(measured.only(transfer, "task", task).rename(columns={"mode": "method"}), "method")
     keys = ["method", "profile"]
