@@ -16,9 +16,10 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
-from ra_core.judges.recognizer import load_recognizer, sidecar_of
+from ra_core.judges.recognizer import SHIPPED, sidecar_of
 from ra_core.judges.trunks import TRUNKS
 from ra_core.models.cifar_nets import FAMILIES
+from ra_core.models.weights import load_weights
 
 CHANNELS = 64  # of each level of the pyramid
 NEW_WIDTH = 128  # of the stages that a recognizer lacks
@@ -122,10 +123,9 @@ def make_detector(name: str, classes: int, trained_features: bool = False) -> nn
     """
     recognizer, cuts, widths = TRUNKS.find(name)
     sidecar = sidecar_of(recognizer)
+    classifier = FAMILIES[recognizer](len(sidecar["classes"]))
     if trained_features:
-        classifier = load_recognizer(recognizer).net.requires_grad_(True)
-    else:
-        classifier = FAMILIES[recognizer](len(sidecar["classes"]))
+        load_weights(classifier, SHIPPED / f"{recognizer}.safetensors", sidecar.get("sha256"))
     net = BUILD[name](Pyramid(classifier, cuts, widths), classes + 1)  # 0 is the background
     net.transform = Unresized(sidecar["mean"], sidecar["std"])
     return net

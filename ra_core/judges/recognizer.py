@@ -152,8 +152,7 @@ def describe(recognizer: Recognizer) -> dict:
     """Return the sidecar of a shipped recognizer; of any other, its name and its number of parameters, if known."""
     if recognizer.name in OURS:
         return sidecar_of(recognizer.name)
-    count = None if recognizer.black_box else sum(p.numel() for p in recognizer.parameters())
-    return {"name": recognizer.name, "parameters": count}
+    return {"name": recognizer.name, "parameters": None if recognizer.black_box else recognizer.parameter_count}
 
 
 def _custom(name: str) -> tuple[nn.Module, Iterable[float], Iterable[float]]:

@@ -1,9 +1,11 @@
 """Blocks that several networks are made of."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def conv_bn(c_in: int, c_out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -33,3 +35,18 @@ class Appended(nn.Sequential):
 def stage(block: Callable[[int, int, int], nn.Module], c_in: int, c_out: int, stride: int, count: int) -> list:
     """Return blocks in a row, made by `block(c_in, c_out, stride)`; the first one changes channels and size."""
     return [block(c_in, c_out, stride), *(block(c_out, c_out, 1) for _ in range(count - 1))]
+
+
+def fold_normalisation(net: nn.Module) -> nn.Module:
+    """Give every convolution of a network that is not trained any more the normalisation right behind it, in place.
+
+    It answers the same within rounding, in less time and memory. Only pairs that follow each other in a `Sequential`
+    are found.
+    """
+    for part in net.eval().modules():
+        if isinstance(part, nn.Sequential):
+            for (name, layer), (behind, norm) in pairwise(list(part.named_children())):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    setattr(part, name, fuse_conv_bn_eval(layer, norm))
+                    setattr(part, behind, nn.Identity())
+    return net

@@ -31,12 +31,16 @@ class SameConv(nn.Conv2d):
     """A convolution whose border is split as TensorFlow does: at stride 2 an even side gets more on the far end."""
 
     def forward(self, x):
-        sides = []
-        for size in (x.shape[-1], x.shape[-2]):  # F.pad begins with the last axis
-            stride, kernel = self.stride[0], self.kernel_size[0]
-            missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-            sides += [missing // 2, missing - missing // 2]
-        return super().forward(F.pad(x, sides))
+        before, after = zip(*map(self._sides, x.shape[-2:]), strict=True)
+        if before == after:  # at stride 1; no copy with a border is needed
+            return F.conv2d(x, self.weight, self.bias, self.stride, before, groups=self.groups)
+        return super().forward(F.pad(x, (before[1], after[1], before[0], after[0])))
+
+    def _sides(self, size: int) -> tuple[int, int]:
+        """Return how many pixels of border lie before and behind a side."""
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+        return missing // 2, missing - missing // 2
 
 
 def _conv_bn(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:

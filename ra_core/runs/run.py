@@ -86,7 +86,7 @@ class Run:
 
     def judge(self, pictures, device: torch.device) -> Judge:
         """Return the source, the judge that training sees, and see that it fits the pictures."""
-        judge = load_judge(self.parameters["source"], pictures.classes).to(device, memory_format=torch.channels_last)
+        judge = load_judge(self.parameters["source"], pictures.classes).made_fast(device)
         if is_labelled(pictures):
             images, labels = pictures.batch(torch.arange(1))
             with torch.inference_mode():

@@ -34,8 +34,8 @@ def pictures_of(profile: Profile, place: str, part: str, count: int = 0):
 
 
 def load_judges(names: list[str], device: str | torch.device = "cpu", classes=()) -> dict[str, Judge]:
-    """Return judges by name, frozen, on a device; detectors name what they find by `classes`."""
-    return {name: load_judge(name, classes).to(device, memory_format=torch.channels_last) for name in names}
+    """Return judges by name, frozen and made fast, on a device; detectors name what they find by `classes`."""
+    return {name: load_judge(name, classes).made_fast(device) for name in names}
 
 
 def part_path(profile: Profile, place: tuple, name: str) -> Path:

@@ -12,6 +12,7 @@ import torch
 from ra_core.channels import to_arrays
 from ra_core.codecs import Codec, jpeg_parts, load_codec
 from ra_core.data.boxes import in_batches
+from ra_core.judges import Judge
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
@@ -56,9 +57,10 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     curve = steps.curve if steps else settings.transfer[codec]
     quality = curve[len(curve) // 2]
     for network, use, net, work in _networks(profile, dataset, codec, quality, image):
+        count = net.parameter_count if isinstance(net, Judge) else sum(p.numel() for p in net.parameters())
         with torch.no_grad():
             rows.append({
-                "network": network, "use": use, "parameters": sum(p.numel() for p in net.parameters()),
+                "network": network, "use": use, "parameters": count,
                 "macs_per_pixel": macs(work) / (height * width), "ms_per_picture": milliseconds(work),
                 "threads": torch.get_num_threads(), "device": device_name(device),
             })  # fmt: skip
