@@ -160,7 +160,9 @@ def shipped(*names: str) -> tuple[str, ...]:
 
 def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
     given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
-    return _training("train_processor", "03_train_processor", profile, runs, run, given)
+    step = _training("train_processor", "03_train_processor", profile, runs, run, given)
+    waits = run.before and "plain" in profile.modes  # else its own notebook trains that
+    return replace(step, inputs=finished(runs, [run.before])) if waits else step
 
 
 def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:

@@ -20,10 +20,15 @@ from ra_core.runs.shipped import place_of
 
 @dataclass(frozen=True)
 class RestorationRun(Run):
-    """A training of one task in one mode."""
+    """A training of one task in one mode.
 
+    The processor of `ra_transformer` learns what that of `plain` does, so it takes that one, from the run `before`, and
+    trains the transformer alone.
+    """
+
+    before: "RestorationRun | None" = None
     recorded = ("profile", "task", "mode", "seed", "source")
-    validations = 6
+    validations = 4
 
     @property
     def name(self):
@@ -56,6 +61,8 @@ class RestorationRun(Run):
         start = self.parameters.get("start")
         for name in start["sha256"].keys() & networks.keys() if start else ():
             load_weights(networks[name], place_of(start["run"]) / f"{name}.safetensors", start["sha256"][name])
+        if self.before:
+            networks["processor"] = self.before.load()["processor"].requires_grad_(False)
 
     def objective(self, judge, splits):
         return Restoration(self.method, self.channel, judge)
@@ -82,4 +89,5 @@ def resolve_restoration(profile: Profile, task: str, mode: str, seed: int) -> Re
     if chosen.transformer:
         parameters["transformer"] = settings.transformer.model_dump()
     folder = run_folder(profile.name, task, chosen.name, seed)
-    return RestorationRun(parameters, folder, profile.evaluation_batch, cache=profile.data.cache)
+    before = resolve_restoration(profile, task, "plain", seed) if chosen.transformer else None
+    return RestorationRun(parameters, folder, profile.evaluation_batch, cache=profile.data.cache, before=before)

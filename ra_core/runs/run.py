@@ -32,6 +32,7 @@ class Run:
     evaluation_batch: int = 16
     validation_pictures: int = 0
     cache: str = "none"
+    before: ClassVar["Run | None"] = None  # another run whose networks it builds on
     recorded: ClassVar[tuple[str, ...]]  # the parameters that `run.json` repeats
     validations: ClassVar[int]  # in the course of the training
 

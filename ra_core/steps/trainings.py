@@ -12,7 +12,7 @@ from ra_core.training.processes import Team, find_team
 
 
 def train(run: Run, pictures: dict[str, str] | None = None) -> Path:
-    """Train the networks of a run unless that is done or ships, and return its folder.
+    """Train the networks of a run unless that is done or ships, and the run before it; return its folder.
 
     Several processes that call it (see `ra_core.training.processes`) train it together. `pictures` are its
     `fingerprints`, where they are known. Raises `DataError` where it was done with others.
@@ -26,6 +26,8 @@ def train(run: Run, pictures: dict[str, str] | None = None) -> Path:
         return True
 
     if not team.on_rank_zero(done):
+        if run.before:
+            train(run.before, pictures)
         _train(run, team)
     team.on_rank_zero(lambda: tidy(run.folder))  # also where a run was killed right after it ended
     return run.folder

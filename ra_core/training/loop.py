@@ -31,6 +31,7 @@ def fit(
 ) -> dict:  # fmt: skip
     """Train `networks` for an objective and write their weights into `folder`, one file a name.
 
+    One whose weights want no gradient stays as it is, in evaluation.
     `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. Several processes share each batch
     of `batch` pictures; the last of an epoch may be short unless `drop_last`. A network's gradient longer than `clip`
     is shortened to it (0: never). A checkpoint is written every `checkpoint_seconds`, and a run found unfinished goes
@@ -43,6 +44,7 @@ def fit(
     if precision not in PRECISIONS:
         raise ParameterError(f"precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
     team = find_team(device)
+    learning = {name: net for name, net in networks.items() if any(p.requires_grad for p in net.parameters())}
     place, memory = team.device, torch.channels_last if channels_last else torch.contiguous_format
     for net in [*networks.values(), *objective.frozen]:
         net.to(place, memory_format=memory)
@@ -53,18 +55,18 @@ def fit(
         "validation": validation_pictures and fingerprint(validation_pictures),
         **objective.settings, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
         "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last, "clip": clip,
-        "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in networks.items()},
+        "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in learning.items()},
     }  # fmt: skip
     check_processes(networks, objective, settings, team)
     with out_of_memory_hint(place, "the networks and the state of their training", "give smaller ones, or free some"):
-        optimizer = optimiser([p for net in networks.values() for p in net.parameters()], lr=lr)
+        optimizer = optimiser([p for net in learning.values() for p in net.parameters()], lr=lr)
         state = TrainingState(Path(folder), networks, optimizer, settings)
         state.restore(team)
-        models = distribute(networks, team)
+        models = networks | distribute(learning, team)
 
     def update(images, labels, generator, count, share) -> tuple[list[str], torch.Tensor]:
         """Take one step and return the names of its terms, and their means over the batch of all processes."""
-        for net in networks.values():
+        for net in learning.values():
             net.train()
         prepared = objective.prepare(to_device(images, place, memory), labels, generator)
         for key, value in prepared.items():
@@ -75,7 +77,7 @@ def fit(
             terms = objective.terms(models, prepared)
         optimizer.zero_grad()
         (team.size * share * terms["loss"]).backward()  # processes average
-        for net in networks.values() if clip else ():  # one by one: none depends on what others learn
+        for net in learning.values() if clip else ():  # one by one: none depends on what others learn
             nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimizer.step()
         values = torch.stack([share * value.detach().float() for value in terms.values()])
