@@ -70,23 +70,25 @@ def train(project: Path, mode: str, limit: float = float("inf"), checkpoint: int
     if checkpoint:
         be_killed_in_a_checkpoint(checkpoint)
     if before:  # the step of that name
-        setattr(trainings, before, lambda *_: kill())
+        setattr(trainings, before, lambda folder, *_: kill() if mode in folder.parts else None)
     lines = count_lines(limit)
     trainings.train(resolve(load_profile("tiny"), "dn", mode))
     sys.settrace(None)
     (project / "lines").write_text(str(lines[0]))
 
 
-def started(project: Path, *arguments, **options) -> int:
-    """Run `train` in a new process; return the signal that ended it, or 0."""
+def started(project: Path, mode: str, **options) -> int:
+    """Run `train` in a new process, the first time after what it builds on; return the signal that ended it, or 0."""
     if not project.exists():
         project.mkdir()
         tiny.project(project)
+        if mode == "ra_transformer":
+            started(project, "plain")
     child = os.fork()
     if not child:
         code = 1
         try:
-            train(project, *arguments, **options)
+            train(project, mode, **options)
             code = 0
         finally:
             os._exit(code)

@@ -84,6 +84,18 @@ def test_a_finished_run_is_not_repeated_and_not_touched(trained):
     assert everything(folder) == before and trained == ["dn ra seed0"]
 
 
+def test_the_transformer_is_trained_on_the_finished_processor_of_plain(trained):
+    folder = train_run(profile(), "dn", "ra_transformer", 0)
+    assert trained == ["dn plain seed0", "dn ra_transformer seed0"]
+    processor, transformer = ((folder / f"{name}.safetensors").read_bytes() for name in ("processor", "transformer"))
+    assert processor == (folder.parents[1] / "plain" / "seed0" / "processor.safetensors").read_bytes()
+    assert len({line["distortion"] for line in tiny.log(folder) if "loss" in line}) > 1  # batches differ
+    train_run(profile(), "dn", "ra_transformer", 1)
+    assert trained[2:] == ["dn plain seed1", "dn ra_transformer seed1"]
+    other = folder.parent / "seed1" / "transformer.safetensors"
+    assert other.read_bytes() != transformer
+
+
 def test_a_changed_parameter_trains_again(trained):
     folder = train_run(profile(), "dn", "ra", 0)
     before = tiny.weights(folder)
