@@ -98,7 +98,7 @@ def steps_of(profile: Profile) -> list[Step]:
             wildcards={"task": task}, parameters={"task": task},
             files=shipped(*profile.recognizers) + (kept(judged) if profile.processors else ()),
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
-            resources=asks(8, 32, profile),
+            resources=asks(8, 32, profile), priority=2,
         ))  # fmt: skip
     judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
     steps += [
@@ -114,7 +114,8 @@ def steps_of(profile: Profile) -> list[Step]:
 def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
     """Return the step of some tables: measured where modes learn from several judges, else what is kept is shown."""
     rule = notebook.partition("_")[2]
-    others = ["transfer", "sources"] + ["objectives", "objectives_strong", "photos_sources"] * (rule == "transfer")
+    others = ["transfer", "sources"]
+    others += ["objectives", "objectives_strong", "photos_sources", "photos_sources_dn_jpeg"] * (rule == "transfer")
     shown = tables_of(*(name for name in others if name != profile.name))  # its own are what it makes
     if not profile.compares_sources:
         return Step(rule, notebook, (), files=shown, resources=asks(1, 16))
@@ -161,6 +162,7 @@ def shipped(*names: str) -> tuple[str, ...]:
 def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
     given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
     step = _training("train_processor", "03_train_processor", profile, runs, run, given)
+    step = replace(step, priority=2)  # what the book is about is there first
     waits = run.before and "plain" in profile.modes  # else its own notebook trains that
     return replace(step, inputs=finished(runs, [run.before])) if waits else step
 
