@@ -17,6 +17,7 @@ from ra_book.figures import Figure, look, style
 from ra_book.figures.judges import HOLLOW, by_family, draw_by_family
 from ra_book.figures.look import FAINT, RIGHT, WRONG, new_figure, shortened
 from ra_book.figures.measured import ACCURACY, PAIRED, change, number, per_role, prepare, values_of
+from ra_book.reference import kept
 from ra_core.data.folders import FolderPictures, imagenet_classes
 from ra_core.data.photographs import package_folder
 from ra_core.errors import exit_status
@@ -39,11 +40,6 @@ TABLE = re.compile(r"^\| task \|.*?(?=\n\n)", re.DOTALL | re.MULTILINE)
 LETTERS = 12  # of a class under a picture
 
 
-def read(table: str, profile: str = "photos") -> pd.DataFrame:
-    """Return a table of the reference results of a profile."""
-    return pd.read_csv(project_root() / "results" / profile / f"{table}.csv")
-
-
 def gains(paired: pd.DataFrame, mode: str = MODE) -> pd.DataFrame:
     """Return by task and role the gain on plain in points, averaged over recognizers and seeds, with its interval."""
     rows = per_role(prepare(paired, PAIRED))
@@ -52,7 +48,7 @@ def gains(paired: pd.DataFrame, mode: str = MODE) -> pd.DataFrame:
 
 def table() -> str:
     """Return the table of the README in Markdown: by task and role what `MODE` gains, from where to where; and PSNR."""
-    found, accuracy = gains(read("paired")), prepare(read("accuracy"), ACCURACY)
+    found, accuracy = gains(kept("paired", "photos")), prepare(kept("accuracy", "photos"), ACCURACY)
     unseen = accuracy.loc[accuracy["role"] == "unseen", "recognizer"].nunique()
     cells = per_role(accuracy).set_index(["task", "role", "method"])
     lines = [
@@ -114,8 +110,8 @@ def _pictures(axes: Axes) -> None:
 
 def _gains(figure: Figure) -> None:
     """Draw what each judge gains in every task."""
-    paired = read("paired")
-    cells, labels = by_family(paired[paired["mode"] == MODE], read("recognizers"))
+    paired = kept("paired", "photos")
+    cells, labels = by_family(paired[paired["mode"] == MODE], kept("recognizers", "photos"))
     tasks = values_of(cells, "task")
     grid = figure.add_gridspec(1, len(tasks), left=0.69, right=0.995, bottom=0.11, top=0.9, wspace=0.1)
     panels = grid.subplots(sharex=True, sharey=True)

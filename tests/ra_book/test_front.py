@@ -57,7 +57,8 @@ def photographs(tmp_path, monkeypatch):
     recognizers = pd.DataFrame(kinds, columns=["recognizer", "role", "family", "black_box", "top1"])
     monkeypatch.setattr(front, "package_folder", lambda *_: tmp_path)
     monkeypatch.setattr(front, "load_judge", lambda name: Recognizer())
-    monkeypatch.setattr(front, "read", {"paired": paired, "recognizers": recognizers, "accuracy": accuracy}.get)
+    tables = {"paired": paired, "recognizers": recognizers, "accuracy": accuracy}
+    monkeypatch.setattr(front, "kept", lambda table, profile: tables[table])
     return paired
 
 
@@ -111,13 +112,15 @@ def test_the_command_renews_picture_and_table(photographs, tmp_path, monkeypatch
 
 def test_the_readme_says_what_the_results_on_photographs_say():
     assert front.table() in README
-    kinds = front.read("recognizers").set_index("recognizer")["black_box"]
-    rows = front.read("paired").query("mode == @front.MODE")
+    kinds = front.kept("recognizers", "photos").set_index("recognizer")["black_box"]
+    rows = front.kept("paired", "photos").query("mode == @front.MODE")
     rows = rows.assign(black_box=rows["recognizer"].map(kinds))
     assert f"Of {len(kinds)} judges {kinds.sum()} are" in README.replace("\n", " ")
     counted = [(task, mine["low"] > 0, mine["black_box"]) for task, mine in rows.groupby("task")]
     said = {task: f"{above.sum()} ({(above & black).sum()}) in {front.TASKS[task]}" for task, above, black in counted}
-    accuracy = front.read("accuracy").query("role == 'source'").pivot(index="task", columns="mode", values="top1")
+    accuracy = (
+        front.kept("accuracy", "photos").query("role == 'source'").pivot(index="task", columns="mode", values="top1")
+    )
     left, ours, plain = (accuracy.loc[["sr", "dn", "jpeg"], mode] for mode in ("unprocessed", front.MODE, "plain"))
     assert "{:.1f}, {:.1f} and {:.1f} %; `plain` does not".format(*left) in README.replace("\n", " ")
     assert (ours > left).all() and (plain < left).all()
@@ -126,7 +129,7 @@ def test_the_readme_says_what_the_results_on_photographs_say():
 
 
 def test_the_readme_says_what_the_results_on_cifar10_say():
-    found = front.gains(front.read("paired", "cifar10_narrow"))["value"]
+    found = front.gains(front.kept("paired", "cifar10_narrow"))["value"]
     paragraph = next(part for part in README.split("\n\n") if "complete CIFAR-10" in part)
     for task in ("sr", "dn", "jpeg"):
         for role in ("source", "unseen"):
