@@ -31,7 +31,8 @@ def resolve(
         return _finished(profile, place, method, seed)
     if codec is None:
         run = resolve_restoration(profile, place, method, seed)
-        return replace(run, parameters=run.parameters | _start(profile.task(place).start, run))
+        before = resolve(profile, place, "plain", seed) if run.method.transformer else None
+        return replace(run, parameters=run.parameters | _start(profile.task(place).start, run), before=before)
     if trained := profile.coding(place).trained:
         return find_run(f"{trained}/{run_name(method, codec, quality)}/seed{seed}")
     return resolve_coding(profile, place, method, codec, quality, seed)

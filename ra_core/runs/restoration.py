@@ -58,8 +58,8 @@ class RestorationRun(Run):
             return {name: make_processor(scale=scales[name], **self.parameters[name]) for name in self.method.trains}
 
     def begin(self, networks):
-        start = self.parameters.get("start")
-        for name in start["sha256"].keys() & networks.keys() if start else ():
+        start, fresh = self.parameters.get("start"), networks.keys() - ({"processor"} if self.before else set())
+        for name in start["sha256"].keys() & fresh if start else ():
             load_weights(networks[name], place_of(start["run"]) / f"{name}.safetensors", start["sha256"][name])
         if self.before:
             networks["processor"] = self.before.load()["processor"].requires_grad_(False)
@@ -89,5 +89,4 @@ def resolve_restoration(profile: Profile, task: str, mode: str, seed: int) -> Re
     if chosen.transformer:
         parameters["transformer"] = settings.transformer.model_dump()
     folder = run_folder(profile.name, task, chosen.name, seed)
-    before = resolve_restoration(profile, task, "plain", seed) if chosen.transformer else None
-    return RestorationRun(parameters, folder, profile.evaluation_batch, cache=profile.data.cache, before=before)
+    return RestorationRun(parameters, folder, profile.evaluation_batch, cache=profile.data.cache)

@@ -102,12 +102,14 @@ def begun_with(name: str, **task):
 def test_a_training_begins_with_finished_networks_and_is_another_run(tiny_project):
     finished = resolve(profile(), "dn", "plain")
     trainings.train(finished)
-    run = resolve(begun_with("runs/tiny/dn/plain/seed0"), "dn", "ra_transformer")
+    settings = begun_with("runs/tiny/dn/plain/seed0")
+    run = resolve(settings, "dn", "ra_transformer")
     told = {
         "run": "runs/tiny/dn/plain/seed0",
         "sha256": json.loads((finished.folder / "run.json").read_text())["sha256"],
     }
     assert run.parameters["start"] == told
+    assert run.before == resolve(settings, "dn", "plain", 0) and run.before.parameters["start"] == told
     assert {**run.parameters, "start": None} == {**run_parameters(profile(), "dn", "ra_transformer", 0), "start": None}
     fresh, begun = run.networks(), run.networks()
     run.begin(begun)
@@ -117,6 +119,8 @@ def test_a_training_begins_with_finished_networks_and_is_another_run(tiny_projec
     assert all(torch.equal(one, other) for one, other in same)  # the finished run has none
 
     trainings.train(run)
+    kept = (folder / "processor.safetensors" for folder in (run.folder, run.before.folder))
+    assert len({path.read_bytes() for path in kept}) == 1  # that of plain, begun with the same
     (finished.folder / "processor.safetensors").unlink()
     assert set(run.load()) == {"processor", "transformer"}  # what it began with is no longer needed
 
