@@ -16,7 +16,6 @@ from ra_core.runs.proxies import proxies_of
 COLUMNS = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
 SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
 LARGEST = 320  # pixels a side
-SLOPES_OF = 160  # pixels a side of the corner that slopes are measured on: each takes 126 files a picture
 STEP = 0.1  # by this share
 
 
@@ -41,19 +40,18 @@ def agreement(
 
     A row a quality and proxy: `rate_correlation` (Pearson, over the pictures), `rate_ratio` (the proxy's bits over
     the file's), `psnr` between the two reconstructions (dB, mean over pictures) and `gradient_cosine`, the mean over
-    pictures of the cosine between `proxy_slopes` and `codec_slopes`, both of a corner of `SLOPES_OF` pixels a side.
+    pictures of the cosine between `proxy_slopes` and `codec_slopes`.
     """
     rows = []
     stored = to_8bit(images)
-    corner = stored[..., :SLOPES_OF, :SLOPES_OF]
-    waves = bands(corner)
+    waves = bands(stored)
     for quality in qualities:
         decoded, sizes = Coded(codec, quality).transmit(stored)
-        bits, real = 8.0 * sizes, codec_slopes(codec, corner, waves, quality)
+        bits, real = 8.0 * sizes, codec_slopes(codec, stored, waves, quality)
         for name, proxy in proxies.items():
             with torch.no_grad():
                 guess = proxy(stored, torch.full((len(stored),), float(quality)))
-            slopes = proxy_slopes(proxy, corner, waves, quality)
+            slopes = proxy_slopes(proxy, stored, waves, quality)
             rows.append({
                 "proxy": name, "codec": codec.name, "quality": quality, "n": len(images),
                 "rate_correlation": torch.corrcoef(torch.stack([guess["bits"].double(), bits.double()]))[0, 1].item(),
