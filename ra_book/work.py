@@ -109,6 +109,7 @@ def _restoration(run: RestorationRun, judge: Judge) -> float:
     scale, side = run.channel.scale, _known_side(run) or _side(run)
     with torch.device("meta"):
         networks = {name: _bare(net) for name, net in run.networks().items()}
+        networks["processor"].requires_grad_(run.before is None)
         objective = run.objective(judge, {})
         small, large = (torch.zeros(1, 3, size, size) for size in (side // scale, side))
         batch = {"degraded": small, "target": large, "labels": torch.zeros(1, dtype=torch.long)}
