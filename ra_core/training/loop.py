@@ -31,7 +31,7 @@ def fit(
 ) -> dict:  # fmt: skip
     """Train `networks` for an objective and write their weights into `folder`, one file a name.
 
-    One whose weights want no gradient stays as it is, in evaluation.
+    One whose weights want no gradient is used as it is given.
     `pictures` gives `training_batch(indices, generator)`, floats in [0, 1] or bytes. Several processes share each batch
     of `batch` pictures; the last of an epoch may be short unless `drop_last`. A network's gradient longer than `clip`
     is shortened to it (0: never). A checkpoint is written every `checkpoint_seconds`, and a run found unfinished goes
