@@ -162,9 +162,9 @@ def shipped(*names: str) -> tuple[str, ...]:
 def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
     given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
     step = _training("train_processor", "03_train_processor", profile, runs, run, given)
-    step = replace(step, priority=2)  # what the book is about is there first
     waits = run.before and "plain" in profile.modes  # else its own notebook trains that
-    return replace(step, inputs=finished(runs, [run.before])) if waits else step
+    inputs = finished(runs, [run.before]) if waits else ()
+    return replace(step, inputs=inputs, priority=2)  # what the book is about is there first
 
 
 def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
