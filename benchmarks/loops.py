@@ -114,7 +114,7 @@ class OurLoop:
         make: Callable[[str], tuple[nn.Module, nn.Module]] = networks,
     ):  # fmt: skip
         self.processor, net = make(task)
-        self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD)
+        self.recognizer = Recognizer(net, "resnet18", IMAGENET_MEAN, IMAGENET_STD).made_fast(device)
         self.channel, self.batch, self.device = make_channel(task), batch, device
         self.objective = Restoration(find_method(mode), self.channel, self.recognizer)
         self.training, self.validation = (load_tree(root, part) for part in ("train", "val"))

@@ -90,9 +90,10 @@ def to_8bit(images: torch.Tensor) -> torch.Tensor:
     return to_unit((images.detach().float().clamp(0, 1) * 255 + 0.5).floor())
 
 
-def to_unit(levels: torch.Tensor) -> torch.Tensor:
+def to_unit(levels: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """Return levels from 0 to 255, whole or not, as floats in [0, 1], to the bit the same on every device."""
-    return levels / torch.tensor(255.0, device=levels.device)  # by a plain 255 a GPU multiplies by its reciprocal
+    # By a plain 255 a GPU multiplies by its reciprocal.
+    return torch.div(levels, torch.tensor(255.0, device=levels.device), out=out)
 
 
 def topk_correct(logits: torch.Tensor, labels: torch.Tensor, k: int = 1) -> torch.Tensor:

@@ -41,19 +41,22 @@ def through_jpeg(images: torch.Tensor, quality: int, subsampling: str) -> torch.
     count = len(images)
     if near.device.type == "cpu":
         count = max(1, CHUNK * torch.get_num_threads() // images[0, 0].numel())
-    decoded = torch.cat([_through(part, quality, subsampling) for part in near.split(count)])
-    return decoded.contiguous(memory_format=torch.channels_last).to(images.device)
+    decoded = torch.empty_like(near, dtype=torch.float32, memory_format=torch.channels_last)
+    for part, out in zip(near.split(count), decoded.split(count), strict=True):
+        _through(part, quality, subsampling, out)
+    return decoded.to(images.device)
 
 
-def _through(images, quality, subsampling):
-    """Do the same for pictures whose tensors are small enough to lie side by side."""
+def _through(images, quality, subsampling, out):
+    """Write the same of pictures whose tensors are small enough to lie side by side."""
     height, width = images.shape[-2:]
-    luma, chroma = _split(images.float().contiguous().clamp(0, 1).mul_(255).add_(0.5).floor_())  # as `to_8bit`
+    levels = torch.clamp(images, 0, 1, out=torch.empty(images.shape, device=images.device))
+    luma, chroma = _split(levels.mul_(255).add_(0.5).floor_())  # as `to_8bit`
     luma = _coder(quality, 0, width, images.device)(luma)
     if subsampling == "4:2:0":
         chroma = _halve(chroma)
     chroma = _coder(quality, 1, chroma.shape[-1], images.device)(chroma)
-    return to_unit(_join(luma, chroma if subsampling == "4:4:4" else _enlarge(chroma, height, width)))
+    to_unit(_join(luma, chroma if subsampling == "4:4:4" else _enlarge(chroma, height, width)), out=out)
 
 
 @lru_cache(maxsize=64)
@@ -116,6 +119,12 @@ def _mix(start, weights, planes, out):
             start = torch.add(start, plane, alpha=round(round(weight, 5) * UNIT) / UNIT, out=out)
 
 
+@lru_cache(maxsize=64)
+def _by_turns(even, odd, width, device):
+    """Return two numbers in turn, for every column of a width."""
+    return torch.tensor([even, odd] * (width // 2), device=device)
+
+
 def _halve(chroma):
     """Average 2 x 2 pixels, at a half down and up in turn, for whole blocks of 8 columns.
 
@@ -125,7 +134,7 @@ def _halve(chroma):
     padded = pad_to_multiple(chroma, 16)
     rows = padded[..., ::2, :] + padded[..., 1::2, :]
     sums = rows[..., ::2] + rows[..., 1::2]
-    sums.add_(sums.new_tensor([1, 2]).repeat(sums.shape[-1] // 2))
+    sums.add_(_by_turns(1.0, 2.0, sums.shape[-1], sums.device))
     return sums.mul_(0.25).floor_()[..., :height, :]
 
 
@@ -138,18 +147,18 @@ def _enlarge(chroma, height, width):
     if coarse.shape[-1] <= 2:
         return coarse.repeat_interleave(2, -2).repeat_interleave(2, -1)[..., :height, :width]
     fine = _twice(_twice(coarse / 16, -2), -1)
-    fine.add_(fine.new_tensor([8 / 16, 7 / 16]).repeat(coarse.shape[-1])).floor_()
+    fine.add_(_by_turns(8 / 16, 7 / 16, fine.shape[-1], fine.device)).floor_()
     return fine[..., :height, :width]
 
 
 def _twice(planes, axis):
     """Return three times each value plus the one before it, and plus the one behind it; beyond an end is that end."""
-    size = planes.shape[axis]
-    edged = torch.cat([planes.narrow(axis, 0, 1), planes, planes.narrow(axis, -1, 1)], axis)
-    shape = list(planes.shape)
+    shape, last = list(planes.shape), planes.shape[axis] - 1
     shape[axis] *= 2
     result = planes.new_empty(shape)
     for side in (0, 1):
-        target = result.unflatten(axis, (size, 2)).select(axis, side)
-        torch.add(edged.narrow(axis, 2 * side, size), planes, alpha=3, out=target)
+        target = result.unflatten(axis, (last + 1, 2)).select(axis, side)
+        here, beside = planes.narrow(axis, 1 - side, last), planes.narrow(axis, side, last)
+        torch.add(beside, here, alpha=3, out=target.narrow(axis, 1 - side, last))
+        torch.mul(planes.narrow(axis, side * last, 1), 4, out=target.narrow(axis, side * last, 1))
     return result
