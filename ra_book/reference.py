@@ -112,7 +112,8 @@ def profile_names() -> list[str]:
 
 def not_run() -> list[str]:
     """Return the profiles of `params/` that have no reference results."""
-    return [name for name in profile_names() if name not in {"smoke", *references()}]
+    known = {"smoke", *references()}
+    return [name for name in profile_names() if name not in known]
 
 
 def beside(profile: Profile, table: str) -> dict[str, pd.DataFrame]:

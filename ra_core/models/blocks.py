@@ -38,10 +38,10 @@ def stage(block: Callable[[int, int, int], nn.Module], c_in: int, c_out: int, st
 
 
 class _Layers(fx.Tracer):
-    """Follows pictures through a network; a convolution is one layer, also one of our own kind."""
+    """Follows pictures through a network; what consists of no other modules is a layer, also one of our own kind."""
 
     def is_leaf_module(self, module, name):
-        return isinstance(module, nn.Conv2d) or super().is_leaf_module(module, name)
+        return next(module.children(), None) is None or super().is_leaf_module(module, name)
 
 
 def fold_normalisation(net: nn.Module) -> nn.Module:
