@@ -1,6 +1,7 @@
 """Tables of preprocessing before a codec: bytes, BD-rates, transfer, filters, headers, costs, proxies."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import pandas as pd
 
@@ -9,7 +10,10 @@ from ra_book.figures.look import TRANSFERRED, look
 from ra_book.figures.measured import BD, RATES, change, checked, in_order, number, one, per_recognizer, prepare
 from ra_book.figures.tables import NOTHING, Table, codec, method, recognizer, row_table, wide_table
 
-AGREEMENT = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
+AGREEMENT = [
+    "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr",
+    "gradient_cosine", "gradient_cosine_low", "gradient_cosine_high",
+]  # fmt: skip
 COST = ["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"]
 BYTES = "Bytes beside the codec alone at equal accuracy, % [95 % interval]"
 
@@ -152,7 +156,8 @@ def agreement_table(agreement: pd.DataFrame) -> Table:
     return row_table(rows, {"proxy": "proxy", "codec": codec, "quality": _quality}, {
         "pictures": ("n", 0), "correlation of the rates": ("rate_correlation", 2),
         "bits of the proxy / of the codec": ("rate_ratio", 2), "PSNR between what they decode, dB": ("psnr", 1),
-        "cosine of the gradients of the rate": ("gradient_cosine", 2),
+        "cosine of the gradients of the rate [95 % interval]":
+            measured.interval_of("gradient_cosine", partial(number, digits=2)),
     })  # fmt: skip
 
 

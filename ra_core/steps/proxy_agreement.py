@@ -8,12 +8,15 @@ from torch import nn
 
 from ra_core.channels import Coded, to_arrays
 from ra_core.codecs import Codec, load_codec
-from ra_core.metrics import psnr, to_8bit
+from ra_core.metrics import mean_interval, psnr, to_8bit
 from ra_core.params import Profile
 from ra_core.params.coding import Preprocessing, ends_and_middle
 from ra_core.runs.proxies import proxies_of
 
-COLUMNS = ["proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr", "gradient_cosine"]
+COLUMNS = [
+    "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr",
+    "gradient_cosine", "gradient_cosine_low", "gradient_cosine_high",
+]  # fmt: skip
 SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
 LARGEST = 320  # pixels a side
 STEP = 0.1  # by this share
@@ -40,7 +43,7 @@ def agreement(
 
     A row a quality and proxy: `rate_correlation` (Pearson, over the pictures), `rate_ratio` (the proxy's bits over
     the file's), `psnr` between the two reconstructions (dB, mean over pictures) and `gradient_cosine`, the mean over
-    pictures of the cosine between `proxy_slopes` and `codec_slopes`.
+    pictures of the cosine between `proxy_slopes` and `codec_slopes`, with its 95 % interval.
     """
     rows = []
     stored = to_8bit(images)
@@ -51,13 +54,14 @@ def agreement(
         for name, proxy in proxies.items():
             with torch.no_grad():
                 guess = proxy(stored, torch.full((len(stored),), float(quality)))
-            slopes = proxy_slopes(proxy, stored, waves, quality)
+            cosines = torch.cosine_similarity(proxy_slopes(proxy, stored, waves, quality), real)
+            cosine, low, high = mean_interval(cosines)
             rows.append({
                 "proxy": name, "codec": codec.name, "quality": quality, "n": len(images),
                 "rate_correlation": torch.corrcoef(torch.stack([guess["bits"].double(), bits.double()]))[0, 1].item(),
                 "rate_ratio": (guess["bits"] / bits).mean().item(),
                 "psnr": psnr(to_8bit(guess["pictures"]), decoded).mean().item(),
-                "gradient_cosine": torch.cosine_similarity(slopes, real).mean().item(),
+                "gradient_cosine": cosine, "gradient_cosine_low": max(low, -1), "gradient_cosine_high": min(high, 1),
             })  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 

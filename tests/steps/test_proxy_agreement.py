@@ -6,7 +6,7 @@ from torch import nn
 
 from ra_core.channels import Coded
 from ra_core.codecs import load_codec
-from ra_core.metrics import psnr, to_8bit
+from ra_core.metrics import mean_interval, psnr, to_8bit
 from ra_core.models.proxies import make_proxy
 from ra_core.params.coding import Ladder, Preprocessing
 from ra_core.steps import proxy_agreement as module
@@ -62,7 +62,9 @@ def test_a_row_a_quality_and_proxy_with_the_numbers_of_both():
     assert row["rate_correlation"] == pytest.approx(torch.corrcoef(both)[0, 1].item(), abs=1e-5)
     waves = bands(stored)
     slopes = proxy_slopes(Energy(), stored, waves, 30), codec_slopes(JPEG, stored, waves, 30)
-    assert row["gradient_cosine"] == pytest.approx(torch.cosine_similarity(*slopes, dim=1).mean().item(), abs=1e-4)
+    names = ["gradient_cosine", "gradient_cosine_low", "gradient_cosine_high"]
+    assert list(row[names]) == pytest.approx(mean_interval(torch.cosine_similarity(*slopes, dim=1)), abs=1e-4)
+    assert (table[names[1]] >= -1).all() and (table[names[2]] <= 1).all()
 
 
 def test_every_codec_of_a_data_set_is_compared_with_all_its_proxies(monkeypatch):
