@@ -7,7 +7,6 @@ computes the same.
 import gc
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
 
 import torch
 from bounds import checkpointed
@@ -15,7 +14,6 @@ from loops import stepping
 from timing import clock, timed
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.profiler import ProfilerActivity, profile
 
 from ra_core.channels import Jpeg
@@ -34,7 +32,7 @@ class Case:
         processor, net = make(task)
         layout = {"device": device, "memory_format": torch.channels_last}
         self.processor = processor.to(**layout).train()
-        self.judge = Recognizer(net, "timed", IMAGENET_MEAN, IMAGENET_STD).to(**layout)
+        self.judge = Recognizer(net, "timed", IMAGENET_MEAN, IMAGENET_STD).made_fast(device)
         self.task, self.batch, self.device, self.backend, self.bf16 = task, batch, device, backend, True
         self.optimizer = torch.optim.Adam(self.processor.parameters(), lr=1e-4)
         self.step = self.take  # what is timed
@@ -104,17 +102,6 @@ def eight_channels(case: Case) -> None:
 
     for conv in (case.processor.head[0], case.processor.tail[-1]):
         conv.forward = partial(filled, conv)
-
-
-@variant("recognizer without normalisation")
-def folded(case: Case) -> None:
-    """Put the frozen normalisation of the recognizer into its convolutions."""
-    for net in list(case.judge.modules()):
-        names = list(net._modules) if isinstance(net, nn.Sequential) else []
-        for first, second in pairwise(names):
-            if isinstance(net[int(second)], nn.BatchNorm2d) and isinstance(net[int(first)], nn.Conv2d):
-                net[int(first)] = fuse_conv_bn_eval(net[int(first)], net[int(second)])
-                net[int(second)] = nn.Identity()
 
 
 @variant("the whole step as one CUDA graph")

@@ -50,7 +50,7 @@ def through_jpeg(images: torch.Tensor, quality: int, subsampling: str) -> torch.
 def _through(images, quality, subsampling, out):
     """Write the same of pictures whose tensors are small enough to lie side by side."""
     height, width = images.shape[-2:]
-    levels = torch.clamp(images, 0, 1, out=torch.empty(images.shape, device=images.device))
+    levels = torch.clamp(images.float(), 0, 1, out=torch.empty(images.shape, device=images.device))
     luma, chroma = _split(levels.mul_(255).add_(0.5).floor_())  # as `to_8bit`
     luma = _coder(quality, 0, width, images.device)(luma)
     if subsampling == "4:2:0":

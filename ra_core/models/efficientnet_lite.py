@@ -12,10 +12,9 @@ from pickle import UnpicklingError
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ra_core.errors import WeightsError
-from ra_core.models.blocks import Residual, stage
+from ra_core.models.blocks import Residual, SameConv, stage
 
 # Of each stage: expansion, blocks, kernel, stride, channels.
 STAGES = (
@@ -25,22 +24,6 @@ STAGES = (
 SCALES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}  # of width and depth
 STEM, HEAD = 32, 1280
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # of the published weights
-
-
-class SameConv(nn.Conv2d):
-    """A convolution whose border is split as TensorFlow does: at stride 2 an even side gets more on the far end."""
-
-    def forward(self, x):
-        before, after = zip(*map(self._sides, x.shape[-2:]), strict=True)
-        if before == after:  # at stride 1; no copy with a border is needed
-            return F.conv2d(x, self.weight, self.bias, self.stride, before, groups=self.groups)
-        return super().forward(F.pad(x, (before[1], after[1], before[0], after[0])))
-
-    def _sides(self, size: int) -> tuple[int, int]:
-        """Return how many pixels of border lie before and behind a side."""
-        stride, kernel = self.stride[0], self.kernel_size[0]
-        missing = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-        return missing // 2, missing - missing // 2
 
 
 def _conv_bn(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:

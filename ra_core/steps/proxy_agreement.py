@@ -18,7 +18,7 @@ COLUMNS = [
     "gradient_cosine", "gradient_cosine_low", "gradient_cosine_high",
 ]  # fmt: skip
 SIDE = 8  # of the blocks whose frequencies are made stronger and weaker
-HIGHEST = 6  # sum of both numbers of a frequency; all above change no cosine of the tables by more than 0.01
+HIGHEST = 6  # sum of both numbers of a frequency; those above changed no cosine in `quick` by more than 0.01
 LARGEST = 320  # pixels a side
 STEP = 0.1  # by this share
 

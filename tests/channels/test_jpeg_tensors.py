@@ -99,6 +99,13 @@ def test_the_layout_in_memory_and_autocast_change_nothing_and_no_gradient_passes
     assert torch.equal(decoded, expected) and not decoded.requires_grad
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.float16])
+def test_pictures_of_any_kind_of_float_are_those_in_float32(kind):
+    images = torch.rand(2, 3, 19, 24, generator=torch.Generator().manual_seed(0)).to(kind)
+    assert torch.equal(through_jpeg(images, 50, "4:2:0"), through_jpeg(images.float(), 50, "4:2:0"))
+    assert Jpeg(50)(images).dtype == kind
+
+
 def test_values_between_levels_are_rounded_as_what_is_stored():
     images = 1.4 * torch.rand((4, 3, 20, 20), generator=torch.Generator().manual_seed(3)) - 0.2
     assert torch.equal(through_jpeg(images, 75, "4:2:0"), Jpeg(75).transmit(images)[0])

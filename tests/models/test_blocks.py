@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from ra_core.models.blocks import fold_normalisation
+from ra_core.models.blocks import SameConv, fold_normalisation
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
 
@@ -47,28 +47,6 @@ def norms_left(net: nn.Module) -> int:
     return sum(isinstance(layer, nn.BatchNorm2d) for layer in fold_normalisation(net).modules())
 
 
-class Parts(nn.Module):
-    """A way through two pairs of layers that depends on the pictures, so that only each pair is a fixed one."""
-
-    def __init__(self, *parts: nn.Module):
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, x):
-        return self.parts[int(x.mean() > 0)](x)
-
-
-class Named(nn.Module):
-    """A convolution and a normalisation by name, `use(conv, norm, x)` of which it answers."""
-
-    def __init__(self, use):
-        super().__init__()
-        self.conv, self.norm, self.use = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), use
-
-    def forward(self, x):
-        return self.use(self.conv, self.norm, x)
-
-
 def test_a_resnet_of_torchvision_is_folded_whole():
     torch.manual_seed(0)
     net, images = trained(resnet18(num_classes=4)), torch.rand(2, 3, 64, 64)
@@ -79,26 +57,51 @@ def test_a_resnet_of_torchvision_is_folded_whole():
     assert torch.allclose(folded_gradient, gradient, rtol=1e-2, atol=1e-4 * gradient.abs().max())
 
 
-def test_where_the_way_depends_on_the_pictures_the_fixed_parts_are_folded():
-    pairs = [nn.Sequential(nn.Conv2d(3, 3, 1), trained(nn.BatchNorm2d(3))) for _ in range(2)]
-    net, images = Parts(*pairs).eval(), torch.rand(2, 3, 8, 8)
-    before = net(images), net(-images)
-    assert norms_left(net) == 0
-    assert all(torch.allclose(net(x), y, atol=1e-5) for x, y in zip((images, -images), before, strict=True))
+class Doubled(nn.Conv2d):
+    """A convolution of a stranger, who answers twice as much."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def conv() -> nn.Conv2d:
+    return nn.Conv2d(3, 3, 1)
+
+
+def norm(**kwargs) -> nn.BatchNorm2d:
+    return trained(nn.BatchNorm2d(3, **kwargs))
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda layer, given, answer: 2 * answer)
+    return layer
+
+
+ONCE, ANYWHERE = nn.ReLU(), conv()
 
 
 @pytest.mark.parametrize(
-    "use",
+    ("net", "left"),
     [
-        lambda conv, norm, x: norm(conv(x).relu()),
-        lambda conv, norm, x: norm(conv(x)) + conv(-x),
-        lambda conv, norm, x: (lambda found: norm(found) + found)(conv(x)),
-        lambda conv, norm, x: norm(conv(norm(x))),
+        (nn.Sequential(conv(), nn.ReLU(), norm(), conv()), 1),
+        (nn.Sequential(Doubled(3, 3, 1), norm()), 1),
+        (nn.Sequential(hooked(conv()), norm()), 1),
+        (nn.Sequential(conv(), hooked(norm())), 1),
+        (nn.Sequential(nn.utils.parametrizations.weight_norm(conv()), norm()), 1),
+        (nn.Sequential(conv(), ONCE, conv(), ONCE, norm()), 1),
+        (nn.Sequential(nn.Sequential(ANYWHERE, norm()), ANYWHERE, norm()), 0),
+        (nn.Sequential(SameConv(3, 3, 3, 2), norm()), 0),
     ],
-    ids=["not right behind it", "a convolution used twice", "its answer used twice", "a normalisation used twice"],
-)
-def test_what_cannot_be_folded_is_left_alone(use):
-    net = Named(use)
-    kept = dict(net.state_dict())
+    ids=["not right behind it", "of another kind", "hook of a convolution", "hook of a normalisation",
+         "weights made anew at each call", "a layer in two places between", "a convolution in two places", "our own"],
+)  # fmt: skip
+def test_what_can_be_folded_is_and_all_else_is_left_alone(net, left):
+    images = torch.rand(2, 3, 8, 8)
+    before = net.eval()(images)
+    assert norms_left(net) == left
+    assert torch.allclose(net(images), before, atol=1e-5)
+
+
+def test_a_normalisation_by_the_batch_itself_is_left_alone():
+    net = nn.Sequential(conv(), nn.BatchNorm2d(3, track_running_stats=False))
     assert norms_left(net) == 1
-    assert all(torch.equal(net.state_dict()[key], value) for key, value in kept.items())

@@ -32,7 +32,8 @@ def test_bands_and_the_means_of_blocks_make_the_picture(monkeypatch):
     parts = bands(IMAGES)
     assert parts.shape == (63, *IMAGES.shape) and torch.allclose(parts.sum(0) + means, IMAGES, atol=1e-5)
     assert abs((parts[3] * parts[40]).sum()) < 1e-3  # they have nothing in common
-    assert low.shape == (27, *IMAGES.shape) and torch.equal(low[:6], parts[:6])
+    places = [8 * u + v - 1 for u in range(8) for v in range(8) if 0 < u + v <= 6]
+    assert low.shape == (27, *IMAGES.shape) and torch.allclose(low, parts[places], atol=1e-6)
 
 
 def test_slopes_of_a_proxy_are_its_gradient_along_each_frequency():
