@@ -1,6 +1,7 @@
 """What a finished run says of itself: commit, versions, machine, pictures, time and memory."""
 
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -68,8 +69,10 @@ def _version(package: str) -> str | None:
 
 def peak_memory_mb() -> float:
     """Return the largest memory this process has held, in MB of 10^6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # on Linux `getrusage` also tells of the process that started this one
+        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def device_name(device: torch.device) -> str:

@@ -213,11 +213,12 @@ def test_without_git_there_is_no_commit(empty_project, monkeypatch):
 
 
 def test_peak_memory_is_in_megabytes_and_only_grows():
+    held = b"x" * 1_500_000_000  # by the process that starts it, which does not count
     lines = ["from ra_core.runs.provenance import peak_memory_mb as mb", "before = mb()", "block = b'x' * 400_000_000"]
     lines += ["during = mb()", "del block", "print(before, during, mb())"]
     command = [sys.executable, "-c", "; ".join(lines)]  # a process of its own holds no memory that others freed
     before, during, after = map(float, subprocess.run(command, check=True, capture_output=True).stdout.split())
-    assert 50 < before < 2e4 and before + 200 < during < before + 410 and after >= during
+    assert 50 < before < len(held) / 1e6 and before + 200 < during < before + 410 and after > during - 1
 
 
 def test_versions_device_and_time_are_as_people_read_them():
