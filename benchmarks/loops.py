@@ -141,10 +141,8 @@ class OurLoop:
 
     def evaluate(self) -> float:
         """Go once through the validation pictures; return the mean SSIM."""
-        layout = {"device": self.device, "memory_format": torch.channels_last}
-        chain = Chain(self.channel, self.processor.to(**layout))
-        judges = {"source": self.recognizer.to(**layout)}
-        return evaluate(chain, judges, self.validation, self.batch, self.device).ssim.mean().item()
+        chain = Chain(self.channel, self.processor.to(self.device, memory_format=torch.channels_last))
+        return evaluate(chain, {"source": self.recognizer}, self.validation, self.batch, self.device).ssim.mean().item()
 
     def flops(self) -> float:
         """Return the floating-point operations of one step, forward and backward."""

@@ -30,8 +30,7 @@ class Case:
 
     def __init__(self, task: str, batch: int, device: torch.device, make: Callable, backend: str = "inductor"):
         processor, net = make(task)
-        layout = {"device": device, "memory_format": torch.channels_last}
-        self.processor = processor.to(**layout).train()
+        self.processor = processor.to(device, memory_format=torch.channels_last).train()
         self.judge = Recognizer(net, "timed", IMAGENET_MEAN, IMAGENET_STD).made_fast(device)
         self.task, self.batch, self.device, self.backend, self.bf16 = task, batch, device, backend, True
         self.optimizer = torch.optim.Adam(self.processor.parameters(), lr=1e-4)

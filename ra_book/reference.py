@@ -83,8 +83,15 @@ def training_row(record: dict) -> dict:
 
 def references() -> dict[str, dict[str, pd.DataFrame]]:
     """Return the tables of every profile that has reference results, by profile and name of the table."""
-    folders = [path.parent for path in sorted(results_folder().glob("*/about.json"))]
-    return {folder.name: {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))} for folder in folders}
+    return {
+        folder.name: {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+        for folder in reference_folders()
+    }
+
+
+def reference_folders() -> list[Path]:
+    """Return the folder of every profile that has reference results."""
+    return [path.parent for path in sorted(results_folder().glob("*/about.json"))]
 
 
 def kept(table: str, *profiles: str) -> pd.DataFrame:
@@ -112,7 +119,7 @@ def profile_names() -> list[str]:
 
 def not_run() -> list[str]:
     """Return the profiles of `params/` that have no reference results."""
-    known = {"smoke", *references()}
+    known = {"smoke", *(folder.name for folder in reference_folders())}
     return [name for name in profile_names() if name not in known]
 
 
