@@ -15,7 +15,6 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import nbformat
 import yaml
 
 from ra_book.carried import CLASSES, CODED, FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
@@ -25,6 +24,7 @@ from ra_book.speed import speed_text
 from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_text
+from ra_core.notebooks import LEFT_OUT, nbformat
 from ra_core.params import Profile, header, load_profile
 from ra_core.paths import project_root
 
@@ -241,7 +241,8 @@ def _build(files: dict[str, bytes], staged: Path) -> Path:
     for name, content in files.items():
         (staged / name).parent.mkdir(parents=True, exist_ok=True)
         (staged / name).write_bytes(content)
-    book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(staged)]
+    start = f"import sys; sys.modules[{LEFT_OUT!r}] = None; from jupyter_book.cli.main import main; main()"
+    book = [sys.executable, "-c", start, "build", str(staged)]
     done = subprocess.run([*book, "-W", "-n", "--keep-going"], capture_output=True, text=True)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).splitlines()
     built = staged / "_build" / "html"

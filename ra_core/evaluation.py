@@ -77,7 +77,7 @@ def evaluate(
     read = prefetch(pictures.batch, batches, getattr(pictures, "prefetch", 0))
     with evaluation_memory_hint(device):
         for indices, (images, labels) in zip(batches, read, strict=True):
-            images = images.to(device)
+            images = images.to(device, memory_format=torch.channels_last)  # what convolutions are fastest on
             out = chain(images, indices)
             measured["psnr"].append(psnr(out["stored"], images))
             measured["pixels"].append(torch.full((len(images),), images.shape[-2] * images.shape[-1]))

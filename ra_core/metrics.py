@@ -4,7 +4,7 @@ One value a picture: the caller takes the mean over a data set, so an uneven las
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from scipy.special import ndtri, stdtrit
@@ -26,9 +26,9 @@ Interval = tuple[float, float, float]
 def psnr(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the peak signal-to-noise ratio of each picture (B, 3, H, W) in dB, (B,); identical ones get 100 dB."""
     _check_pair(images, target)
-    exact = [(each.cpu() if each.device.type == "mps" else each).double() for each in (images, target)]  # no autocast
-    mse = ((exact[0] - exact[1]) ** 2).mean((1, 2, 3)).clamp_min(10 ** (-IDENTICAL_DB / 10))
-    return (-10 * mse.log10()).float().to(images.device)
+    exact = [each.cpu() if each.device.type == "mps" else each for each in (images, target)]  # which has no float64
+    mse = torch.cat([(x.double() - y.double()).square_().mean((1, 2, 3)) for x, y in _in_parts(*exact)])
+    return (-10 * mse.clamp_min(10 ** (-IDENTICAL_DB / 10)).log10()).float().to(images.device)
 
 
 def ssim(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -44,10 +44,7 @@ def ssim(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         F.conv1d(taps.new_ones(1, 1, n), taps, padding=len(SSIM_TAPS) // 2)[0, 0] for n in images.shape[-2:]
     )
     inside = torch.outer(rows, columns).to(images.device, torch.float32)  # how much of the window is on the picture
-    # As much at once as stays in a core's cache.
-    count = max(1, (2**16 if images.device.type == "cpu" else 2**24) // inside.numel())
-    pairs = zip(images.float().split(count), target.float().split(count), strict=True)
-    return torch.cat([_ssim(x, y, inside) for x, y in pairs])
+    return torch.cat([_ssim(x.float(), y.float(), inside) for x, y in _in_parts(images, target)])
 
 
 def _ssim(images: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -76,6 +73,12 @@ def _blur(maps: torch.Tensor) -> torch.Tensor:
     with torch.autocast(maps.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False):
         maps = F.conv2d(maps, window.mT.contiguous(), padding=(middle, 0), groups=channels)
         return F.conv2d(maps, window.contiguous(), padding=(0, middle), groups=channels).contiguous()
+
+
+def _in_parts(images: torch.Tensor, target: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield a few pictures of both at a time, as many as stay in a core's cache."""
+    count = max(1, (2**16 if images.device.type == "cpu" else 2**24) // images[0, 0].numel())
+    return zip(images.split(count), target.split(count), strict=True)
 
 
 def _check_pair(images: torch.Tensor, target: torch.Tensor) -> None:

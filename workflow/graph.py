@@ -249,6 +249,7 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[s
         Step(
             "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"), measured + trained + pages,
             files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
+            priority=1,  # the longest of the three
         ),
     ]  # fmt: skip
 

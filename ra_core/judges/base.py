@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ra_core.metrics import Interval
-from ra_core.models.blocks import fold_normalisation
+from ra_core.models.blocks import for_inference, parameter_count
 from ra_core.registry import Registry
 
 FAR = 10  # points below what is stated, with the interval, from which a judge is taken for fed wrongly
@@ -34,7 +34,7 @@ class Judge(nn.Module):
         self.net, self.name = net.requires_grad_(False), name
         self.family = name  # of networks, by which judges are grouped
         self.net.zero_grad()  # of gradients from before
-        self.parameter_count = sum(p.numel() for p in net.parameters())  # before any are folded
+        self.parameter_count = parameter_count(net)  # before any are folded
 
     @property
     def members(self) -> list["Judge"]:
@@ -46,8 +46,8 @@ class Judge(nn.Module):
 
     def made_fast(self, device: str | torch.device) -> "Judge":
         """Return it on a device, its normalisation folded into its convolutions: the same answers within rounding."""
-        fold_normalisation(self.net)
-        return self.to(device, memory_format=torch.channels_last)
+        for_inference(self.net, device)
+        return self.to(device)
 
     def with_classes(self, classes: Iterable[str]) -> "Judge":
         """Let labels count these classes, where a judge can tell; one that cannot stays as it is."""

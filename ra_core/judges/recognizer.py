@@ -43,7 +43,7 @@ class Recognizer(Judge):
         self.eval()
 
     def forward(self, images):
-        return self.net((images - self.mean) / self.std)
+        return self.net((images - self.mean).div_(self.std))
 
     def task_loss(self, images, labels):
         """Return the cross-entropy of each picture, (B,)."""

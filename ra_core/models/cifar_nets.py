@@ -8,7 +8,7 @@ from collections import OrderedDict
 from torch import nn
 from torch.nn import functional as F
 
-from ra_core.models.blocks import Appended, Residual, conv_bn, stage
+from ra_core.models.blocks import Appended, Residual, conv_bn, relu, stage
 
 
 def _classifier(layers: list[nn.Module], channels: int, classes: int, pool=nn.AdaptiveAvgPool2d) -> nn.Sequential:
@@ -20,16 +20,16 @@ class BasicBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int):
         super().__init__()
-        self.body = nn.Sequential(conv_bn(c_in, c_out, 3, stride), nn.ReLU(), conv_bn(c_out, c_out))
+        self.body = nn.Sequential(conv_bn(c_in, c_out, 3, stride), relu(), conv_bn(c_out, c_out))
         same = c_in == c_out and stride == 1
         self.shortcut = nn.Identity() if same else conv_bn(c_in, c_out, 1, stride)
 
     def forward(self, x):
-        return F.relu(self.body(x) + self.shortcut(x))
+        return F.relu_(self.body(x) + self.shortcut(x))
 
 
 def _resnet(blocks: tuple[int, int, int], classes: int, c_in: int) -> nn.Sequential:
-    layers, channels = [conv_bn(c_in, 16), nn.ReLU()], 16
+    layers, channels = [conv_bn(c_in, 16), relu()], 16
     for width, count, stride in zip((16, 32, 64), blocks, (1, 2, 2), strict=True):
         layers += stage(BasicBlock, channels, width, stride, count)
         channels = width
@@ -53,7 +53,7 @@ def vgg8(classes: int = 10, c_in: int = 3) -> nn.Module:
         if width == "pool":
             layers.append(nn.MaxPool2d(2))
         else:
-            layers += [conv_bn(channels, width), nn.ReLU()]
+            layers += [conv_bn(channels, width), relu()]
             channels = width
     return _classifier(layers, channels, classes, nn.AdaptiveMaxPool2d)
 
@@ -68,9 +68,9 @@ def densenet17(classes: int = 10, c_in: int = 3) -> nn.Module:
             channels //= 2
         for _ in range(count):
             conv = nn.Conv2d(channels, growth, 3, padding=1, bias=False)
-            layers.append(Appended(OrderedDict(norm=nn.BatchNorm2d(channels), relu=nn.ReLU(), conv=conv)))
+            layers.append(Appended(OrderedDict(norm=nn.BatchNorm2d(channels), relu=relu(), conv=conv)))
             channels += growth
-        layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+        layers += [nn.BatchNorm2d(channels), relu()]
     return _classifier(layers, channels, classes)
 
 

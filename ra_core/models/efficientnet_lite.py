@@ -34,8 +34,8 @@ def _conv_bn(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: in
 def _mbconv(c_in: int, c_out: int, stride: int, expansion: int, kernel: int) -> nn.Module:
     """1 x 1 expansion, depthwise convolution, 1 x 1 projection, beside a shortcut where the shapes allow."""
     wide = c_in * expansion
-    expand = [*_conv_bn(c_in, wide), nn.ReLU6()] if expansion > 1 else []
-    depthwise = [*_conv_bn(wide, wide, kernel, stride, groups=wide), nn.ReLU6()]
+    expand = [*_conv_bn(c_in, wide), nn.ReLU6(inplace=True)] if expansion > 1 else []
+    depthwise = [*_conv_bn(wide, wide, kernel, stride, groups=wide), nn.ReLU6(inplace=True)]
     return Residual(*expand, *depthwise, *_conv_bn(wide, c_out), shortcut=c_in == c_out and stride == 1)
 
 
@@ -45,7 +45,7 @@ def trunk(name: str, stages: int = len(STAGES)) -> tuple[nn.Sequential, int]:
     Takes pictures (B, 3, H, W) with `MEAN` and `STD` taken out.
     """
     width, depth = SCALES[name]
-    layers, channels = [*_conv_bn(3, STEM, 3, 2), nn.ReLU6()], STEM
+    layers, channels = [*_conv_bn(3, STEM, 3, 2), nn.ReLU6(inplace=True)], STEM
     for number, (expansion, blocks, kernel, stride, wanted) in enumerate(STAGES[:stages]):
         c_out = _in_eights(wanted * width)
         count = blocks if number in (0, len(STAGES) - 1) else math.ceil(blocks * depth)
@@ -63,7 +63,7 @@ def _in_eights(channels: float) -> int:
 def efficientnet_lite(name: str, classes: int = 1000) -> nn.Sequential:
     """Return a whole classifier: logits (B, classes) of pictures (B, 3, H, W)."""
     features, channels = trunk(name)
-    head = [*_conv_bn(channels, HEAD), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    head = [*_conv_bn(channels, HEAD), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(features, *head, nn.Linear(HEAD, classes))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ra_core.models.blocks import relu
 from ra_core.models.registry import PREPROCESSORS, make
 from ra_core.padding import check_pictures, pad_to_multiple
 
@@ -26,7 +27,7 @@ def interpolated(strengths: dict[float, float], quality: float) -> float:
 
 
 def _conv_bn(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(c_in, c_out, 3, stride, 1), nn.BatchNorm2d(c_out), nn.ReLU()]
+    return [nn.Conv2d(c_in, c_out, 3, stride, 1), nn.BatchNorm2d(c_out), relu()]
 
 
 def _down(c_in: int, w: int) -> nn.ModuleDict:
@@ -38,13 +39,13 @@ def _down(c_in: int, w: int) -> nn.ModuleDict:
 def _up(c_in: int, w: int) -> nn.ModuleDict:
     """Two convolutions and one that doubles the sides."""
     layers = [*_conv_bn(c_in, 2 * w), *_conv_bn(2 * w, 2 * w)]
-    layers += [nn.ConvTranspose2d(2 * w, w, 3, 2, 1, output_padding=1), nn.BatchNorm2d(w), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(2 * w, w, 3, 2, 1, output_padding=1), nn.BatchNorm2d(w), relu()]
     return nn.ModuleDict({"body": nn.Sequential(*layers)})
 
 
 def _scaling(hidden: int, channels: int, level: bool) -> nn.ModuleDict:
     """One factor a channel, 0 or more, from a picture's strength; `level` lets it begin as 1 for any strength."""
-    net = nn.Sequential(nn.Linear(1, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.ReLU())
+    net = nn.Sequential(nn.Linear(1, hidden), relu(), nn.Linear(hidden, channels), relu())
     if level:
         nn.init.zeros_(net[2].weight)
         nn.init.ones_(net[2].bias)
@@ -88,7 +89,7 @@ class NPP(nn.Module):
     def forward(self, images, strength=None):
         check_pictures(images, type(self).__name__)
         x = padded = pad_to_multiple(images, STRIDE)
-        factors, end, kept = self._factors(strength, x), nn.Identity() if self.identity else nn.ReLU(), []
+        factors, end, kept = self._factors(strength, x), nn.Identity() if self.identity else relu(), []
 
         def scaled(features, place):
             return features * factors[place] if place in factors else features

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ra_core.errors import ParameterError
-from ra_core.models.blocks import Appended, Residual
+from ra_core.models.blocks import Appended, Residual, relu
 from ra_core.models.registry import PROCESSORS, make
 
 
@@ -96,8 +96,8 @@ class SRDenseNet(nn.Module):
     def __init__(self, scale: int = 4, width: int = 16, blocks: int = 8):
         super().__init__()
         doublings, reduced, dense = _doublings("SRDenseNet", scale), 8 * width, 8 * blocks
-        head = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
-        body = [Appended(OrderedDict(conv=nn.Sequential(nn.Conv2d(width * count, width, 3, padding=1), nn.ReLU())))
+        head = [nn.Conv2d(3, width, 3, padding=1), relu()]
+        body = [Appended(OrderedDict(conv=nn.Sequential(nn.Conv2d(width * count, width, 3, padding=1), relu())))
                 for count in range(1, dense + 1)]  # fmt: skip
         upsamplers = [nn.ConvTranspose2d(reduced, reduced, 4, 2, 1) for _ in range(doublings)]
         bottleneck = nn.Conv2d(width * (dense + 1), reduced, 1)
@@ -124,15 +124,15 @@ class ResnetGenerator(nn.Module):
 
         def up(c_in: int, c_out: int) -> list[nn.Module]:
             larger = nn.ConvTranspose2d(c_in, c_out, 3, 2, 1, output_padding=1, bias=False)
-            return [larger, nn.BatchNorm2d(c_out), nn.ReLU()]
+            return [larger, nn.BatchNorm2d(c_out), relu()]
 
         def block(c: int) -> Residual:
-            first = [nn.ReflectionPad2d(1), *conv(c, c, 3), nn.ReLU()]
+            first = [nn.ReflectionPad2d(1), *conv(c, c, 3), relu()]
             return Residual(*first, nn.ReflectionPad2d(1), *conv(c, c, 3))
 
         self.net = nn.Sequential(
-            nn.ReflectionPad2d(3), *conv(3, width, 7), nn.ReLU(),
-            *conv(width, 2 * width, 3, 2, 1), nn.ReLU(), *conv(2 * width, 4 * width, 3, 2, 1), nn.ReLU(),
+            nn.ReflectionPad2d(3), *conv(3, width, 7), relu(),
+            *conv(width, 2 * width, 3, 2, 1), relu(), *conv(2 * width, 4 * width, 3, 2, 1), relu(),
             *[block(4 * width) for _ in range(blocks)], *up(4 * width, 2 * width), *up(2 * width, width),
             nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7),
         )  # fmt: skip

@@ -11,6 +11,7 @@ from torch import nn
 
 from ra_core.data import fingerprint
 from ra_core.files import atomic, content_of, write_json
+from ra_core.models.blocks import parameter_count
 
 COUNTER = "num_batches_tracked"  # of batch normalisation, which no evaluation needs
 
@@ -31,7 +32,7 @@ def ship(net: nn.Module, facts: dict, train, run: Path) -> dict:
     """
     sidecar = {"input": "RGB in [0, 1]"} | facts | {
         "trained_on": train.name, "train_fingerprint": fingerprint(train), "train_pictures": len(train),
-        "parameters": sum(p.numel() for p in net.parameters()), "threads": torch.get_num_threads(),
+        "parameters": parameter_count(net), "threads": torch.get_num_threads(),
         "torch": torch.__version__, "machine": platform.machine(),
     }  # fmt: skip
     dtype = torch.float16 if facts.get("stored") == "16-bit floats" else torch.float32

@@ -14,6 +14,7 @@ import torch
 
 from ra_core.data import fingerprint
 from ra_core.files import content_of, write_json
+from ra_core.models.blocks import parameter_count
 from ra_core.paths import project_root
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pandas", "safetensors", "ra_core")
@@ -33,7 +34,7 @@ def record(
         "started": started, "wall_seconds": round(summary["wall_seconds"], 2),
         "peak_memory_mb": round(peak_memory_mb(), 1), **on_gpu,
         "images_per_s": round(summary["images_per_s"], 2),
-        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in networks.items()},
+        "parameters": {name: parameter_count(net) for name, net in networks.items()},
         "sha256": {name: content_of(folder / f"{name}.safetensors") for name in networks},
         "metrics": summary["validation"],
     }  # fmt: skip

@@ -62,7 +62,7 @@ class RestorationRun(Run):
         for name in start["sha256"].keys() & fresh if start else ():
             load_weights(networks[name], place_of(start["run"]) / f"{name}.safetensors", start["sha256"][name])
         if self.before:
-            networks["processor"] = self.before.load()["processor"].requires_grad_(False)
+            networks["processor"] = self.before.stored()["processor"].eval().requires_grad_(False)
 
     def objective(self, judge, splits):
         return Restoration(self.method, self.channel, judge)

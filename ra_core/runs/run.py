@@ -12,6 +12,7 @@ from ra_core.data import fingerprint, is_labelled
 from ra_core.errors import WeightsError
 from ra_core.judges import Judge, load_judge
 from ra_core.methods import Method, find_method
+from ra_core.models.blocks import for_inference
 from ra_core.models.weights import load_weights, read_sidecar
 from ra_core.objectives import Objective
 from ra_core.params import Training
@@ -103,15 +104,18 @@ class Run:
 
     def load(self, device: str | torch.device = "cpu") -> dict[str, nn.Module]:
         """Return its trained networks by name, ready to evaluate."""
+        return {name: for_inference(net, device) for name, net in self.stored().items()}
+
+    def stored(self) -> dict[str, nn.Module]:
+        """Return its trained networks by name, as they were saved."""
         path, advice = self.folder / "run.json", "train the run again"
         stated = read_sidecar(path, set(), advice).get("sha256", {})
         if not isinstance(stated, dict):
             raise WeightsError(f"{path} has sha256 = {stated!r} and no digest by name; {advice}.")
-        found = {
+        return {
             name: load_weights(net, self.folder / f"{name}.safetensors", stated.get(name))
             for name, net in self.networks().items()
         }
-        return {name: net.eval().to(device, memory_format=torch.channels_last) for name, net in found.items()}
 
     def objective(self, judge: Judge, splits: dict) -> Objective:
         """Return what it minimises."""

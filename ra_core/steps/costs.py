@@ -12,7 +12,7 @@ import torch
 from ra_core.channels import to_arrays
 from ra_core.codecs import Codec, jpeg_parts, load_codec
 from ra_core.data.boxes import in_batches
-from ra_core.judges import Judge
+from ra_core.models.blocks import for_inference, parameter_count
 from ra_core.models.preprocessors import make_preprocessor, preprocess
 from ra_core.models.processors import make_processor
 from ra_core.params import Profile
@@ -27,7 +27,7 @@ COLUMNS = [
 ]  # fmt: skip
 HEADER_COLUMNS = ["codec", "quality", "n", "bytes_mean", "header_mean", "payload_mean"]
 PUBLISHED_WIDTH = 32
-REPEATS = 5  # of each timing, after one that warms up
+REPEATS = 3  # of each timing, after one that warms up
 
 
 def macs(work: Callable[[], object]) -> float:
@@ -56,8 +56,7 @@ def measure_costs(profile: Profile, dataset: str, codec: str) -> pd.DataFrame:
     steps, (height, width), rows = settings.codecs.get(codec), image.shape[-2:], []
     curve = steps.curve if steps else settings.transfer[codec]
     quality = curve[len(curve) // 2]
-    for network, use, net, work in _networks(profile, dataset, codec, quality, image):
-        count = net.parameter_count if isinstance(net, Judge) else sum(p.numel() for p in net.parameters())
+    for network, use, count, work in _networks(profile, dataset, codec, quality, image):
         with torch.no_grad():
             rows.append({
                 "network": network, "use": use, "parameters": count,
@@ -102,7 +101,7 @@ def header_rows(codec: Codec, qualities: Sequence[float], pictures, batch: int =
 
 
 def _networks(profile: Profile, dataset: str, codec: str, quality: float, image: torch.Tensor) -> Iterator:
-    """Yield each network's name, its use, itself, and a call that has it do one picture, to its end.
+    """Yield each network's name, its use, its number of parameters, and a call that has it do one picture, to its end.
 
     The adaptive preprocessor has the width of its run and the published one; a proxy goes once forward, and back to the
     gradient of its bits and pictures. Without a source there is no recognizer to compare with.
@@ -112,9 +111,10 @@ def _networks(profile: Profile, dataset: str, codec: str, quality: float, image:
     stated = [run.parameters["preprocessor"] for run in runs if "preprocessor" in run.parameters]
     sizes = stated[0] if stated else settings.preprocessor.model_dump()
     for width in dict.fromkeys([sizes["width"], PUBLISHED_WIDTH]):
-        net = make_preprocessor("NPPQA", **sizes | {"width": width}).to(image.device).eval()
+        net = make_preprocessor("NPPQA", **sizes | {"width": width})
+        count, net = parameter_count(net), for_inference(net, image.device)
         name = f"NPP-QA, width {width}" + " (published)" * (width == PUBLISHED_WIDTH)
-        yield name, "before the codec", net, lambda net=net: preprocess(net, image, 1.0).cpu()
+        yield name, "before the codec", count, lambda net=net: preprocess(net, image, 1.0).cpu()
 
     for name, judge in load_judges([settings.source] if settings.source else [], image.device).items():
 
@@ -123,10 +123,11 @@ def _networks(profile: Profile, dataset: str, codec: str, quality: float, image:
             if image.is_cuda:
                 torch.cuda.synchronize()
 
-        yield name, "recognition, for comparison", judge, recognize
+        yield name, "recognition, for comparison", judge.parameter_count, recognize
     if steps and steps.both_ends:
-        post = make_processor(scale=1, **settings.postprocessor.model_dump()).to(image.device).eval()
-        yield f"postprocessor {settings.postprocessor.name}", "behind the codec", post, lambda: post(image).cpu()
+        post = make_processor(scale=1, **settings.postprocessor.model_dump())
+        count, post = parameter_count(post), for_inference(post, image.device)
+        yield f"postprocessor {settings.postprocessor.name}", "behind the codec", count, lambda: post(image).cpu()
     if steps and steps.rungs:
         proxy = proxy_of(profile, steps.proxy, codec, image.cpu()).to(image.device)
 
@@ -137,4 +138,4 @@ def _networks(profile: Profile, dataset: str, codec: str, quality: float, image:
             (out["bits"].sum() + out["pictures"].sum()).backward()
             return given.grad.cpu()
 
-        yield f"proxy {steps.proxy}, forward and back", "training only", proxy, forward_and_back
+        yield f"proxy {steps.proxy}, forward and back", "training only", parameter_count(proxy), forward_and_back

@@ -9,6 +9,7 @@ from torch import nn
 
 from ra_core.data import fingerprint
 from ra_core.errors import ParameterError
+from ra_core.models.blocks import parameter_count
 from ra_core.objectives import Objective
 from ra_core.progress import Progress
 from ra_core.training.batches import Batches, prefetch, to_device
@@ -55,7 +56,7 @@ def fit(
         "validation": validation_pictures and fingerprint(validation_pictures),
         **objective.settings, "steps": steps, "batch": batch, "lr": lr, "schedule": schedule,
         "drops": list(drops), "seed": seed, "precision": precision, "channels_last": channels_last, "clip": clip,
-        "parameters": {key: sum(p.numel() for p in net.parameters()) for key, net in learning.items()},
+        "parameters": {key: parameter_count(net) for key, net in learning.items()},
     }  # fmt: skip
     check_processes(networks, objective, settings, team)
     with out_of_memory_hint(place, "the networks and the state of their training", "give smaller ones, or free some"):
