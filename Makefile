@@ -23,6 +23,8 @@ export XDG_CACHE_HOME := $(shell c="$${XDG_CACHE_HOME:-$$HOME/.cache}"; \
   mkdir -p "$$c" 2>/dev/null && [ -w "$$c" ] && echo "$$c" || echo "$(CURDIR)/.cache")
 # Threads that wait leave their core to others: beside one busy process a training is several times as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Memory in large pages, where Linux gives them to who asks: networks run up to 1.4 times as fast. Others ignore it.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 BIN = .venv/bin
 UV_PIP = $(BIN)/python -m uv pip

@@ -4,6 +4,7 @@ import io
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ra_core.data.folders import load_tree
 from ra_core.evaluation import evaluate
 from ra_core.judges.recognizer import IMAGENET_MEAN, IMAGENET_STD, Recognizer
 from ra_core.methods import find_method
+from ra_core.models.blocks import for_inference
 from ra_core.models.processors import PReLU, make_processor
 from ra_core.objectives import Restoration
 from ra_core.training import fit
@@ -141,7 +143,7 @@ class OurLoop:
 
     def evaluate(self) -> float:
         """Go once through the validation pictures; return the mean SSIM."""
-        chain = Chain(self.channel, self.processor.to(self.device, memory_format=torch.channels_last))
+        chain = Chain(self.channel, for_inference(deepcopy(self.processor), self.device))
         return evaluate(chain, {"source": self.recognizer}, self.validation, self.batch, self.device).ssim.mean().item()
 
     def flops(self) -> float:

@@ -27,6 +27,7 @@ class Step:
     `profile`, `settings` the other values that its result depends on, `files` what it reads that no step makes. A step
     that `keeps` paths leaves them alone when only its page is drawn anew, as they took hours; they are deleted when
     what makes them has changed. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
+    Of steps that may begin those of the highest `priority` do, so that none is long and last.
     """
 
     rule: str
@@ -98,7 +99,7 @@ def steps_of(profile: Profile) -> list[Step]:
             wildcards={"task": task}, parameters={"task": task},
             files=shipped(*profile.recognizers) + (kept(judged) if profile.processors else ()),
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
-            resources=asks(8, 32, profile), priority=2,
+            resources=asks(8, 32, profile), priority=3,
         ))  # fmt: skip
     judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
     steps += [
@@ -118,10 +119,10 @@ def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[st
     others += ["objectives", "objectives_strong", "photos_sources", "photos_sources_dn_jpeg"] * (rule == "transfer")
     shown = tables_of(*(name for name in others if name != profile.name))  # its own are what it makes
     if not profile.compares_sources:
-        return Step(rule, notebook, (), files=shown, resources=asks(1, 16))
+        return Step(rule, notebook, (), files=shown, resources=asks(1, 16), priority=1)
     return Step(
         rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
-        files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile),
+        files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile), priority=1,
     )  # fmt: skip
 
 
@@ -160,11 +161,11 @@ def shipped(*names: str) -> tuple[str, ...]:
 
 
 def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
-    given = {name: run.parameters[name] for name in ("task", "mode", "seed")}
+    given = {name: run.parameters[name] for name in ("task", "mode", "seed")} | {"steps": 10}  # by hand, unwatched
     step = _training("train_processor", "03_train_processor", profile, runs, run, given)
     waits = run.before and "plain" in profile.modes  # else its own notebook trains that
     inputs = finished(runs, [run.before]) if waits else ()
-    return replace(step, inputs=inputs, priority=2)  # what the book is about is there first
+    return replace(step, inputs=inputs, priority=3)  # what the book is about is there first
 
 
 def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
@@ -172,9 +173,9 @@ def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
     given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
     step = _training("train_preprocessor", "07_train_preprocessor", profile, runs, run, given)
     if "learned_proxy" not in run.parameters:
-        return replace(step, priority=1)
+        return replace(step, priority=2)
     proxy, compared = shipped(f"{profile.proxy.name.lower()}-*"), f"{runs}/{given['dataset']}/agreement.csv"
-    return replace(step, priority=1, files=step.files + proxy, inputs=(compared,))
+    return replace(step, priority=2, files=step.files + proxy, inputs=(compared,))
 
 
 def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, given: dict) -> Step:
@@ -198,7 +199,7 @@ def _train_proxy(profile: Profile, runs: str) -> list[Step]:
         "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.learning),
         settings=[profile.proxy.model_dump(mode="json"), compared], files=shipped(f"{profile.proxy.name.lower()}-*"),
         keeps=(f"{runs}/proxies",), resources=asks(24, 32, profile),
-        priority=1,  # long and on its own: at the end it would keep one notebook busy and none beside it
+        priority=2,  # long and on its own: at the end it would keep one notebook busy and none beside it
     )]  # fmt: skip
 
 
@@ -213,7 +214,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
             inputs=() if settings.trained else finished(runs, judged), wildcards=given, parameters=given,
             settings=settings.model_dump(mode="json"),
             files=shipped(*settings.judges) + (kept(judged) if settings.trained else ()),
-            resources=asks(24, 32, profile), priority=1,
+            resources=asks(24, 32, profile), priority=2,
         ))  # fmt: skip
     measured = {step.wildcards["codec"]: step.outputs for step in steps}
     for codec in settings.both_ends:

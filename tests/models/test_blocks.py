@@ -1,13 +1,39 @@
-"""Blocks that several networks are made of: what folding normalisation into convolutions keeps."""
+"""Blocks that several networks are made of: borders as in TensorFlow, and what folding normalisation keeps."""
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from ra_core.models.blocks import SameConv, fold_normalisation
 from ra_core.models.cell_nets import CELL_FAMILIES
 from ra_core.models.cifar_nets import FAMILIES
+from ra_core.models.preprocessors import NPP
+from ra_core.models.processors import SRResNet
+
+NETS = FAMILIES | {
+    "cell_lite0": CELL_FAMILIES["cell_lite0"], "resnet18": lambda classes: resnet18(num_classes=classes),
+    "SRResNet": lambda classes: SRResNet(1, width=4, blocks=2), "NPP": lambda classes: NPP(width=2),
+}  # fmt: skip
+LEFT = {"densenet17": 17, "NPP": 4}  # normalisations before their convolution, and behind one that doubles the sides
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(7, 8), (6, 5), (1, 2)])
+def test_a_border_split_as_in_tensorflow_is_that_of_a_picture_with_zeros_around(kernel, stride, size):
+    torch.manual_seed(0)
+    conv, images = SameConv(2, 4, kernel, stride, groups=2), torch.rand(2, 2, *size, requires_grad=True)
+    missing = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in size]
+    (top, left), (height, width) = ([m // 2 for m in missing], missing)
+    around = F.pad(images, (left, width - left, top, height - top))
+    expected = F.conv2d(around, conv.weight, conv.bias, stride, groups=2)
+    answer = conv(images)
+    assert torch.allclose(answer, expected, atol=1e-6)
+    wanted = images, conv.weight, conv.bias
+    found, known = (torch.autograd.grad(each.square().sum(), wanted) for each in (answer, expected))
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(found, known, strict=True))
 
 
 def trained(net: nn.Module) -> nn.Module:
@@ -33,14 +59,13 @@ def norms_left(net: nn.Module) -> int:
     return sum(isinstance(layer, nn.BatchNorm2d) for layer in fold_normalisation(net).modules())
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "cell_lite0", "resnet18"])
+@pytest.mark.parametrize("family", NETS)
 def test_folded_networks_answer_as_before_and_so_do_their_gradients(family):
     torch.manual_seed(0)
-    net = trained((FAMILIES | CELL_FAMILIES | {"resnet18": lambda classes: resnet18(num_classes=classes)})[family](10))
+    net = trained(NETS[family](10))
     images = torch.rand(2, 3, *((32, 32) if family in FAMILIES else (64, 48)))
     before, gradient = answer_and_gradient(net, images)
-    norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
-    assert norms_left(net) == (norms if family == "densenet17" else 0)  # there each stands before its convolution
+    assert norms_left(net) == LEFT.get(family, 0)
     after, folded_gradient = answer_and_gradient(net, images)
     assert torch.allclose(after, before, rtol=1e-3, atol=1e-4 * before.abs().max())
     assert torch.allclose(folded_gradient, gradient, rtol=1e-2, atol=1e-4 * gradient.abs().max())

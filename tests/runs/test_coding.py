@@ -293,10 +293,10 @@ def test_a_run_leaves_what_it_should(project, trained, monkeypatch, method, qual
     assert [line["step"] for line in lines] == [1, 2]
     assert all(line.get("restoration", 1) > 0 for line in lines)
     assert method != "npp_mse" or all(line["recognition"] == 0 for line in lines)  # it never sees the answer
-    fresh, nets = wanted.networks(), find_run(folder).load()
-    for name, net in nets.items():
+    fresh, found = wanted.networks(), find_run(folder)
+    for name, net in found.stored().items():
         assert any(not torch.equal(a, b) for a, b in zip(fresh[name].parameters(), net.parameters(), strict=True))
-        assert not net.training
+    assert not any(net.training for net in found.load().values())
     train(wanted)
     assert len(trained) == 1
 

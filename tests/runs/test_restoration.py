@@ -113,7 +113,7 @@ def test_a_training_begins_with_finished_networks_and_is_another_run(tiny_projec
     assert {**run.parameters, "start": None} == {**run_parameters(profile(), "dn", "ra_transformer", 0), "start": None}
     fresh, begun = run.networks(), run.networks()
     run.begin(begun)
-    trained = finished.load()["processor"].state_dict()
+    trained = finished.stored()["processor"].state_dict()
     assert all(torch.equal(value, trained[name]) for name, value in begun["processor"].state_dict().items())
     same = zip(begun["transformer"].parameters(), fresh["transformer"].parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in same)  # the finished run has none
