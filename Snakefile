@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ra_book.sections import sources
 from ra_core.errors import ParameterError, RAError
+from ra_core.forked_kernels import copies_of
 from ra_core.locks import file_lock
 from ra_core.params import load_profile
 from workflow.code import Hashes
@@ -27,6 +28,7 @@ CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings
 CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
 THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
 HASHES = Hashes(Path(), PROFILE.extensions)
+IMPORTED = ("ra_book.figures", "ra_book.widgets", "ra_core.steps", "torch._dynamo", "ipykernel.kernelapp")  # by kernels
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 # The executed copy is whole when it comes to its place; one that fails stays where it is.
@@ -63,6 +65,8 @@ localrules:
 onstart:
     try:
         LOCK.enter_context(file_lock(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
+        if not CLUSTER:
+            LOCK.enter_context(copies_of(IMPORTED))
     except RAError as error:
         sys.exit(str(error))
 

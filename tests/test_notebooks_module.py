@@ -1,6 +1,7 @@
 """Tests of ra_core/notebooks.py on small notebooks; the project's own are in test_notebooks.py."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from refusal import refusal
 
 from ra_core.errors import OutputError, ParameterError, RAError
+from ra_core.forked_kernels import copies_of
 from ra_core.locks import file_lock
 from ra_core.notebooks import check_parameters, execute, main
 from ra_core.progress import BATCH_VARIABLE
@@ -50,6 +52,13 @@ def make(tmp_path):
         return tmp_path / "small.ipynb"
 
     return make
+
+
+@pytest.fixture(params=[False, True], ids=["started", "copied"])
+def kernels(request):
+    """Let kernels be started one by one, or be copies of one process."""
+    with copies_of(["ipykernel.kernelapp"]) if request.param else nullcontext():
+        yield
 
 
 def printed(path) -> list[str]:
@@ -102,6 +111,7 @@ def test_what_is_no_notebook_is_refused(tmp_path, content):
 # --- runs
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path, monkeypatch):
     path, output = make(LOOK, kernel="of-an-editor"), tmp_path / "runs" / "deep" / "out.ipynb"
     before = path.read_bytes()
@@ -121,6 +131,7 @@ def test_a_notebook_is_run_over_ipc_with_its_parameters(make, tmp_path, monkeypa
     assert about.exception is None and about.duration > 0 and path.read_bytes() == before
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_cell_that_fails_is_named_and_the_partly_executed_copy_is_kept(make, tmp_path, capfd):
     path = make("print('one')", "# why\nraise ValueError('seven is\\ntoo many.')", "print('three')", kernel=None)
     output = tmp_path / "o.ipynb"
@@ -134,6 +145,7 @@ def test_a_cell_that_fails_is_named_and_the_partly_executed_copy_is_kept(make, t
     assert failed.outputs[-1].ename == "ValueError"
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_kernel_that_dies_is_reported(make, tmp_path):
     path, output = make("print('one')", "import os; os.kill(os.getpid(), 9)"), tmp_path / "o.ipynb"
     said = refusal(RAError, execute, path, output, {})

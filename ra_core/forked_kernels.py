@@ -1,0 +1,131 @@
+"""Kernels that begin as copies of one process, which has imported what notebooks need: seconds of each start.
+
+Within `copies_of(modules)` each notebook that this process or one of its children executes gets such a kernel. Where
+none can be had it starts as always.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from select import select
+from threading import Thread
+
+from jupyter_client.provisioning import LocalProvisioner
+
+ADDRESS = "RA_KERNELS"  # environment variable: the socket at which copies are asked for
+PROVISIONER = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "ra-forking"}  # by its name in pyproject.toml
+LAUNCHER = "ipykernel_launcher"  # the module that starts a kernel, in its command
+LARGEST = 2**17  # bytes of a request: arguments, folder, environment
+INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # as every kernel has it before its imports
+
+
+@contextmanager
+def copies_of(modules: Sequence[str]) -> Iterator[None]:
+    """Let kernels be copies of a process that has imported `modules`, on Linux; it ends with this one."""
+    if sys.platform != "linux":  # elsewhere libraries do not stand being copied
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="ra-", dir="/tmp") as folder:  # a socket's path has at most 107 letters
+        added = PROVISIONER | {ADDRESS: f"{folder}/kernels"}
+        command = [sys.executable, "-m", "ra_core.forked_kernels", added[ADDRESS], *modules]
+        # It ends when its input is closed, and not when somebody interrupts the terminal.
+        with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | INLINE, start_new_session=True):
+            os.environ.update(added)
+            try:
+                yield
+            finally:
+                for name in added:
+                    del os.environ[name]
+
+
+class ForkingProvisioner(LocalProvisioner):
+    """Launches kernels for Jupyter: copies where there is a process to be copied."""
+
+    async def launch_kernel(self, cmd, **kwargs):
+        try:
+            self.process = ForkedKernel(cmd[cmd.index(LAUNCHER) + 1 :], kwargs["env"])
+        except (OSError, ValueError, KeyError):
+            return await super().launch_kernel(cmd, **kwargs)
+        self.pid = self.pgid = self.process.pid
+        return self.connection_info
+
+
+class ForkedKernel:
+    """A kernel as `LocalProvisioner` sees a process. It lives as long as its end of the connection is open."""
+
+    stdin = stdout = stderr = returncode = None
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str]):
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.connection.connect(os.environ[ADDRESS])
+        arguments = [*arguments, f"--IPKernelApp.parent_handle={os.getpid()}"]  # it is no kernel of a terminal
+        request = json.dumps([arguments, os.getcwd(), dict(environment)]).encode()
+        socket.send_fds(self.connection, [request], [1, 2])  # its output goes where ours does
+        self.pid = int(self.connection.recv(LARGEST))  # ValueError: nobody there any more
+
+    def poll(self):
+        if self.returncode is None and select([self.connection], [], [], 0)[0]:
+            self.returncode = 1  # the true one is told to the process that was copied
+        return self.returncode
+
+    def wait(self):
+        if self.returncode is None:
+            select([self.connection], [], [])
+        return self.poll()
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+
+def serve(address: str, modules: Sequence[str]) -> None:
+    """Import modules, and copy this process for everyone who asks, until its standard input is closed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address)
+        listener.listen(64)  # who asks early waits for the imports
+        for name in modules:
+            import_module(name)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+        while listener in select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            with connection:
+                request, descriptors, _, _ = socket.recv_fds(connection, LARGEST, 2)
+                if request and os.fork() == 0:
+                    listener.close()
+                    sys.exit(_become_kernel(connection, descriptors, *json.loads(request)))
+                for descriptor in descriptors:
+                    os.close(descriptor)
+
+
+def _become_kernel(connection, descriptors, arguments, folder, environment):
+    """Turn this copy into the kernel that was asked for, to its end."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, descriptor in enumerate([os.open(os.devnull, os.O_RDONLY), *descriptors]):
+        os.dup2(descriptor, number)
+    os.chdir(folder)
+    sys.argv = [LAUNCHER, *arguments]
+    os.environ.clear()
+    os.environ.update(environment)
+    connection.send(str(os.getpid()).encode())
+    Thread(target=_end_with, args=(connection,), daemon=True).start()
+    IPKernelApp.launch_instance(arguments)
+
+
+def _end_with(connection):
+    """End the kernel when nobody is left at the other end, as the process that executes the notebook was killed."""
+    with suppress(OSError):
+        connection.recv(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2:])

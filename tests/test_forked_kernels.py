@@ -1,0 +1,74 @@
+"""Kernels that are copies of one process: what they share with it, what not, and that none is left behind."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from ra_core.forked_kernels import ADDRESS, PROVISIONER, copies_of
+from ra_core.notebooks import execute
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are copied on Linux alone")
+IMPORTED = ["ipykernel.kernelapp", "this"]  # the latter prints a poem, once
+WHO = """\
+import os, subprocess, sys
+child = subprocess.run(["cat"], capture_output=True)  # ends where there is nothing to read
+print("this" in sys.modules, os.getppid(), os.environ.get("SET_LATER"), os.getcwd(), child.returncode)"""
+
+
+def answers(folder: Path, code: str = WHO) -> list[str]:
+    """Return what a cell prints, word by word."""
+    nbformat.write(new_notebook(cells=[new_code_cell(code)]), folder / "small.ipynb")
+    execute(folder / "small.ipynb", folder / "out.ipynb", {})
+    [cell] = nbformat.read(folder / "out.ipynb", 4).cells
+    return cell.outputs[0].text.split()
+
+
+def is_running(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def ends(process: int, seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_running(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not is_running(process)
+
+
+def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks(tmp_path, monkeypatch, capfd):
+    with copies_of(IMPORTED):
+        monkeypatch.setenv("SET_LATER", "yes")
+        found = [answers(tmp_path) for _ in range(2)]
+    [imported, original, later, folder, ended], second = found
+    assert (imported, later, folder, ended) == ("True", "yes", os.getcwd(), "0") and second == found[0]
+    assert ends(int(original)) and ADDRESS not in os.environ
+    assert capfd.readouterr().out.count("Zen of Python") == 1
+    assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
+
+
+def test_where_there_is_nothing_to_copy_a_kernel_starts_as_always(tmp_path, monkeypatch):
+    for name, value in (PROVISIONER | {ADDRESS: str(tmp_path / "nobody")}).items():
+        monkeypatch.setenv(name, value)
+    assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
+    with copies_of(["no_such_module"]):
+        assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
+
+
+def test_a_copy_ends_with_the_process_that_executes_its_notebook(tmp_path):
+    waits = f"import os, time; open({str(tmp_path / 'kernel')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    nbformat.write(new_notebook(cells=[new_code_cell(waits)]), tmp_path / "small.ipynb")
+    with copies_of(IMPORTED):
+        command = [sys.executable, "-m", "ra_core.notebooks", tmp_path / "small.ipynb", tmp_path / "out.ipynb"]
+        with subprocess.Popen(command) as executing:
+            deadline = time.monotonic() + 60
+            while not ((tmp_path / "kernel").exists() and (tmp_path / "kernel").read_text()):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            executing.kill()
+        assert ends(int((tmp_path / "kernel").read_text()))
