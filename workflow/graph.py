@@ -72,7 +72,7 @@ def steps_of(profile: Profile) -> list[Step]:
             "photographs", "13_photographs", (),
             # Few where everything is tiny, as in the profile smoke.
             parameters={"pictures": min(20, dumped["data"]["test_per_class"] or 20)},
-            files=tables_of("photos", "photos_transformer"), resources=asks(1, 16),
+            files=tables_of("photos", "photos_transformer"), resources=asks(1, 16), priority=1,
         ),
         Step(
             "study", "14_study", (), resources=asks(1, 16),
