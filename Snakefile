@@ -66,8 +66,8 @@ onstart:
     try:
         LOCK.enter_context(file_lock(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
         if not CLUSTER:
-            LOCK.enter_context(copies_of(IMPORTED))
-    except RAError as error:
+            LOCK.enter_context(copies_of(IMPORTED, THREADS))
+    except (RAError, OSError) as error:
         sys.exit(str(error))
 
 

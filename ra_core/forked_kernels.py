@@ -14,33 +14,48 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import entry_points
 from select import select
 from threading import Thread
 
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 ADDRESS = "RA_KERNELS"  # environment variable: the socket at which copies are asked for
-PROVISIONER = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "ra-forking"}  # by its name in pyproject.toml
+DEFAULT, NAME = "JUPYTER_DEFAULT_PROVISIONER_NAME", "ra-forking"  # the latter is that of pyproject.toml
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, at an import
 LAUNCHER = "ipykernel_launcher"  # the module that starts a kernel, in its command
 LARGEST = 2**17  # bytes of a request: arguments, folder, environment
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # as every kernel has it before its imports
 
 
 @contextmanager
-def copies_of(modules: Sequence[str]) -> Iterator[None]:
-    """Let kernels be copies of a process that has imported `modules`, on Linux; it ends with this one."""
-    if sys.platform != "linux":  # elsewhere libraries do not stand being copied
+def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
+    """Let kernels be copies of a process that has imported `modules` for `threads` each, on Linux.
+
+    It ends with this one, and its copies with it.
+    """
+    registered = entry_points(group="jupyter_client.kernel_provisioners").names
+    if sys.platform != "linux" or NAME not in registered:  # elsewhere libraries do not stand being copied
         yield
         return
     with tempfile.TemporaryDirectory(prefix="ra-", dir="/tmp") as folder:  # a socket's path has at most 107 letters
-        added = PROVISIONER | {ADDRESS: f"{folder}/kernels"}
-        command = [sys.executable, "-m", "ra_core.forked_kernels", added[ADDRESS], *modules]
-        # It ends when its input is closed, and not when somebody interrupts the terminal.
-        with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | INLINE, start_new_session=True):
+        added = {DEFAULT: NAME, ADDRESS: f"{folder}/kernels"}
+        told = os.environ | INLINE | dict.fromkeys(THREADS, str(threads))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(added[ADDRESS])
+            listener.listen(64)  # who asks early waits for the imports
+            command = [sys.executable, "-m", "ra_core.forked_kernels", str(listener.fileno()), *modules]
+            # It ends when its input is closed, and not when somebody interrupts the terminal.
+            original = subprocess.Popen(
+                command, stdin=subprocess.PIPE, env=told, start_new_session=True, pass_fds=[listener.fileno()]
+            )
+        with original:
             os.environ.update(added)
+            KernelProvisionerFactory.clear_instance()  # it has read them, if this process has executed a notebook
             try:
                 yield
             finally:
+                KernelProvisionerFactory.clear_instance()
                 for name in added:
                     del os.environ[name]
 
@@ -81,16 +96,17 @@ class ForkedKernel:
         return self.poll()
 
     def send_signal(self, number):
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
-def serve(address: str, modules: Sequence[str]) -> None:
-    """Import modules, and copy this process for everyone who asks, until its standard input is closed."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(address)
-        listener.listen(64)  # who asks early waits for the imports
+def serve(listening: int, modules: Sequence[str]) -> None:
+    """Import modules, and copy this process for all who ask at a socket, until its standard input is closed."""
+    with socket.socket(fileno=listening) as listener:
         for name in modules:
             import_module(name)
+        for stream in (sys.stdout, sys.stderr):  # else every copy would say it once more
+            stream.flush()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
         while listener in select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
@@ -128,4 +144,4 @@ def _end_with(connection):
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2:])
+    serve(int(sys.argv[1]), sys.argv[2:])

@@ -9,6 +9,7 @@ from PIL import Image, ImageCms
 from torch import nn
 
 from ra_core.files import write_json
+from ra_core.models.blocks import for_inference
 from ra_core.models.weights import save_weights
 from ra_core.params import profile_model
 from ra_core.runs import Run, resolve, write_params
@@ -50,7 +51,7 @@ def coding_run(folder: Path, method: str, codec: str = "jpeg", quality: float | 
 
 
 def processor_run(folder: Path, task: str = "dn", mode: str = "plain") -> dict[str, nn.Module]:
-    """Make the folder of a finished processor run and return its networks."""
+    """Make the folder of a finished processor run and return its networks, ready to evaluate."""
     return _finish(folder, resolve(PROFILE, task, mode))
 
 
@@ -60,7 +61,7 @@ def _finish(folder: Path, run: Run) -> dict[str, nn.Module]:
         save_weights(net, folder / f"{name}.safetensors")
     write_params(folder, run.parameters)
     write_json(folder / "run.json", {})
-    return networks
+    return {name: for_inference(net, "cpu") for name, net in networks.items()}
 
 
 def array(height: int = 40, width: int = 56, seed: int = 0, channels: int = 3) -> np.ndarray:

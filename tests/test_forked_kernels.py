@@ -8,9 +8,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.provisioning import KernelProvisionerFactory
 from nbformat.v4 import new_code_cell, new_notebook
 
-from ra_core.forked_kernels import ADDRESS, PROVISIONER, copies_of
+from ra_core.forked_kernels import ADDRESS, DEFAULT, NAME, copies_of
 from ra_core.notebooks import execute
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are copied on Linux alone")
@@ -42,7 +43,7 @@ def ends(process: int, seconds: float = 20) -> bool:
 
 
 def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks(tmp_path, monkeypatch, capfd):
-    with copies_of(IMPORTED):
+    with copies_of(IMPORTED, 1):
         monkeypatch.setenv("SET_LATER", "yes")
         found = [answers(tmp_path) for _ in range(2)]
     [imported, original, later, folder, ended], second = found
@@ -53,17 +54,18 @@ def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks
 
 
 def test_where_there_is_nothing_to_copy_a_kernel_starts_as_always(tmp_path, monkeypatch):
-    for name, value in (PROVISIONER | {ADDRESS: str(tmp_path / "nobody")}).items():
+    KernelProvisionerFactory.clear_instance()
+    for name, value in {DEFAULT: NAME, ADDRESS: str(tmp_path / "nobody")}.items():
         monkeypatch.setenv(name, value)
     assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
-    with copies_of(["no_such_module"]):
+    with copies_of(["no_such_module"], 1):
         assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
 
 
 def test_a_copy_ends_with_the_process_that_executes_its_notebook(tmp_path):
     waits = f"import os, time; open({str(tmp_path / 'kernel')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     nbformat.write(new_notebook(cells=[new_code_cell(waits)]), tmp_path / "small.ipynb")
-    with copies_of(IMPORTED):
+    with copies_of(IMPORTED, 1):
         command = [sys.executable, "-m", "ra_core.notebooks", tmp_path / "small.ipynb", tmp_path / "out.ipynb"]
         with subprocess.Popen(command) as executing:
             deadline = time.monotonic() + 60

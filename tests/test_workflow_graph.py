@@ -73,7 +73,7 @@ def test_what_a_profile_lists_becomes_steps(write):
         "05_report", "11_reference_results", "12_planning", "13_photographs", "14_study", "15_transfer",
         "16_boundaries",
     }  # fmt: skip
-    assert steps["03_train_processor-sr-ra@0.01-seed3"].given == "task=sr mode=ra@0.01 seed=3"
+    assert steps["03_train_processor-sr-ra@0.01-seed3"].given == "task=sr mode=ra@0.01 seed=3 steps=10"
     assert steps["03_train_processor-sr-ra@0.01-seed3"].outputs == (
         "runs/mine/sr/ra@0.01/seed3/run.json", "runs/mine/notebooks/03_train_processor-sr-ra@0.01-seed3.ipynb",
     )  # fmt: skip

@@ -27,7 +27,8 @@ class Step:
     `profile`, `settings` the other values that its result depends on, `files` what it reads that no step makes. A step
     that `keeps` paths leaves them alone when only its page is drawn anew, as they took hours; they are deleted when
     what makes them has changed. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
-    Of steps that may begin those of the highest `priority` do, so that none is long and last.
+    Of steps that may begin those of the highest `priority` do, so that none is long and last; 0 is for the short ones
+    that are made beside the last.
     """
 
     rule: str
@@ -40,7 +41,7 @@ class Step:
     files: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     resources: dict[str, object] = field(default_factory=dict)
-    priority: int = 0
+    priority: int = 1
 
     @property
     def name(self) -> str:
@@ -72,7 +73,7 @@ def steps_of(profile: Profile) -> list[Step]:
             "photographs", "13_photographs", (),
             # Few where everything is tiny, as in the profile smoke.
             parameters={"pictures": min(20, dumped["data"]["test_per_class"] or 20)},
-            files=tables_of("photos", "photos_transformer"), resources=asks(1, 16), priority=1,
+            files=tables_of("photos", "photos_transformer"), resources=asks(1, 16),
         ),
         Step(
             "study", "14_study", (), resources=asks(1, 16),
@@ -109,7 +110,7 @@ def steps_of(profile: Profile) -> list[Step]:
     for dataset in profile.preprocessing:
         steps += _coding_steps(profile, runs, dataset)
     steps = with_pages(runs, steps)
-    return steps + with_pages(runs, _last_steps(profile, runs, steps, finished(runs, restoring + coding)))
+    return steps + with_pages(runs, _last_steps(profile, runs, steps))
 
 
 def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[str, ...], judged: list[str]) -> Step:
@@ -119,10 +120,10 @@ def _across_sources(profile: Profile, runs: str, notebook: str, tables: tuple[st
     others += ["objectives", "objectives_strong", "photos_sources", "photos_sources_dn_jpeg"] * (rule == "transfer")
     shown = tables_of(*(name for name in others if name != profile.name))  # its own are what it makes
     if not profile.compares_sources:
-        return Step(rule, notebook, (), files=shown, resources=asks(1, 16), priority=1)
+        return Step(rule, notebook, (), files=shown, resources=asks(1, 16))
     return Step(
         rule, notebook, tuple(f"{runs}/{name}.csv" for name in tables), tuple(judged),
-        files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile), priority=1,
+        files=shipped(*profile.recognizers) + shown, resources=asks(8, 32, profile),
     )  # fmt: skip
 
 
@@ -227,7 +228,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
     return steps
 
 
-def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[str, ...]) -> list[Step]:
+def _last_steps(profile: Profile, runs: str, steps: list[Step]) -> list[Step]:
     """Return what puts the results of all other steps together."""
     tables = [
         step.outputs if step.rule == "train_proxy" else step.outputs[:1]
@@ -235,22 +236,22 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step], trained: tuple[s
         if step.rule in ("train_proxy", "cross_evaluate", "rate_accuracy", "both_ends")
     ]
     measured, small = sum(tables, ()), asks(1, 16)
-    pages = tuple(step.outputs[-1] for step in steps if step.rule in ("transfer", "boundaries"))
     merged = ("accuracy", "paired", *(("rate_accuracy", "bd_rate") if profile.preprocessing else ()))
     return [
         Step(
             "report", "05_report",
             (*(f"{runs}/{name}.csv" for name in merged), *(f"{runs}/report/{name}" for name in report_files(profile))),
-            measured, files=("book/published.csv",), resources=small,
+            measured, files=("book/published.csv",), resources=small, priority=0,
         ),
         Step(
             "reference_results", "11_reference_results", (), measured,
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
+            priority=0,
         ),
         Step(
-            "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"), measured + trained + pages,
+            "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"),
+            sum((step.outputs for step in steps), ()),
             files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
-            priority=1,  # the longest of the three
         ),
     ]  # fmt: skip
 

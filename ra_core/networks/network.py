@@ -28,7 +28,7 @@ class Network:
 
     Called with a picture, an array or a tensor (`FORMS`), it returns the same kind, `scale` times as large. The second
     or fourth channel is transparency, which the networks do not see. Grey stays grey. Large pictures go through in
-    tiles. `nets` are the bare networks, which map (B, 3, H, W) in [0, 1].
+    tiles. `nets` are the bare networks as `Run.load` gives them; they map (B, 3, H, W) in [0, 1].
     """
 
     nets: dict[str, nn.Module]

@@ -14,7 +14,6 @@ from ra_core.models.weights import read_sidecar
 from ra_core.training.processes import Team
 
 LOCK = ".training.lock"
-FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is PyYAML's where it was built with libyaml
 MACHINE = ("device", "threads")  # parameters of where a training is computed, not of what
 
 
@@ -32,7 +31,7 @@ def read_params(folder: Path) -> dict:
     """Return what `write_params` wrote. Raises `ParameterError` where that is missing or damaged."""
     path = folder / "params.yaml"
     try:
-        parameters = yaml.load(read_text(path), Loader=FAST)
+        parameters = yaml.safe_load(read_text(path))
         if isinstance(parameters, dict):
             return parameters
         reason = "it holds no parameters by name"

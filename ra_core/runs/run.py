@@ -103,7 +103,7 @@ class Run:
         """Fill fresh networks with finished ones where the training begins with such."""
 
     def load(self, device: str | torch.device = "cpu") -> dict[str, nn.Module]:
-        """Return its trained networks by name, ready to evaluate."""
+        """Return its trained networks by name, ready to evaluate: normalisation lies in their convolutions."""
         return {name: for_inference(net, device) for name, net in self.stored().items()}
 
     def stored(self) -> dict[str, nn.Module]:

@@ -153,9 +153,8 @@ def test_a_run_comes_back_as_it_was_trained(monkeypatch):
 
     monkeypatch.setattr(trainings, "fit", fit)
     train_run(profile(), "dn", "ra_transformer", 0)
-    for name in ("ra_transformer", "ra_transform"):
-        run = resolve(profile(), "dn", name, 0)
-        chain = run.chain(run.load())
-        assert chain.channel == Noise(0.1)
-        for net, trained in ((chain.post, kept["processor"]), (chain.transformer, kept["transformer"])):
-            assert all(torch.equal(v, trained.state_dict()[k]) for k, v in net.state_dict().items())
+    for mode in ("ra_transformer", "ra_transform"):
+        run = resolve(profile(), "dn", mode, 0)
+        assert run.chain(run.load()).channel == Noise(0.1)
+        for name, net in run.stored().items():
+            assert all(torch.equal(v, kept[name].state_dict()[k]) for k, v in net.state_dict().items())
