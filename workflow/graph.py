@@ -100,7 +100,7 @@ def steps_of(profile: Profile) -> list[Step]:
             wildcards={"task": task}, parameters={"task": task},
             files=shipped(*profile.recognizers) + (kept(judged) if profile.processors else ()),
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
-            resources=asks(8, 32, profile), priority=3,
+            resources=asks(8, 32, profile), priority=4,
         ))  # fmt: skip
     judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
     steps += [
@@ -166,7 +166,7 @@ def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
     step = _training("train_processor", "03_train_processor", profile, runs, run, given)
     waits = run.before and "plain" in profile.modes  # else its own notebook trains that
     inputs = finished(runs, [run.before]) if waits else ()
-    return replace(step, inputs=inputs, priority=3)  # what the book is about is there first
+    return replace(step, inputs=inputs, priority=4)  # what the book is about is there first
 
 
 def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
@@ -174,9 +174,9 @@ def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
     given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
     step = _training("train_preprocessor", "07_train_preprocessor", profile, runs, run, given)
     if "learned_proxy" not in run.parameters:
-        return replace(step, priority=2)
+        return replace(step, priority=3)
     proxy, compared = shipped(f"{profile.proxy.name.lower()}-*"), f"{runs}/{given['dataset']}/agreement.csv"
-    return replace(step, priority=2, files=step.files + proxy, inputs=(compared,))
+    return replace(step, priority=3, files=step.files + proxy, inputs=(compared,))
 
 
 def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, given: dict) -> Step:
@@ -215,7 +215,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
             inputs=() if settings.trained else finished(runs, judged), wildcards=given, parameters=given,
             settings=settings.model_dump(mode="json"),
             files=shipped(*settings.judges) + (kept(judged) if settings.trained else ()),
-            resources=asks(24, 32, profile), priority=2,
+            resources=asks(24, 32, profile), priority=3,  # the longest of all
         ))  # fmt: skip
     measured = {step.wildcards["codec"]: step.outputs for step in steps}
     for codec in settings.both_ends:
