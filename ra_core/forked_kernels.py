@@ -24,8 +24,14 @@ ADDRESS = "RA_KERNELS"  # environment variable: the socket at which copies are a
 DEFAULT, NAME = "JUPYTER_DEFAULT_PROVISIONER_NAME", "ra-forking"  # the latter is that of pyproject.toml
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, at an import
 LAUNCHER = "ipykernel_launcher"  # the module that starts a kernel, in its command
+SHORT = 70  # letters of the folder for temporary files; a socket's path has at most 107
 LARGEST = 2**17  # bytes of a request: arguments, folder, environment
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # as every kernel has it before its imports
+
+
+def folder_of_sockets() -> tempfile.TemporaryDirectory:
+    """Return a new temporary folder in which the path of a socket is short enough."""
+    return tempfile.TemporaryDirectory(prefix="ra-", dir="/tmp" if len(tempfile.gettempdir()) > SHORT else None)
 
 
 @contextmanager
@@ -38,7 +44,7 @@ def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
     if sys.platform != "linux" or NAME not in registered:  # elsewhere libraries do not stand being copied
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="ra-", dir="/tmp") as folder:  # a socket's path has at most 107 letters
+    with folder_of_sockets() as folder:
         added = {DEFAULT: NAME, ADDRESS: f"{folder}/kernels"}
         told = os.environ | INLINE | dict.fromkeys(THREADS, str(threads))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:

@@ -6,10 +6,9 @@
 import argparse
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-LEFT_OUT = "rfc3987_syntax"  # a grammar of web addresses, of which nbformat does without: two seconds of a start
+LEFT_OUT = "rfc3987_syntax"  # a grammar of web addresses, that nbformat can do without: two seconds of a start
 sys.modules.setdefault(LEFT_OUT, None)
 
 import nbformat  # noqa: E402
@@ -21,13 +20,13 @@ from papermill.translators import PythonTranslator  # noqa: E402
 import ra_core.human_yaml as human_yaml  # noqa: E402
 from ra_core.errors import OutputError, ParameterError, RAError, exit_status  # noqa: E402
 from ra_core.files import write_text  # noqa: E402
+from ra_core.forked_kernels import folder_of_sockets  # noqa: E402
 from ra_core.locks import file_lock  # noqa: E402
 from ra_core.progress import BATCH_VARIABLE  # noqa: E402
 
 TYPES = {"str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 KERNEL = {"kernel_name": "python3", "language": "python"}  # this Python, whatever kernel an editor has noted
 PATIENCE = 120  # seconds for the last output of a cell; a busy machine takes more than the usual 4
-SOCKET_FOLDER = 70  # letters of the folder for temporary files; a socket's path has at most 107
 
 
 class WholeFiles(papermill.iorw.LocalHandler):
@@ -76,7 +75,6 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     if output.is_dir():
         raise ParameterError(f"{output} is a folder; name a file for the executed copy.")
     check_parameters(path, parameters)
-    folder = "/tmp" if len(tempfile.gettempdir()) > SOCKET_FOLDER else None
 
     class IPCKernelManager(AsyncKernelManager):
         def __init__(self, **kwargs):
@@ -86,7 +84,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     lock = output.with_name(f".{output.name}.lock")
     try:
         held = file_lock(lock, f"the notebook {output}")
-        with held, tempfile.TemporaryDirectory(prefix="ra-", dir=folder) as sockets:
+        with held, folder_of_sockets() as sockets:
             papermill.execute_notebook(
                 str(path), str(output.resolve()), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,

@@ -15,8 +15,9 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x):
         before, after = zip(*map(self._sides, x.shape[-2:]), strict=True)
-        # Zeros before the taps take the place of a border only behind the picture: it is large, and they are few.
-        weight = F.pad(self.weight, (after[1] - before[1], 0, after[0] - before[0], 0))
+        weight = self.weight
+        if before != after:  # zeros before the taps, which are few, take the place of a border only behind the picture
+            weight = F.pad(weight, (after[1] - before[1], 0, after[0] - before[0], 0))
         return F.conv2d(x, weight, self.bias, self.stride, after, groups=self.groups)
 
     def _sides(self, size: int) -> tuple[int, int]:

@@ -155,6 +155,9 @@ def test_a_run_comes_back_as_it_was_trained(monkeypatch):
     train_run(profile(), "dn", "ra_transformer", 0)
     for mode in ("ra_transformer", "ra_transform"):
         run = resolve(profile(), "dn", mode, 0)
-        assert run.chain(run.load()).channel == Noise(0.1)
-        for name, net in run.stored().items():
+        nets, stored = run.load(), run.stored()
+        chain = run.chain(nets)
+        assert chain.channel == Noise(0.1) and stored.keys() == {"processor", "transformer"}
+        assert chain.post is nets["processor"] and chain.transformer is nets["transformer"]
+        for name, net in stored.items():
             assert all(torch.equal(v, kept[name].state_dict()[k]) for k, v in net.state_dict().items())
