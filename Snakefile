@@ -28,7 +28,7 @@ CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings
 CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
 THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
 HASHES = Hashes(Path(), PROFILE.extensions)
-IMPORTED = ("ra_book.figures", "ra_book.widgets", "ra_core.steps", "torch._dynamo", "ipykernel.kernelapp")  # by kernels
+IMPORTED = ("ra_book.figures", "ra_book.widgets", "ra_core.steps", "torch._dynamo")  # by notebooks
 LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 # The executed copy is whole when it comes to its place; one that fails stays where it is.

@@ -33,7 +33,7 @@ from ra_core.steps.costs import macs
 COUNTS = {"download": 50_000, "imagenet": 1_281_167}  # pictures to train on, where they are not here
 SIDES = {"cells": elpv.CROP, "scenes": scenes.SIDE}
 NO_WORK = {"profile", "seed", "training", "device", "threads", "mode", "codec", "coder", "quality", "rungs", "weight"}
-NO_WORK |= {"task", "channel", "proxy", "mse_weight", "restoration_weight"}
+NO_WORK |= {"task", "channel", "proxy", "mse_weight", "restoration_weight", "start"}
 NOT_COUNTED = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU)
 COUNTED: dict[str, float] = {}  # by all that work depends on
 
@@ -98,6 +98,8 @@ def macs_of(run: Run) -> float:
     counts = {key: value for key, value in run.parameters.items() if key not in NO_WORK}
     if isinstance(run, RestorationRun):
         counts |= {"scale": run.channel.scale, "data": _known_side(run) or run.parameters["data"]}
+    if run.method.recognition is None:
+        counts.pop("source")  # it only validates
     key = json.dumps([counts, run.method.trains, str(run.method.recognition)], default=str)
     if key not in COUNTED:
         count = _restoration if isinstance(run, RestorationRun) else _coding

@@ -4,6 +4,7 @@ Within `copies_of(modules)` each notebook that this process or one of its childr
 none can be had it starts as always.
 """
 
+import gc
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ ADDRESS = "RA_KERNELS"  # environment variable: the socket at which copies are a
 DEFAULT, NAME = "JUPYTER_DEFAULT_PROVISIONER_NAME", "ra-forking"  # the latter is that of pyproject.toml
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, at an import
 LAUNCHER = "ipykernel_launcher"  # the module that starts a kernel, in its command
+KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger")  # what every kernel imports
 SHORT = 70  # letters of the folder for temporary files; a socket's path has at most 107
 LARGEST = 2**17  # bytes of a request: arguments, folder, environment
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # as every kernel has it before its imports
@@ -50,7 +52,8 @@ def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(added[ADDRESS])
             listener.listen(64)  # who asks early waits for the imports
-            command = [sys.executable, "-m", "ra_core.forked_kernels", str(listener.fileno()), *modules]
+            command = [sys.executable, "-Xfrozen_modules=off", "-m", "ra_core.forked_kernels"]  # as kernels are started
+            command += [str(listener.fileno()), *KERNEL, *modules]
             # It ends when its input is closed, and not when somebody interrupts the terminal.
             original = subprocess.Popen(
                 command, stdin=subprocess.PIPE, env=told, start_new_session=True, pass_fds=[listener.fileno()]
@@ -113,6 +116,7 @@ def serve(listening: int, modules: Sequence[str]) -> None:
             import_module(name)
         for stream in (sys.stdout, sys.stderr):  # else every copy would say it once more
             stream.flush()
+        gc.freeze()  # a copy that looks for garbage would touch all of this, and so copy its memory
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
         while listener in select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
@@ -151,3 +155,4 @@ def _end_with(connection):
 
 if __name__ == "__main__":
     serve(int(sys.argv[1]), sys.argv[2:])
+    os._exit(0)  # nothing frozen is taken apart

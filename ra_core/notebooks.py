@@ -89,6 +89,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
                 str(path), str(output.resolve()), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
                 iopub_timeout=PATIENCE,
+                shutdown_kernel="immediate",  # all is written by then, and to take itself apart it needs two seconds
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         begins, reason = ((str(text).strip().splitlines() or [""])[0] for text in (error.source, error.evalue))

@@ -1,6 +1,8 @@
 """Kernels that are copies of one process: what they share with it, what not, and that none is left behind."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,15 +13,22 @@ import pytest
 from jupyter_client.provisioning import KernelProvisionerFactory
 from nbformat.v4 import new_code_cell, new_notebook
 
-from ra_core.forked_kernels import ADDRESS, DEFAULT, NAME, copies_of
+from ra_core.forked_kernels import ADDRESS, DEFAULT, KERNEL, NAME, copies_of
 from ra_core.notebooks import execute
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are copied on Linux alone")
-IMPORTED = ["ipykernel.kernelapp", "this"]  # the latter prints a poem, once
+IMPORTED = ["this"]  # which prints a poem, once
 WHO = """\
 import os, subprocess, sys
 child = subprocess.run(["cat"], capture_output=True)  # ends where there is nothing to read
-print("this" in sys.modules, os.getppid(), os.environ.get("SET_LATER"), os.getcwd(), child.returncode)"""
+print("this" in sys.modules, os.getppid(), os.environ.get("SET_LATER"), os.getcwd(), child.returncode, os.getpid())"""
+# Who has asked CUDA for its devices can no longer be copied: a copy that uses one ends with an error.
+ASKS_NO_GPU = """\
+import importlib, sys, torch
+torch._C._cuda_getDeviceCount = lambda: sys.exit("a GPU was asked for")
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+assert not torch.cuda.is_initialized()"""
 
 
 def answers(folder: Path, code: str = WHO) -> list[str]:
@@ -46,9 +55,9 @@ def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks
     with copies_of(IMPORTED, 1):
         monkeypatch.setenv("SET_LATER", "yes")
         found = [answers(tmp_path) for _ in range(2)]
-    [imported, original, later, folder, ended], second = found
-    assert (imported, later, folder, ended) == ("True", "yes", os.getcwd(), "0") and second == found[0]
-    assert ends(int(original)) and ADDRESS not in os.environ
+    [imported, original, later, folder, ended, kernel], second = found
+    assert (imported, later, folder, ended) == ("True", "yes", os.getcwd(), "0") and second[:5] == found[0][:5]
+    assert kernel != second[5] and ends(int(kernel)) and ends(int(original)) and ADDRESS not in os.environ
     assert capfd.readouterr().out.count("Zen of Python") == 1
     assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
 
@@ -60,6 +69,13 @@ def test_where_there_is_nothing_to_copy_a_kernel_starts_as_always(tmp_path, monk
     assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
     with copies_of(["no_such_module"], 1):
         assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
+
+
+def test_what_the_workflow_lets_be_copied_asks_for_no_gpu():
+    [imported] = re.findall(r"^IMPORTED = (\(.*\))", Path("Snakefile").read_text(), re.MULTILINE)
+    command = [sys.executable, "-Xfrozen_modules=off", "-c", ASKS_NO_GPU, *KERNEL, *ast.literal_eval(imported)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_copy_ends_with_the_process_that_executes_its_notebook(tmp_path):

@@ -84,7 +84,8 @@ def fold_normalisation(net: nn.Module) -> nn.Module:
             pairs = [(f"conv{n}", f"bn{n}") for n in (1, 2, 3) if f"conv{n}" in layers]
         for name, behind in list(pairs):
             if _folds(layers[name], layers[behind]):
-                setattr(part, name, fuse_conv_bn_eval(layers[name], layers[behind]))
+                conv, norm = layers[name], layers[behind]
+                setattr(part, name, fuse_conv_bn_eval(conv, norm, transpose=conv.transposed))
                 setattr(part, behind, nn.Identity())
     return net
 
@@ -92,5 +93,5 @@ def fold_normalisation(net: nn.Module) -> nn.Module:
 def _folds(conv: nn.Module, norm: nn.Module) -> bool:
     """Say whether a pair of layers answers what its weights say: a stranger's own kind or a hook may change that."""
     hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, norm))
-    known = type(conv) in (nn.Conv2d, SameConv) and type(norm) is nn.BatchNorm2d
-    return known and not hooked and norm.track_running_stats
+    known = type(conv) in (nn.Conv2d, nn.ConvTranspose2d, SameConv) and type(norm) is nn.BatchNorm2d
+    return known and not hooked and norm.track_running_stats and not (conv.transposed and conv.groups > 1)

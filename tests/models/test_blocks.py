@@ -16,7 +16,7 @@ NETS = FAMILIES | {
     "cell_lite0": CELL_FAMILIES["cell_lite0"], "resnet18": lambda classes: resnet18(num_classes=classes),
     "SRResNet": lambda classes: SRResNet(1, width=4, blocks=2), "NPP": lambda classes: NPP(width=2),
 }  # fmt: skip
-LEFT = {"densenet17": 17, "NPP": 4}  # normalisations before their convolution, and behind one that doubles the sides
+LEFT = {"densenet17": 17}  # normalisations before their convolution
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
@@ -105,9 +105,12 @@ ONCE, ANYWHERE = nn.ReLU(), conv()
         (nn.Sequential(conv(), ONCE, conv(), ONCE, norm()), 1),
         (nn.Sequential(nn.Sequential(ANYWHERE, norm()), ANYWHERE, norm()), 0),
         (nn.Sequential(SameConv(3, 3, 3, 2), norm()), 0),
+        (nn.Sequential(nn.ConvTranspose2d(3, 3, 3, 2), norm()), 0),
+        (nn.Sequential(nn.ConvTranspose2d(3, 3, 3, 2, groups=3), norm()), 1),
     ],
     ids=["not right behind it", "of another kind", "hook of a convolution", "hook of a normalisation",
-         "weights made anew at each call", "a layer in two places between", "a convolution in two places", "our own"],
+         "weights made anew at each call", "a layer in two places between", "a convolution in two places", "our own",
+         "one that doubles the sides", "the same in groups"],
 )  # fmt: skip
 def test_what_can_be_folded_is_and_all_else_is_left_alone(net, left):
     images = torch.rand(2, 3, 8, 8)
