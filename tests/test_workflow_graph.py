@@ -5,7 +5,7 @@ import pytest
 
 from ra_book.sections import report_files
 from ra_core.params import load_profile
-from workflow.graph import Step, shipped, steps_of
+from workflow.graph import PRIORITIES, Step, shipped, steps_of
 
 PROFILES = sorted(path.stem for path in (copied.ROOT / "params").glob("*.yaml"))
 MEASURED = {"rate_accuracy", "both_ends"}
@@ -57,8 +57,13 @@ def test_the_steps_of_a_kind_differ_in_their_wildcards_alone():
     steps = steps_of(load_profile("coding"))
     for step in steps:
         kin = [other for other in steps if other.rule == step.rule]
-        assert len({(kind.notebook, kind.makes, kind.priority, *kind.wildcards) for kind in kin}) == 1
+        assert len({(kind.notebook, kind.makes, *kind.wildcards) for kind in kin}) == 1
         assert len({tuple(kind.wildcards.values()) for kind in kin}) == len(kin)
+
+
+def test_what_goes_first_is_known_by_its_rule():
+    rules = {step.rule for step in steps_of(load_profile("quick"))}
+    assert PRIORITIES.keys() <= rules and PRIORITIES["cross_evaluate"] == max(PRIORITIES.values())
 
 
 def test_what_a_profile_lists_becomes_steps(write):

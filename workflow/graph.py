@@ -17,6 +17,14 @@ from ra_core.runs import Run, needed, planned
 
 MEASURED = ("rates", "bd", "cost", "same_bytes", "filters")  # tables of a codec
 
+# Of rules that may begin the highest goes first: what the book is about is there early, and no long step is the last.
+PRIORITIES = {  # all others have 1
+    "cross_evaluate": 5, "train_processor": 4,
+    "train_preprocessor": 3, "rate_accuracy": 3,  # the longest of all, and what they wait for
+    "train_proxy": 2,
+    "report": 0, "reference_results": 0,  # short, beside the last
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Step:
@@ -27,8 +35,6 @@ class Step:
     `profile`, `settings` the other values that its result depends on, `files` what it reads that no step makes. A step
     that `keeps` paths leaves them alone when only its page is drawn anew, as they took hours; they are deleted when
     what makes them has changed. `resources` are what it asks of a cluster: minutes, MB and perhaps a GPU.
-    Of steps that may begin those of the highest `priority` do, so that none is long and last; 0 is for the short ones
-    that are made beside the last.
     """
 
     rule: str
@@ -41,7 +47,6 @@ class Step:
     files: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     resources: dict[str, object] = field(default_factory=dict)
-    priority: int = 1
 
     @property
     def name(self) -> str:
@@ -100,7 +105,7 @@ def steps_of(profile: Profile) -> list[Step]:
             wildcards={"task": task}, parameters={"task": task},
             files=shipped(*profile.recognizers) + (kept(judged) if profile.processors else ()),
             settings=settings("data", "channels", "processors", "source", "unseen", "evaluation_batch"),
-            resources=asks(8, 32, profile), priority=4,
+            resources=asks(8, 32, profile),
         ))  # fmt: skip
     judged = [output for step in steps if step.rule == "cross_evaluate" for output in step.outputs]
     steps += [
@@ -166,17 +171,17 @@ def _train_processor(profile: Profile, runs: str, run: Run) -> Step:
     step = _training("train_processor", "03_train_processor", profile, runs, run, given)
     waits = run.before and "plain" in profile.modes  # else its own notebook trains that
     inputs = finished(runs, [run.before]) if waits else ()
-    return replace(step, inputs=inputs, priority=4)  # what the book is about is there first
+    return replace(step, inputs=inputs)
 
 
 def _train_preprocessor(profile: Profile, runs: str, run: Run) -> Step:
-    """Return the step of a training around a codec, before what the long measurements behind it need not wait for."""
+    """Return the step of a training around a codec."""
     given = {name: run.parameters[name] for name in ("dataset", "codec", "method", "quality", "seed")}
     step = _training("train_preprocessor", "07_train_preprocessor", profile, runs, run, given)
     if "learned_proxy" not in run.parameters:
-        return replace(step, priority=3)
+        return step
     proxy, compared = shipped(f"{profile.proxy.name.lower()}-*"), f"{runs}/{given['dataset']}/agreement.csv"
-    return replace(step, priority=3, files=step.files + proxy, inputs=(compared,))
+    return replace(step, files=step.files + proxy, inputs=(compared,))
 
 
 def _training(rule: str, notebook: str, profile: Profile, runs: str, run: Run, given: dict) -> Step:
@@ -200,7 +205,6 @@ def _train_proxy(profile: Profile, runs: str) -> list[Step]:
         "train_proxy", "06_train_proxy", tuple(f"{runs}/{name}/agreement.csv" for name in profile.learning),
         settings=[profile.proxy.model_dump(mode="json"), compared], files=shipped(f"{profile.proxy.name.lower()}-*"),
         keeps=(f"{runs}/proxies",), resources=asks(24, 32, profile),
-        priority=2,  # long and on its own: at the end it would keep one notebook busy and none beside it
     )]  # fmt: skip
 
 
@@ -215,7 +219,7 @@ def _coding_steps(profile: Profile, runs: str, dataset: str) -> list[Step]:
             inputs=() if settings.trained else finished(runs, judged), wildcards=given, parameters=given,
             settings=settings.model_dump(mode="json"),
             files=shipped(*settings.judges) + (kept(judged) if settings.trained else ()),
-            resources=asks(24, 32, profile), priority=3,  # the longest of all
+            resources=asks(24, 32, profile),
         ))  # fmt: skip
     measured = {step.wildcards["codec"]: step.outputs for step in steps}
     for codec in settings.both_ends:
@@ -241,12 +245,11 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step]) -> list[Step]:
         Step(
             "report", "05_report",
             (*(f"{runs}/{name}.csv" for name in merged), *(f"{runs}/report/{name}" for name in report_files(profile))),
-            measured, files=("book/published.csv",), resources=small, priority=0,
+            measured, files=("book/published.csv",), resources=small,
         ),
         Step(
             "reference_results", "11_reference_results", (), measured,
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
-            priority=0,
         ),
         Step(
             "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"),

@@ -56,7 +56,7 @@ def _through(images, quality, subsampling, out):
     if subsampling == "4:2:0":
         chroma = _halve(chroma)
     chroma = _coder(quality, 1, chroma.shape[-1], images.device)(chroma)
-    to_unit(_join(luma, chroma if subsampling == "4:4:4" else _enlarge(chroma, height, width)), out=out)
+    _join(luma, chroma if subsampling == "4:4:4" else _enlarge(chroma, height, width), out)
 
 
 @lru_cache(maxsize=64)
@@ -103,13 +103,13 @@ def _split(levels):
     return ycc[:, :1], ycc[:, 1:]
 
 
-def _join(luma, chroma):
-    """Return the levels (B, 3, H, W), from 0 to 255, of luma (0 to 255) and chroma (-128 to 127)."""
-    levels = luma.new_empty((len(luma), 3, *luma.shape[-2:]))
-    for plane, weights in zip(levels.unbind(1), TO_RGB, strict=True):
+def _join(luma, chroma, out):
+    """Write the pictures (B, 3, H, W), in [0, 1], of luma (0 to 255) and chroma (-128 to 127)."""
+    plane, luma = torch.empty_like(luma[:, 0]), luma[:, 0]
+    for weights, colour in zip(TO_RGB, out.unbind(1), strict=True):  # one by one they stay in a cache
         _mix(HALF, weights[1:], chroma.unbind(1), plane)
-        plane.add_(luma[:, 0])  # last: so only sums of 256 and more are rounded, which become 255
-    return levels.floor_().clamp_(0, 255)
+        plane.add_(luma)  # last: so only sums of 256 and more are rounded, which become 255
+        to_unit(plane.floor_().clamp_(0, 255), out=colour)
 
 
 def _mix(start, weights, planes, out):
