@@ -18,9 +18,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A company's proxy has certificates of its own. pip finds them by itself; older versions of uv know the second name.
 export UV_SYSTEM_CERTS = 1
 export UV_NATIVE_TLS = 1
-# Snakemake and uv need a cache, and a home may be read-only or missing.
+# Snakemake, uv and matplotlib need a cache, and a home may be read-only or missing.
 export XDG_CACHE_HOME := $(shell c="$${XDG_CACHE_HOME:-$$HOME/.cache}"; \
   mkdir -p "$$c" 2>/dev/null && [ -w "$$c" ] && echo "$$c" || echo "$(CURDIR)/.cache")
+export MPLCONFIGDIR ?= $(XDG_CACHE_HOME)/matplotlib
 # Threads that wait leave their core to others: beside one busy process a training is several times as fast.
 export OMP_WAIT_POLICY ?= PASSIVE
 # Memory in large pages, where Linux gives them to who asks: networks run up to 1.4 times as fast. Others ignore it.

@@ -13,7 +13,7 @@ from ra_core.forked_kernels import copies_of
 from ra_core.locks import file_lock
 from ra_core.params import load_profile
 from workflow.code import Hashes
-from workflow.graph import PRIORITIES, steps_of
+from workflow.graph import OTHERS, PRIORITIES, steps_of
 
 try:
     PROFILE = load_profile(str(config.get("profile", "quick")))
@@ -123,7 +123,7 @@ for name, same in groupby(sorted(STEPS, key=lambda step: step.rule), key=lambda 
             made=of(same, made),
             keeps=of(same, lambda step: list(step.keeps)),
         threads: THREADS
-        priority: PRIORITIES.get(name, 1)
+        priority: PRIORITIES.get(name, OTHERS)
         resources:
             **{name: most for name, most in first.resources.items() if CLUSTER or not name.startswith("gpu")},
         log:

@@ -103,11 +103,11 @@ def macs_of(run: Run) -> float:
     key = json.dumps([counts, run.method.trains, str(run.method.recognition)], default=str)
     if key not in COUNTED:
         count = _restoration if isinstance(run, RestorationRun) else _coding
-        COUNTED[key] = count(run, _bare(_judge(run.parameters["source"])))
+        COUNTED[key] = count(run, _bare(_judge(counts["source"])) if "source" in counts else None)
     return COUNTED[key]
 
 
-def _restoration(run: RestorationRun, judge: Judge) -> float:
+def _restoration(run: RestorationRun, judge: Judge | None) -> float:
     scale, side = run.channel.scale, _known_side(run) or _side(run)
     with torch.device("meta"):
         networks = {name: _bare(net) for name, net in run.networks().items()}
@@ -125,7 +125,7 @@ def _known_side(run: RestorationRun) -> int | None:
     return {"cifar10": 32, "folder": data["crop"]}.get(data["kind"])
 
 
-def _coding(run: CodingRun, judge: Judge) -> float:
+def _coding(run: CodingRun, judge: Judge | None) -> float:
     parameters, trains = run.parameters, run.method.trains
     side = SIDES.get(parameters["dataset"]) or parameters.get("data", {}).get("crop") or _side(run)
     with torch.device("meta"):

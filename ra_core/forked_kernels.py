@@ -52,8 +52,8 @@ def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(added[ADDRESS])
             listener.listen(64)  # who asks early waits for the imports
-            command = [sys.executable, "-Xfrozen_modules=off", "-m", "ra_core.forked_kernels"]  # as kernels are started
-            command += [str(listener.fileno()), *KERNEL, *modules]
+            command = [sys.executable, "-Xfrozen_modules=off"]  # else the debugger warns of them
+            command += ["-m", "ra_core.forked_kernels", str(listener.fileno()), *KERNEL, *modules]
             # It ends when its input is closed, and not when somebody interrupts the terminal.
             original = subprocess.Popen(
                 command, stdin=subprocess.PIPE, env=told, start_new_session=True, pass_fds=[listener.fileno()]
@@ -155,4 +155,4 @@ def _end_with(connection):
 
 if __name__ == "__main__":
     serve(int(sys.argv[1]), sys.argv[2:])
-    os._exit(0)  # nothing frozen is taken apart
+    os._exit(0)  # an orderly end finds what is frozen, and says that it leaks

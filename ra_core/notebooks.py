@@ -64,7 +64,8 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
     """Run a notebook with `parameters` and write the executed copy to `output`, also when a cell fails.
 
     Kernels talk over sockets in a folder of their own, so notebooks can run side by side without meeting on a port.
-    Two processes never write the same copy: a job may outlive the workflow that sent it to a cluster.
+    Two processes never write the same copy: a job may outlive the workflow that sent it to a cluster. Behind the last
+    cell, or when this is interrupted, the kernel is killed: no cell may leave anything to its exit.
     Raises `ParameterError` before anything runs, `OutputError` where another process writes `output` or the disk is
     full, or `RAError` naming the cell and its error.
     """
@@ -89,7 +90,7 @@ def execute(path: Path, output: Path, parameters: dict) -> None:
                 str(path), str(output.resolve()), parameters, progress_bar=False, log_output=True, **KERNEL,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_manager_class=IPCKernelManager,
                 iopub_timeout=PATIENCE,
-                shutdown_kernel="immediate",  # all is written by then, and to take itself apart it needs two seconds
+                shutdown_kernel="immediate",  # an orderly end takes two seconds
             )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         begins, reason = ((str(text).strip().splitlines() or [""])[0] for text in (error.source, error.evalue))

@@ -1,6 +1,7 @@
-"""Tests of ra_core/notebooks.py on small notebooks; the project's own are in test_notebooks.py."""
+"""Tests of ra_core/notebooks.py on small notebooks; the workflow executes the project's own."""
 
 import json
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -151,6 +152,19 @@ def test_a_kernel_that_dies_is_reported(make, tmp_path):
     said = refusal(RAError, execute, path, output, {})
     assert str(path) in said and str(output) in said
     assert printed(output)[1] == "one\n" and list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.usefixtures("kernels")
+def test_a_kernel_is_killed_behind_the_last_cell_with_all_that_it_started(make, tmp_path):
+    left = tmp_path / "left"
+    starts = f"import atexit, subprocess; atexit.register(open, {str(left)!r}, 'w')"
+    starts += "; print(subprocess.Popen(['sleep', '600']).pid)"
+    execute(make(starts), tmp_path / "out.ipynb", {})
+    child = Path("/proc", printed(tmp_path / "out.ipynb")[1].strip(), "cmdline")
+    deadline = time.monotonic() + 20
+    while child.exists() and child.read_bytes() and time.monotonic() < deadline:  # killed is empty until it is gone
+        time.sleep(0.1)
+    assert not (child.exists() and child.read_bytes()) and not left.exists()
 
 
 def test_two_processes_never_write_the_same_copy(make, tmp_path):

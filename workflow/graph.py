@@ -18,12 +18,13 @@ from ra_core.runs import Run, needed, planned
 MEASURED = ("rates", "bd", "cost", "same_bytes", "filters")  # tables of a codec
 
 # Of rules that may begin the highest goes first: what the book is about is there early, and no long step is the last.
-PRIORITIES = {  # all others have 1
+PRIORITIES = {
     "cross_evaluate": 5, "train_processor": 4,
-    "train_preprocessor": 3, "rate_accuracy": 3,  # the longest of all, and what they wait for
-    "train_proxy": 2,
+    "train_preprocessor": 3, "rate_accuracy": 3,  # what the longest wait for, and these
+    "train_proxy": 2,  # long, and nothing waits for it but the report
     "report": 0, "reference_results": 0,  # short, beside the last
 }  # fmt: skip
+OTHERS = 1
 
 
 @dataclass(frozen=True)

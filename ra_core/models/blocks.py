@@ -91,7 +91,10 @@ def fold_normalisation(net: nn.Module) -> nn.Module:
 
 
 def _folds(conv: nn.Module, norm: nn.Module) -> bool:
-    """Say whether a pair of layers answers what its weights say: a stranger's own kind or a hook may change that."""
+    """Say whether a pair of layers answers what its weights say: a stranger's own kind or a hook may change that.
+
+    Torch fuses no transposed convolution in groups.
+    """
     hooked = any(layer._forward_hooks or layer._forward_pre_hooks for layer in (conv, norm))
     known = type(conv) in (nn.Conv2d, nn.ConvTranspose2d, SameConv) and type(norm) is nn.BatchNorm2d
     return known and not hooked and norm.track_running_stats and not (conv.transposed and conv.groups > 1)

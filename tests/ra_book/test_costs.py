@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from ra_core.errors import ParameterError
 from ra_core.judges import load_recognizer
 from ra_core.models.processors import make_processor
 from ra_core.params import load_profile
+from ra_core.runs import resolve
 
 KEYS = ["machine", "profile", "part", "run", "coder", "macs", "images_per_s"]
 
@@ -48,6 +50,16 @@ def test_a_step_is_counted_as_torch_counts_it_on_numbers(quick):
         restored = net(images)
         (restored.mean() + judge(restored).mean()).backward()
     assert by_run(quick, "dn")["ra"].macs == pytest.approx(counter.get_total_flops() / 2 / len(images), rel=1e-3)
+
+
+@pytest.mark.parametrize(("mode", "more"), [("plain", 0), ("ra", 1)])
+def test_what_changes_no_work_is_not_counted_again(quick, mode, more):
+    run = resolve(load_profile("quick"), "sr", mode)
+    found, known = work.macs_of(run), len(work.COUNTED)
+    fresh = {key: value for key, value in run.parameters.items() if key != "start"}
+    assert work.macs_of(replace(run, parameters=fresh)) == found and len(work.COUNTED) == known
+    work.macs_of(replace(run, parameters=fresh | {"source": "densenet17"}))
+    assert len(work.COUNTED) == known + more
 
 
 def test_methods_ask_for_what_they_have(quick):
