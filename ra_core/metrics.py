@@ -18,6 +18,8 @@ _BELL = [math.exp(-(i**2) / (2 * 1.5**2)) for i in range(-5, 6)]
 SSIM_TAPS = [tap / sum(_BELL) for tap in _BELL]
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
+CACHED = 2**16  # pixels for each thread of a CPU, whose tensors stay in its cache
+
 CONFIDENCE = 0.95
 TAIL = (1 + CONFIDENCE) / 2
 Interval = tuple[float, float, float]
@@ -27,7 +29,7 @@ def psnr(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Return the peak signal-to-noise ratio of each picture (B, 3, H, W) in dB, (B,); identical ones get 100 dB."""
     _check_pair(images, target)
     exact = [each.cpu() if each.device.type == "mps" else each for each in (images, target)]  # which has no float64
-    mse = torch.cat([(x.double() - y.double()).square_().mean((1, 2, 3)) for x, y in _in_parts(*exact)])
+    mse = torch.cat([(x.double() - y.double()).square_().mean((1, 2, 3)) for x, y in in_parts(*exact)])
     return (-10 * mse.clamp_min(10 ** (-IDENTICAL_DB / 10)).log10()).float().to(images.device)
 
 
@@ -44,7 +46,7 @@ def ssim(images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         F.conv1d(taps.new_ones(1, 1, n), taps, padding=len(SSIM_TAPS) // 2)[0, 0] for n in images.shape[-2:]
     )
     inside = torch.outer(rows, columns).to(images.device, torch.float32)  # how much of the window is on the picture
-    return torch.cat([_ssim(x.float(), y.float(), inside) for x, y in _in_parts(images, target)])
+    return torch.cat([_ssim(x.float(), y.float(), inside) for x, y in in_parts(images, target)])
 
 
 def _ssim(images: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -75,10 +77,12 @@ def _blur(maps: torch.Tensor) -> torch.Tensor:
         return F.conv2d(maps, window.contiguous(), padding=(0, middle), groups=channels).contiguous()
 
 
-def _in_parts(images: torch.Tensor, target: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield a few pictures of both at a time, as many as stay in a core's cache."""
-    count = max(1, (2**16 if images.device.type == "cpu" else 2**24) // images[0, 0].numel())
-    return zip(images.split(count), target.split(count), strict=True)
+def in_parts(*batches: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Yield a few pictures of each batch (B, C, H, W) at a time, as many as stay in the caches of the cores at work."""
+    first = batches[0]
+    pixels = CACHED * torch.get_num_threads() if first.device.type == "cpu" else 2**24
+    count = max(1, pixels // max(1, first.shape[-2:].numel()))
+    return zip(*(batch.split(count) for batch in batches), strict=True)
 
 
 def _check_pair(images: torch.Tensor, target: torch.Tensor) -> None:

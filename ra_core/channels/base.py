@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ra_core.errors import ParameterError
-from ra_core.metrics import to_unit
+from ra_core.metrics import in_parts, to_unit
 from ra_core.registry import Registry
 
 TASKS = Registry("task")  # a channel by the name of its task
@@ -78,10 +78,16 @@ def _is_allowed(value, wanted: type, limits: Mapping) -> bool:
 
 def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return pictures (B, 3, H, W) in [0, 1] as 8-bit arrays (H, W, 3), as they would be stored."""
-    levels = images.detach().float().permute(0, 2, 3, 1).clamp(0, 1).mul_(255).add_(0.5).byte()  # as `to_8bit`
-    return list(levels.cpu().contiguous().numpy())
+    levels = torch.empty_like(images, dtype=torch.uint8, memory_format=torch.channels_last)
+    for part, out in in_parts(images.detach(), levels):
+        out.copy_(part.float().clamp(0, 1).mul_(255).add_(0.5).short())  # as `to_8bit`; at once bytes are made slowly
+    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def from_arrays(arrays: Sequence[np.ndarray], device: str | torch.device = "cpu") -> torch.Tensor:
     """Return 8-bit arrays (H, W, 3) of one size as pictures (B, 3, H, W) in [0, 1]; they travel as bytes."""
-    return to_unit(torch.from_numpy(np.stack(arrays)).to(device).permute(0, 3, 1, 2))
+    levels = torch.from_numpy(np.stack(arrays)).to(device).permute(0, 3, 1, 2)
+    images = torch.empty_like(levels, dtype=torch.float32)
+    for part, out in in_parts(levels, images):
+        to_unit(part, out=out)
+    return images

@@ -14,11 +14,10 @@ from functools import lru_cache
 import torch
 
 from ra_core.codecs.jpeg_standard import TO_RGB, TO_YCC, annex_k, percent, whole_steps
-from ra_core.metrics import to_unit
+from ra_core.metrics import in_parts, to_unit
 from ra_core.padding import pad_to_multiple
 
 UNIT = 2**16  # colours are mixed by whole multiples of 1 / UNIT
-CHUNK = 2**16  # pixels for each thread of a CPU, whose tensors stay in its cache
 
 # The transform of 8 values, times 2^13 times the root of 8; the right half of an even row mirrors the left, that of an
 # odd row with its sign changed. Some numbers are a unit off their cosine, as the algorithm adds rounded constants.
@@ -38,17 +37,14 @@ def through_jpeg(images: torch.Tensor, quality: int, subsampling: str) -> torch.
     `quality` is from 1 to 100, `subsampling` 4:2:0 or 4:4:4. They lie in memory as those of `from_arrays` do.
     """
     near = images.cpu() if images.device.type == "mps" else images  # which has no float64
-    count = len(images)
-    if near.device.type == "cpu":
-        count = max(1, CHUNK * torch.get_num_threads() // images[0, 0].numel())
     decoded = torch.empty_like(near, dtype=torch.float32, memory_format=torch.channels_last)
-    for part, out in zip(near.split(count), decoded.split(count), strict=True):
+    for part, out in in_parts(near, decoded):
         _through(part, quality, subsampling, out)
     return decoded.to(images.device)
 
 
 def _through(images, quality, subsampling, out):
-    """Write the same of pictures whose tensors are small enough to lie side by side."""
+    """Write the same of a few pictures."""
     height, width = images.shape[-2:]
     levels = torch.clamp(images.float(), 0, 1, out=torch.empty(images.shape, device=images.device))
     luma, chroma = _split(levels.mul_(255).add_(0.5).floor_())  # as `to_8bit`

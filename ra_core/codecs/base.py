@@ -185,5 +185,6 @@ def pixels(image, modes: tuple[str, ...] = ("RGB",)) -> np.ndarray:
 
 
 def is_grey(picture: np.ndarray) -> bool:
-    """Say whether the three channels of (H, W, 3) are equal everywhere."""
-    return all(np.array_equal(picture[..., 0], picture[..., channel]) for channel in (1, 2))
+    """Say whether the three channels of (H, W, 3) are equal everywhere; a few pixels tell of most that they are not."""
+    few = picture[::16, ::16]
+    return bool((few == few[..., :1]).all() and (picture == picture[..., :1]).all())
