@@ -65,7 +65,8 @@ def _folder() -> Path:
 
 def _labels(folder: Path) -> list[tuple[str, str, str]]:
     """Return file, probability of a defect, and type of every cell."""
-    return [tuple(row) for row in np.loadtxt(folder / "labels.csv", str, encoding="utf-8").tolist()]
+    lines = (folder / "labels.csv").read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split()) for line in lines if line]
 
 
 def _members(rows: list[tuple[str, str, str]], part: str) -> list[tuple[str, str, str]]:

@@ -4,8 +4,7 @@ import hashlib
 from functools import partial
 
 import torch
-from torch import nn
-from torch.distributed.nn.functional import all_reduce  # through which gradients pass
+from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -72,6 +71,20 @@ def digest(net: nn.Module) -> str:
     return sha.hexdigest()
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; the way back sums gradients."""
+
+    @staticmethod
+    def forward(ctx, x):
+        total = x.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _Sum.apply(gradient)
+
+
 def _forward(norm: _BatchNorm, team: Team, x: torch.Tensor) -> torch.Tensor:
     """Do what `norm.forward(x)` does, over the batch of all processes; gradients pass through both sums.
 
@@ -81,10 +94,10 @@ def _forward(norm: _BatchNorm, team: Team, x: torch.Tensor) -> torch.Tensor:
         return type(norm).forward(norm, x)
     dims, shape, wide = [d for d in range(x.ndim) if d != 1], [1, -1] + [1] * (x.ndim - 2), x.float()
     count = wide.new_tensor([x.numel() / x.shape[1]])
-    total, count = all_reduce(torch.cat([wide.sum(dims), count])).split([x.shape[1], 1])
+    total, count = _Sum.apply(torch.cat([wide.sum(dims), count])).split([x.shape[1], 1])
     mean = total / count
     centred = wide - mean.view(shape)
-    squares = all_reduce(centred.square().sum(dims))
+    squares = _Sum.apply(centred.square().sum(dims))
     out = centred * (squares / count + norm.eps).rsqrt().view(shape)
     if norm.affine:
         out = out * norm.weight.view(shape) + norm.bias.view(shape)
