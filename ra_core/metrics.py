@@ -94,7 +94,12 @@ def _check_pair(images: torch.Tensor, target: torch.Tensor) -> None:
 
 def to_8bit(images: torch.Tensor) -> torch.Tensor:
     """Return pictures as they would be stored: float32 in [0, 1], rounded half up to 256 levels, without gradient."""
-    return to_unit((images.detach().float().clamp(0, 1) * 255 + 0.5).floor())
+    return to_unit(to_levels(images))
+
+
+def to_levels(images: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the level, from 0 to 255, of each value in [0, 1], rounded half up: whole float32, without gradient."""
+    return torch.clamp(images.detach().float(), 0, 1, out=out).mul_(255).add_(0.5).floor_()
 
 
 def to_unit(levels: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:

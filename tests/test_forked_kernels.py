@@ -11,6 +11,7 @@ from pathlib import Path
 import copied
 import nbformat
 import pytest
+from ended import ends
 from jupyter_client.provisioning import KernelProvisionerFactory
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -42,25 +43,14 @@ def answers(folder: Path, code: str = WHO) -> list[str]:
     return cell.outputs[0].text.split()
 
 
-def is_running(process: int) -> bool:
-    stat = Path(f"/proc/{process}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def ends(process: int, seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while is_running(process) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not is_running(process)
-
-
 def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks(tmp_path, monkeypatch, capfd):
     with copies_of(IMPORTED, 1):
         monkeypatch.setenv("SET_LATER", "yes")
         found = [answers(tmp_path) for _ in range(2)]
         assert ends(int(found[1][-1]), seconds=2) and found[1][-1] != found[0][-1]
-    [imported, original, later, folder, ended], second = (each[:-1] for each in found)
-    assert (imported, later, folder, ended) == ("True", "yes", os.getcwd(), "0") and second[1] == original
+    first, second = (each[:-1] for each in found)
+    imported, original, later, folder, ended = first
+    assert (imported, later, folder, ended) == ("True", "yes", os.getcwd(), "0") and second == first
     assert ends(int(original)) and ADDRESS not in os.environ
     assert capfd.readouterr().out.count("Zen of Python") == 1
     assert answers(tmp_path)[:2] == ["False", str(os.getpid())]

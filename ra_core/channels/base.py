@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ra_core.errors import ParameterError
-from ra_core.metrics import in_parts, to_unit
+from ra_core.metrics import in_parts, to_levels, to_unit
 from ra_core.registry import Registry
 
 TASKS = Registry("task")  # a channel by the name of its task
@@ -79,8 +79,8 @@ def _is_allowed(value, wanted: type, limits: Mapping) -> bool:
 def to_arrays(images: torch.Tensor) -> list[np.ndarray]:
     """Return pictures (B, 3, H, W) in [0, 1] as 8-bit arrays (H, W, 3), as they would be stored."""
     levels = torch.empty_like(images, dtype=torch.uint8, memory_format=torch.channels_last)
-    for part, out in in_parts(images.detach(), levels):
-        out.copy_(part.float().clamp(0, 1).mul_(255).add_(0.5).short())  # as `to_8bit`; at once bytes are made slowly
+    for part, out in in_parts(images, levels):
+        out.copy_(to_levels(part).short())  # at once bytes are made slowly
     return list(levels.permute(0, 2, 3, 1).cpu().numpy())
 
 

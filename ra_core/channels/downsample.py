@@ -6,7 +6,7 @@ import torch
 
 from ra_core.channels.base import Channel, parameter, task
 from ra_core.errors import ParameterError
-from ra_core.metrics import to_8bit, to_unit
+from ra_core.metrics import to_levels, to_unit
 
 UNIT = 2**22  # Pillow resizes with whole multiples of 1 / UNIT as weights
 
@@ -44,7 +44,7 @@ def resize(images, size):
     Pillow 13 shrinks a picture more than twice as tall as wide along columns first; a few values then differ.
     """
     exact = images.cpu() if images.device.type == "mps" else images  # which has no float64
-    levels = (to_8bit(exact) * 255).round().double()
+    levels = to_levels(exact).double()
     rows, columns = (_weights(*pair, levels) for pair in zip(levels.shape[-2:], size, strict=True))
     levels = (levels @ columns.T / UNIT + 0.5).floor().clamp(0, 255)
     levels = (rows @ levels / UNIT + 0.5).floor().clamp(0, 255)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 
 from ra_core.codecs.jpeg_standard import TO_RGB, TO_YCC, annex_k, percent, whole_steps
-from ra_core.metrics import in_parts, to_unit
+from ra_core.metrics import in_parts, to_levels, to_unit
 from ra_core.padding import pad_to_multiple
 
 UNIT = 2**16  # colours are mixed by whole multiples of 1 / UNIT
@@ -46,8 +46,7 @@ def through_jpeg(images: torch.Tensor, quality: int, subsampling: str) -> torch.
 def _through(images, quality, subsampling, out):
     """Write the same of a few pictures."""
     height, width = images.shape[-2:]
-    levels = torch.clamp(images.float(), 0, 1, out=torch.empty(images.shape, device=images.device))
-    luma, chroma = _split(levels.mul_(255).add_(0.5).floor_())  # as `to_8bit`
+    luma, chroma = _split(to_levels(images, out=torch.empty(images.shape, device=images.device)))
     luma = _coder(quality, 0, width, images.device)(luma)
     if subsampling == "4:2:0":
         chroma = _halve(chroma)

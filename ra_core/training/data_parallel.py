@@ -76,7 +76,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        total = x.contiguous().clone()
+        total = x.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(total)
         return total
 
