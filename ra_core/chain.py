@@ -16,7 +16,7 @@ class Chain:
     `pre` and `post` map pictures to pictures and are rounded to 8 bits after, as what leaves them is stored.
     Where a channel comes without `post`, its output is brought back to size (this is `unprocessed`).
     `transformer` works on the stored picture, and what it returns goes straight to the recognizer.
-    Every call puts the networks into evaluation mode, in which they stay.
+    Every call puts the networks into evaluation mode, in which they stay. Autocast is not for the channel.
     """
 
     channel: Channel | None = None
@@ -35,10 +35,11 @@ class Chain:
             if net is not None:
                 net.eval()
         sent = images if self.pre is None else to_8bit(self.pre(images))
-        degraded, sizes = (sent, None) if self.channel is None else self.channel.transmit(sent, indices=indices)
+        with torch.autocast(images.device.type, enabled=False):
+            degraded, sizes = (sent, None) if self.channel is None else self.channel.transmit(sent, indices=indices)
         if self.post is not None:
             stored = to_8bit(self.post(degraded))
         else:
             stored = degraded if self.channel is None else to_8bit(self.channel.enlarge(degraded))
-        seen = stored if self.transformer is None else self.transformer(stored).clamp(0, 1)
+        seen = stored if self.transformer is None else self.transformer(stored).float().clamp(0, 1)
         return {"degraded": degraded, "stored": stored, "seen": seen, "bytes": sizes}

@@ -1,9 +1,11 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
 from ra_core.chain import Chain
-from ra_core.channels import Coded, Downsample, make_channel
+from ra_core.channels import Channel, Coded, Downsample, make_channel
 from ra_core.codecs import load_codec
 from ra_core.data import cifar10
 from ra_core.metrics import to_8bit
@@ -95,3 +97,21 @@ def test_a_call_changes_nothing_and_keeps_no_graph(images):
     assert torch.equal(images, copied) and not any(p is not None and p.requires_grad for p in out.values())
     expected = net.eval()(make_channel("sr")(images)).detach()
     assert torch.equal(out["stored"], to_8bit(expected))
+
+
+def test_under_autocast_networks_are_less_precise_and_the_channel_is_not(images):
+    @dataclass(frozen=True)
+    class Blur(Channel):
+        def __call__(self, images, generator=None, indices=None):
+            return nn.functional.conv2d(images, torch.full((3, 1, 3, 3), 1 / 9), padding=1, groups=3)
+
+    post, transformer = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+    for net in (post, transformer):
+        nn.init.dirac_(net.weight)
+    chain = Chain(Blur(), post, transformer)
+    precise = chain(images, INDICES)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = chain(images, INDICES)
+    assert torch.equal(out["degraded"], precise["degraded"])
+    torch.testing.assert_close(out["seen"], precise["seen"], rtol=0, atol=0.02)  # in float32, as every judge takes it
+    assert not torch.equal(out["seen"], precise["seen"])

@@ -37,7 +37,8 @@ def fit(
     of `batch` pictures; the last of an epoch may be short unless `drop_last`. A network's gradient longer than `clip`
     is shortened to it (0: never). A checkpoint is written every `checkpoint_seconds`, and a run found unfinished goes
     on from it, with the same `validation_pictures`. `log.jsonl` gets a line of averaged terms about a hundred times, in
-    long runs every few seconds, and about `validations` times what `validate` returns.
+    long runs every few seconds, and about `validations` times what `validate` returns: the last time in full precision,
+    before in that of the training, which is faster.
     Returns wall seconds, images/s and the last validation; the checkpoint of the last step stays in `folder`.
     Raises `TrainingError` when the loss or a weight is not finite or memory is short (the last good checkpoint is
     kept), the checkpoint found is of another run, or processes differ or are lost.
@@ -65,6 +66,9 @@ def fit(
         state.restore(team)
         models = networks | distribute(learning, team)
 
+    def autocast(enabled: bool = True) -> torch.autocast:
+        return torch.autocast(place.type, torch.bfloat16, enabled=enabled and precision == "bf16")
+
     def update(images, labels, generator, count, share) -> tuple[list[str], torch.Tensor]:
         """Take one step and return the names of its terms, and their means over the batch of all processes."""
         for net in learning.values():
@@ -74,7 +78,7 @@ def fit(
             if torch.is_tensor(value) and value.ndim == 4:
                 prepared[key] = value.contiguous(memory_format=memory)
         team.divides = count >= team.size
-        with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+        with autocast():
             terms = objective.terms(models, prepared)
         optimizer.zero_grad()
         (team.size * share * terms["loss"]).backward()  # processes average
@@ -88,7 +92,7 @@ def fit(
         return state.step == steps or state.step % max(1, steps // max(1, validations)) == 0
 
     def validated() -> None:  # in all processes, as they may share it
-        with evaluation_memory_hint(place):
+        with evaluation_memory_hint(place), autocast(state.step < steps):
             state.log.append({"step": state.step, "validation": validate()})
         if team.is_main:
             state.save()

@@ -337,6 +337,14 @@ def test_an_unknown_name_is_refused(name):
     assert repr(name) in said and "fcos, faster_rcnn, retinanet, fasterrcnn_mobilenet" in said
 
 
+def test_boxes_are_found_in_full_precision_whatever_the_training_around_has(detector, batch):
+    images, _ = batch
+    precise = detector.look(images, images, None, None)["found"]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = detector.look(images, images, None, None)["found"]
+    assert all(torch.equal(one[key], same[key]) for one, same in zip(precise, found, strict=True) for key in one)
+
+
 def test_what_was_found_becomes_arrays_with_the_surest_first():
     boxes = torch.arange(8.0).view(2, 4)
     found = [{"boxes": boxes, "scores": torch.tensor([0.2, 0.9]), "labels": torch.tensor([3, 1])}]

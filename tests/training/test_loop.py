@@ -153,6 +153,20 @@ def test_validation_is_called_at_even_distances_and_at_the_end(tmp_path):
     assert found == [(2, 1.0), (4, 2.0), (6, 3.0)] and summary["validation"] == {"psnr": 3.0}
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_validation_is_as_precise_as_the_training_and_at_the_end_fully(tmp_path, precision):
+    nets, kinds = tiny.networks(), []
+
+    def validate():
+        with torch.no_grad():
+            kinds.append(nets["processor"](torch.rand(1, 3, 8, 8)).dtype)
+        return {"psnr": 1.0}
+
+    tiny.train(tmp_path, networks=nets, validate=validate, validations=3, precision=precision, checkpoint_seconds=60)
+    fast = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    assert kinds == [fast, fast, torch.float32]
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     tiny.train(tmp_path / "good")
     bad = tmp_path / "bad" / "checkpoint.pt"
