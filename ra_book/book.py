@@ -20,7 +20,7 @@ import yaml
 from ra_book.carried import CLASSES, CODED, FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
 from ra_book.figures import codec_title, render, task_title
 from ra_book.sections import applicable, report_files, sources
-from ra_book.speed import speed_text
+from ra_book.speed import speed_text, spent_text
 from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_text
@@ -206,6 +206,7 @@ def _substitutions(settings: Profile, root: Path, files: dict[str, bytes]) -> di
         "headline_figure": figures("headline"), "against_the_paper_figure": figures("against_the_paper"),
         "training_curves_figures": figures(*(f"curves-{task}" for task in settings.tasks)),
         "transfer_figures": "\n\n".join(transfers), "speed": speed_text(root),
+        "spent": spent_text(root / "runs" / settings.name / "notebooks"),
         "published_tables": report["published.md"], "levels": LEVELS[bool(report["published.md"])],
     } | {about: transferred_text(root, about) for about in TRANSFERRED} | {
         about: coded_text(root, about) for about in CODED

@@ -18,7 +18,7 @@ from ra_book.work import Planned, coder_of, macs_of, planned
 from ra_core.errors import ParameterError, RAError, exit_status
 from ra_core.files import read_json
 from ra_core.params import Profile, load_profile
-from ra_core.paths import profile_folder, project_root
+from ra_core.paths import project_root
 from ra_core.runs import resolve
 
 # Images a second of `fit` on an H100 with 16 cores: 224 pixels, published SRResNet, efficientnet_lite0, bf16, batch 64.
@@ -32,7 +32,6 @@ LEAST_SECONDS = 10.0  # of a training whose rate counts; a shorter one tells of 
 FAR = 30.0  # the largest ratio of work by which a rate is scaled
 KEYS = ["machine", "profile", "part", "run", "coder", "macs"]
 COLUMNS = ["profile", "machine", "devices", "trainings", "pictures", "pmacs", "training_hours", "hours", "missing"]
-SPENT_COLUMNS = ["notebook", "times", "minutes", "longest", "share"]
 
 
 def machine_of(device: str) -> str:
@@ -148,22 +147,6 @@ def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
         for (profile, machine), group in rows.query("trainings > 0").groupby(["profile", "machine"], sort=False)
     ]
     return pd.DataFrame(records, columns=None if records else ["profile", "machine"]).set_index(["profile", "machine"])
-
-
-def spent(profile: str) -> pd.DataFrame:
-    """Return how long the notebooks of a profile took when they were last executed, a row for each of them.
-
-    `times` executions of one took `minutes` in all, on a core each where the profile has one thread; `longest` is in
-    minutes, too, and `share` in percent of all. What papermill noted counts, without the start of the process around.
-    """
-    taken: dict[str, list[float]] = {}
-    for path in sorted(profile_folder(profile).glob("notebooks/*.ipynb")):
-        seconds = read_json(path)["metadata"].get("papermill", {}).get("duration")
-        if seconds:  # None while it runs
-            taken.setdefault(path.stem.split("-")[0], []).append(seconds / 60)
-    whole = sum(map(sum, taken.values()))
-    rows = [(name, len(each), sum(each), max(each), 100 * sum(each) / whole) for name, each in taken.items()]
-    return pd.DataFrame(rows, columns=SPENT_COLUMNS)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ra_book.speed import spent
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_json, write_text
 from ra_core.params import Profile, header, load_profile
@@ -21,7 +22,7 @@ from ra_core.runs.coding import run_name
 from ra_core.steps.common import around_codecs, part_path
 
 TABLES = ("accuracy", "paired", "recognizers", "rate_accuracy", "bd_rate")
-TABLES += ("transfer", "later", "boundaries", "prediction", "spent")
+TABLES += ("transfer", "later", "boundaries", "prediction")
 PARTS = {"paired": "paired", "bd_rate": "bd"}  # what runs call the parts of a table, one a task or a codec
 PER_DATASET = ("same_bytes", "cost", "agreement", "filters")  # each in a file a codec, or one a data set
 TRAINING_COLUMNS = ["profile", "part", "run", "seed", "device", "commit", "pictures", "wall_seconds"]
@@ -55,6 +56,8 @@ def collect(name: str) -> Path:
     rows = pd.DataFrame([training_row(record) for record in records], columns=TRAINING_COLUMNS)
     judged = pd.Series([not place.is_relative_to(runs) for place in done], dtype=bool)  # finished elsewhere
     tables["trainings"] = rows.assign(shipped=rows["shipped"] | judged)
+    if taken := spent(runs / "notebooks"):
+        tables["spent"] = pd.DataFrame(taken)
     shutil.rmtree(folder, ignore_errors=True)
     for stem, rows in tables.items():
         write_text(folder / f"{stem}.csv", rows.to_csv(index=False))

@@ -1,4 +1,4 @@
-"""What the benchmarks found, as the status page of the book says it."""
+"""What the benchmarks found and what a book took, as its status page says it."""
 
 import json
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ra_core.channels import TASKS
 from ra_core.errors import OutputError
+from ra_core.files import read_json
 
 
 def speed_text(root: Path) -> str:
@@ -24,6 +25,36 @@ def speed_text(root: Path) -> str:
         if path:
             texts.append(_read(path, tell))
     return "\n\n".join(texts) or "Speed was not measured: `make bench` does it, and the next build shows it here."
+
+
+def spent(notebooks: Path) -> list[dict]:
+    """Return how long each notebook took when it was last executed, from the executed copies in a folder.
+
+    `times` executions of one took `minutes` in all, on a core each where the profile has one thread; `longest` is in
+    minutes, too, and `share` in percent of all. What papermill noted counts, without the start of the process around.
+    """
+    taken: dict[str, list[float]] = {}
+    for path in sorted(notebooks.glob("*.ipynb")):
+        seconds = read_json(path)["metadata"].get("papermill", {}).get("duration")
+        if seconds:  # None while it runs
+            taken.setdefault(path.stem.split("-")[0], []).append(seconds / 60)
+    whole = sum(map(sum, taken.values()))
+    return [
+        {
+            "notebook": name, "times": len(each), "minutes": round(sum(each), 2), "longest": round(max(each), 2),
+            "share": round(100 * sum(each) / whole, 2),
+        }
+        for name, each in taken.items()
+    ]  # fmt: skip
+
+
+def spent_text(notebooks: Path) -> str:
+    """Return `spent` as a table."""
+    rows = [
+        f"`{row['notebook']}` | {row['times']} | {row['minutes']:.1f} | {row['longest']:.1f} | {row['share']:.0f}"
+        for row in spent(notebooks)
+    ]
+    return _table("notebook | times | minutes in all | minutes, the longest | % of all", rows)
 
 
 def _read(path: Path, tell: Callable[[dict], str]) -> str:

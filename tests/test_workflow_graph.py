@@ -104,6 +104,8 @@ def test_a_step_waits_for_what_it_needs_and_no_more(write):
         "sr/accuracy.csv", "dn/accuracy.csv",
         *(f"cells/rates-{codec}.csv" for codec in ("jpeg", "heic", "webp")),
     }  # fmt: skip
+    assert {f"sr/plain/seed{seed}/run.json" for seed in (0, 3)} | trained | adaptive < waits["12_planning"]
+    assert {path.rpartition("/")[2] for path in waits["12_planning"]} == {"run.json"}  # whose rates it reads
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,8 @@ def test_a_step_waits_for_what_it_needs_and_no_more(write):
 )
 def test_a_changed_parameter_runs_again_only_what_depends_on_it(write, old, new, rules):
     before, after = write(PROFILE), write(PROFILE.replace(old, new, 1))
-    last = {"report", "reference_results", "planning"} if rules else set()
+    last = {"report", "reference_results"} if rules else set()
+    last |= {"planning"} if "train" in " ".join(rules) else set()
     assert run_again(before, after) == rules | last
 
 

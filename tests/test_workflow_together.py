@@ -108,7 +108,7 @@ def test_what_was_deleted_of_a_finished_profile_is_made_again(tmp_path):
     assert planned() == set()
     for gone in ("notebooks/13_photographs.ipynb", "report/headline.svg", "recognizers.csv"):
         (project / "runs" / "tiny" / gone).unlink()
-    assert planned() == {"photographs", "report", "recognizers", "planning", "book"}  # planning counts what all took
+    assert planned() == {"photographs", "report", "recognizers", "book"}
 
 
 def test_a_cluster_is_asked_for_time_memory_and_where_networks_run_a_gpu(project):

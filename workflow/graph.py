@@ -15,6 +15,7 @@ from ra_core.judges import members_of
 from ra_core.params import Profile, load_profile
 from ra_core.runs import Run, needed, planned
 
+TRAINING = ("train_processor", "train_preprocessor")  # rules
 MEASURED = ("rates", "bd", "cost", "same_bytes", "filters")  # tables of a codec
 
 # Of rules that may begin the highest goes first: what the book is about is there early, and no long step is the last.
@@ -253,8 +254,8 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step]) -> list[Step]:
             files=tuple(str(path) for path in sorted(Path("results").glob("*/*"))), resources=small,
         ),
         Step(
-            "planning", "12_planning", (f"{runs}/planning.csv", f"{runs}/spent.csv"),
-            sum((step.outputs for step in steps), ()),
+            "planning", "12_planning", (f"{runs}/planning.csv",),
+            tuple(path for step in steps if step.rule in TRAINING for path in step.keeps),  # their rates
             files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
         ),
     ]  # fmt: skip

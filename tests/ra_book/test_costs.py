@@ -1,6 +1,5 @@
 """What trainings cost: counted work, and rates that follow it."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -163,16 +162,6 @@ def test_the_command_prints_a_table_or_one_sentence(project, capsys):
     for wrong in (["--machine", "abacus"], ["--gpus", "0"], ["nothing"]):
         assert costs.main(wrong) == 1
         assert wrong[-1] in capsys.readouterr().err
-
-
-def test_what_a_book_took_is_summed_by_notebook(empty_project):
-    folder = empty_project / "runs" / "one" / "notebooks"
-    folder.mkdir(parents=True)
-    for name, seconds in {"03_train-dn-ra": 120, "03_train-dn-plain": 60, "05_report": 60, "12_planning": None}.items():
-        (folder / f"{name}.ipynb").write_text(json.dumps({"metadata": {"papermill": {"duration": seconds}}}))
-    rows = costs.spent("one").set_index("notebook")
-    assert rows.loc["03_train"].tolist() == [2, 3, 2, 75] and rows.loc["05_report"].tolist() == [1, 1, 1, 25]
-    assert len(rows) == 2 and costs.spent("none").empty
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ def project(tmp_path, monkeypatch):
     for codec in ("jpeg", "webp"):
         pd.DataFrame([{"dataset": "cells", "codec": codec}]).to_csv(runs / "cells" / f"cost-{codec}.csv", index=False)
     pd.DataFrame([{"proxy": "BlockDCT"}]).to_csv(runs / "cells" / "agreement.csv", index=False)
+    (runs / "notebooks").mkdir()
+    (runs / "notebooks" / "05_report.ipynb").write_text(json.dumps({"metadata": {"papermill": {"duration": 30}}}))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -86,7 +88,7 @@ def test_tables_are_kept_and_nothing_else(project):
     stale.write_text("of an earlier collection\n")
     folder = reference.collect("mine")
     assert folder == project / "results" / "mine"
-    names = {"accuracy", "paired", "bd_rate", "cost", "agreement", "trainings"}
+    names = {"accuracy", "paired", "bd_rate", "cost", "agreement", "trainings", "spent"}
     assert {p.name for p in folder.iterdir()} == {*(f"{n}.csv" for n in names), "params.yaml", "about.json"}
     assert (folder / "params.yaml").read_text() == TEXT
     assert list(pd.read_csv(folder / "cost.csv").codec) == ["jpeg", "webp"]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ra_book.speed import speed_text
+from ra_book.speed import speed_text, spent, spent_text
 from ra_core.errors import OutputError
 
 ROW = {"ratio": {"median": 4.0, "low": 3.5, "high": 4.25}, "target": 3.5, "ours": 1.82, "published": 0.45}
@@ -146,3 +146,15 @@ def test_a_file_that_no_benchmark_wrote_is_refused_in_one_sentence(tmp_path, put
     put("runs", name, content)
     with pytest.raises(OutputError, match=rf"{name}\.json"):
         speed_text(tmp_path)
+
+
+def test_what_a_book_took_is_summed_by_notebook(tmp_path):
+    for name, seconds in {"03_train-dn-ra": 120, "03_train-dn-plain": 60, "05_report": 60, "12_planning": None}.items():
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"metadata": {"papermill": {"duration": seconds}}}))
+    rows = [list(row.values()) for row in spent(tmp_path)]
+    assert rows == [["03_train", 2, 3, 2, 75], ["05_report", 1, 1, 1, 25]]
+    assert spent(tmp_path / "none") == []
+    assert spent_text(tmp_path).splitlines()[-2:] == [
+        "| `03_train` | 2 | 3.0 | 2.0 | 75 |",
+        "| `05_report` | 1 | 1.0 | 1.0 | 25 |",
+    ]
