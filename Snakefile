@@ -1,5 +1,6 @@
 """The graph of runs, made of the steps in `workflow/graph.py`. Use it through `make book` and `make smoke`."""
 
+import atexit
 import re
 import shlex
 import sys
@@ -7,9 +8,18 @@ from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
+from ra_core.forked_kernels import copies_of
+
+CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings.nodes or 0
+CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
+IMPORTED = ("ra_book.figures", "ra_book.widgets", "ra_core.steps", "torch._dynamo")  # by notebooks
+HELD = ExitStack()  # until the end
+atexit.register(HELD.close)
+if not (CLUSTER or {"-n", "--dry-run", "--touch"} & set(sys.argv)):
+    HELD.enter_context(copies_of(IMPORTED))  # which takes seconds, while the graph is laid
+
 from ra_book.sections import sources
 from ra_core.errors import ParameterError, RAError
-from ra_core.forked_kernels import copies_of
 from ra_core.locks import file_lock
 from ra_core.params import load_profile
 from workflow.code import Hashes
@@ -24,12 +34,8 @@ try:
 except RAError as error:
     sys.exit(str(error))  # one sentence instead of Snakemake's traceback
 NAME, RUNS = PROFILE.name, f"runs/{PROFILE.name}"
-CORES, NODES = workflow.resource_settings.cores or 0, workflow.resource_settings.nodes or 0
-CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebooks
 THREADS = PROFILE.threads or 8 if CLUSTER else max(1, CORES // int(jobs))  # of each
 HASHES = Hashes(Path(), PROFILE.extensions)
-IMPORTED = ("ra_book.figures", "ra_book.widgets", "ra_core.steps", "torch._dynamo")  # by notebooks
-LOCK = ExitStack()  # the operating system's; Snakemake's own outlives a killed workflow, so --nolock goes with it
 PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
 # The executed copy is whole when it comes to its place; one that fails stays where it is.
 PAGE = f"{PYTHON} -m ra_core.notebooks {{input.notebook}} {{log.notebook}} profile={NAME} {{params.given}}"
@@ -63,20 +69,10 @@ localrules:
 
 
 onstart:
-    try:
-        LOCK.enter_context(file_lock(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
-        if not CLUSTER:
-            LOCK.enter_context(copies_of(IMPORTED, THREADS))
+    try:  # the operating system's lock; Snakemake's own outlives a killed workflow, so --nolock goes with it
+        HELD.enter_context(file_lock(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
     except (RAError, OSError) as error:
         sys.exit(str(error))
-
-
-onsuccess:
-    LOCK.close()
-
-
-onerror:
-    LOCK.close()
 
 
 rule all:  # its inputs are made again where they were deleted, those of other rules only where these run

@@ -37,10 +37,10 @@ def folder_of_sockets() -> tempfile.TemporaryDirectory:
 
 
 @contextmanager
-def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
-    """Let kernels be copies of a process that has imported `modules` for `threads` each, on Linux.
+def copies_of(modules: Sequence[str]) -> Iterator[None]:
+    """Let kernels be copies of a process that has imported `modules`, on Linux.
 
-    It ends with this one, and its copies with it.
+    It ends with this one, and its copies with it. It has one thread, and each copy those of who asks for it.
     """
     registered = entry_points(group="jupyter_client.kernel_provisioners").names
     if sys.platform != "linux" or NAME not in registered:  # elsewhere libraries do not stand being copied
@@ -48,7 +48,7 @@ def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
         return
     with folder_of_sockets() as folder:
         added = {DEFAULT: NAME, ADDRESS: f"{folder}/kernels"}
-        told = os.environ | INLINE | dict.fromkeys(THREADS, str(threads))
+        told = os.environ | INLINE | dict.fromkeys(THREADS, "1")
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(added[ADDRESS])
             listener.listen(64)  # who asks early waits for the imports
@@ -67,6 +67,7 @@ def copies_of(modules: Sequence[str], threads: int) -> Iterator[None]:
                 KernelProvisionerFactory.clear_instance()
                 for name in added:
                     del os.environ[name]
+                original.kill()  # it may still import
 
 
 class ForkingProvisioner(LocalProvisioner):
@@ -141,6 +142,8 @@ def _become_kernel(connection, descriptors, arguments, folder, environment):
     sys.argv = [LAUNCHER, *arguments]
     os.environ.clear()
     os.environ.update(environment)
+    if torch := sys.modules.get("torch"):  # which has read them before
+        torch.set_num_threads(int(os.environ.get(THREADS[0], os.cpu_count())))
     connection.send(str(os.getpid()).encode())
     Thread(target=_end_with, args=(connection,), daemon=True).start()
     IPKernelApp.launch_instance(arguments)

@@ -44,7 +44,7 @@ def answers(folder: Path, code: str = WHO) -> list[str]:
 
 
 def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks(tmp_path, monkeypatch, capfd):
-    with copies_of(IMPORTED, 1):
+    with copies_of(IMPORTED):
         monkeypatch.setenv("SET_LATER", "yes")
         found = [answers(tmp_path) for _ in range(2)]
         assert ends(int(found[1][-1]), seconds=2) and found[1][-1] != found[0][-1]
@@ -56,12 +56,29 @@ def test_copies_have_what_was_imported_and_the_place_and_environment_of_who_asks
     assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_copy_computes_on_the_threads_of_who_asks(tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    with copies_of(["torch"]):
+        said = answers(tmp_path, "import os, torch; print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'])")
+    assert said == [str(threads)] * 2
+
+
+def test_who_has_enough_of_copies_waits_for_no_import(tmp_path, monkeypatch):
+    (tmp_path / "slow.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    started = time.monotonic()
+    with copies_of(["slow"]):
+        pass
+    assert time.monotonic() - started < 10
+
+
 def test_where_there_is_nothing_to_copy_a_kernel_starts_as_always(tmp_path, monkeypatch):
     KernelProvisionerFactory.clear_instance()
     for name, value in {DEFAULT: NAME, ADDRESS: str(tmp_path / "nobody")}.items():
         monkeypatch.setenv(name, value)
     assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
-    with copies_of(["no_such_module"], 1):
+    with copies_of(["no_such_module"]):
         assert answers(tmp_path)[:2] == ["False", str(os.getpid())]
 
 
@@ -75,7 +92,7 @@ def test_what_the_workflow_lets_be_copied_asks_for_no_gpu():
 def test_a_copy_ends_with_the_process_that_executes_its_notebook(tmp_path):
     waits = f"import os, time; open({str(tmp_path / 'kernel')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     nbformat.write(new_notebook(cells=[new_code_cell(waits)]), tmp_path / "small.ipynb")
-    with copies_of(IMPORTED, 1):
+    with copies_of(IMPORTED):
         command = [sys.executable, "-m", "ra_core.notebooks", tmp_path / "small.ipynb", tmp_path / "out.ipynb"]
         with subprocess.Popen(command) as executing:
             deadline = time.monotonic() + 60

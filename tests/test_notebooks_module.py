@@ -58,7 +58,7 @@ def make(tmp_path):
 @pytest.fixture(params=[False, True], ids=["started", "copied"])
 def kernels(request):
     """Let kernels be started one by one, or be copies of one process."""
-    with copies_of([], 1) if request.param else nullcontext():
+    with copies_of([]) if request.param else nullcontext():
         yield
 
 
