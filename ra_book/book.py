@@ -18,10 +18,9 @@ from pathlib import Path
 import yaml
 
 from ra_book.carried import CLASSES, CODED, FIGURES, TRANSFERRED, classes_text, coded_text, transferred_text
-from ra_book.figures import codec_title, render, task_title
+from ra_book.figures import codec_title, dataset_title, render, task_title
 from ra_book.sections import applicable, report_files, sources
 from ra_book.speed import speed_text, spent_text
-from ra_core.data import DATASETS
 from ra_core.errors import OutputError, exit_status
 from ra_core.files import write_text
 from ra_core.notebooks import LEFT_OUT, nbformat
@@ -84,14 +83,14 @@ def coding_pages(settings: Profile) -> dict[str, tuple[str, str]]:
     """Return the pages on preprocessing before codecs, each with its notebook and its title."""
     pages = {"coding/proxies": ("06_train_proxy", "Proxies beside the codecs")} if settings.learning else {}
     for dataset, coding in settings.preprocessing.items():
-        title = (DATASETS[dataset].title if dataset in DATASETS else dataset.replace("_", " ")).capitalize()
+        title = dataset_title(dataset)
         for codec in coding.all_codecs:
             note = "" if codec in coding.codecs else " (transfer)"
             stem = f"08_rate_accuracy-{dataset}-{codec}"
             pages[f"coding/{dataset}-{codec}"] = stem, f"{title}: {codec_title(codec)}{note}"
         for codec in coding.both_ends:
             stem = f"09_both_ends-{dataset}-{codec}"
-            pages[f"coding/both-ends-{dataset}-{codec}"] = stem, f"{title}: both ends of {codec_title(codec)}"
+            pages[f"coding/both-ends-{dataset}-{codec}"] = (stem, f"{title}: both ends of {codec_title(codec)}")
     return pages
 
 

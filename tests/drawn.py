@@ -230,12 +230,12 @@ def make_same_bytes() -> pd.DataFrame:
 def make_agreement() -> pd.DataFrame:
     columns = [
         "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr",
-        "gradient_cosine", "gradient_cosine_low", "gradient_cosine_high",
+        "gradient_cosine", "gradient_cosine_low", "gradient_cosine_high", "dataset",
     ]  # fmt: skip
     rows = [
-        ("Hyperprior", "heic", 32.0, 40, 0.913, 1.25, 33.33, 0.5, -0.02, 1.0),
-        ("BlockDCT", "jpeg", 75.0, 40, 0.99, 0.97, 41.26, 0.84, 0.8, 0.88),
-        ("BlockDCT", "jpeg", 10.0, 40, 0.95, 1.04, 38.0, *[np.nan] * 3),
+        ("Hyperprior", "heic", 32.0, 40, 0.913, 1.25, 33.33, 0.5, -0.02, 1.0, "cells"),
+        ("BlockDCT", "jpeg", 75.0, 40, 0.99, 0.97, 41.26, 0.84, 0.8, 0.88, "cells"),
+        ("BlockDCT", "jpeg", 10.0, 40, 0.95, 1.04, 38.0, *[np.nan] * 3, "cells"),
     ]
     return pd.DataFrame(rows, columns=columns)
 

@@ -9,7 +9,7 @@ from ra_book.figures.accuracy import against_the_paper, headline, paired_forest
 from ra_book.figures.boundaries import boundary_table, planes, prediction
 from ra_book.figures.coding_pictures import bit_panel, boxes_panel, coding_panel, detection_panel
 from ra_book.figures.judges import classes_table, gains_by_classes, judge_gains, judge_table
-from ra_book.figures.look import Figure, codec_title, look, render, save, style, task_title
+from ra_book.figures.look import Figure, codec_title, dataset_title, look, render, save, style, task_title
 from ra_book.figures.networks import agreement_forest, confusion, preprocessing_curves, proxy_curves
 from ra_book.figures.networks import recognizer_overview, training_curves
 from ra_book.figures.pictures import both_ends_panel, degradations, picture_grid, picture_panel

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from ra_core.channels import TASKS
 from ra_core.codecs import CODECS
+from ra_core.data import DATASETS
 from ra_core.errors import ParameterError
 from ra_core.files import atomic
 from ra_core.methods import METHODS, TRANSFERRED, UNSEEN_QUALITIES, name_parts
@@ -134,6 +135,11 @@ task_rank, codec_rank = partial(rank, TASKS), partial(rank, CODECS)
 def codec_title(codec: str) -> str:
     """Return the name of a codec for readers."""
     return CODECS[codec].title if codec in CODECS else codec
+
+
+def dataset_title(name: str) -> str:
+    """Return the name of a data set around codecs for readers, with a capital letter."""
+    return (DATASETS[name].title if name in DATASETS else name.replace("_", " ")).capitalize()
 
 
 def task_name(task: str) -> str:

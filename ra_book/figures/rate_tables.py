@@ -6,12 +6,12 @@ from functools import partial
 import pandas as pd
 
 import ra_book.figures.measured as measured
-from ra_book.figures.look import TRANSFERRED, look
+from ra_book.figures.look import TRANSFERRED, dataset_title, look
 from ra_book.figures.measured import BD, RATES, change, checked, in_order, number, one, per_recognizer, prepare
 from ra_book.figures.tables import NOTHING, Table, codec, method, recognizer, row_table, wide_table
 
 AGREEMENT = [
-    "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr",
+    "dataset", "proxy", "codec", "quality", "n", "rate_correlation", "rate_ratio", "psnr",
     "gradient_cosine", "gradient_cosine_low", "gradient_cosine_high",
 ]  # fmt: skip
 COST = ["network", "use", "parameters", "macs_per_pixel", "ms_per_picture", "width", "height", "threads"]
@@ -151,10 +151,14 @@ def header_table(headers: pd.DataFrame) -> Table:
 
 
 def agreement_table(agreement: pd.DataFrame) -> Table:
-    """Return how well each proxy agrees with a codec at each quality: rates, pictures, gradients."""
-    rows = in_order(checked(agreement, AGREEMENT), "proxy", "codec", "quality")
-    return row_table(rows, {"proxy": "proxy", "codec": codec, "quality": _quality}, {
-        "pictures": ("n", 0), "correlation of the rates": ("rate_correlation", 2),
+    """Return how well each proxy agrees with a codec at each quality: rates, pictures, gradients.
+
+    `agreement` are rows of agreement.csv, of any data sets, which `dataset` names.
+    """
+    rows = in_order(checked(agreement, AGREEMENT), "dataset", "proxy", "codec", "quality")
+    words = {"pictures": lambda row: f"{dataset_title(row.dataset)} ({number(row.n, 0)})"}
+    return row_table(rows, words | {"proxy": "proxy", "codec": codec, "quality": _quality}, {
+        "correlation of the rates": ("rate_correlation", 2),
         "bits of the proxy / of the codec": ("rate_ratio", 2), "PSNR between what they decode, dB": ("psnr", 1),
         "cosine of the gradients of the rate [95 % interval]":
             measured.interval_of("gradient_cosine", partial(number, digits=2)),

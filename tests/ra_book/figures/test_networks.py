@@ -60,6 +60,7 @@ def test_agreement_forest_draws_the_middle_and_the_range_of_the_qualities():
     assert bits[0] == pytest.approx((1.005, 0.97, 1.04)) and psnr[0] == pytest.approx((39.63, 38, 41.26))
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["BlockDCT for JPEG", "Hyperprior for HEIC"]
+    assert figure.get_suptitle() == "Solar cells: how well proxies and codecs agree" and "Solar cells" in figure.alt
     assert "Hyperprior for HEIC: correlation of rates 0.91, cosine" in figure.alt and "bits 0.97 to 1.04" in figure.alt
     with pytest.raises(ParameterError, match="psnr"):
         figures.agreement_forest(make_agreement().drop(columns="psnr"))
