@@ -15,8 +15,11 @@ CLUSTER = workflow.remote_exec or NODES > CORES  # other machines run the notebo
 IMPORTED = ("ra_book.figures", "ra_book.widgets", "ra_core.steps", "torch._dynamo")  # by notebooks
 HELD = ExitStack()  # until the end
 atexit.register(HELD.close)
-if not (CLUSTER or {"-n", "--dry-run", "--touch"} & set(sys.argv)):
-    HELD.enter_context(copies_of(IMPORTED))  # which takes seconds, while the graph is laid
+if not (CLUSTER or {"-n", "--dry-run", "--touch"} & set(sys.argv)):  # others may not need it; it ends with them
+    try:
+        HELD.enter_context(copies_of(IMPORTED))  # which takes seconds, while the graph is laid
+    except OSError as error:
+        sys.exit(str(error))
 
 from ra_book.sections import sources
 from ra_core.errors import ParameterError, RAError
@@ -71,7 +74,7 @@ localrules:
 onstart:
     try:  # the operating system's lock; Snakemake's own outlives a killed workflow, so --nolock goes with it
         HELD.enter_context(file_lock(Path(RUNS, ".workflow.lock"), f"the workflow of profile {NAME}"))
-    except (RAError, OSError) as error:
+    except RAError as error:
         sys.exit(str(error))
 
 

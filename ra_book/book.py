@@ -90,7 +90,7 @@ def coding_pages(settings: Profile) -> dict[str, tuple[str, str]]:
             pages[f"coding/{dataset}-{codec}"] = stem, f"{title}: {codec_title(codec)}{note}"
         for codec in coding.both_ends:
             stem = f"09_both_ends-{dataset}-{codec}"
-            pages[f"coding/both-ends-{dataset}-{codec}"] = (stem, f"{title}: both ends of {codec_title(codec)}")
+            pages[f"coding/both-ends-{dataset}-{codec}"] = stem, f"{title}: both ends of {codec_title(codec)}"
     return pages
 
 

@@ -46,10 +46,8 @@ def collect(name: str) -> Path:
         raise OutputError(f"{runs} holds no tables of results; run make book PROFILE={name} first.")
     for stem in PER_DATASET:
         parts = sorted({*runs.glob(f"*/{stem}.csv"), *runs.glob(f"*/{stem}-*.csv")})
-        rows = [(pd.read_csv(part), part.parent.name) for part in parts]
-        if rows:  # a table that does not name its data set lies in the folder of one
-            named = [one if "dataset" in one else one.assign(dataset=dataset) for one, dataset in rows]
-            tables[stem] = pd.concat(named, ignore_index=True)
+        if parts:
+            tables[stem] = pd.concat(map(pd.read_csv, parts), ignore_index=True)
     profile = load_profile(name)
     done = [run.folder for run in planned(profile) if (run.folder / "run.json").exists()]
     records = [json.loads((place / "run.json").read_text(encoding="utf-8")) for place in done]

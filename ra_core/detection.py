@@ -27,7 +27,8 @@ def detect(detector: nn.Module, pictures: BoxedPictures, batch: int = 16) -> lis
     detector.eval()
     place, found = next(detector.parameters(), torch.empty(0)).device, []  # a black box has no parameters
     for indices in in_batches(pictures, batch):
-        answers = detector(pictures.batch(indices)[0].to(place))
+        with torch.autocast(place.type, enabled=False):  # the ends of a box need more than eight bits
+            answers = detector(pictures.batch(indices)[0].to(place))
         found += [{key: value.cpu() for key, value in answer.items()} for answer in answers]
     return found
 

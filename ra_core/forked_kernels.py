@@ -21,6 +21,8 @@ from threading import Thread
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
+from ra_core.cores import cores
+
 ADDRESS = "RA_KERNELS"  # environment variable: the socket at which copies are asked for
 DEFAULT, NAME = "JUPYTER_DEFAULT_PROVISIONER_NAME", "ra-forking"  # the latter is that of pyproject.toml
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, at an import
@@ -40,7 +42,7 @@ def folder_of_sockets() -> tempfile.TemporaryDirectory:
 def copies_of(modules: Sequence[str]) -> Iterator[None]:
     """Let kernels be copies of a process that has imported `modules`, on Linux.
 
-    It ends with this one, and its copies with it. It has one thread, and each copy those of who asks for it.
+    It ends with this one, and its copies with it. It has one thread; in a copy torch has those of who asks.
     """
     registered = entry_points(group="jupyter_client.kernel_provisioners").names
     if sys.platform != "linux" or NAME not in registered:  # elsewhere libraries do not stand being copied
@@ -143,7 +145,7 @@ def _become_kernel(connection, descriptors, arguments, folder, environment):
     os.environ.clear()
     os.environ.update(environment)
     if torch := sys.modules.get("torch"):  # which has read them before
-        torch.set_num_threads(int(os.environ.get(THREADS[0], os.cpu_count())))
+        torch.set_num_threads(int(os.environ.get(THREADS[0], cores())))
     connection.send(str(os.getpid()).encode())
     Thread(target=_end_with, args=(connection,), daemon=True).start()
     IPKernelApp.launch_instance(arguments)

@@ -226,3 +226,13 @@ def test_a_detector_is_asked_in_batches_and_answers_in_order():
     found = detect(detector, pictures, batch=3)
     assert [len(images) for images in detector.seen] == [3, 3, 1] and not detector.training
     assert mean_ap(found, pictures.all_targets()) == pytest.approx({"map": 100, "map50": 100, "map75": 100})
+
+
+def test_boxes_are_found_in_full_precision_whatever_the_training_around_has():
+    class Fine(boxed.Bright):
+        def forward(self, images):
+            assert not torch.is_autocast_enabled("cpu")
+            return super().forward(images)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert len(detect(Fine(), boxed.pictures(2))) == 2

@@ -66,7 +66,7 @@ def test_a_copy_computes_on_the_threads_of_who_asks(tmp_path, monkeypatch, threa
 
 def test_who_has_enough_of_copies_waits_for_no_import(tmp_path, monkeypatch):
     (tmp_path / "slow.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     started = time.monotonic()
     with copies_of(["slow"]):
         pass

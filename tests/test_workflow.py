@@ -92,6 +92,7 @@ def test_every_notebook_was_executed_and_the_book_has_its_pages(built):
         text = (html / f"{page}.html").read_text()
         assert "Traceback" not in text
         assert "<img" in text or "<table" in text
+    assert ">03_train_processor</span></code>" in (html / "status.html").read_text()  # and how long it took
     assert not (html / "results" / "jpeg.html").exists()  # the profile does not run it
     # What a stranger's six files brought has its place and its name, and no other file was changed.
     assert "Deblurring" in (html / "intro.html").read_text() and "RA, hinge" in (html / "results/blur.html").read_text()

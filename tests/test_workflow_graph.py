@@ -106,6 +106,7 @@ def test_a_step_waits_for_what_it_needs_and_no_more(write):
     }  # fmt: skip
     assert {f"sr/plain/seed{seed}/run.json" for seed in (0, 3)} | trained | adaptive < waits["12_planning"]
     assert {path.rpartition("/")[2] for path in waits["12_planning"]} == {"run.json"}  # whose rates it reads
+    assert "results/quick/trainings.csv" in steps["12_planning"].files
 
 
 @pytest.mark.parametrize(

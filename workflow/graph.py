@@ -255,8 +255,11 @@ def _last_steps(profile: Profile, runs: str, steps: list[Step]) -> list[Step]:
         ),
         Step(
             "planning", "12_planning", (f"{runs}/planning.csv",),
-            tuple(path for step in steps if step.rule in TRAINING for path in step.keeps),  # their rates
-            files=tuple(str(path) for path in sorted(Path("params").glob("*.yaml"))), resources=small,
+            tuple(path for step in steps if step.rule in TRAINING for path in step.keeps),  # whose rates it reads
+            files=tuple(
+                str(path)
+                for kind in ("params/*.yaml", "results/*/trainings.csv") for path in sorted(Path().glob(kind))
+            ), resources=small,
         ),
     ]  # fmt: skip
 

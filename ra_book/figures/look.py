@@ -139,7 +139,8 @@ def codec_title(codec: str) -> str:
 
 def dataset_title(name: str) -> str:
     """Return the name of a data set around codecs for readers, with a capital letter."""
-    return (DATASETS[name].title if name in DATASETS else name.replace("_", " ")).capitalize()
+    title = DATASETS[name].title if name in DATASETS else name.replace("_", " ")
+    return title[:1].upper() + title[1:]
 
 
 def task_name(task: str) -> str:

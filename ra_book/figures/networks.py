@@ -125,7 +125,7 @@ def agreement_forest(agreement: pd.DataFrame) -> Figure:
     """Draw how well each proxy agrees with each codec: a point at the middle quality, a line over all qualities.
 
     Do the rates rise together, do their gradients point the same way, how many bits does the proxy count, and how
-    close are its pictures? `agreement` are the rows of agreement.csv, of the data set that `dataset` names.
+    close are its pictures? `agreement` are the rows of agreement.csv of one data set.
     """
     rows = measured.in_order(measured.checked(agreement, AGREEMENT), "codec", "proxy")
     pairs = rows.groupby(["codec", "proxy"], sort=False)[list(AGREED)]
@@ -139,11 +139,11 @@ def agreement_forest(agreement: pd.DataFrame) -> Figure:
         axes.set_xlabel(title)
         for label, *ends in zip(labels, low[key], high[key], strict=True):
             spans[label].append(f"{words} {' to '.join(dict.fromkeys(measured.number(end, digits) for end in ends))}")
-    title = " and ".join(map(dataset_title, rows["dataset"].unique()))
-    figure.suptitle(f"{title}: how well proxies and codecs agree")
+    dataset = dataset_title(measured.one(rows, "dataset"))
+    figure.suptitle(f"{dataset}: how well proxies and codecs agree")
     legend(figure, looks, f"{measured.pictures_of(rows)}; points are medians of the qualities, lines their range")
     parts = "; ".join(f"{label}: {', '.join(each)}" for label, each in spans.items())
-    figure.alt = f"{title}: agreement of proxies with codecs over their qualities; {parts}."
+    figure.alt = f"{dataset}: agreement of proxies with codecs over their qualities; {parts}."
     return figure
 
 

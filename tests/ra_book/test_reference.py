@@ -75,7 +75,7 @@ def project(tmp_path, monkeypatch):
     bd("npp_qa", -20.0).to_csv(runs / "bd_rate.csv", index=False)
     for codec in ("jpeg", "webp"):
         pd.DataFrame([{"dataset": "cells", "codec": codec}]).to_csv(runs / "cells" / f"cost-{codec}.csv", index=False)
-    pd.DataFrame([{"proxy": "BlockDCT"}]).to_csv(runs / "cells" / "agreement.csv", index=False)
+    pd.DataFrame([{"dataset": "cells", "proxy": "BlockDCT"}]).to_csv(runs / "cells" / "agreement.csv", index=False)
     (runs / "notebooks").mkdir()
     (runs / "notebooks" / "05_report.ipynb").write_text(json.dumps({"metadata": {"papermill": {"duration": 30}}}))
     monkeypatch.chdir(tmp_path)
@@ -92,7 +92,7 @@ def test_tables_are_kept_and_nothing_else(project):
     assert {p.name for p in folder.iterdir()} == {*(f"{n}.csv" for n in names), "params.yaml", "about.json"}
     assert (folder / "params.yaml").read_text() == TEXT
     assert list(pd.read_csv(folder / "cost.csv").codec) == ["jpeg", "webp"]
-    assert list(pd.read_csv(folder / "agreement.csv").dataset) == ["cells"]  # by its folder
+    assert list(pd.read_csv(folder / "agreement.csv").dataset) == ["cells"]
 
 
 def test_every_training_the_profile_asks_for_is_a_row(project):
